@@ -1,0 +1,46 @@
+"""Binary codes that several modalities share, learned and searched exactly by Hamming distance.
+
+This file defines nothing: it hands out the public names and imports a room when a name in it is
+first used, so that ``import fasthash`` costs little more than numpy.
+"""
+
+import importlib
+import importlib.util
+
+__version__ = "0.1.0"
+
+# Public name -> the room it stands in.
+_ROOMS = {
+    "HammingIndex": ".index",
+    "distances": ".hamming",
+    "pack": ".codes",
+    "rank": ".hamming",
+    "simd_level": ".runtime",
+    "simd_levels": ".runtime",
+    "topk": ".hamming",
+    "unpack": ".codes",
+    "within": ".hamming",
+}
+
+__all__ = ["__version__", *_ROOMS]
+
+if importlib.util.find_spec("._kernels.hamming", __name__) is None:
+    raise ImportError(
+        "fasthash is being imported from a source tree whose kernels are not built: run "
+        "'pip install .' in that folder and start Python in another one."
+    )
+
+
+def __getattr__(name):
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'fasthash' has no attribute {name!r}")
+    if _ROOMS[name]:
+        value = getattr(importlib.import_module(_ROOMS[name], __name__), name)
+    else:
+        value = importlib.import_module(f".{name}", __name__)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

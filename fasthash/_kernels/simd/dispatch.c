@@ -1,0 +1,88 @@
+/* Finds the instruction-set levels this machine can run and remembers the one in use.
+ *
+ * A level counts as supported only where the processor has the instructions (CPUID) and the operating
+ * system saves the registers they use (XCR0): a kernel that runs without the second dies of SIGILL.
+ */
+#include "simd.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) || defined(_M_X64)
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+static void cpuid(int leaf, int subleaf, int registers[4]) { __cpuidex(registers, leaf, subleaf); }
+static uint64_t read_xcr0(void) { return _xgetbv(0); }
+#else
+#include <cpuid.h>
+static void cpuid(int leaf, int subleaf, int registers[4])
+{
+    __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
+}
+static uint64_t read_xcr0(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return ((uint64_t)high << 32) | low;
+}
+#endif
+
+enum { EAX, EBX, ECX, EDX };
+
+static int has_bit(int value, int bit) { return (int)(((unsigned)value >> bit) & 1u); }
+
+static int has_avx512_vpopcntdq(void)
+{
+    int r[4];
+    cpuid(0, 0, r);
+    if (r[EAX] < 7)
+        return 0;
+    cpuid(1, 0, r);
+    const int has_xgetbv = has_bit(r[ECX], 27);
+    const int has_popcnt = has_bit(r[ECX], 23);
+    /* XMM, YMM, opmask, and both halves of the ZMM state. */
+    const uint64_t zmm_state = 0xe6;
+    if (!has_xgetbv || !has_popcnt || (read_xcr0() & zmm_state) != zmm_state)
+        return 0;
+    cpuid(7, 0, r);
+    const int f = has_bit(r[EBX], 16), bw = has_bit(r[EBX], 30), vl = has_bit(r[EBX], 31);
+    return f && bw && vl && has_bit(r[ECX], 14);
+}
+
+#else
+static int has_avx512_vpopcntdq(void) { return 0; }
+#endif
+
+int fh_supported_levels(const fh_level **levels)
+{
+    int n = 0;
+    levels[n++] = &fh_level_scalar;
+    if (fh_level_avx512() != NULL && has_avx512_vpopcntdq())
+        levels[n++] = fh_level_avx512();
+    return n;
+}
+
+/* Set while the Python module that owns it is being imported, and by tests; read by every kernel. */
+static const fh_level *active = NULL;
+
+const fh_level *fh_active_level(void)
+{
+    if (active == NULL) {
+        const fh_level *levels[FH_LEVELS_MAX];
+        active = levels[fh_supported_levels(levels) - 1];
+    }
+    return active;
+}
+
+int fh_use_level(const char *name)
+{
+    const fh_level *levels[FH_LEVELS_MAX];
+    const int n = fh_supported_levels(levels);
+    for (int i = 0; i < n; i++) {
+        if (strcmp(levels[i]->name, name) == 0) {
+            active = levels[i];
+            return 0;
+        }
+    }
+    return -1;
+}

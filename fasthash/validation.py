@@ -1,0 +1,287 @@
+"""Arguments of the public functions, checked once: numbers, features by modality, labels, choices.
+
+Packed codes are validated in `codes`. Everything past the public boundary trusts what comes out.
+Each error names the argument, the value it has and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_features",
+    "check_labels",
+    "check_modalities",
+    "check_number",
+    "is_sparse",
+]
+
+# Rows are checked for NaN and infinity a block at a time: the mask stays small.
+_BLOCK_VALUES = 1 << 22
+
+
+def check_count(value: Any, name: str, minimum: int = 1) -> int:
+    """
+    Return an integer argument as an int of at least `minimum`.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer (booleans are not).
+    ValueError
+        If it is smaller than `minimum`.
+    """
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if count < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {count}")
+    return count
+
+
+def check_number(value: Any, name: str, *, positive: bool = False) -> float:
+    """
+    Return a finite real argument as a float that is >= 0, or > 0 where `positive`.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is out of range or not finite.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        bound = "greater than 0" if positive else "at least 0"
+        raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+    return number
+
+
+def check_choice(value: Any, name: str, choices: Sequence[Hashable]) -> None:
+    """
+    Refuse an argument that is none of the choices.
+
+    Raises
+    ------
+    ValueError
+        If the value is not among `choices`.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_modalities(features: Any, minimum: int = 2) -> dict[str, NDArray[np.floating]]:
+    """
+    Validate a mapping of modality names to features.
+
+    Parameters
+    ----------
+    features : mapping of str to array_like, each of shape (n_samples, n_features)
+        The number of samples may differ between modalities.
+    minimum : int
+        How many modalities are needed.
+
+    Returns
+    -------
+    dict of str to ndarray
+        In the given order, validated by `check_features`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such mapping, or features are refused.
+    """
+    if not isinstance(features, Mapping):
+        raise TypeError(
+            'features must be a mapping of modality names to arrays, like {"image": X, "text": T}, '
+            f"got {type(features).__name__}"
+        )
+    for name in features:
+        if not isinstance(name, str):
+            raise TypeError(f"modality names must be strings, got {name!r}")
+    if len(features) < minimum:
+        raise ValueError(f"features must have at least {minimum} modalities, got {list(features)}")
+    return {name: check_features(x, f"features[{name!r}]") for name, x in features.items()}
+
+
+def check_features(
+    features: ArrayLike, name: str, n_features: int | None = None
+) -> NDArray[np.floating]:
+    """
+    Validate a feature matrix: two-dimensional, numeric, finite, not empty.
+
+    Parameters
+    ----------
+    features : array_like, shape (n_samples, n_features)
+    name : str
+        What the argument is called, for the error.
+    n_features : int, optional
+        The number of columns it must have.
+
+    Returns
+    -------
+    ndarray of float32 or float64, shape (n_samples, n_features)
+        The array itself where it is of one of these types already, else a float64 copy.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers, or the matrix is sparse.
+    ValueError
+        If the shape is wrong, or a value is NaN or infinite.
+    """
+    if is_sparse(features):
+        raise TypeError(f"{name} is sparse; features must be dense: pass {name}.toarray()")
+    x = np.asarray(features)
+    if x.dtype.kind not in "bfiu":
+        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+    if x.ndim != 2:
+        hint = " (for a single sample pass x[None, :])" if x.ndim == 1 else ""
+        raise ValueError(
+            f"{name} must have two dimensions, one sample per row, got shape {x.shape}{hint}"
+        )
+    if 0 in x.shape:
+        raise ValueError(f"{name} is empty: its shape is {x.shape}")
+    if n_features is not None and x.shape[1] != n_features:
+        raise ValueError(
+            f"{name} has {x.shape[1]} columns, but the model was fitted with {n_features}"
+        )
+    if x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float64)
+    step = max(1, _BLOCK_VALUES // x.shape[1])
+    for start in range(0, len(x), step):
+        finite = np.isfinite(x[start : start + step])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise ValueError(
+                f"{name}[{start + row}, {column}] is {x[start + row, column]}: features must be "
+                "finite; replace or drop such samples first"
+            )
+    return x
+
+
+def check_labels(
+    labels: Mapping[str, Any], n_samples: Mapping[str, int], argument: str = "labels[{!r}]"
+) -> dict[str, csr_array]:
+    """
+    Bring the labels of several sets of samples into one form, with common columns.
+
+    Parameters
+    ----------
+    labels : mapping of str to labels
+        Per set either class names or numbers of shape (n_samples,), or a 0/1 array, or a scipy
+        sparse matrix, of shape (n_samples, n_classes). All sets must be of the same kind.
+    n_samples : mapping of str to int
+        The number of rows each set must have; its keys are the sets expected.
+    argument : str
+        How a set is called in an error, with a place for its name.
+
+    Returns
+    -------
+    dict of str to csr_array of float64, shape (n_samples, n_classes)
+        Ones where a sample has a label; a row may be empty.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a set is missing or of the wrong kind, shape or values.
+    """
+    if not isinstance(labels, Mapping):
+        raise TypeError(
+            'labels must be a mapping of modality names to labels, like {"image": y, "text": y}, '
+            f"got {type(labels).__name__}"
+        )
+    if set(labels) != set(n_samples):
+        raise ValueError(
+            f"labels are given for {sorted(labels)}, features for {sorted(n_samples)}: "
+            "every modality needs both"
+        )
+    given = {name: _as_label_array(labels[name], argument.format(name)) for name in n_samples}
+    for name, y in given.items():
+        if y.shape[0] != n_samples[name]:
+            raise ValueError(
+                f"{argument.format(name)} has {y.shape[0]} rows for {n_samples[name]} samples"
+            )
+    if len({y.ndim for y in given.values()}) > 1:
+        raise ValueError(
+            "labels are class numbers in one place and 0/1 columns in another: use one of them"
+        )
+    if next(iter(given.values())).ndim == 1:
+        return _one_hot(given, argument)
+    widths = {name: y.shape[1] for name, y in given.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"labels differ in their number of columns: {widths}")
+    return {name: _multi_hot(y, argument.format(name)) for name, y in given.items()}
+
+
+def is_sparse(x: Any) -> bool:
+    """Tell whether x is a scipy sparse matrix or array, without importing scipy for the others."""
+    if not type(x).__module__.startswith("scipy.sparse"):
+        return False
+    from scipy.sparse import issparse
+
+    return issparse(x)
+
+
+def _as_label_array(labels: Any, name: str) -> Any:
+    y = labels if is_sparse(labels) else np.asarray(labels)
+    if y.ndim not in (1, 2):
+        raise ValueError(f"{name} must have one or two dimensions, got shape {y.shape}")
+    if y.ndim == 1 and y.dtype.kind not in "iuUS":
+        raise TypeError(
+            f"{name} is one-dimensional with dtype {y.dtype}: class labels must be integers or "
+            "strings (0/1 labels need one column per class)"
+        )
+    if y.ndim == 1 and y.dtype.kind == "i" and y.size and y.min() < 0:
+        raise ValueError(
+            f"{name} holds the class number {y.min()}: class numbers must be at least 0 (for "
+            "samples without a label use 0/1 columns and leave the row empty)"
+        )
+    if y.ndim == 2 and y.dtype.kind not in "bfiu":
+        raise TypeError(f"{name} must hold 0 and 1, got dtype {y.dtype}")
+    return y
+
+
+def _one_hot(given: dict[str, NDArray], argument: str) -> dict[str, csr_array]:
+    from scipy.sparse import csr_array
+
+    if len({y.dtype.kind in "US" for y in given.values()}) > 1:
+        raise ValueError(f"{argument.format('…')}: class names in one place, numbers in another")
+    classes = np.unique(np.concatenate([np.unique(y) for y in given.values()]))
+    encoded = {}
+    for name, y in given.items():
+        columns = np.searchsorted(classes, y)
+        rows = np.arange(len(y) + 1)
+        encoded[name] = csr_array((np.ones(len(y)), columns, rows), (len(y), len(classes)))
+    return encoded
+
+
+def _multi_hot(y: Any, name: str) -> csr_array:
+    from scipy.sparse import csr_array
+
+    if not is_sparse(y) and y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError(f"{name} holds NaN: labels must be 0 or 1")
+    encoded = csr_array(y, dtype=np.float64, copy=True)
+    encoded.sum_duplicates()
+    encoded.eliminate_zeros()
+    wrong = encoded.data[encoded.data != 1]
+    if len(wrong):
+        raise ValueError(f"{name} holds the value {wrong[0]:g}: labels must be 0 or 1")
+    return encoded

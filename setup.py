@@ -1,0 +1,97 @@
+"""Build of the Cython kernels: C11, OpenMP where the compiler has it, no machine-specific flags.
+
+Everything that is data lives in pyproject.toml; this file only finds out what the compiler can do.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+KERNELS = "fasthash/_kernels"
+SIMD_SOURCES = [f"{KERNELS}/simd/{name}.c" for name in ("dispatch", "scalar", "avx512")]
+SIMD_HEADERS = [f"{KERNELS}/simd/simd.h"]
+
+EXTENSIONS = [
+    Extension(
+        "fasthash._kernels.hamming",
+        [f"{KERNELS}/hamming.pyx", *SIMD_SOURCES],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
+    ),
+    Extension("fasthash._kernels.ranking", [f"{KERNELS}/ranking.pyx"], depends=SIMD_HEADERS),
+]
+
+# (compile flags, link flags), tried in order; the empty last resort builds without threads.
+OPENMP_FLAGS = {
+    "msvc": [(["/openmp"], [])],
+    "darwin": [
+        (["-fopenmp"], ["-fopenmp"]),
+        (["-Xpreprocessor", "-fopenmp"], ["-lomp"]),
+    ],
+    "unix": [(["-fopenmp"], ["-fopenmp"])],
+}
+
+OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+
+
+class BuildKernels(build_ext):
+    """build_ext that asks the compiler which OpenMP flags it understands before it compiles."""
+
+    def build_extensions(self) -> None:
+        msvc = self.compiler.compiler_type == "msvc"
+        base = ["/O2", "/std:c11"] if msvc else ["-O3", "-std=c11", "-fvisibility=hidden"]
+        compile_openmp, link_openmp = self.openmp_flags(msvc)
+        for extension in self.extensions:
+            extension.include_dirs.append(KERNELS)
+            extension.extra_compile_args += base + compile_openmp
+            extension.extra_link_args += link_openmp
+        super().build_extensions()
+
+    def openmp_flags(self, msvc: bool) -> tuple[list[str], list[str]]:
+        if os.environ.get("FASTHASH_OPENMP") == "0":
+            return [], []
+        family = "msvc" if msvc else "darwin" if sys.platform == "darwin" else "unix"
+        for compile_flags, link_flags in OPENMP_FLAGS[family]:
+            if self.builds(compile_flags, link_flags):
+                return compile_flags, link_flags
+        print("warning: the compiler has no OpenMP; the kernels will run on one thread")
+        return [], []
+
+    def builds(self, compile_flags: list[str], link_flags: list[str]) -> bool:
+        from setuptools.errors import CompileError, LinkError
+
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(OPENMP_PROBE)
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=compile_flags
+                )
+                self.compiler.link_executable(
+                    objects, str(Path(folder, "probe")), extra_postargs=link_flags
+                )
+            except (CompileError, LinkError):
+                return False
+        return True
+
+
+setup(
+    ext_modules=cythonize(
+        EXTENSIONS,
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildKernels},
+)

@@ -1,0 +1,171 @@
+"""The search kernels against the reference, at every instruction-set level and thread count."""
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasthash as fh
+from fasthash.reference import hamming as reference
+from strategies import WIDTHS, random_codes, search_problems, simd
+
+levels = pytest.mark.parametrize("level", fh.simd_levels())
+
+
+@levels
+@given(problem=search_problems(), n_threads=st.integers(1, 3))
+def test_distances(level, problem, n_threads):
+    queries, database, _ = problem
+    with simd(level):
+        out = fh.distances(queries, database, n_threads=n_threads)
+    np.testing.assert_array_equal(out, reference.distances(queries, database))
+    assert out.dtype == np.int32
+
+
+@levels
+@given(problem=search_problems(), k=st.integers(1, 45), n_threads=st.integers(1, 3))
+def test_topk(level, problem, k, n_threads):
+    queries, database, _ = problem
+    with simd(level):
+        found_distances, ids = fh.topk(queries, database, k, n_threads=n_threads)
+    expected_distances, expected_ids = reference.topk(queries, database, k)
+    np.testing.assert_array_equal(found_distances, expected_distances)
+    np.testing.assert_array_equal(ids, expected_ids)
+    assert (found_distances.dtype, ids.dtype) == (np.int32, np.int64)
+
+
+@levels
+@given(problem=search_problems(), radius=st.integers(0, 1100), n_threads=st.integers(1, 3))
+def test_within(level, problem, radius, n_threads):
+    queries, database, n_bits = problem
+    radius %= n_bits + 2
+    with simd(level):
+        found = fh.within(queries, database, radius, n_threads=n_threads)
+    for ours, expected in zip(found, reference.within(queries, database, radius), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+        assert ours.dtype == expected.dtype
+
+
+@levels
+@given(problem=search_problems(), n_threads=st.integers(1, 3))
+def test_rank(level, problem, n_threads):
+    queries, database, _ = problem
+    with simd(level):
+        out = fh.rank(queries, database, n_threads=n_threads)
+    np.testing.assert_array_equal(out, reference.rank(queries, database))
+
+
+def stable_order(queries, database):
+    """The full ranking by numpy: an oracle for sizes the reference cannot reach."""
+    bits = np.bitwise_count if hasattr(np, "bitwise_count") else _count_bits
+    d = bits(queries[:, None, :] ^ database[None, :, :]).sum(axis=2, dtype=np.int32)
+    return d, np.argsort(d, axis=1, kind="stable")
+
+
+def _count_bits(x):
+    return np.unpackbits(x[..., None], axis=-1).sum(axis=-1)
+
+
+@levels
+@pytest.mark.parametrize("n_bits", [16, 64, 100, 128])
+def test_many_blocks_and_compactions(level, n_bits):
+    """Databases that improve as they go on make the selection compact its candidates often."""
+    database = random_codes(5000, n_bits)
+    queries = random_codes(3, n_bits, seed=1)
+    by_first, _ = stable_order(queries[:1], database)
+    worst_first = np.ascontiguousarray(database[np.argsort(-by_first[0], kind="stable")])
+    for codes in (database, worst_first, np.repeat(database[:1], 5000, axis=0)):
+        d, order = stable_order(queries, codes)
+        with simd(level):
+            np.testing.assert_array_equal(fh.rank(queries, codes), order)
+            for k in (1, 10, 700, 1500, 4999, 5000):
+                found_distances, ids = fh.topk(queries, codes, k)
+                np.testing.assert_array_equal(ids, order[:, :k])
+                np.testing.assert_array_equal(
+                    found_distances, np.take_along_axis(d, order[:, :k], axis=1)
+                )
+            limits, _, ids = fh.within(queries, codes, n_bits // 2)
+            for q in range(len(queries)):
+                inside = order[q][: np.sum(d[q] <= n_bits // 2)]
+                np.testing.assert_array_equal(ids[limits[q] : limits[q + 1]], inside)
+
+
+@pytest.mark.parametrize("n_bits", WIDTHS)
+def test_extreme_distances(n_bits):
+    ones = fh.pack(np.ones((1, n_bits), bool))
+    zeros = np.zeros_like(ones)
+    assert fh.distances(ones, zeros).item() == n_bits
+    assert fh.distances(ones, ones).item() == 0
+
+
+def test_results_do_not_depend_on_threads_or_level():
+    queries, database = random_codes(70, 96, seed=2), random_codes(4000, 96)
+    expected = fh.topk(queries, database, 50, n_threads=1)
+    for level in fh.simd_levels():
+        for n_threads in (1, 2, 5, None, -1):
+            with simd(level):
+                found = fh.topk(queries, database, 50, n_threads=n_threads)
+            for ours, theirs in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
+def test_memory_mapped_and_read_only_codes(tmp_path):
+    database = random_codes(200, 64)
+    np.save(tmp_path / "codes.npy", database)
+    mapped = np.load(tmp_path / "codes.npy", mmap_mode="r")
+    for ours, expected in zip(
+        fh.topk(mapped[:3], mapped, 5), fh.topk(database[:3], database, 5), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="guards a page with Linux's mprotect")
+@levels
+@pytest.mark.parametrize("n_bytes", [1, 2, 3, 5, 8, 9, 16, 64, 65, 125])
+def test_no_byte_behind_the_last_code_is_read(level, n_bytes):
+    """The codes end where an unreadable page begins: one byte too far is a segmentation fault."""
+    page, n_pages = mmap.PAGESIZE, 4
+    memory = mmap.mmap(-1, (n_pages + 1) * page)
+    data = np.frombuffer(memory, np.uint8)
+    end = n_pages * page
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    guard = ctypes.c_void_p(data.ctypes.data + end)
+    assert protect(guard, ctypes.c_size_t(page), 0) == 0
+    try:
+        for n in (1, 7, 16, end // n_bytes):
+            codes = data[end - n * n_bytes : end].reshape(n, n_bytes)
+            with simd(level):
+                assert fh.topk(codes[-1:], codes, 1)[0].item() == 0
+                assert fh.distances(codes[-1:], codes)[0, -1] == 0
+    finally:
+        protect(guard, ctypes.c_size_t(page), mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+@pytest.mark.parametrize("search", [fh.distances, fh.rank, lambda a, b: fh.topk(a, b, 1)])
+def test_what_searches_refuse(search):
+    codes = random_codes(3, 16)
+    with pytest.raises(ValueError, match=r"codes of 2 bytes, .* of 3"):
+        search(codes, random_codes(3, 24))
+    with pytest.raises(TypeError, match="uint8"):
+        search(codes.astype(np.int32), codes)
+    with pytest.raises(ValueError, match="two dimensions"):
+        search(codes[0], codes)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda c: fh.topk(c, c, 0), ValueError, "k must be at least 1, got 0"),
+        (lambda c: fh.topk(c, c, 1.5), TypeError, "k must be an integer, got 1.5"),
+        (lambda c: fh.within(c, c, -1), ValueError, "radius must be at least 0, got -1"),
+        (lambda c: fh.topk(c, c, 1, n_threads=0), ValueError, "n_threads=0"),
+        (lambda c: fh.topk(c, c, 1, n_threads=1.5), TypeError, "n_threads must be an integer"),
+    ],
+)
+def test_numbers_out_of_range(call, error, message):
+    with pytest.raises(error, match=message):
+        call(random_codes(3, 16))

@@ -1,0 +1,117 @@
+"""What a process sees around the kernels: import cost, forced levels, threads, fork."""
+
+import multiprocessing
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from fasthash import runtime
+from strategies import random_codes
+
+
+def run_python(code, **environment):
+    """Run code in a new process, away from the source tree."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=pathlib.Path(sys.executable).parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def test_import_and_search_need_only_numpy():
+    done = run_python(
+        "import sys, fasthash as fh\n"
+        "fh.topk(fh.pack([[1.0]]), fh.pack([[1.0]]), 1)\n"
+        "fh.HammingIndex(8)\n"
+        "heavy = {'scipy', 'sklearn', 'matplotlib', 'tqdm', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_handed_out():
+    for name in fh.__all__:
+        assert getattr(fh, name) is not None
+    assert set(fh.__all__) <= set(dir(fh))
+    with pytest.raises(AttributeError, match="no attribute 'topq'"):
+        fh.topq  # noqa: B018
+
+
+def test_an_unbuilt_source_tree_says_so_in_one_sentence(tmp_path):
+    package = pathlib.Path(fh.__file__).parent
+    shutil.copytree(
+        package, tmp_path / "fasthash", ignore=shutil.ignore_patterns("*.so", "*.pyd", "*.npz")
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "import fasthash"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: fasthash is being imported from a source tree")
+
+
+@pytest.mark.parametrize("level", fh.simd_levels())
+def test_the_environment_forces_a_level(level):
+    done = run_python("import fasthash as fh; print(fh.simd_level())", FASTHASH_SIMD=level)
+    assert done.stdout.strip() == level, done.stderr
+
+
+def test_a_level_the_machine_lacks_raises():
+    done = run_python("import fasthash as fh; fh.simd_level()", FASTHASH_SIMD="abacus")
+    assert done.returncode != 0
+    assert "instruction-set level 'abacus' is not available" in done.stderr
+
+
+def test_threads_of_the_argument(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if runtime.openmp_version() == 0:
+        assert runtime.resolve_threads(4) == 1
+        return
+    assert runtime.resolve_threads(3) == 3
+    assert runtime.resolve_threads(None) == runtime.n_cores()
+    assert runtime.resolve_threads(-1) == runtime.n_cores()
+    assert runtime.resolve_threads(-1000) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
+    assert runtime.resolve_threads(None) == 5
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert runtime.resolve_threads(None) == runtime.n_cores()
+
+
+def _search_in_child(answer):
+    database = random_codes(5000, 64)
+    answer.put(
+        (fh.topk(database[:9], database, 1, n_threads=2)[1][:, 0], runtime.resolve_threads(2))
+    )
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
+)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_runs_on_one_thread_instead_of_hanging():
+    database = random_codes(5000, 64)
+    fh.topk(database, database, 1, n_threads=2)
+    context = multiprocessing.get_context("fork")
+    answer = context.Queue()
+    child = context.Process(target=_search_in_child, args=(answer,))
+    child.start()
+    try:
+        ids, n_threads = answer.get(timeout=30)
+    finally:
+        child.kill()
+        child.join()
+    np.testing.assert_array_equal(ids, np.arange(9))
+    assert n_threads == 1
