@@ -11,10 +11,19 @@ __version__ = "0.1.0"
 
 # Public name -> the room it stands in.
 _ROOMS = {
+    "AMSH": ".models",
+    "CCAITQ": ".models",
     "HammingIndex": ".index",
+    "average_precision": ".metrics",
     "distances": ".hamming",
+    "mean_average_precision": ".metrics",
+    "metrics": "",
+    "models": "",
     "pack": ".codes",
+    "precision_at": ".metrics",
+    "precision_recall_curve": ".metrics",
     "rank": ".hamming",
+    "recall_at": ".metrics",
     "simd_level": ".runtime",
     "simd_levels": ".runtime",
     "topk": ".hamming",

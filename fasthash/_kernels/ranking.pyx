@@ -53,13 +53,13 @@ def counts_per_distance(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] dat
 
 
 cdef double walk_of_query(const uint8_t *query, const uint8_t[:, ::1] database,
-                          const uint64_t *query_labels, const uint64_t[:, ::1] labels,
-                          const int64_t *ranks, Py_ssize_t n_ranks, int64_t at,
-                          int32_t *block_distances, int64_t *places, int64_t *relevant_places,
-                          int64_t *hits) noexcept nogil:
+                          const uint64_t *query_labels, const uint64_t[:, ::1] labels, int64_t at,
+                          const int32_t[::1] bin_of_position, int32_t *block_distances,
+                          int64_t *places, int64_t *relevant_places, int64_t *hits) noexcept nogil:
     """One pass in id order; places[d] and relevant_places[d] run through the ranks of distance d."""
     cdef const fh_level *level = active_level()
-    cdef Py_ssize_t n = database.shape[0], n_words = labels.shape[1], start = 0, r
+    cdef Py_ssize_t n = database.shape[0], n_words = labels.shape[1], start = 0
+    cdef int64_t n_binned = bin_of_position.shape[0], position
     cdef int32_t n_block, i, d
     cdef double precision_sum = 0
     while start < n:
@@ -68,38 +68,35 @@ cdef double walk_of_query(const uint8_t *query, const uint8_t[:, ::1] database,
         for i in range(n_block):
             d = block_distances[i]
             places[d] += 1
-            if shares_label(query_labels, &labels[start + i, 0], n_words):
-                relevant_places[d] += 1
-                if places[d] <= at:
-                    precision_sum += <double>relevant_places[d] / <double>places[d]
-                for r in range(n_ranks):
-                    hits[r] += places[d] <= ranks[r]
+            if not shares_label(query_labels, &labels[start + i, 0], n_words):
+                continue
+            relevant_places[d] += 1
+            position = places[d]
+            if position <= at:
+                precision_sum += <double>relevant_places[d] / <double>position
+            if position < n_binned:
+                hits[bin_of_position[position]] += 1
         start = start + n_block
     return precision_sum
 
 
 def walk_in_database_order(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database,
                            const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
-                           int64_t[:, ::1] places, int64_t[:, ::1] relevant_places,
-                           const int64_t[::1] ranks, int64_t at, double[::1] precision_sums,
+                           int64_t[:, ::1] places, int64_t[:, ::1] relevant_places, int64_t at,
+                           const int32_t[::1] bin_of_position, double[::1] precision_sums,
                            int64_t[:, ::1] hits, int n_threads):
     """Walk the ranking by (distance, id) of every query without sorting it.
 
     ``places[q, d]`` and ``relevant_places[q, d]`` come in as the number of codes, and of relevant
     codes, closer than d; they are used up. ``precision_sums[q]`` becomes the sum of the precisions at
-    the relevant ranks <= ``at``, ``hits[q, r]`` the number of relevant codes among the first
-    ``ranks[r]``.
+    the relevant positions <= ``at`` (positions count from 1), and ``hits[q, bin_of_position[p]]``
+    grows by one for every relevant position p that has a bin.
     """
     cdef Py_ssize_t q
     cdef int thread
     cdef int32_t[:, ::1] distances = np.empty((n_threads, BLOCK), np.int32)
-    # Empty ranks have no first element to point at.
-    cdef const int64_t *first_rank = NULL
-    cdef int64_t[:, ::1] hit_rows = hits
-    if ranks.shape[0] > 0:
-        first_rank = &ranks[0]
     for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
         precision_sums[q] = walk_of_query(
-            &queries[q, 0], database, &query_labels[q, 0], labels, first_rank, ranks.shape[0], at,
-            &distances[thread, 0], &places[q, 0], &relevant_places[q, 0], &hit_rows[q, 0])
+            &queries[q, 0], database, &query_labels[q, 0], labels, at, bin_of_position,
+            &distances[thread, 0], &places[q, 0], &relevant_places[q, 0], &hits[q, 0])

@@ -1,0 +1,75 @@
+"""AMSH as it is written down: dense labels, similarities of n x n, loops where they help."""
+
+import numpy as np
+
+
+def sign(x):
+    """+1 for x >= 0, else -1."""
+    return np.where(x >= 0, 1.0, -1.0)
+
+
+def unit_rows(labels):
+    """Rows scaled to unit length; a zero row stays zero."""
+    scaled = np.zeros(labels.shape)
+    for i, row in enumerate(labels):
+        length = np.sqrt(np.sum(row**2))
+        if length > 0:
+            scaled[i] = row / length
+    return scaled
+
+
+def label_target(labels, v, p):
+    """The closest target that keeps every label on its side of the margin."""
+    prediction = v @ p
+    target = np.zeros(labels.shape)
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            if labels[i, j] == 1:
+                target[i, j] = max(prediction[i, j], 1)
+            else:
+                target[i, j] = min(prediction[i, j], 0)
+    return target
+
+
+def orthogonal_latents(z):
+    """√n times the orthogonal factor of the centred Z, which must have full column rank."""
+    u, _, wt = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
+    return np.sqrt(len(z)) * u @ wt
+
+
+def sweep(labels, targets, v, b, lam, beta, eta):
+    """One sweep over all modalities; returns new (targets, p, v, b), leaves the inputs alone."""
+    unit = [unit_rows(y) for y in labels]
+    v, n_modalities, r = list(v), len(v), v[0].shape[1]
+    p = [np.linalg.inv(v[m].T @ v[m]) @ v[m].T @ targets[m] for m in range(n_modalities)]
+    for m in range(n_modalities):
+        similarity = unit[m] @ unit[m].T
+        z = targets[m] @ p[m].T + lam * r * similarity @ b[m] + eta * b[m]
+        for other in range(n_modalities):
+            if other != m:
+                z = z + beta * r * (unit[m] @ unit[other].T) @ v[other]
+        v[m] = orthogonal_latents(z)
+    b = [sign(lam * r * unit[m] @ unit[m].T @ v[m] + eta * v[m]) for m in range(n_modalities)]
+    targets = [label_target(labels[m], v[m], p[m]) for m in range(n_modalities)]
+    return targets, p, v, b
+
+
+def objective(labels, targets, p, v, b, lam, beta, eta):
+    """The sum of squares itself."""
+    unit, r, total = [unit_rows(y) for y in labels], v[0].shape[1], 0.0
+    for m in range(len(v)):
+        total += np.sum((targets[m] - v[m] @ p[m]) ** 2)
+        total += lam * np.sum((r * unit[m] @ unit[m].T - b[m] @ v[m].T) ** 2)
+        total += eta * np.sum((b[m] - v[m]) ** 2)
+        for other in range(m):
+            total += beta * np.sum((r * unit[m] @ unit[other].T - v[m] @ v[other].T) ** 2)
+    return total
+
+
+def hash_function(x, b, ridge, n_sweeps):
+    """Ridge regression on the bits, with margins that grow where a bit is right already."""
+    target = b
+    for _ in range(n_sweeps):
+        f = np.linalg.inv(x.T @ x + ridge * np.eye(x.shape[1])) @ x.T @ target
+        target = b * np.maximum(1, b * (x @ f))
+    return f

@@ -1,0 +1,86 @@
+"""AMSH against the authors' own program, step by step.
+
+`data/amsh_author_steps.npz` holds intermediate results of the authors' published MATLAB program on
+a small synthetic, unpaired problem at 16 bits: the features X and Y, the labels LX and LY, the
+latents V it started from, and V, B, E (margins) and P after sweeps 1, 2 and 15, then the hash
+functions F.
+"""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from fasthash.models import amsh_steps as steps
+from fasthash.reference import discrete as reference
+from fasthash.validation import check_labels
+
+LAM = BETA = 1e-3
+ETA = 1.0
+SWEEPS = (1, 2, 15)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(pathlib.Path(__file__).parent / "data" / "amsh_author_steps.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def assert_same_steps(golden, sweep, targets, p, v, b):
+    labels = [golden["LX"], golden["LY"]]
+    margins = np.where(labels[0] == 1, targets[0] - 1, -targets[0])
+    np.testing.assert_allclose(margins, golden[f"E1_{sweep}"], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(p[0], golden[f"P1_{sweep}"], rtol=0, atol=1e-7)
+    for m in (0, 1):
+        np.testing.assert_allclose(v[m], golden[f"V{m + 1}_{sweep}"], rtol=0, atol=1e-7)
+        np.testing.assert_array_equal(b[m], golden[f"B{m + 1}_{sweep}"])
+
+
+def test_the_reference_repeats_every_sweep(golden):
+    labels = [golden["LX"].astype(float), golden["LY"].astype(float)]
+    targets = labels
+    v = [golden["V1_0"], golden["V2_0"]]
+    b = [reference.sign(x) for x in v]
+    for sweep in range(1, 16):
+        targets, p, v, b = reference.sweep(labels, targets, v, b, LAM, BETA, ETA)
+        if sweep in SWEEPS:
+            assert_same_steps(golden, sweep, targets, p, v, b)
+    for m, x in enumerate((golden["X"], golden["Y"])):
+        f = reference.hash_function(x, b[m], 0.01, 15)
+        np.testing.assert_allclose(f, golden[f"F{m + 1}"], rtol=0, atol=1e-7)
+
+
+def test_the_steps_repeat_every_sweep(golden):
+    labels = check_labels({"X": golden["LX"], "Y": golden["LY"]}, {"X": 260, "Y": 220})
+    labels = list(labels.values())
+    unit = [steps.unit_rows(y) for y in labels]
+    targets = [y.toarray() for y in labels]
+    v = [golden["V1_0"], golden["V2_0"]]
+    b = [steps.signs(x) for x in v]
+    rng = np.random.RandomState(0)
+    for sweep in range(1, 16):
+        p = [steps.label_map(x, t) for x, t in zip(v, targets, strict=True)]
+        for m in (0, 1):
+            others = unit[1 - m].T @ v[1 - m]
+            v[m] = steps.latents(targets[m], p[m], unit[m], b[m], others, LAM, BETA, ETA, rng)
+        b = [steps.codes(y, x, LAM, ETA) for y, x in zip(unit, v, strict=True)]
+        targets = [steps.label_target(y, x, q) for y, x, q in zip(labels, v, p, strict=True)]
+        if sweep in SWEEPS:
+            assert_same_steps(golden, sweep, targets, p, v, b)
+
+
+@pytest.mark.parametrize("n_sweeps", SWEEPS)
+def test_the_estimator_repeats_codes_and_hash_functions(golden, n_sweeps):
+    start = {"image": golden["V1_0"], "text": golden["V2_0"]}
+    model = fh.AMSH(n_bits=16, n_anchors=None, n_sweeps=n_sweeps, init=start)
+    model.fit(
+        {"image": golden["X"], "text": golden["Y"]},
+        labels={"image": golden["LX"], "text": golden["LY"]},
+    )
+    for m, name in enumerate(("image", "text"), 1):
+        bits = fh.unpack(model.codes_[name], 16)
+        np.testing.assert_array_equal(bits, golden[f"B{m}_{n_sweeps}"] > 0)
+        if n_sweeps == 15:
+            projection = model.projections_[name]
+            np.testing.assert_allclose(projection, golden[f"F{m}"], rtol=0, atol=1e-7)

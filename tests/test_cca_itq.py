@@ -1,0 +1,55 @@
+"""CCA-ITQ: what it should find on data with a known common part, and refusals."""
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+
+
+def make_pairs(n=400, shared=8, noise=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((n, shared))
+    return {
+        name: common @ rng.standard_normal((shared, d)) + noise * rng.standard_normal((n, d)) + 5
+        for name, d in (("image", 20), ("text", 12))
+    }
+
+
+def test_pairs_get_nearly_the_same_codes():
+    features = make_pairs()
+    model = fh.CCAITQ(n_bits=8, random_state=0).fit(features)
+    distances = fh.distances(model.codes_["image"], model.codes_["text"])
+    assert np.diag(distances).mean() < 0.5 < 3 < distances.mean()
+    for name, x in features.items():
+        np.testing.assert_array_equal(model.encode(x, name), model.codes_[name])
+
+
+def test_correlations_are_those_of_the_common_part():
+    correlations = fh.CCAITQ(n_bits=12, random_state=0).fit(make_pairs()).correlations_
+    assert (np.diff(correlations) <= 0).all()
+    assert correlations[7] > 0.95 and correlations[8] < 0.5
+
+
+def test_the_rotation_brings_scores_nearer_to_bits():
+    features = make_pairs()
+    image = features["image"]
+    losses = []
+    for n_iterations in (1, 50):
+        model = fh.CCAITQ(n_bits=8, n_iterations=n_iterations, random_state=0).fit(features)
+        scores = model.feature_maps_["image"].transform(image) @ model.projections_["image"]
+        losses.append(np.mean((scores - np.where(scores >= 0, 1, -1)) ** 2))
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text": np.random.default_rng(0).random((399, 12))}, "CCAITQ needs pairs"),
+        ({"text": np.random.default_rng(0).random((400, 7))}, "7 columns: n_bits=8"),
+        ({"text": np.ones((400, 12))}, "same row"),
+        ({"audio": np.random.default_rng(0).random((400, 12))}, "takes two modalities"),
+    ],
+)
+def test_what_it_refuses(change, message):
+    with pytest.raises(ValueError, match=message):
+        fh.CCAITQ(n_bits=8).fit({**make_pairs(), **change})

@@ -1,0 +1,224 @@
+"""Metrics against the reference: both tie rules, cut-offs, policies, many classes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+import fasthash as fh
+from fasthash.reference import hamming as reference_hamming
+from fasthash.reference import ranking as reference
+from strategies import random_codes, simd
+
+
+@st.composite
+def labelled_problems(draw):
+    """Few short codes, so that almost everything ties, with multi-labels that may be empty."""
+    n_bits = draw(st.sampled_from([1, 2, 5, 9, 70]))
+    n_queries, n = draw(st.integers(1, 3)), draw(st.integers(1, 9))
+    n_classes = draw(st.sampled_from([1, 3, 65, 130]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    codes = np.packbits(rng.random((n_queries + n, n_bits)) < 0.5, axis=1)
+    labels = rng.random((n_queries + n, n_classes)) < draw(st.sampled_from([0.0, 0.05, 0.4]))
+    return codes[:n_queries], codes[n_queries:], labels[:n_queries], labels[n_queries:]
+
+
+def expected_scores(problem, **options):
+    queries, database, query_labels, labels = problem
+    scores = [
+        reference.average_precision(q, database, y, labels, **options)
+        for q, y in zip(queries, query_labels, strict=True)
+    ]
+    return np.array([np.nan if s is None else s for s in scores])
+
+
+@pytest.mark.parametrize("level", fh.simd_levels())
+@given(
+    problem=labelled_problems(),
+    at=st.one_of(st.none(), st.integers(1, 11)),
+    option=st.sampled_from(
+        [("database", "relevant"), ("database", "retrieved"), ("expected", "relevant")]
+    ),
+    n_threads=st.integers(1, 2),
+)
+def test_average_precision(level, problem, at, option, n_threads):
+    ties, normalize = option
+    with simd(level):
+        ours = fh.average_precision(
+            *problem, at=at, ties=ties, normalize=normalize, n_threads=n_threads
+        )
+    expected = expected_scores(problem, at=at, ties=ties, normalize=normalize)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+@given(problem=labelled_problems(), ties=st.sampled_from(["database", "expected"]))
+def test_precision_and_recall_at_ranks(problem, ties):
+    queries, database, query_labels, labels = problem
+    ranks = list(range(len(database), 0, -1))
+    hits = np.array(
+        [
+            [reference.hits_at(q, database, y, labels, rank, ties) for rank in ranks]
+            for q, y in zip(queries, query_labels, strict=True)
+        ]
+    )
+    precision = fh.precision_at(*problem, ranks=ranks, ties=ties)
+    np.testing.assert_allclose(precision, (hits / ranks).mean(axis=0), atol=1e-12)
+    n_relevant = hits[:, 0]
+    if (n_relevant > 0).all():
+        recall = fh.recall_at(*problem, ranks=ranks, ties=ties, no_relevant="raise")
+        np.testing.assert_allclose(recall, (hits / n_relevant[:, None]).mean(axis=0), atol=1e-12)
+
+
+@given(problem=labelled_problems())
+def test_precision_recall_curve(problem):
+    queries, database, query_labels, labels = problem
+    distances = reference_hamming.distances(queries, database)
+    relevant = query_labels.astype(int) @ labels.T.astype(int) > 0
+    if not relevant.any():
+        with pytest.raises(ValueError, match="no query has a relevant item"):
+            fh.precision_recall_curve(*problem)
+        return
+    precision, recall, radii = fh.precision_recall_curve(*problem)
+    np.testing.assert_array_equal(radii, np.arange(8 * queries.shape[1] + 1))
+    skipping, _, _ = fh.precision_recall_curve(*problem, nothing_retrieved="skip")
+    for radius in radii:
+        inside = distances <= radius
+        hits, retrieved = (inside & relevant).sum(axis=1), inside.sum(axis=1)
+        shares = hits / np.maximum(retrieved, 1)
+        assert precision[radius] == pytest.approx(shares.mean())
+        if retrieved.any():
+            assert skipping[radius] == pytest.approx(shares[retrieved > 0].mean())
+        else:
+            assert np.isnan(skipping[radius])
+        has = relevant.any(axis=1)
+        assert recall[radius] == pytest.approx((hits[has] / relevant[has].sum(axis=1)).mean())
+
+
+def test_larger_than_a_block_against_sorting():
+    rng = np.random.default_rng(0)
+    queries, database = random_codes(5, 24, seed=1), random_codes(3000, 24)
+    y_query, y = rng.integers(0, 4, 5), rng.integers(0, 4, 3000)
+    order = fh.rank(queries, database)
+    relevant = y[order] == y_query[:, None]
+    precision = relevant.cumsum(axis=1) / np.arange(1, 3001)
+    for at in (None, 1, 100, 2999):
+        top = slice(at)
+        sums = (precision * relevant)[:, top].sum(axis=1)
+        expected = sums / np.minimum(relevant.sum(axis=1), at or 3000)
+        ours = fh.average_precision(queries, database, y_query, y, at=at)
+        np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+def test_expected_ties_do_not_depend_on_the_order_of_the_database():
+    rng = np.random.default_rng(0)
+    queries, database = random_codes(20, 6, seed=1), random_codes(5000, 6)
+    y_query, y = rng.integers(0, 3, 20), rng.integers(0, 3, 5000)
+    first = fh.average_precision(queries, database, y_query, y, ties="expected")
+    order = rng.permutation(5000)
+    again = fh.average_precision(queries, database[order], y_query, y[order], ties="expected")
+    np.testing.assert_allclose(again, first, rtol=1e-14)
+    shuffled = []
+    for _ in range(60):
+        order = rng.permutation(5000)
+        shuffled.append(fh.average_precision(queries, database[order], y_query, y[order]))
+    spread = np.std(shuffled, axis=0) / np.sqrt(60)
+    assert (np.abs(np.mean(shuffled, axis=0) - first) < 5 * spread).all()
+
+
+def test_chunks_of_queries_join_without_a_seam(monkeypatch):
+    rng = np.random.default_rng(0)
+    args = (random_codes(33, 16, seed=1), random_codes(200, 16))
+    args += (rng.integers(0, 4, 33), rng.integers(0, 4, 200))
+
+    def everything():
+        return [
+            fh.average_precision(*args),
+            fh.average_precision(*args, ties="expected"),
+            fh.precision_at(*args, ranks=[1, 7, 200]),
+            fh.recall_at(*args, ranks=[1, 7, 200], ties="expected"),
+            *fh.precision_recall_curve(*args, n_bits=16),
+        ]
+
+    whole = everything()
+    monkeypatch.setattr("fasthash.metrics._CHUNK_VALUES", 17 * 10)
+    for part, expected in zip(everything(), whole, strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-14)
+
+
+def test_queries_without_relevant_items():
+    database = fh.pack([[1.0, 1.0], [1.0, -1.0]])
+    queries = fh.pack([[1.0, 1.0], [1.0, 1.0]])
+    args = (queries, database, [0, 9], [0, 1])
+    assert fh.mean_average_precision(*args) == 1.0
+    assert fh.mean_average_precision(*args, no_relevant="zero") == 0.5
+    np.testing.assert_array_equal(fh.average_precision(*args), [1.0, np.nan])
+    with pytest.raises(ValueError, match="query 1 has no relevant item"):
+        fh.mean_average_precision(*args, no_relevant="raise")
+    with pytest.raises(ValueError, match="no query has a relevant item"):
+        fh.mean_average_precision(queries, database, [8, 9], [0, 1])
+    np.testing.assert_array_equal(fh.recall_at(*args, ranks=[1]), [1.0])
+    np.testing.assert_array_equal(fh.recall_at(*args, ranks=1, no_relevant="zero"), [0.5])
+    np.testing.assert_array_equal(fh.precision_at(*args, ranks=1), [0.5])
+
+
+def test_a_cut_off_limits_the_rank_not_the_number_of_relevant_items():
+    """Two irrelevant items, then three relevant ones: within rank 3 there is one hit of three."""
+    database = fh.pack([[1.0] * 4, [1.0] * 4, [-1.0, 1, 1, 1], [-1.0, -1, 1, 1], [-1.0] * 4])
+    args = (fh.pack([[1.0] * 4]), database, [0], [1, 1, 0, 0, 0])
+    assert fh.mean_average_precision(*args, at=3) == pytest.approx((1 / 3) / 3)
+    retrieved = fh.mean_average_precision(*args, at=3, normalize="retrieved")
+    assert retrieved == pytest.approx(1 / 3)
+    assert fh.mean_average_precision(*args, at=2, normalize="retrieved") == 0
+
+
+def test_kinds_of_labels_mean_the_same():
+    rng = np.random.default_rng(0)
+    queries, database = random_codes(6, 16, seed=1), random_codes(50, 16)
+    y_query, y = rng.integers(0, 3, 6), rng.integers(0, 3, 50)
+    expected = fh.mean_average_precision(queries, database, y_query, y)
+    names = np.array(["ant", "bee", "cat"])
+    for a, b in (
+        (names[y_query], names[y]),
+        (np.eye(3)[y_query], np.eye(3)[y]),
+        (sparse.csr_array(np.eye(3)[y_query]), np.eye(3)[y].astype(bool)),
+    ):
+        assert fh.mean_average_precision(queries, database, a, b) == expected
+
+
+CODES = random_codes(4, 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"ties": "random"}, ValueError, "ties must be one of 'database', 'expected'"),
+        ({"at": 0}, ValueError, "at must be at least 1"),
+        ({"normalize": "k"}, ValueError, "normalize must be one of"),
+        ({"no_relevant": "drop"}, ValueError, "no_relevant must be one of"),
+        (
+            {"ties": "expected", "normalize": "retrieved", "at": 2},
+            ValueError,
+            "expectation of a ratio",
+        ),
+        ({"query_labels": [0, 1]}, ValueError, "query_labels has 2 rows for 4 samples"),
+        ({"query_codes": CODES[:0], "query_labels": []}, ValueError, "query_codes is empty"),
+        ({"query_codes": random_codes(4, 24)}, ValueError, "of 3 bytes, database_codes of 2"),
+        ({"query_labels": np.eye(4)}, ValueError, "use one of them"),
+    ],
+)
+def test_what_average_precision_refuses(options, error, message):
+    arguments = {
+        "query_codes": CODES,
+        "database_codes": CODES,
+        "query_labels": [0, 1, 0, 1],
+        "database_labels": [0, 1, 0, 1],
+    }
+    with pytest.raises(error, match=message):
+        fh.mean_average_precision(**{**arguments, **options})
+
+
+@pytest.mark.parametrize("ranks", [[0], [5], [], [1.5]])
+def test_ranks_out_of_range(ranks):
+    with pytest.raises((TypeError, ValueError), match="ranks"):
+        fh.precision_at(CODES, CODES, [0] * 4, [0] * 4, ranks=ranks)
