@@ -15,6 +15,7 @@ _ROOMS = {
     "CCAITQ": ".models",
     "HammingIndex": ".index",
     "average_precision": ".metrics",
+    "datasets": "",
     "distances": ".hamming",
     "mean_average_precision": ".metrics",
     "metrics": "",

@@ -1,0 +1,404 @@
+"""The embedded emoji set: rendered glyphs and their English descriptions, two modalities.
+
+Map: `load_emoji` hands out an `EmojiDataset`; `TextEncoder` turns words into the text features, for
+the stored rows and for free text alike; `read_archive` opens ``emoji.npz``, whose entries the table
+below names.
+
+=================  =================  ================================================
+entry              shape, dtype       meaning
+=================  =================  ================================================
+image              (n, d_i) int8      image features divided by ``image_scale``
+image_scale        () float32
+text               (n, d_t) float16   text features, rows of unit length
+group, subgroup    (n,) uint8         class numbers
+test               (n,) bool          the fixed split
+idf                (v,) float32       weight of each vocabulary word
+word_vectors       (v, d_t) int8      direction of each word in feature space
+word_scale         (v,) float32       what brings a row of ``word_vectors`` back to its length
+thumbnails         (bytes,) uint8     PNG files, one after another
+thumbnail_offsets  (n + 1,) uint32    where each file begins; where the last one ends
+strings            (bytes,) uint8     UTF-8 JSON: names, keywords, vocabulary and more
+=================  =================  ================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import operator
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["EmojiDataset", "TextEncoder", "load_emoji"]
+
+_ARCHIVE = Path(__file__).with_name("emoji.npz")
+_WORD = re.compile(r"\w+")
+# Tried in this order on a word the vocabulary lacks: (what the word ends in, what to put there).
+_ENDINGS = (
+    ("ies", "y"),
+    ("es", ""),
+    ("s", ""),
+    ("ing", ""),
+    ("ing", "e"),
+    ("ed", ""),
+    ("ed", "e"),
+    ("y", "ies"),
+    ("", "s"),
+    ("", "ing"),
+)
+
+
+def split_words(text: str) -> list[str]:
+    """Cut a text into lower-case words without accents.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    list of str
+        Its words in order, repeated ones repeated; punctuation and symbols are dropped.
+
+    Examples
+    --------
+    >>> split_words("Flag: Côte d'Ivoire")
+    ['flag', 'cote', 'd', 'ivoire']
+    """
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
+
+
+class TextEncoder:
+    """Words to text features: word vectors, weighted by rarity, summed and made unit length.
+
+    A word the vocabulary lacks is tried with common English endings taken off or put on ("dogs"
+    counts as "dog") and otherwise left out.
+
+    Parameters
+    ----------
+    vocabulary : sequence of str
+        The known words, as `split_words` writes them.
+    idf : ndarray of shape (v,), float32
+        Weight of each word.
+    word_vectors : ndarray of shape (v, d), float32
+        Where each word lies in feature space.
+
+    Examples
+    --------
+    >>> encoder = TextEncoder(["cat", "dog"], np.ones(2), np.eye(2))
+    >>> encoder(["A dog!", "cats"])
+    array([[0., 1.],
+           [1., 0.]], dtype=float32)
+    """
+
+    def __init__(self, vocabulary: Sequence[str], idf: np.ndarray, word_vectors: np.ndarray):
+        self._number = {word: number for number, word in enumerate(vocabulary)}
+        self._idf = idf
+        self._word_vectors = word_vectors
+
+    def count_known(self, text: str) -> Counter[int]:
+        """Count the vocabulary words of a text.
+
+        Parameters
+        ----------
+        text : str
+            Any text.
+
+        Returns
+        -------
+        Counter of int
+            Vocabulary number to how often the text has that word; empty where no word is known.
+
+        Examples
+        --------
+        >>> encoder = TextEncoder(["cat", "dog"], np.ones(2), np.eye(2))
+        >>> encoder.count_known("a dog and dogs")
+        Counter({1: 2})
+        """
+        numbers = (self._lookup(word) for word in split_words(text))
+        return Counter(number for number in numbers if number is not None)
+
+    def _lookup(self, word: str) -> int | None:
+        number = self._number.get(word)
+        if number is not None or len(word) < 3:
+            return number
+        for ending, replacement in _ENDINGS:
+            stem = word[: len(word) - len(ending)]
+            if word.endswith(ending) and len(stem) >= 3:
+                number = self._number.get(stem + replacement)
+                if number is not None:
+                    return number
+        return None
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Compute the features of texts.
+
+        Parameters
+        ----------
+        texts : sequence of str, length m
+            English words, in any order.
+
+        Returns
+        -------
+        ndarray of shape (m, d), float32
+            Rows of unit length.
+
+        Raises
+        ------
+        TypeError
+            `texts` is one string, or holds something that is not a string.
+        ValueError
+            A text has no known word; the message names it and, where there are any, similar words
+            that are known.
+
+        Examples
+        --------
+        >>> encoder = TextEncoder(["cat", "dog"], np.ones(2), np.eye(2))
+        >>> encoder(["dog"])
+        array([[0., 1.]], dtype=float32)
+        """
+        if isinstance(texts, str):
+            raise TypeError(f"texts must be a sequence of strings, not one string: use [{texts!r}]")
+        features = np.empty((len(texts), self._word_vectors.shape[1]), dtype=np.float32)
+        for row, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"texts[{row}] must be a string, not {type(text).__name__}")
+            counts = self.count_known(text)
+            if not counts:
+                raise ValueError(self._unknown_message(text))
+            # Sorted, so that the order of the words cannot change the last bit of the sum.
+            numbers = np.array(sorted(counts))
+            weights = np.array([counts[number] for number in numbers], dtype=np.float64)
+            weights = (1.0 + np.log(weights)) * self._idf[numbers]
+            vector = weights @ self._word_vectors[numbers]
+            length = np.linalg.norm(vector)
+            features[row] = vector / length if length > 0 else 0.0
+        return features
+
+    def _unknown_message(self, text: str) -> str:
+        similar: dict[str, None] = {}
+        for word in split_words(text)[:8]:
+            similar.update(dict.fromkeys(difflib.get_close_matches(word, self._number, n=3)))
+        remedy = (
+            f"did you mean {', '.join(map(repr, similar))}?"
+            if similar
+            else "use other, common English words for it, such as 'dog', 'rain' or 'happy face'"
+        )
+        return f"no word of the text {text!r} is known: {remedy}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EmojiDataset:
+    """Emoji as aligned modalities: row ``i`` of everything below is the same emoji.
+
+    All arrays are read-only; the ``features`` dict is the caller's own.
+
+    Attributes
+    ----------
+    features : dict of str to ndarray
+        ``"image"``: (n, d_i) float32, shape and colour of the glyph; ``"text"``: (n, d_t) float32,
+        name and keywords. Everything fitted in them was fitted on the training rows.
+    groups : ndarray of shape (n,), int64
+        Unicode group of each emoji, a position in `group_names`.
+    subgroups : ndarray of shape (n,), int64
+        Unicode subgroup of each emoji, a position in `subgroup_names`.
+    group_names, subgroup_names : tuple of str
+        What the class numbers mean.
+    names : tuple of str, length n
+        English short names.
+    keywords : tuple of tuple of str, length n
+        English keywords.
+    characters : tuple of str, length n
+        The emoji themselves.
+    train, test : ndarray of int64
+        Row numbers of the fixed split, ascending; about three quarters and one quarter of every
+        group.
+
+    Examples
+    --------
+    >>> from fasthash.datasets import load_emoji
+    >>> emoji = load_emoji()
+    >>> i = emoji.names.index("dog face")
+    >>> emoji.group_names[emoji.groups[i]], emoji.subgroup_names[emoji.subgroups[i]]
+    ('animals-nature', 'animal-mammal')
+    """
+
+    features: dict[str, np.ndarray]
+    groups: np.ndarray
+    subgroups: np.ndarray
+    group_names: tuple[str, ...]
+    subgroup_names: tuple[str, ...]
+    names: tuple[str, ...]
+    keywords: tuple[tuple[str, ...], ...]
+    characters: tuple[str, ...]
+    train: np.ndarray
+    test: np.ndarray
+    _encoder: TextEncoder
+    _thumbnails: bytes
+    _thumbnail_offsets: tuple[int, ...]
+
+    @property
+    def thumbnail_media_type(self) -> str:
+        """Media type of what `thumbnail` returns: ``"image/png"``."""
+        return "image/png"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        widths = ", ".join(f"{name}: {x.shape[1]}" for name, x in self.features.items())
+        return (
+            f"EmojiDataset({len(self)} emoji, features {{{widths}}}, "
+            f"{len(self.group_names)} groups, {len(self.train)} train / {len(self.test)} test)"
+        )
+
+    def text_features(self, texts: Sequence[str]) -> np.ndarray:
+        """Turn free text into the features of the text modality.
+
+        Parameters
+        ----------
+        texts : sequence of str, length m
+            English words, in any order; a word that no training emoji has is tried with common
+            endings taken off or put on and otherwise left out.
+
+        Returns
+        -------
+        ndarray of shape (m, d_t), float32
+            Rows of unit length. The name of an emoji followed by its keywords gives its row of
+            ``features["text"]``.
+
+        Raises
+        ------
+        TypeError
+            `texts` is one string, or holds something that is not a string.
+        ValueError
+            A text has no known word; the message names it and, where there are any, similar words
+            that are known.
+
+        Examples
+        --------
+        >>> from fasthash.datasets import load_emoji
+        >>> emoji = load_emoji()
+        >>> query = emoji.text_features(["happy face"])
+        >>> query.shape == (1, emoji.features["text"].shape[1])
+        True
+        """
+        return self._encoder(texts)
+
+    def thumbnail(self, i: int) -> bytes:
+        """Return the small picture of an emoji, a PNG file with transparency.
+
+        Parameters
+        ----------
+        i : int
+            Row number, 0 to n - 1.
+
+        Returns
+        -------
+        bytes
+            The file, ready for a data URI with `thumbnail_media_type`.
+
+        Raises
+        ------
+        IndexError
+            There is no such row.
+
+        Examples
+        --------
+        >>> from fasthash.datasets import load_emoji
+        >>> load_emoji().thumbnail(0)[1:4]
+        b'PNG'
+        """
+        row = operator.index(i)
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} is outside 0 to {len(self) - 1}")
+        return self._thumbnails[self._thumbnail_offsets[row] : self._thumbnail_offsets[row + 1]]
+
+
+def load_emoji() -> EmojiDataset:
+    """Load the emoji set that comes with the package.
+
+    The file is read once per process; calls share its read-only arrays.
+
+    Returns
+    -------
+    EmojiDataset
+        1,906 emoji without skin-tone variants, glyph and text, nine groups, with a fixed split.
+
+    Examples
+    --------
+    >>> from fasthash.datasets import load_emoji
+    >>> emoji = load_emoji()
+    >>> len(emoji), sorted(emoji.features)
+    (1906, ['image', 'text'])
+    """
+    features, rest = _parts()
+    return EmojiDataset(features=dict(features), **rest)
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an emoji archive, whose entries the head of this module lists.
+
+    Parameters
+    ----------
+    path : Path
+        An ``emoji.npz``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        All entries, by name.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> sorted(read_archive(_ARCHIVE))[:3]
+    ['group', 'idf', 'image']
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+@functools.cache
+def _parts() -> tuple[dict[str, np.ndarray], dict]:
+    entries = read_archive(_ARCHIVE)
+    strings = json.loads(entries["strings"].tobytes())
+    word_vectors = entries["word_vectors"] * entries["word_scale"][:, None]
+    features = {
+        "image": _read_only(entries["image"] * entries["image_scale"]),
+        "text": _read_only(entries["text"].astype(np.float32)),
+    }
+    rest = {
+        "groups": _read_only(entries["group"].astype(np.int64)),
+        "subgroups": _read_only(entries["subgroup"].astype(np.int64)),
+        "group_names": tuple(strings["group_names"]),
+        "subgroup_names": tuple(strings["subgroup_names"]),
+        "names": tuple(strings["names"]),
+        "keywords": tuple(tuple(words) for words in strings["keywords"]),
+        "characters": tuple(strings["characters"]),
+        "train": _read_only(np.flatnonzero(~entries["test"]).astype(np.int64)),
+        "test": _read_only(np.flatnonzero(entries["test"]).astype(np.int64)),
+        "_encoder": TextEncoder(strings["vocabulary"], entries["idf"], word_vectors),
+        "_thumbnails": entries["thumbnails"].tobytes(),
+        "_thumbnail_offsets": tuple(entries["thumbnail_offsets"].tolist()),
+    }
+    return features, rest
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    # A view of a read-only array, unlike the array itself, cannot be made writable by its flags.
+    array.setflags(write=False)
+    return array.view()
