@@ -68,7 +68,7 @@ def fit_feature_map(
     x: NDArray[np.floating],
     n_anchors: int | None,
     random_state: np.random.RandomState,
-    width: float | None = None,
+    width: float = 1.0,
 ) -> FeatureMap:
     """
     Draw anchors, choose the width and compute the means.
@@ -81,28 +81,22 @@ def fit_feature_map(
         How many samples serve as anchors, at most n; None keeps the features linear.
     random_state : RandomState
         Draws the anchors, without repetition.
-    width : float, optional
-        Standard deviation of the radial basis functions, by default the mean distance of the
-        samples to the anchors.
+    width : float
+        Standard deviation of the radial basis functions, in units of the mean distance of the
+        samples to the anchors, so that the scale of the features does not matter.
 
     Returns
     -------
     FeatureMap
-
-    Raises
-    ------
-    ValueError
-        If all samples are the same.
     """
     if n_anchors is None:
         # A float64 mean of float32 columns: the error must not grow with n.
         return FeatureMap(mean=x.mean(axis=0, dtype=np.float64))
     anchors = x[np.sort(random_state.permutation(len(x))[:n_anchors])]
-    if width is None:
-        total = 0.0
-        for rows in blocks_of_rows(len(x), n_anchors):
-            total += np.sqrt(_squared_distances(x[rows], anchors)).sum(dtype=np.float64)
-        width = total / (len(x) * n_anchors)
+    total = 0.0
+    for rows in blocks_of_rows(len(x), n_anchors):
+        total += np.sqrt(_squared_distances(x[rows], anchors)).sum(dtype=np.float64)
+    width *= total / (len(x) * n_anchors)
     mean = np.zeros(n_anchors)
     for rows in blocks_of_rows(len(x), n_anchors):
         mean += _rbf(x[rows], anchors, width).sum(axis=0, dtype=np.float64)

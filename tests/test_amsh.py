@@ -124,9 +124,10 @@ def test_samples_without_labels_take_part():
 def test_single_precision_features_are_accumulated_in_double():
     rng = np.random.default_rng(0)
     x = (1000 + rng.standard_normal((4000, 6))).astype(np.float32)
-    factor, _ = steps.factored_gram(x, 0.01)
-    expected = x.astype(np.float64).T @ x.astype(np.float64) + 0.01 * np.eye(6)
-    np.testing.assert_allclose(np.triu(factor).T @ np.triu(factor), expected, rtol=1e-12)
+    factor = steps.inverse_factor(x, 0.01)
+    gram = x.astype(np.float64).T @ x.astype(np.float64) + 0.01 * np.eye(6)
+    assert factor.dtype == np.float64
+    np.testing.assert_allclose(factor @ gram @ factor.T, np.eye(6), atol=1e-6)
 
 
 def test_single_precision_gives_nearly_the_same_codes():
@@ -156,6 +157,13 @@ def test_constant_columns_and_collinear_features():
     for n_anchors in (None, 30):
         model = fit(features, labels, n_anchors=n_anchors, init="pca")
         assert np.isfinite(model.projections_["image"]).all()
+
+
+def test_a_ridge_lost_in_rounding_is_refused():
+    features, labels = make_problem()
+    features["image"] = 1e9 * np.repeat(features["image"], 2, axis=1)
+    with pytest.raises(ValueError, match=r"ridge=0.01 is lost in rounding"):
+        fit(features, labels, n_anchors=None)
 
 
 def test_it_retrieves_across_modalities():

@@ -73,7 +73,7 @@ def test_the_steps_repeat_every_sweep(golden):
 @pytest.mark.parametrize("n_sweeps", SWEEPS)
 def test_the_estimator_repeats_codes_and_hash_functions(golden, n_sweeps):
     start = {"image": golden["V1_0"], "text": golden["V2_0"]}
-    model = fh.AMSH(n_bits=16, n_anchors=None, n_sweeps=n_sweeps, init=start)
+    model = fh.AMSH(n_bits=16, n_anchors=None, n_sweeps=n_sweeps, lam=LAM, beta=BETA, init=start)
     model.fit(
         {"image": golden["X"], "text": golden["Y"]},
         labels={"image": golden["LX"], "text": golden["LY"]},

@@ -1,0 +1,38 @@
+"""The main job on the real data: the figures the README promises, and words that find glyphs."""
+
+import numpy as np
+import pytest
+
+from fasthash import demo
+from fasthash.datasets import load_emoji
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_emoji()
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    return demo.fit(data, "AMSH", 64, seed=0, callback=lambda *event: None)
+
+
+def test_mean_average_precision_across_modalities(fitted):
+    assert fitted.scores["image", "text"] >= 0.74
+    assert fitted.scores["text", "image"] >= 0.87
+
+
+def test_chance_is_that_of_a_random_ranking(data):
+    share = np.bincount(data.groups[data.train]) / len(data.train)
+    assert demo.chance(data) == pytest.approx(share[data.groups[data.test]].mean(), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "subgroup"),
+    [("fruit", "food-fruit"), ("red heart", "heart"), ("dog", "animal-mammal")],
+)
+def test_words_find_glyphs_of_their_kind(data, fitted, words, subgroup):
+    found = demo.answer(data, fitted.model, [words], k=10)[0]
+    names = [data.subgroup_names[data.subgroups[row]] for row in found.rows]
+    assert names.count(subgroup) >= 7, names
+    assert (np.diff(found.distances) >= 0).all()

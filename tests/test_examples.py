@@ -1,0 +1,31 @@
+"""Every example in a public docstring runs, and gives what it says."""
+
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import fasthash
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(fasthash.__path__, "fasthash.")
+    if "._kernels" not in module.name and ".reference" not in module.name
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples(module):
+    with np.printoptions(legacy=False):
+        failures, _ = doctest.testmod(importlib.import_module(module), verbose=False)
+    assert failures == 0
+
+
+@pytest.mark.parametrize("name", sorted(set(fasthash.__all__) - {"__version__"}))
+def test_every_public_name_has_an_example(name):
+    thing = getattr(fasthash, name)
+    if isinstance(thing, type(fasthash)):
+        return
+    assert ">>>" in thing.__doc__, f"{name} has no example"
