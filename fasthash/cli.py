@@ -163,6 +163,7 @@ def _demo(options: argparse.Namespace) -> None:
     interval = 0.1 if sys.stderr.isatty() else 5
     shape = "{l_bar}{bar:24}| {elapsed}"
     with tqdm(total=n_steps, bar_format=shape, mininterval=interval) as bar:
+        bar.set_description(f"{tasks[0][0]} {tasks[0][1]} bits, run 1")
         for method, n_bits, seed in tasks:
             step = partial(_advance, bar, f"{method} {n_bits} bits, run {seed + 1}")
             fitted.append(demo.fit(data, method, n_bits, seed, step))

@@ -259,13 +259,13 @@ def test_the_archive_is_small_pickle_free_and_reproducible():
         assert all(not archive[name].dtype.hasobject for name in archive.files)
 
 
-def test_loading_needs_no_scikit_learn():
+def test_loading_needs_no_scikit_learn(tmp_path):
     code = (
         "import sys; from fasthash.datasets import load_emoji; "
         "load_emoji().text_features(['dog']); "
         "sys.exit(any(m in sys.modules for m in ('sklearn', 'scipy', 'PIL', 'pickletools')))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
 def test_every_source_is_credited():

@@ -29,7 +29,7 @@ class CCAITQ(CrossModalHasher):
     ----------
     n_bits : int, default 64
         Length of the codes; at most the number of features of either modality.
-    ridge : float, default 0.1
+    ridge : float, default 1e-2
         Added to the diagonal of each covariance, as a share of its mean; greater than 0. Many
         features for few samples want more: the emoji demo does best with 30.
     n_iterations : int, default 50
@@ -73,7 +73,7 @@ class CCAITQ(CrossModalHasher):
         self,
         n_bits: int = 64,
         *,
-        ridge: float = 0.1,
+        ridge: float = 1e-2,
         n_iterations: int = 50,
         random_state: Any = None,
     ) -> None:
