@@ -241,10 +241,10 @@ def within(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int32_
 
     ends = np.cumsum(places_array).reshape(places_array.shape)
     limits = np.zeros(n_queries + 1, np.int64)
-    limits[1:] = ends[:, -1]
+    limits[1:] = ends[:, radius]
     np.subtract(ends, places_array, out=places_array)
-    out_distances_array = np.empty(limits[-1], np.int32)
-    out_ids_array = np.empty(limits[-1], np.int64)
+    out_distances_array = np.empty(limits[n_queries], np.int32)
+    out_ids_array = np.empty(limits[n_queries], np.int64)
     cdef int32_t[::1] out_distances = out_distances_array
     cdef int64_t[::1] out_ids = out_ids_array
     if out_ids.shape[0] > 0:
