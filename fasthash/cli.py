@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,11 @@ def _openmp_runtime() -> str:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    try:
-        import matplotlib  # noqa: F401
-        from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError(
-            f"the demo needs {error.name}: pip install 'fasthash-retrieval[demo]'"
-        ) from None
+    for name in ("matplotlib", "tqdm"):
+        if find_spec(name) is None:
+            raise ImportError(f"the demo needs {name}: pip install 'fasthash-retrieval[demo]'")
+    from tqdm import tqdm
+
     from . import demo, report
     from .datasets import load_emoji
 

@@ -77,6 +77,18 @@ def test_the_objective_never_increases(init):
         assert (np.diff(objective) <= 1e-9 * objective[0]).all()
 
 
+def test_the_loss_of_the_hash_functions_never_increases():
+    rng = np.random.default_rng(0)
+    x, b = rng.standard_normal((200, 30)), steps.signs(rng.standard_normal((200, 8)))
+    factor = steps.inverse_factor(x, 0.01)
+    losses = []
+    for n_sweeps in range(1, 12):
+        f = steps.hash_function(x, b, factor, n_sweeps)
+        best_target = b * np.maximum(1, b * (x @ f))
+        losses.append(np.sum((best_target - x @ f) ** 2) + 0.01 * np.sum(f**2))
+    assert (np.diff(losses) <= 0).all() and losses[-1] < losses[0]
+
+
 @pytest.mark.parametrize("rank", [0, 1, 4, 8])
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
 def test_latents_are_orthogonal_and_centred_whatever_the_rank(rank, scale):
