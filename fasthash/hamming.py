@@ -1,7 +1,8 @@
 """Exact Hamming search over packed codes: distances, top-k, radius search, full ranking.
 
 Ids are row numbers of the database. Order is always (distance, id), so results do not depend on the
-number of threads or the instruction set.
+number of threads or the instruction set. A mask restricts a search to some rows; what is left out
+costs next to nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._kernels import hamming as _kernels
 from .codes import check_codes, check_same_width
 from .runtime import resolve_threads
-from .validation import check_count
+from .validation import check_count, check_mask
 
 __all__ = ["distances", "rank", "topk", "within"]
 
@@ -57,7 +58,11 @@ def distances(a: ArrayLike, b: ArrayLike, n_threads: int | None = None) -> NDArr
 
 
 def topk(
-    queries: ArrayLike, database: ArrayLike, k: int, n_threads: int | None = None
+    queries: ArrayLike,
+    database: ArrayLike,
+    k: int,
+    n_threads: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """
     Find the k nearest codes of every query, exactly.
@@ -71,22 +76,26 @@ def topk(
         How many to return; may exceed n.
     n_threads : int, optional
         Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), optional
+        Rows that may be found, as booleans or packed as `numpy.packbits` does.
 
     Returns
     -------
     distances : ndarray of int32, shape (n_queries, k)
-        Ascending; -1 in the columns past n.
+        Ascending; -1 in the columns past n, or past the number of allowed rows.
     ids : ndarray of int64, shape (n_queries, k)
-        Rows of the database; equal distances in ascending order of id; -1 in the columns past n.
+        Rows of the database; equal distances in ascending order of id; -1 where missing.
 
     Raises
     ------
     TypeError, ValueError
-        If the codes are not packed or differ in width, or k is less than 1.
+        If the codes are not packed or differ in width, k is less than 1, or the mask does not fit.
 
     Notes
     -----
-    Costs one scan of the database per query, n · n_bytes / 8 word operations, plus O(k + n_bits).
+    Costs one scan of the allowed rows per query, n · n_bits / 64 word operations (n_bits rounded up
+    to a multiple of 64), plus O(k + n_bits). Scratch memory stays below 64 MiB per thread for k up
+    to two million.
 
     Examples
     --------
@@ -98,27 +107,28 @@ def topk(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     k = check_count(k, "k")
-    shape = (len(queries), k)
-    n_found = min(k, len(database))
-    if n_found == k:
-        found_distances, found_ids = np.empty(shape, np.int32), np.empty(shape, np.int64)
-        out = found_distances, found_ids
-    else:
-        out = np.full(shape, -1, np.int32), np.full(shape, -1, np.int64)
-        found_distances = np.empty((len(queries), n_found), np.int32)
-        found_ids = np.empty((len(queries), n_found), np.int64)
+    rows = check_mask(mask, len(database))
+    n_found = min(k, len(database) if rows is None else len(rows))
+    found_distances = np.empty((len(queries), n_found), np.int32)
+    found = np.empty((len(queries), n_found), np.int64)
     if n_found > 0:
         _kernels.topk(
-            queries, database, n_found, found_distances, found_ids, resolve_threads(n_threads)
+            queries, database, rows, n_found, found_distances, found, resolve_threads(n_threads)
         )
-    if n_found < k:
-        out[0][:, :n_found] = found_distances
-        out[1][:, :n_found] = found_ids
-    return out
+    ids = found if rows is None else rows[found]
+    if n_found == k:
+        return found_distances, ids
+    missing = ((0, 0), (0, k - n_found))
+    padded = (np.pad(x, missing, constant_values=-1) for x in (found_distances, ids))
+    return tuple(padded)
 
 
 def within(
-    queries: ArrayLike, database: ArrayLike, radius: int, n_threads: int | None = None
+    queries: ArrayLike,
+    database: ArrayLike,
+    radius: int,
+    n_threads: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """
     Find all codes within a Hamming radius of every query.
@@ -132,6 +142,8 @@ def within(
         Largest distance that counts, in bits; inclusive.
     n_threads : int, optional
         Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), optional
+        Rows that may be found, as booleans or packed as `numpy.packbits` does.
 
     Returns
     -------
@@ -145,11 +157,12 @@ def within(
     Raises
     ------
     TypeError, ValueError
-        If the codes are not packed or differ in width, or the radius is negative.
+        If the codes are not packed or differ in width, the radius is negative, or the mask does not
+        fit.
 
     Notes
     -----
-    Costs two scans of the database per query and 8 n_queries · (radius + 1) bytes of counts.
+    Costs two scans of the allowed rows per query and 8 n_queries · (radius + 1) bytes of counts.
 
     Examples
     --------
@@ -161,11 +174,18 @@ def within(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     radius = min(check_count(radius, "radius", minimum=0), 8 * queries.shape[1])
-    return _kernels.within(queries, database, radius, resolve_threads(n_threads))
+    rows = check_mask(mask, len(database))
+    limits, found_distances, found = _kernels.within(
+        queries, database, rows, radius, resolve_threads(n_threads)
+    )
+    return limits, found_distances, found if rows is None else rows[found]
 
 
 def rank(
-    queries: ArrayLike, database: ArrayLike, n_threads: int | None = None
+    queries: ArrayLike,
+    database: ArrayLike,
+    n_threads: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> NDArray[np.int64]:
     """
     Rank the whole database for every query.
@@ -177,16 +197,18 @@ def rank(
     database : array_like of uint8, shape (n, n_bytes)
     n_threads : int, optional
         Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), optional
+        Rows that are ranked, as booleans or packed as `numpy.packbits` does.
 
     Returns
     -------
-    ndarray of int64, shape (n_queries, n)
+    ndarray of int64, shape (n_queries, n), or (n_queries, n_allowed) with a mask
         Rows of the database by ascending distance; equal distances in ascending order of id.
 
     Raises
     ------
     TypeError, ValueError
-        If the codes are not packed, or differ in width.
+        If the codes are not packed or differ in width, or the mask does not fit.
 
     Notes
     -----
@@ -200,9 +222,10 @@ def rank(
     array([[0, 2, 1]])
     """
     queries, database = _check_pair(queries, "queries", database, "database")
-    out = np.empty((len(queries), len(database)), np.int64)
-    _kernels.rank(queries, database, out, resolve_threads(n_threads))
-    return out
+    rows = check_mask(mask, len(database))
+    out = np.empty((len(queries), len(database) if rows is None else len(rows)), np.int64)
+    _kernels.rank(queries, database, rows, out, resolve_threads(n_threads))
+    return out if rows is None else rows[out]
 
 
 def _check_pair(a: ArrayLike, a_name: str, b: ArrayLike, b_name: str) -> tuple[NDArray, NDArray]:

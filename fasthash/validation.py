@@ -23,6 +23,7 @@ __all__ = [
     "check_count",
     "check_features",
     "check_labels",
+    "check_mask",
     "check_modalities",
     "check_number",
     "is_sparse",
@@ -85,6 +86,45 @@ def check_choice(value: Any, name: str, choices: Sequence[Hashable]) -> None:
     """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
+    """
+    Turn a mask of allowed rows into their ascending numbers.
+
+    Parameters
+    ----------
+    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), or None
+        Packed bits are in the order of `numpy.packbits`; padding bits must be zero.
+    n : int
+        Number of rows the mask is about.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        None without a mask.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither kind, or has the wrong length.
+    """
+    if mask is None:
+        return None
+    given = np.asarray(mask)
+    if given.dtype == np.uint8 and given.shape == ((n + 7) // 8,):
+        allowed = np.unpackbits(given).view(bool)
+        if allowed[n:].any():
+            raise ValueError(f"mask has bits set past the {n} rows it is about")
+        given = allowed[:n]
+    if given.dtype != bool:
+        raise TypeError(
+            f"mask must be booleans of shape ({n},) or packed uint8 of shape ({(n + 7) // 8},), "
+            f"got {given.dtype} of shape {given.shape}"
+        )
+    if given.shape != (n,):
+        raise ValueError(f"mask must have one boolean per row, shape ({n},), got {given.shape}")
+    return np.flatnonzero(given)
 
 
 def check_modalities(features: Any, minimum: int = 2) -> dict[str, NDArray[np.floating]]:

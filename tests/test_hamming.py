@@ -169,3 +169,70 @@ def test_what_searches_refuse(search):
 def test_numbers_out_of_range(call, error, message):
     with pytest.raises(error, match=message):
         call(random_codes(3, 16))
+
+
+@levels
+@given(
+    problem=search_problems(),
+    k=st.integers(1, 45),
+    seed=st.integers(0, 2**32 - 1),
+    packed=st.booleans(),
+    n_threads=st.integers(1, 3),
+)
+def test_a_mask_is_a_search_of_the_allowed_rows(level, problem, k, seed, packed, n_threads):
+    queries, database, n_bits = problem
+    allowed = np.random.default_rng(seed).random(len(database)) < seed % 3 / 2
+    options = {"mask": np.packbits(allowed) if packed else allowed, "n_threads": n_threads}
+    rows = np.flatnonzero(allowed)
+    with simd(level):
+        found_distances, ids = fh.topk(queries, database, k, **options)
+        limits, inside_distances, inside_ids = fh.within(queries, database, n_bits // 2, **options)
+        ranked = fh.rank(queries, database, **options)
+    expected_distances, expected = reference.topk(queries, database[allowed], k)
+    expected_ids = np.full_like(expected, -1)
+    expected_ids[expected >= 0] = rows[expected[expected >= 0]]
+    np.testing.assert_array_equal(found_distances, expected_distances)
+    np.testing.assert_array_equal(ids, expected_ids)
+    expected = reference.within(queries, database[allowed], n_bits // 2)
+    np.testing.assert_array_equal(limits, expected[0])
+    np.testing.assert_array_equal(inside_distances, expected[1])
+    np.testing.assert_array_equal(inside_ids, rows[expected[2]])
+    np.testing.assert_array_equal(ranked, rows[reference.rank(queries, database[allowed])])
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (np.ones(9, bool), ValueError, r"one boolean per row, shape \(10,\), got \(9,\)"),
+        (np.arange(10), TypeError, r"booleans of shape \(10,\) or packed uint8 of shape \(2,\)"),
+        (np.full(2, 255, np.uint8), ValueError, "bits set past the 10 rows"),
+        (np.zeros(3, np.uint8), TypeError, r"got uint8 of shape \(3,\)"),
+    ],
+)
+def test_masks_that_do_not_fit(mask, error, message):
+    codes = random_codes(10, 16)
+    with pytest.raises(error, match=message):
+        fh.topk(codes, codes, 1, mask=mask)
+
+
+@levels
+@pytest.mark.parametrize("n_bits", [64, 200])
+def test_few_queries_over_parts_of_a_large_database(level, n_bits):
+    """Few queries cut the database into parts per thread; the answer must not show it."""
+    database = random_codes(100_000, n_bits)
+    database[60_000:] = database[:40_000]
+    queries = random_codes(2, n_bits, seed=1)
+    with simd(level):
+        for k in (1, 10, 40_000, 100_000):
+            expected = fh.topk(queries, database, k, n_threads=1)
+            for n_threads in (2, 3, 8):
+                found = fh.topk(queries, database, k, n_threads=n_threads)
+                for ours, theirs in zip(found, expected, strict=True):
+                    np.testing.assert_array_equal(ours, theirs)
+        order = fh.rank(queries, database)
+        np.testing.assert_array_equal(expected[1], order)
+        expected = fh.within(queries, database, n_bits // 2 - 8, n_threads=1)
+        for n_threads in (2, 3, 8):
+            found = fh.within(queries, database, n_bits // 2 - 8, n_threads=n_threads)
+            for ours, theirs in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)

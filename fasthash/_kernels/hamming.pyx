@@ -1,12 +1,14 @@
 """Distances, top-k, radius search and full ranking over packed codes.
 
-Work is cut into tasks of a few queries each; a task walks the database in tiles that stay in the
-cache while all its queries scan them. Every task owns its workspace, so results do not depend on
-the number of threads. Order is always (distance, id).
+Work is cut into tasks: some queries against a part of the database. A task walks its part in tiles
+that stay in the first-level cache, laid out once for the registers and then scanned by all queries
+of the task. Every task owns its workspace and ids ascend within it, so results depend neither on
+the number of threads nor on the tiles. Order is always (distance, id).
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
 
 import os
 
@@ -23,11 +25,12 @@ cdef extern from "selection.h" nogil:
     ctypedef struct fh_selection:
         pass
     void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
-                            int32_t *distances, int64_t *ids, int64_t *counts)
+                            int32_t *distances, int64_t *positions, int64_t *counts)
     int32_t fh_selection_bound(const fh_selection *s)
-    void fh_selection_append(fh_selection *s, int64_t first_id, int32_t n,
+    void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
                              const int32_t *positions, const int32_t *distances)
-    void fh_selection_finish(fh_selection *s, int32_t *out_distances, int64_t *out_ids)
+    void fh_selection_finish(fh_selection *parts, Py_ssize_t n_parts, Py_ssize_t stride,
+                             int32_t *out_distances, int64_t *out_positions)
 
 cdef extern from *:
     """
@@ -39,21 +42,20 @@ cdef extern from *:
     """
     const int FH_OPENMP
 
-# Codes a query scans between two looks at its bound; two int32 per code keep the hits in L1.
 cdef enum:
-    BLOCK = 1024
-
-# Bytes of codes that every query of a task scans before the task moves on: half of a small L2.
-cdef enum:
-    TILE_BYTES = 1 << 18
-
-# Queries that share a tile: sixteen already hide the cost of fetching it from memory.
-cdef enum:
-    TASK_QUERIES = 32
-
-# Bytes of selection workspace one task may hold; a large k lowers its number of queries.
-cdef enum:
-    TASK_WORKSPACE = 1 << 24
+    # Bytes of a tile: it shares the first-level cache with the hits of one scan.
+    TILE_BYTES = 1 << 15
+    # A tile is a multiple of this many codes, so that it holds whole groups at any level.
+    TILE_STEP = 64
+    # Queries per task. Laying out a tile costs as much as two to four queries that scan it.
+    TASK_QUERIES = 256
+    # Bytes of selections a thread may hold; a large k lowers the number of queries per task.
+    TASK_BYTES = 48 << 20
+    # The first scan of a query takes this many codes; then as many as it has seen, so that the
+    # bound falls before much has been appended.
+    FIRST_BLOCK = 256
+    # A database is cut into parts for several threads only where each gets this many codes.
+    PART_CODES = 1 << 15
 
 
 def openmp_version():
@@ -86,214 +88,363 @@ cdef const fh_level *active_level() noexcept nogil:
     return fh_active_level()
 
 
+# --- tiles -----------------------------------------------------------------------------------------
+
+
+cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows) noexcept nogil:
+    cdef Database database
+    database.codes = &codes[0, 0] if codes.shape[0] > 0 else NULL
+    database.rows = NULL
+    database.n = codes.shape[0]
+    database.n_bytes = codes.shape[1]
+    database.n_words = <int32_t>((codes.shape[1] + 7) // 8)
+    if rows is not None:
+        database.n = rows.shape[0]
+        database.rows = &rows[0] if rows.shape[0] > 0 else NULL
+    database.tile = max(1, TILE_BYTES // (8 * database.n_words * TILE_STEP)) * TILE_STEP
+    return database
+
+
+cdef Py_ssize_t tile_buffer_words(const Database *database) noexcept nogil:
+    """64-bit words one thread needs for its tile: prepared, gathered, and room to align."""
+    cdef Py_ssize_t codes = database.tile + FH_LANES_MAX
+    return 2 * codes * database.n_words + 8
+
+
+cdef TileBuffer make_tile_buffer(const Database *database, uint64_t *memory) noexcept nogil:
+    cdef TileBuffer buffer
+    buffer.prepared = <uint64_t *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+    buffer.gathered = <uint8_t *>(
+        buffer.prepared + (database.tile + FH_LANES_MAX) * database.n_words)
+    return buffer
+
+
+cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32_t n,
+                               const TileBuffer *buffer) noexcept nogil:
+    """Codes [start, start + n) laid out for scanning; 64-bit rows need no laying out."""
+    cdef const uint8_t *codes
+    cdef int32_t i
+    if database.rows == NULL:
+        codes = database.codes + start * database.n_bytes
+    else:
+        for i in range(n):
+            memcpy(buffer.gathered + i * database.n_bytes,
+                   database.codes + database.rows[start + i] * database.n_bytes,
+                   database.n_bytes)
+        codes = buffer.gathered
+    if database.n_bytes == 8:
+        return <const uint64_t *>codes
+    fh_active_level().prepare(codes, n, database.n_bytes, buffer.prepared)
+    return buffer.prepared
+
+
+def as_words(queries):
+    """Queries as rows of whole 64-bit words, zero padded."""
+    n, n_bytes = queries.shape
+    words = np.zeros((n, (n_bytes + 7) // 8), np.uint64)
+    words.view(np.uint8)[:, :n_bytes] = queries
+    return words
+
+
+cdef Py_ssize_t count_parts(Py_ssize_t n_queries, Py_ssize_t n, int n_threads) noexcept nogil:
+    """Into how many parts the database is cut: one, unless there are too few queries to share."""
+    if n_queries >= 4 * n_threads:
+        return 1
+    return max(1, min(<Py_ssize_t>n_threads, n // PART_CODES))
+
+
+cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
+                           Py_ssize_t n_parts) noexcept nogil:
+    """Where a part begins, in whole tiles."""
+    cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
+    return min(database.n, (n_tiles * part // n_parts) * database.tile)
+
+
+# --- distances -------------------------------------------------------------------------------------
+
+
 def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] out,
               int n_threads):
     """out[i, j] = Hamming distance of a[i] and b[j]."""
-    cdef Py_ssize_t n_a = a.shape[0], n_b = b.shape[0], n_bytes = a.shape[1]
-    cdef Py_ssize_t tile = max(1, TILE_BYTES // n_bytes)
-    cdef Py_ssize_t n_tiles = (n_b + tile - 1) // tile
-    cdef Py_ssize_t task, i, start
-    cdef const fh_level *level = fh_active_level()
-    if n_a == 0 or n_b == 0:
+    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(a))
+    cdef Database database = make_database(b, None)
+    cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    cdef Py_ssize_t tile
+    cdef int thread
+    if a.shape[0] == 0:
         return
-    for task in prange(n_a * n_tiles, nogil=True, schedule="dynamic", num_threads=n_threads):
-        i = task % n_a
-        start = (task // n_a) * tile
-        level.distances(&a[i, 0], &b[start, 0], <int32_t>min(tile, n_b - start), n_bytes,
-                        &out[i, start])
+    for tile in prange(n_tiles, nogil=True, schedule="dynamic", num_threads=n_threads):
+        thread = threadid()
+        distances_of_tile(queries, &database, tile * database.tile, &memory[thread, 0], out)
+
+
+cdef void distances_of_tile(const uint64_t[:, ::1] queries, const Database *database,
+                            Py_ssize_t start, uint64_t *memory, int32_t[:, ::1] out) noexcept nogil:
+    cdef TileBuffer buffer = make_tile_buffer(database, memory)
+    cdef int32_t n = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
+    cdef const uint64_t *tile = load_tile(database, start, n, &buffer)
+    cdef Py_ssize_t q
+    for q in range(queries.shape[0]):
+        fh_active_level().distances(&queries[q, 0], tile, n, database.n_words, &out[q, start])
+
+
+# --- top-k -----------------------------------------------------------------------------------------
 
 
 cdef struct Workspace:
-    # What one thread needs for the top-k of one task: a selection per query, with its candidates and
-    # counts, and one block of hits.
+    # What one task of a top-k needs: a selection per query, with its candidates and counts, one
+    # block of hits, and its tile.
     fh_selection *selections
     int32_t *kept_distances
-    int64_t *kept_ids
+    int64_t *kept_positions
     int64_t *counts
     int32_t *hit_positions
     int32_t *hit_distances
+    uint64_t *tile_memory
 
 
-cdef void topk_of_task(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database,
-                       Py_ssize_t first, Py_ssize_t n_queries, int64_t k, int64_t capacity,
-                       const Workspace *work, int32_t[:, ::1] out_distances,
-                       int64_t[:, ::1] out_ids) noexcept nogil:
-    """Scan the database, a tile at a time, for n_queries queries from the first on."""
+cdef void topk_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssize_t n_queries,
+                       const Database *database, Py_ssize_t start, Py_ssize_t end, int64_t k,
+                       int64_t capacity, const Workspace *work) noexcept nogil:
+    """Select among the codes [start, end) for n_queries queries from the first on."""
     cdef const fh_level *level = fh_active_level()
-    cdef Py_ssize_t n = database.shape[0], n_bytes = database.shape[1]
-    cdef int32_t max_distance = <int32_t>(8 * n_bytes)
-    cdef Py_ssize_t tile = max(<Py_ssize_t>BLOCK, TILE_BYTES // n_bytes)
-    cdef Py_ssize_t q, start, end, block
-    cdef int32_t n_block, n_hits
+    cdef TileBuffer buffer = make_tile_buffer(database, work.tile_memory)
+    cdef int32_t max_distance = <int32_t>(8 * database.n_bytes)
+    cdef int32_t n_words = database.n_words
+    cdef Py_ssize_t q, tile_start = start, seen
+    cdef int32_t n_tile, n_block, n_hits, block
+    cdef const uint64_t *tile
     cdef fh_selection *selection
     for q in range(n_queries):
         fh_selection_start(&work.selections[q], k, capacity, max_distance,
-                           work.kept_distances + q * capacity, work.kept_ids + q * capacity,
+                           work.kept_distances + q * capacity, work.kept_positions + q * capacity,
                            work.counts + q * (max_distance + 1))
-    start = 0
-    while start < n:
-        end = min(start + tile, n)
+    while tile_start < end:
+        n_tile = <int32_t>min(<Py_ssize_t>database.tile, end - tile_start)
+        tile = load_tile(database, tile_start, n_tile, &buffer)
         for q in range(n_queries):
             selection = &work.selections[q]
-            block = start
-            while block < end:
-                n_block = <int32_t>min(<Py_ssize_t>BLOCK, end - block)
-                n_hits = level.scan(&queries[first + q, 0], &database[block, 0], n_block, n_bytes,
-                                    fh_selection_bound(selection), work.hit_positions,
-                                    work.hit_distances)
+            block = 0
+            while block < n_tile:
+                seen = tile_start - start + block
+                n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK, seen // TILE_STEP * TILE_STEP),
+                                       <Py_ssize_t>(n_tile - block))
+                n_hits = level.scan(&queries[first + q, 0], tile + <Py_ssize_t>block * n_words,
+                                    n_block, n_words, fh_selection_bound(selection),
+                                    work.hit_positions, work.hit_distances)
                 if n_hits > 0:
-                    fh_selection_append(selection, block, n_hits, work.hit_positions,
+                    fh_selection_append(selection, tile_start + block, n_hits, work.hit_positions,
                                         work.hit_distances)
                 block = block + n_block
-        start = end
-    for q in range(n_queries):
-        fh_selection_finish(&work.selections[q], &out_distances[first + q, 0],
-                            &out_ids[first + q, 0])
+        tile_start = tile_start + n_tile
 
 
-def topk(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int64_t k,
-         int32_t[:, ::1] out_distances, int64_t[:, ::1] out_ids, int n_threads):
-    """The k nearest codes of every query; 1 <= k <= len(database)."""
-    cdef Py_ssize_t n_queries = queries.shape[0], n = database.shape[0]
-    cdef int64_t n_counts = 8 * queries.shape[1] + 1
-    cdef int64_t capacity = min(<int64_t>n, 2 * k) + BLOCK
+def topk(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes, const int64_t[::1] rows,
+         int64_t k, int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
+    """The k nearest codes of every query, as positions among the searched rows (None: all).
+
+    1 <= k <= number of searched rows.
+    """
+    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
+    cdef Database database = make_database(codes, rows)
+    cdef Py_ssize_t n_queries = queries.shape[0]
+    cdef int64_t n_counts = 8 * database.n_bytes + 1
+    cdef int64_t capacity = min(<int64_t>database.n, 2 * k) + database.tile
     cdef Py_ssize_t per_query = 12 * capacity + 8 * n_counts
+    cdef Py_ssize_t n_parts = count_parts(n_queries, database.n, n_threads)
     if n_queries == 0:
         return
     # Enough tasks for every thread matter more than tasks that share their tiles well.
-    cdef Py_ssize_t n_task = min(<Py_ssize_t>TASK_QUERIES, TASK_WORKSPACE // per_query)
+    cdef Py_ssize_t n_task = min(<Py_ssize_t>TASK_QUERIES, TASK_BYTES // per_query)
     n_task = max(1, min(n_task, (n_queries + n_threads - 1) // n_threads))
-    cdef Py_ssize_t n_tasks = (n_queries + n_task - 1) // n_task
-    n_threads = <int>min(<Py_ssize_t>n_threads, n_tasks)
+    if n_parts > 1:
+        n_task = 1
+    cdef Py_ssize_t n_chunks = (n_queries + n_task - 1) // n_task
+    n_threads = <int>min(<Py_ssize_t>n_threads, max(n_chunks, n_parts))
+    # One slot of selections per thread, or per part where parts wait for each other's candidates.
+    cdef Py_ssize_t n_slots = n_threads if n_parts == 1 else n_parts
 
     # int64 holds the selections too: their size is a multiple of eight, and so is their alignment.
-    cdef int64_t[:, ::1] selections = np.empty(
-        (n_threads, n_task * <Py_ssize_t>sizeof(fh_selection) // 8), np.int64)
-    cdef int64_t[:, ::1] kept_ids = np.empty((n_threads, n_task * capacity), np.int64)
-    cdef int32_t[:, ::1] kept_distances = np.empty((n_threads, n_task * capacity), np.int32)
-    cdef int64_t[:, ::1] counts = np.empty((n_threads, n_task * n_counts), np.int64)
-    cdef int32_t[:, :, ::1] hits = np.empty((n_threads, 2, BLOCK), np.int32)
+    cdef Py_ssize_t selection_words = <Py_ssize_t>sizeof(fh_selection) // 8
+    cdef int64_t[:, ::1] selections = np.empty((n_slots, n_task * selection_words), np.int64)
+    cdef int64_t[:, ::1] kept_positions = np.empty((n_slots, n_task * capacity), np.int64)
+    cdef int32_t[:, ::1] kept_distances = np.empty((n_slots, n_task * capacity), np.int32)
+    cdef int64_t[:, ::1] counts = np.empty((n_slots, n_task * n_counts), np.int64)
+    cdef int32_t[:, :, ::1] hits = np.empty((n_slots, 2, database.tile + FH_LANES_MAX), np.int32)
+    cdef uint64_t[:, ::1] memory = np.empty((n_slots, tile_buffer_words(&database)), np.uint64)
 
     cdef Workspace work
+    cdef Py_ssize_t chunk, part, first, q
+    cdef int slot
+    if n_parts == 1:
+        for chunk in prange(n_chunks, nogil=True, schedule="dynamic", num_threads=n_threads):
+            slot = threadid()
+            first = chunk * n_task
+            work = Workspace(<fh_selection *>&selections[slot, 0], &kept_distances[slot, 0],
+                             &kept_positions[slot, 0], &counts[slot, 0], &hits[slot, 0, 0],
+                             &hits[slot, 1, 0], &memory[slot, 0])
+            topk_of_task(queries, first, min(n_task, n_queries - first), &database, 0, database.n,
+                         k, capacity, &work)
+            finish_task(&work, first, min(n_task, n_queries - first), out_distances, out_positions)
+        return
+    for q in range(n_queries):
+        for part in prange(n_parts, nogil=True, schedule="static", num_threads=n_threads):
+            work = Workspace(<fh_selection *>&selections[part, 0], &kept_distances[part, 0],
+                             &kept_positions[part, 0], &counts[part, 0], &hits[part, 0, 0],
+                             &hits[part, 1, 0], &memory[part, 0])
+            topk_of_task(queries, q, 1, &database, part_start(&database, part, n_parts),
+                         part_start(&database, part + 1, n_parts), k, capacity, &work)
+        fh_selection_finish(<fh_selection *>&selections[0, 0], n_parts, 1, &out_distances[q, 0],
+                            &out_positions[q, 0])
+
+
+cdef void finish_task(const Workspace *work, Py_ssize_t first, Py_ssize_t n_queries,
+                      int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions) noexcept nogil:
+    cdef Py_ssize_t q
+    for q in range(n_queries):
+        fh_selection_finish(&work.selections[q], 1, 1, &out_distances[first + q, 0],
+                            &out_positions[first + q, 0])
+
+
+# --- radius search ---------------------------------------------------------------------------------
+
+
+cdef void within_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssize_t n_queries,
+                         const Database *database, Py_ssize_t part, Py_ssize_t n_parts,
+                         int32_t radius, int32_t *hits, uint64_t *tile_memory,
+                         int64_t[:, :, ::1] places, int32_t[::1] out_distances,
+                         int64_t[::1] out_positions) noexcept nogil:
+    """Count the hits per query, distance and part, or, given an output, write each at its place."""
+    cdef const fh_level *level = fh_active_level()
+    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef Py_ssize_t start = part_start(database, part, n_parts)
+    cdef Py_ssize_t end = part_start(database, part + 1, n_parts)
+    cdef bint writes = out_positions.shape[0] > 0
+    cdef int32_t *positions = hits
+    cdef int32_t *hit_distances = hits + database.tile + FH_LANES_MAX
+    cdef int32_t n_tile, n_hits, i, d
+    cdef int64_t place
+    cdef Py_ssize_t q
+    cdef const uint64_t *tile
+    while start < end:
+        n_tile = <int32_t>min(<Py_ssize_t>database.tile, end - start)
+        tile = load_tile(database, start, n_tile, &buffer)
+        for q in range(first, first + n_queries):
+            n_hits = level.scan(&queries[q, 0], tile, n_tile, database.n_words, radius + 1,
+                                positions, hit_distances)
+            for i in range(n_hits):
+                d = hit_distances[i]
+                place = places[q, d, part]
+                places[q, d, part] = place + 1
+                if writes:
+                    out_distances[place] = d
+                    out_positions[place] = start + positions[i]
+        start = start + n_tile
+
+
+cdef void within_pass(const uint64_t[:, ::1] queries, const Database *database, int32_t radius,
+                      int32_t[:, ::1] hits, uint64_t[:, ::1] memory, int64_t[:, :, ::1] places,
+                      int32_t[::1] out_distances, int64_t[::1] out_positions,
+                      int n_threads) noexcept nogil:
+    cdef Py_ssize_t n_queries = queries.shape[0], n_parts = places.shape[2]
+    cdef Py_ssize_t n_task = max(1, min(<Py_ssize_t>TASK_QUERIES,
+                                        (n_queries + n_threads - 1) // n_threads))
+    cdef Py_ssize_t n_chunks = (n_queries + n_task - 1) // n_task
     cdef Py_ssize_t task, first
     cdef int thread
-    for task in prange(n_tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
+    for task in prange(n_chunks * n_parts, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
-        work = Workspace(<fh_selection *>&selections[thread, 0], &kept_distances[thread, 0],
-                         &kept_ids[thread, 0], &counts[thread, 0], &hits[thread, 0, 0],
-                         &hits[thread, 1, 0])
-        first = task * n_task
-        topk_of_task(queries, database, first, min(n_task, n_queries - first), k, capacity, &work,
-                     out_distances, out_ids)
+        first = (task // n_parts) * n_task
+        within_of_task(queries, first, min(n_task, n_queries - first), database, task % n_parts,
+                       n_parts, radius, &hits[thread, 0], &memory[thread, 0], places,
+                       out_distances, out_positions)
 
 
-cdef void count_within(const uint8_t *query, const uint8_t[:, ::1] database, int32_t radius,
-                       int32_t *positions, int32_t *hit_distances, int64_t *counts) noexcept nogil:
-    """counts[d] = how many codes lie at distance d, for d in [0, radius]."""
-    cdef const fh_level *level = fh_active_level()
-    cdef Py_ssize_t n = database.shape[0], start = 0
-    cdef int32_t n_block, n_hits, i
-    while start < n:
-        n_block = <int32_t>min(<Py_ssize_t>BLOCK, n - start)
-        n_hits = level.scan(query, &database[start, 0], n_block, database.shape[1], radius + 1,
-                            positions, hit_distances)
-        for i in range(n_hits):
-            counts[hit_distances[i]] += 1
-        start = start + n_block
+def within(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
+           const int64_t[::1] rows, int32_t radius, int n_threads):
+    """(limits, distances, positions) of all codes within the radius, 0 <= radius <= 8 * n_bytes.
 
-
-cdef void place_within(const uint8_t *query, const uint8_t[:, ::1] database, int32_t radius,
-                       int32_t *positions, int32_t *hit_distances, int64_t *next_place,
-                       int32_t *out_distances, int64_t *out_ids) noexcept nogil:
-    """Write every code within the radius at the next place of its distance: a counting sort."""
-    cdef const fh_level *level = fh_active_level()
-    cdef Py_ssize_t n = database.shape[0], start = 0
-    cdef int64_t place
-    cdef int32_t n_block, n_hits, i
-    while start < n:
-        n_block = <int32_t>min(<Py_ssize_t>BLOCK, n - start)
-        n_hits = level.scan(query, &database[start, 0], n_block, database.shape[1], radius + 1,
-                            positions, hit_distances)
-        for i in range(n_hits):
-            place = next_place[hit_distances[i]]
-            next_place[hit_distances[i]] = place + 1
-            out_distances[place] = hit_distances[i]
-            out_ids[place] = start + positions[i]
-        start = start + n_block
-
-
-def within(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int32_t radius,
-           int n_threads):
-    """(limits, distances, ids) of all codes within the radius, 0 <= radius <= 8 * n_bytes.
-
-    Two scans: the first counts per distance, which gives every hit its place in the output; the
-    second puts it there. Nothing grows, and the result is sorted as it is written.
+    Two scans: the first counts per query, distance and part of the database, which gives every hit
+    its place in the output; the second puts it there. Nothing grows, and the result is sorted as it
+    is written.
     """
-    cdef Py_ssize_t n_queries = queries.shape[0], q
-    cdef int thread
-    places_array = np.zeros((n_queries, radius + 1), np.int64)
-    cdef int64_t[:, ::1] places = places_array
-    cdef int32_t[:, :, ::1] hits = np.empty((n_threads, 2, BLOCK), np.int32)
-    for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
-        thread = threadid()
-        count_within(&queries[q, 0], database, radius, &hits[thread, 0, 0], &hits[thread, 1, 0],
-                     &places[q, 0])
-
-    ends = np.cumsum(places_array).reshape(places_array.shape)
+    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
+    cdef Database database = make_database(codes, rows)
+    cdef Py_ssize_t n_queries = queries.shape[0]
+    cdef Py_ssize_t n_parts = count_parts(n_queries, database.n, n_threads)
+    places_array = np.zeros((n_queries, radius + 1, n_parts), np.int64)
+    cdef int64_t[:, :, ::1] places = places_array
+    cdef int32_t[:, ::1] hits = np.empty(
+        (n_threads, 2 * (database.tile + FH_LANES_MAX)), np.int32)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    cdef int32_t[::1] out_distances = np.empty(0, np.int32)
+    cdef int64_t[::1] out_positions = np.empty(0, np.int64)
     limits = np.zeros(n_queries + 1, np.int64)
-    limits[1:] = ends[:, radius]
-    np.subtract(ends, places_array, out=places_array)
-    out_distances_array = np.empty(limits[n_queries], np.int32)
-    out_ids_array = np.empty(limits[n_queries], np.int64)
-    cdef int32_t[::1] out_distances = out_distances_array
-    cdef int64_t[::1] out_ids = out_ids_array
-    if out_ids.shape[0] > 0:
-        for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
-            thread = threadid()
-            place_within(&queries[q, 0], database, radius, &hits[thread, 0, 0],
-                         &hits[thread, 1, 0], &places[q, 0], &out_distances[0], &out_ids[0])
-    return limits, out_distances_array, out_ids_array
+    if n_queries > 0:
+        with nogil:
+            within_pass(queries, &database, radius, hits, memory, places, out_distances,
+                        out_positions, n_threads)
+        ends = np.cumsum(places_array).reshape(places_array.shape)
+        limits[1:] = ends[:, radius, n_parts - 1]
+        np.subtract(ends, places_array, out=places_array)
+    n_found = limits[n_queries]
+    out_distances = np.empty(n_found, np.int32)
+    out_positions = np.empty(n_found, np.int64)
+    if n_found > 0:
+        with nogil:
+            within_pass(queries, &database, radius, hits, memory, places, out_distances,
+                        out_positions, n_threads)
+    return limits, np.asarray(out_distances), np.asarray(out_positions)
 
 
-cdef void rank_of_query(const uint8_t *query, const uint8_t[:, ::1] database,
-                        int32_t *all_distances, int64_t *places, int64_t *out_ids) noexcept nogil:
-    """Counting sort of the whole database by distance; stable, so ties stay in id order."""
+# --- full ranking ----------------------------------------------------------------------------------
+
+
+cdef void rank_of_query(const uint64_t *query, const Database *database, uint64_t *tile_memory,
+                        int32_t *all_distances, int64_t *places, int64_t *out) noexcept nogil:
+    """Counting sort of the searched rows by distance; stable, so ties stay in id order."""
     cdef const fh_level *level = fh_active_level()
-    cdef Py_ssize_t n = database.shape[0], n_bytes = database.shape[1], start = 0, i, d
-    cdef int32_t n_block
+    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef Py_ssize_t start = 0, i, d
+    cdef int32_t n_tile
     cdef int64_t place = 0, count
-    while start < n:
-        n_block = <int32_t>min(<Py_ssize_t>BLOCK, n - start)
-        level.distances(query, &database[start, 0], n_block, n_bytes, all_distances + start)
-        start = start + n_block
-    for d in range(8 * n_bytes + 1):
+    while start < database.n:
+        n_tile = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
+        level.distances(query, load_tile(database, start, n_tile, &buffer), n_tile,
+                        database.n_words, all_distances + start)
+        start = start + n_tile
+    for d in range(8 * database.n_bytes + 1):
         places[d] = 0
-    for i in range(n):
+    for i in range(database.n):
         places[all_distances[i]] += 1
-    for d in range(8 * n_bytes + 1):
+    for d in range(8 * database.n_bytes + 1):
         count = places[d]
         places[d] = place
         place = place + count
-    for i in range(n):
+    for i in range(database.n):
         d = all_distances[i]
-        out_ids[places[d]] = i
+        out[places[d]] = i
         places[d] += 1
 
 
-def rank(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int64_t[:, ::1] out_ids,
-         int n_threads):
-    """Ids of the whole database for every query, by (distance, id)."""
-    cdef Py_ssize_t n_queries = queries.shape[0], n = database.shape[0], q
+def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
+         const int64_t[::1] rows, int64_t[:, ::1] out, int n_threads):
+    """Positions of all searched rows for every query, by (distance, position)."""
+    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
+    cdef Database database = make_database(codes, rows)
+    cdef Py_ssize_t q
     cdef int thread
-    if n_queries == 0 or n == 0:
+    if queries.shape[0] == 0 or database.n == 0:
         return
-    n_threads = <int>min(<Py_ssize_t>n_threads, n_queries)
-    cdef int32_t[:, ::1] all_distances = np.empty((n_threads, n), np.int32)
-    cdef int64_t[:, ::1] places = np.empty((n_threads, 8 * queries.shape[1] + 1), np.int64)
-    for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
+    n_threads = <int>min(<Py_ssize_t>n_threads, queries.shape[0])
+    cdef int32_t[:, ::1] all_distances = np.empty((n_threads, database.n), np.int32)
+    cdef int64_t[:, ::1] places = np.empty((n_threads, 8 * database.n_bytes + 1), np.int64)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
-        rank_of_query(&queries[q, 0], database, &all_distances[thread, 0], &places[thread, 0],
-                      &out_ids[q, 0])
+        rank_of_query(&queries[q, 0], &database, &memory[thread, 0], &all_distances[thread, 0],
+                      &places[thread, 0], &out[q, 0])
 
 
 # The environment is read once, here: the level must not change between two searches.

@@ -1,18 +1,30 @@
 """Evaluation kernels: relevant items counted per distance, and positions in database order.
 
 Relevance is "any shared label", tested on labels packed as bit masks of 64-bit words. Neither kernel
-holds anything of size queries x database: a thread keeps one row of distances.
+holds anything of size queries x database: a task holds one tile and the distances of one query to it.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from fasthash._kernels.hamming cimport active_level, fh_level
+from fasthash._kernels.hamming cimport (
+    FH_LANES_MAX,
+    Database,
+    TileBuffer,
+    active_level,
+    load_tile,
+    make_database,
+    make_tile_buffer,
+    tile_buffer_words,
+)
 
 import numpy as np
 
+from fasthash._kernels.hamming import as_words
+
 cdef enum:
-    BLOCK = 1024
+    # Queries that share a prepared tile.
+    TASK_QUERIES = 64
 
 
 cdef inline bint shares_label(const uint64_t *a, const uint64_t *b, Py_ssize_t n_words) noexcept nogil:
@@ -23,64 +35,94 @@ cdef inline bint shares_label(const uint64_t *a, const uint64_t *b, Py_ssize_t n
     return False
 
 
-cdef void count_of_query(const uint8_t *query, const uint8_t[:, ::1] database,
-                         const uint64_t *query_labels, const uint64_t[:, ::1] labels,
-                         int32_t *block_distances, int64_t *totals, int64_t *relevant) noexcept nogil:
-    cdef const fh_level *level = active_level()
-    cdef Py_ssize_t n = database.shape[0], n_words = labels.shape[1], start = 0
-    cdef int32_t n_block, i, d
-    while start < n:
-        n_block = <int32_t>min(<Py_ssize_t>BLOCK, n - start)
-        level.distances(query, &database[start, 0], n_block, database.shape[1], block_distances)
-        for i in range(n_block):
-            d = block_distances[i]
-            totals[d] += 1
-            relevant[d] += shares_label(query_labels, &labels[start + i, 0], n_words)
-        start = start + n_block
+cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
+    return max(1, min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
 
 
-def counts_per_distance(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database,
+cdef void count_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssize_t n_queries,
+                        const Database *database, const uint64_t[:, ::1] query_labels,
+                        const uint64_t[:, ::1] labels, int32_t *distances, uint64_t *tile_memory,
+                        int64_t[:, ::1] totals, int64_t[:, ::1] relevant) noexcept nogil:
+    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef Py_ssize_t n_words = labels.shape[1], start = 0, q
+    cdef int32_t n_tile, i
+    cdef int64_t *totals_row
+    cdef int64_t *relevant_row
+    cdef const uint64_t *tile
+    while start < database.n:
+        n_tile = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
+        tile = load_tile(database, start, n_tile, &buffer)
+        for q in range(first, first + n_queries):
+            active_level().distances(&queries[q, 0], tile, n_tile, database.n_words, distances)
+            totals_row = &totals[q, 0]
+            relevant_row = &relevant[q, 0]
+            for i in range(n_tile):
+                totals_row[distances[i]] += 1
+                relevant_row[distances[i]] += shares_label(
+                    &query_labels[q, 0], &labels[start + i, 0], n_words)
+        start = start + n_tile
+
+
+def counts_per_distance(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
                         const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
                         int64_t[:, ::1] totals, int64_t[:, ::1] relevant, int n_threads):
     """Add to totals[q, d] and relevant[q, d] the codes, and relevant codes, at distance d of q."""
-    cdef Py_ssize_t q
+    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
+    cdef Database database = make_database(codes, None)
+    cdef Py_ssize_t n_queries = queries.shape[0]
+    cdef Py_ssize_t n_task = queries_per_task(n_queries, n_threads)
+    cdef Py_ssize_t task, first
     cdef int thread
-    cdef int32_t[:, ::1] distances = np.empty((n_threads, BLOCK), np.int32)
-    for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
+    cdef int32_t[:, ::1] distances = np.empty((n_threads, database.tile + FH_LANES_MAX), np.int32)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    for task in prange((n_queries + n_task - 1) // n_task, nogil=True, schedule="dynamic",
+                       num_threads=n_threads):
         thread = threadid()
-        count_of_query(&queries[q, 0], database, &query_labels[q, 0], labels, &distances[thread, 0],
-                       &totals[q, 0], &relevant[q, 0])
+        first = task * n_task
+        count_of_task(queries, first, min(n_task, n_queries - first), &database, query_labels,
+                      labels, &distances[thread, 0], &memory[thread, 0], totals, relevant)
 
 
-cdef double walk_of_query(const uint8_t *query, const uint8_t[:, ::1] database,
-                          const uint64_t *query_labels, const uint64_t[:, ::1] labels, int64_t at,
-                          const int32_t[::1] bin_of_position, int32_t *block_distances,
-                          int64_t *places, int64_t *relevant_places, int64_t *hits) noexcept nogil:
-    """One pass in id order; places[d] and relevant_places[d] run through the ranks of distance d."""
-    cdef const fh_level *level = active_level()
-    cdef Py_ssize_t n = database.shape[0], n_words = labels.shape[1], start = 0
+cdef void walk_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssize_t n_queries,
+                       const Database *database, const uint64_t[:, ::1] query_labels,
+                       const uint64_t[:, ::1] labels, int64_t at,
+                       const int32_t[::1] bin_of_position, int32_t *distances,
+                       uint64_t *tile_memory, int64_t[:, ::1] places,
+                       int64_t[:, ::1] relevant_places, double[::1] precision_sums,
+                       int64_t[:, ::1] hits) noexcept nogil:
+    """In order of id; places[q, d] and relevant_places[q, d] run through the ranks of distance d."""
+    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef Py_ssize_t n_words = labels.shape[1], start = 0, q
     cdef int64_t n_binned = bin_of_position.shape[0], position
-    cdef int32_t n_block, i, d
-    cdef double precision_sum = 0
-    while start < n:
-        n_block = <int32_t>min(<Py_ssize_t>BLOCK, n - start)
-        level.distances(query, &database[start, 0], n_block, database.shape[1], block_distances)
-        for i in range(n_block):
-            d = block_distances[i]
-            places[d] += 1
-            if not shares_label(query_labels, &labels[start + i, 0], n_words):
-                continue
-            relevant_places[d] += 1
-            position = places[d]
-            if position <= at:
-                precision_sum += <double>relevant_places[d] / <double>position
-            if position < n_binned:
-                hits[bin_of_position[position]] += 1
-        start = start + n_block
-    return precision_sum
+    cdef int32_t n_tile, i, d
+    cdef int64_t *places_row
+    cdef int64_t *relevant_row
+    cdef double precision_sum
+    cdef const uint64_t *tile
+    while start < database.n:
+        n_tile = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
+        tile = load_tile(database, start, n_tile, &buffer)
+        for q in range(first, first + n_queries):
+            active_level().distances(&queries[q, 0], tile, n_tile, database.n_words, distances)
+            places_row = &places[q, 0]
+            relevant_row = &relevant_places[q, 0]
+            precision_sum = 0
+            for i in range(n_tile):
+                d = distances[i]
+                position = places_row[d] + 1
+                places_row[d] = position
+                if not shares_label(&query_labels[q, 0], &labels[start + i, 0], n_words):
+                    continue
+                relevant_row[d] += 1
+                if position <= at:
+                    precision_sum += <double>relevant_row[d] / <double>position
+                if position < n_binned:
+                    hits[q, bin_of_position[position]] += 1
+            precision_sums[q] += precision_sum
+        start = start + n_tile
 
 
-def walk_in_database_order(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database,
+def walk_in_database_order(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
                            const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
                            int64_t[:, ::1] places, int64_t[:, ::1] relevant_places, int64_t at,
                            const int32_t[::1] bin_of_position, double[::1] precision_sums,
@@ -88,15 +130,22 @@ def walk_in_database_order(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] 
     """Walk the ranking by (distance, id) of every query without sorting it.
 
     ``places[q, d]`` and ``relevant_places[q, d]`` come in as the number of codes, and of relevant
-    codes, closer than d; they are used up. ``precision_sums[q]`` becomes the sum of the precisions at
-    the relevant positions <= ``at`` (positions count from 1), and ``hits[q, bin_of_position[p]]``
-    grows by one for every relevant position p that has a bin.
+    codes, closer than d; they are used up. ``precision_sums[q]`` grows by the precisions at the
+    relevant positions <= ``at`` (positions count from 1), and ``hits[q, bin_of_position[p]]`` by one
+    for every relevant position p that has a bin.
     """
-    cdef Py_ssize_t q
+    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
+    cdef Database database = make_database(codes, None)
+    cdef Py_ssize_t n_queries = queries.shape[0]
+    cdef Py_ssize_t n_task = queries_per_task(n_queries, n_threads)
+    cdef Py_ssize_t task, first
     cdef int thread
-    cdef int32_t[:, ::1] distances = np.empty((n_threads, BLOCK), np.int32)
-    for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
+    cdef int32_t[:, ::1] distances = np.empty((n_threads, database.tile + FH_LANES_MAX), np.int32)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    for task in prange((n_queries + n_task - 1) // n_task, nogil=True, schedule="dynamic",
+                       num_threads=n_threads):
         thread = threadid()
-        precision_sums[q] = walk_of_query(
-            &queries[q, 0], database, &query_labels[q, 0], labels, at, bin_of_position,
-            &distances[thread, 0], &places[q, 0], &relevant_places[q, 0], &hits[q, 0])
+        first = task * n_task
+        walk_of_task(queries, first, min(n_task, n_queries - first), &database, query_labels,
+                     labels, at, bin_of_position, &distances[thread, 0], &memory[thread, 0],
+                     places, relevant_places, precision_sums, hits)

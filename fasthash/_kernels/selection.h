@@ -1,16 +1,17 @@
-/* Exact top-k selection from a stream of (distance, id) pairs that arrive in id order.
+/* Exact top-k selection from a stream of (distance, position) pairs in ascending position.
  *
  * No heap: candidates are appended and counted in a histogram over the distances; as soon as k are
- * closer than a distance, that distance becomes the bound the scan compares with. Because ids only
- * grow, a later pair at the k-th distance loses the tie, so the comparison is strict and the result
- * (sorted by distance, then id) is unique.
+ * closer than a distance, that distance becomes the bound the scan compares with. Because positions
+ * only grow, a later pair at the k-th distance loses the tie, so the comparison is strict and the
+ * result (sorted by distance, then position) is unique.
  *
  * Cost: amortised O(1) per candidate, O(k + max_distance) to finish. Memory: capacity pairs of 12
- * bytes and max_distance + 1 counts. Ids and counts are int64: no bound on the database but memory.
+ * bytes and max_distance + 1 counts. Positions and counts are int64: memory is the only bound.
  */
 #ifndef FASTHASH_SELECTION_H
 #define FASTHASH_SELECTION_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -19,22 +20,24 @@ typedef struct {
     int64_t capacity;  /* at least k + the largest block that is appended at once */
     int64_t n_kept;    /* candidates held, some of them already beaten */
     int64_t n_closer;  /* candidates whose distance is < limit */
+    int32_t max_distance;
     int32_t limit;     /* invariant: n_closer < k, or one class fewer would leave less than k */
     int32_t *distances;
-    int64_t *ids;
+    int64_t *positions;
     int64_t *counts;   /* candidates per distance, for distances < limit */
 } fh_selection;
 
 static inline void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity,
-                                      int32_t max_distance, int32_t *distances, int64_t *ids,
+                                      int32_t max_distance, int32_t *distances, int64_t *positions,
                                       int64_t *counts)
 {
     s->k = k;
     s->capacity = capacity;
     s->n_kept = s->n_closer = 0;
+    s->max_distance = max_distance;
     s->limit = max_distance + 1;
     s->distances = distances;
-    s->ids = ids;
+    s->positions = positions;
     s->counts = counts;
     memset(counts, 0, ((size_t)max_distance + 1) * sizeof *counts);
 }
@@ -45,7 +48,7 @@ static inline int32_t fh_selection_bound(const fh_selection *s)
     return s->n_closer >= s->k ? s->limit - 1 : s->limit;
 }
 
-/* Drops what is beaten: keeps the first k by (distance, id), still in id order. */
+/* Drops what is beaten: keeps the first k by (distance, position), still in ascending position. */
 static inline void fh_selection_compact(fh_selection *s)
 {
     const int32_t last = s->limit - 1;
@@ -59,14 +62,14 @@ static inline void fh_selection_compact(fh_selection *s)
             continue;
         n_last_taken += d == last;
         s->distances[n] = d;
-        s->ids[n++] = s->ids[i];
+        s->positions[n++] = s->positions[i];
     }
     s->n_kept = s->n_closer = n;
     s->counts[last] = n_last;
 }
 
 /* Appends a block of hits, all of them below fh_selection_bound() when the block was scanned. */
-static inline void fh_selection_append(fh_selection *s, int64_t first_id, int32_t n,
+static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
                                        const int32_t *positions, const int32_t *distances)
 {
     if (s->n_kept + n > s->capacity)
@@ -76,7 +79,7 @@ static inline void fh_selection_append(fh_selection *s, int64_t first_id, int32_
         if (d >= fh_selection_bound(s))
             continue;
         s->distances[s->n_kept] = d;
-        s->ids[s->n_kept++] = first_id + positions[i];
+        s->positions[s->n_kept++] = first + positions[i];
         s->counts[d]++;
         s->n_closer++;
         while (s->n_closer - s->counts[s->limit - 1] >= s->k)
@@ -84,28 +87,40 @@ static inline void fh_selection_append(fh_selection *s, int64_t first_id, int32_
     }
 }
 
-/* Writes the k first by (distance, id); what is missing (fewer than k candidates) becomes -1. */
-static inline void fh_selection_finish(fh_selection *s, int32_t *out_distances, int64_t *out_ids)
+/* Writes the k first of several selections, each over a later part of the database, by (distance,
+ * position): a counting sort over all of them. They have at least k candidates between them; the
+ * counts of the first are used up. */
+static inline void fh_selection_finish(fh_selection *parts, ptrdiff_t n_parts, ptrdiff_t stride,
+                                       int32_t *out_distances, int64_t *out_positions)
 {
-    int64_t start = 0;
-    for (int32_t d = 0; d < s->limit; d++) {
-        const int64_t count = s->counts[d];
-        s->counts[d] = start;
+    const int64_t k = parts->k;
+    int64_t *places = parts->counts, start = 0;
+    for (int32_t d = 0; d <= parts->max_distance; d++) {
+        int64_t count = 0;
+        /* Counts at and past a selection's limit are of candidates it has dropped. */
+        for (ptrdiff_t p = 0; p < n_parts; p++)
+            if (d < parts[p * stride].limit)
+                count += parts[p * stride].counts[d];
+        places[d] = start;
         start += count;
-    }
-    for (int64_t i = 0; i < s->n_kept; i++) {
-        const int32_t d = s->distances[i];
-        if (d >= s->limit)
-            continue;
-        const int64_t rank = s->counts[d]++;
-        if (rank < s->k) {
-            out_distances[rank] = d;
-            out_ids[rank] = s->ids[i];
+        if (start >= k) {
+            for (d++; d <= parts->max_distance; d++)
+                places[d] = start;
+            break;
         }
     }
-    for (int64_t rank = start; rank < s->k; rank++) {
-        out_distances[rank] = -1;
-        out_ids[rank] = -1;
+    for (ptrdiff_t p = 0; p < n_parts; p++) {
+        const fh_selection *s = parts + p * stride;
+        for (int64_t i = 0; i < s->n_kept; i++) {
+            const int32_t d = s->distances[i];
+            if (d >= s->limit)
+                continue;
+            const int64_t rank = places[d]++;
+            if (rank < k) {
+                out_distances[rank] = d;
+                out_positions[rank] = s->positions[i];
+            }
+        }
     }
 }
 

@@ -1,15 +1,16 @@
-/* AVX-512 level with VPOPCNTDQ (Ice Lake, Zen 4 and later).
+/* AVX-512 level with VPOPCNTDQ (Ice Lake, Zen 4 and later): eight codes to a register.
  *
- * Cost: 64-bit codes go eight to a register, one load, xor and popcount for eight distances. Other
- * widths take one register per started 64 bytes of a code and one horizontal add per code; the last,
- * partial register is a masked load, so no width reads beyond its row.
+ * Cost per eight codes of W words: W loads, xors and popcounts, W - 1 additions. The compare with the
+ * bound is shared: distances of UNROLL groups are joined by their minimum, one compare and one branch
+ * follow, and only a block that has a hit looks at its groups one by one. On Intel, where popcount
+ * and compare go through the same port, this is what lets 64-bit codes come near one register of
+ * popcounts per cycle.
  */
 #include "simd.h"
 
 #if (defined(__x86_64__) || defined(_M_X64))
 
 #include <immintrin.h>
-#include <string.h>
 
 #if defined(__GNUC__) || defined(__clang__)
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt")))
@@ -17,92 +18,215 @@
 #define AVX512
 #endif
 
-static inline long long load_word(const uint8_t *bytes)
-{
-    long long word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
+enum { LANES = 8 };
 
-/* Distances of eight 64-bit codes, as eight int32. */
-AVX512 static inline __m256i distances_of_eight_words(__m512i query, const uint8_t *codes,
-                                                      __mmask8 present)
-{
-    const __m512i words = _mm512_maskz_loadu_epi64(present, codes);
-    return _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(_mm512_xor_si512(words, query)));
-}
+static inline __mmask8 first_lanes(int32_t n) { return (__mmask8)((1u << n) - 1); }
 
-static inline __mmask8 first_lanes(int32_t n)
+/* Distances of one whole group, as 64-bit lanes. */
+AVX512 static inline __m512i group_distances(const uint64_t *query, const uint64_t *group,
+                                             int32_t n_words)
 {
-    return n >= 8 ? (__mmask8)0xff : (__mmask8)((1u << n) - 1);
-}
-
-AVX512 static inline int32_t distance(const uint8_t *a, const uint8_t *b, ptrdiff_t n_bytes)
-{
-    __m512i total = _mm512_setzero_si512();
-    ptrdiff_t byte = 0;
-    for (; byte + 64 <= n_bytes; byte += 64) {
-        const __m512i bits = _mm512_xor_si512(_mm512_loadu_si512(a + byte),
-                                              _mm512_loadu_si512(b + byte));
+    __m512i total = _mm512_popcnt_epi64(
+        _mm512_xor_si512(_mm512_loadu_si512(group), _mm512_set1_epi64((long long)query[0])));
+    for (int32_t w = 1; w < n_words; w++) {
+        const __m512i bits = _mm512_xor_si512(_mm512_loadu_si512(group + LANES * w),
+                                              _mm512_set1_epi64((long long)query[w]));
         total = _mm512_add_epi64(total, _mm512_popcnt_epi64(bits));
     }
-    if (byte < n_bytes) {
-        const __mmask64 present = ~UINT64_C(0) >> (64 - (n_bytes - byte));
-        const __m512i bits = _mm512_xor_si512(_mm512_maskz_loadu_epi8(present, a + byte),
-                                              _mm512_maskz_loadu_epi8(present, b + byte));
-        total = _mm512_add_epi64(total, _mm512_popcnt_epi64(bits));
-    }
-    return (int32_t)_mm512_reduce_add_epi64(total);
+    return total;
 }
 
-AVX512 static void avx512_distances(const uint8_t *query, const uint8_t *codes, int32_t n,
-                                    ptrdiff_t n_bytes, int32_t *distances)
+/* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
+ * behind them; wider tiles hold whole groups. */
+AVX512 static inline __m512i last_distances(const uint64_t *query, const uint64_t *group,
+                                            int32_t n_words, int32_t n)
 {
-    if (n_bytes != 8) {
-        for (int32_t i = 0; i < n; i++)
-            distances[i] = distance(query, codes + i * n_bytes, n_bytes);
-        return;
-    }
-    const __m512i word = _mm512_set1_epi64(load_word(query));
-    for (int32_t i = 0; i < n; i += 8) {
-        const __mmask8 present = first_lanes(n - i);
-        _mm256_mask_storeu_epi32(distances + i, present,
-                                 distances_of_eight_words(word, codes + (ptrdiff_t)8 * i, present));
-    }
+    if (n_words > 1)
+        return group_distances(query, group, n_words);
+    const __m512i words = _mm512_maskz_loadu_epi64(first_lanes(n), group);
+    return _mm512_popcnt_epi64(_mm512_xor_si512(words, _mm512_set1_epi64((long long)query[0])));
 }
 
-AVX512 static int32_t avx512_scan(const uint8_t *query, const uint8_t *codes, int32_t n,
-                                  ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
-                                  int32_t *distances)
+/* Compressing in the register and storing whole is several times faster than a compressing store on
+ * some processors; the outputs have room for it. */
+AVX512 static inline int32_t append(__m512i distance, __mmask8 hits, int32_t first, int32_t n_hits,
+                                    int32_t *positions, int32_t *distances)
 {
-    int32_t n_hits = 0;
-    if (n_bytes != 8) {
-        for (int32_t i = 0; i < n; i++) {
-            const int32_t d = distance(query, codes + i * n_bytes, n_bytes);
-            positions[n_hits] = i;
-            distances[n_hits] = d;
-            n_hits += d < bound;
-        }
-        return n_hits;
-    }
-    const __m512i word = _mm512_set1_epi64(load_word(query));
-    const __m256i limit = _mm256_set1_epi32(bound);
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    for (int32_t i = 0; i < n; i += 8) {
-        const __mmask8 present = first_lanes(n - i);
-        const __m256i d = distances_of_eight_words(word, codes + (ptrdiff_t)8 * i, present);
-        const __mmask8 hits = _mm256_mask_cmplt_epi32_mask(present, d, limit);
-        if (hits) {
-            _mm256_mask_compressstoreu_epi32(positions + n_hits, hits,
-                                             _mm256_add_epi32(lane, _mm256_set1_epi32(i)));
-            _mm256_mask_compressstoreu_epi32(distances + n_hits, hits, d);
-            n_hits += (int32_t)_mm_popcnt_u32(hits);
+    const __m256i position = _mm256_add_epi32(lane, _mm256_set1_epi32(first));
+    _mm256_storeu_si256((__m256i *)(positions + n_hits),
+                        _mm256_maskz_compress_epi32(hits, position));
+    _mm256_storeu_si256((__m256i *)(distances + n_hits),
+                        _mm256_maskz_compress_epi32(hits, _mm512_cvtepi64_epi32(distance)));
+    return n_hits + (int32_t)_mm_popcnt_u32(hits);
+}
+
+/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. */
+AVX512 static inline int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                           int32_t n_words, int32_t unroll, int32_t bound,
+                                           int32_t *positions, int32_t *distances)
+{
+    const __m512i limit = _mm512_set1_epi64(bound);
+    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    int32_t n_hits = 0, i = 0;
+    for (; i + unroll * LANES <= n; i += unroll * LANES, tile += unroll * stride) {
+        __m512i distance[8];
+        distance[0] = group_distances(query, tile, n_words);
+        __m512i nearest = distance[0];
+        for (int32_t u = 1; u < unroll; u++) {
+            distance[u] = group_distances(query, tile + u * stride, n_words);
+            /* Distances are below 2^32, so the cheaper 32-bit minimum is that of the 64-bit lanes. */
+            nearest = _mm512_min_epu32(nearest, distance[u]);
         }
+        if (_mm512_cmplt_epi64_mask(nearest, limit)) {
+            for (int32_t u = 0; u < unroll; u++) {
+                const __mmask8 hits = _mm512_cmplt_epi64_mask(distance[u], limit);
+                if (hits)
+                    n_hits = append(distance[u], hits, i + u * LANES, n_hits, positions, distances);
+            }
+        }
+    }
+    for (; i < n; i += LANES, tile += stride) {
+        const int32_t n_here = n - i < LANES ? n - i : LANES;
+        const __m512i distance = last_distances(query, tile, n_words, n_here);
+        const __mmask8 hits =
+            _mm512_mask_cmplt_epi64_mask(first_lanes(n_here), distance, limit);
+        if (hits)
+            n_hits = append(distance, hits, i, n_hits, positions, distances);
     }
     return n_hits;
 }
 
-static const fh_level level = {"avx512", avx512_distances, avx512_scan};
+AVX512 static int32_t avx512_scan(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                  int32_t n_words, int32_t bound, int32_t *positions,
+                                  int32_t *distances)
+{
+#define SCAN(width, unroll)                                                                        \
+    return scan_of_width(query, tile, n, width, unroll, bound, positions, distances)
+    switch (n_words) {
+    case 1: SCAN(1, 8);
+    case 2: SCAN(2, 4);
+    case 3: SCAN(3, 4);
+    case 4: SCAN(4, 4);
+    case 8: SCAN(8, 2);
+    case 16: SCAN(16, 1);
+    default: SCAN(n_words, 1);
+    }
+#undef SCAN
+}
+
+AVX512 static inline void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                             int32_t n_words, int32_t *distances)
+{
+    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    int32_t i = 0;
+    for (; i + LANES <= n; i += LANES, tile += stride)
+        _mm256_storeu_si256((__m256i *)(distances + i),
+                            _mm512_cvtepi64_epi32(group_distances(query, tile, n_words)));
+    if (i < n)
+        _mm256_mask_storeu_epi32(
+            distances + i, first_lanes(n - i),
+            _mm512_cvtepi64_epi32(last_distances(query, tile, n_words, n - i)));
+}
+
+AVX512 static void avx512_distances(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                    int32_t n_words, int32_t *distances)
+{
+    switch (n_words) {
+    case 1: distances_of_width(query, tile, n, 1, distances); break;
+    case 2: distances_of_width(query, tile, n, 2, distances); break;
+    case 4: distances_of_width(query, tile, n, 4, distances); break;
+    case 8: distances_of_width(query, tile, n, 8, distances); break;
+    default: distances_of_width(query, tile, n, n_words, distances); break;
+    }
+}
+
+/* Eight rows of eight words, transposed: row i of the input becomes lane i of every output. */
+AVX512 static inline void transpose(__m512i r[8])
+{
+    __m512i a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        b[i] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0x88);
+        b[i + 2] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0xdd);
+        b[i + 4] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0x88);
+        b[i + 6] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0xdd);
+    }
+    for (int i = 0; i < 2; i++) {
+        r[i] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0x88);
+        r[i + 4] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0xdd);
+        r[i + 2] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0x88);
+        r[i + 6] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0xdd);
+    }
+}
+
+/* Eight codes of two words: two registers in, even and odd words out. */
+AVX512 static inline void prepare_pairs(const uint8_t *codes, uint64_t *group)
+{
+    const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    const __m512i odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+    const __m512i a = _mm512_loadu_si512(codes), b = _mm512_loadu_si512(codes + 64);
+    _mm512_storeu_si512(group, _mm512_permutex2var_epi64(a, even, b));
+    _mm512_storeu_si512(group + LANES, _mm512_permutex2var_epi64(a, odd, b));
+}
+
+/* Eight codes of four words: pairs of registers give two words of four codes, pairs of those give
+ * one word of eight. */
+AVX512 static inline void prepare_fours(const uint8_t *codes, uint64_t *group)
+{
+    const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
+    const __m512i last = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i a = _mm512_loadu_si512(codes), b = _mm512_loadu_si512(codes + 64);
+    const __m512i c = _mm512_loadu_si512(codes + 128), d = _mm512_loadu_si512(codes + 192);
+    const __m512i ab_first = _mm512_permutex2var_epi64(a, first, b);
+    const __m512i ab_last = _mm512_permutex2var_epi64(a, last, b);
+    const __m512i cd_first = _mm512_permutex2var_epi64(c, first, d);
+    const __m512i cd_last = _mm512_permutex2var_epi64(c, last, d);
+    _mm512_storeu_si512(group, _mm512_shuffle_i64x2(ab_first, cd_first, 0x44));
+    _mm512_storeu_si512(group + LANES, _mm512_shuffle_i64x2(ab_first, cd_first, 0xee));
+    _mm512_storeu_si512(group + 2 * LANES, _mm512_shuffle_i64x2(ab_last, cd_last, 0x44));
+    _mm512_storeu_si512(group + 3 * LANES, _mm512_shuffle_i64x2(ab_last, cd_last, 0xee));
+}
+
+/* Any width, eight words of n <= 8 codes at a time; masked loads end at the row's last byte, missing
+ * codes and bytes come out as zero. */
+AVX512 static inline void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+                                        uint64_t *group)
+{
+    const ptrdiff_t n_words = (n_bytes + 7) / 8;
+    for (ptrdiff_t word = 0; word < n_words; word += 8) {
+        const ptrdiff_t left = n_bytes - 8 * word;
+        const __mmask64 present = left >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << left) - 1;
+        const ptrdiff_t words_here = n_words - word < 8 ? n_words - word : 8;
+        __m512i rows[8];
+        for (int32_t lane = 0; lane < LANES; lane++)
+            rows[lane] = lane < n ? _mm512_maskz_loadu_epi8(present,
+                                                            codes + lane * n_bytes + 8 * word)
+                                  : _mm512_setzero_si512();
+        transpose(rows);
+        for (ptrdiff_t w = 0; w < words_here; w++)
+            _mm512_storeu_si512(group + (word + w) * LANES, rows[w]);
+    }
+}
+
+AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
+{
+    const ptrdiff_t group_words = (n_bytes + 7) / 8 * LANES;
+    int32_t i = 0;
+    if (n_bytes == 16)
+        for (; i + LANES <= n; i += LANES, codes += 128, tile += group_words)
+            prepare_pairs(codes, tile);
+    else if (n_bytes == 32)
+        for (; i + LANES <= n; i += LANES, codes += 256, tile += group_words)
+            prepare_fours(codes, tile);
+    for (; i < n; i += LANES, codes += LANES * n_bytes, tile += group_words)
+        prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
+}
+
+static const fh_level level = {"avx512", LANES, avx512_prepare, avx512_distances, avx512_scan};
 
 const fh_level *fh_level_avx512(void) { return &level; }
 

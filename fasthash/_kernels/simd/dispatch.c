@@ -56,7 +56,7 @@ static int has_avx512_vpopcntdq(void) { return 0; }
 int fh_supported_levels(const fh_level **levels)
 {
     int n = 0;
-    levels[n++] = &fh_level_scalar;
+    levels[n++] = fh_level_scalar();
     if (fh_level_avx512() != NULL && has_avx512_vpopcntdq())
         levels[n++] = fh_level_avx512();
     return n;

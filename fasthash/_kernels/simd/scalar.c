@@ -1,25 +1,17 @@
-/* Portable level: xor and popcount in plain C11, 64 bits at a time.
+/* Portable level: xor and popcount in plain C11, one code at a time.
  *
- * Cost per code of W 64-bit words: W loads, W xors and about 12 W operations for the popcount, which
- * every compiler we build with vectorises for the widths given as constants.
+ * Cost per code of W words: W loads, W xors and about 12 W operations for the popcount, which every
+ * compiler we build with turns into vector code of the baseline instruction set for constant widths.
  */
 #include "simd.h"
 
 #include <string.h>
 
-static inline uint64_t load_word(const uint8_t *bytes)
+static inline uint64_t load_word(const uint64_t *word)
 {
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-    return word;
-}
-
-/* The last n_bytes % 8 bytes as a word whose other bits are zero. */
-static inline uint64_t load_tail(const uint8_t *bytes, ptrdiff_t n_bytes)
-{
-    uint64_t word = 0;
-    memcpy(&word, bytes, (size_t)n_bytes);
-    return word;
+    uint64_t value;
+    memcpy(&value, word, sizeof value);
+    return value;
 }
 
 static inline int32_t popcount(uint64_t word)
@@ -30,40 +22,35 @@ static inline int32_t popcount(uint64_t word)
     return (int32_t)((word * UINT64_C(0x0101010101010101)) >> 56);
 }
 
-static inline int32_t distance(const uint8_t *a, const uint8_t *b, ptrdiff_t n_bytes)
+static inline void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                      int32_t n_words, int32_t *distances)
 {
-    int32_t total = 0;
-    ptrdiff_t byte = 0;
-    for (; byte + 8 <= n_bytes; byte += 8)
-        total += popcount(load_word(a + byte) ^ load_word(b + byte));
-    if (byte < n_bytes)
-        total += popcount(load_tail(a + byte, n_bytes - byte) ^ load_tail(b + byte, n_bytes - byte));
-    return total;
-}
-
-static inline void distances_of_width(const uint8_t *query, const uint8_t *codes, int32_t n,
-                                      ptrdiff_t n_bytes, int32_t *distances)
-{
-    for (int32_t i = 0; i < n; i++)
-        distances[i] = distance(query, codes + i * n_bytes, n_bytes);
-}
-
-static void scalar_distances(const uint8_t *query, const uint8_t *codes, int32_t n,
-                             ptrdiff_t n_bytes, int32_t *distances)
-{
-    /* A width known at compile time unrolls the loop over words and drops the tail. */
-    switch (n_bytes) {
-    case 8: distances_of_width(query, codes, n, 8, distances); break;
-    case 16: distances_of_width(query, codes, n, 16, distances); break;
-    case 32: distances_of_width(query, codes, n, 32, distances); break;
-    default: distances_of_width(query, codes, n, n_bytes, distances); break;
+    for (int32_t i = 0; i < n; i++) {
+        const uint64_t *code = tile + (ptrdiff_t)i * n_words;
+        int32_t total = 0;
+        for (int32_t w = 0; w < n_words; w++)
+            total += popcount(load_word(code + w) ^ query[w]);
+        distances[i] = total;
     }
 }
 
-static int32_t scalar_scan(const uint8_t *query, const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+static void scalar_distances(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                             int32_t *distances)
+{
+    /* A width known at compile time unrolls the loop over words. */
+    switch (n_words) {
+    case 1: distances_of_width(query, tile, n, 1, distances); break;
+    case 2: distances_of_width(query, tile, n, 2, distances); break;
+    case 4: distances_of_width(query, tile, n, 4, distances); break;
+    case 8: distances_of_width(query, tile, n, 8, distances); break;
+    default: distances_of_width(query, tile, n, n_words, distances); break;
+    }
+}
+
+static int32_t scalar_scan(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                            int32_t bound, int32_t *positions, int32_t *distances)
 {
-    scalar_distances(query, codes, n, n_bytes, distances);
+    scalar_distances(query, tile, n, n_words, distances);
     int32_t n_hits = 0;
     for (int32_t i = 0; i < n; i++) {
         /* Written always, counted only when below the bound: no branch to mispredict. The write
@@ -76,4 +63,20 @@ static int32_t scalar_scan(const uint8_t *query, const uint8_t *codes, int32_t n
     return n_hits;
 }
 
-const fh_level fh_level_scalar = {"scalar", scalar_distances, scalar_scan};
+static void scalar_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
+{
+    const ptrdiff_t n_words = (n_bytes + 7) / 8;
+    if (n_bytes == 8 * n_words) {
+        memcpy(tile, codes, (size_t)(n * n_bytes));
+        return;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        uint64_t *out = tile + i * n_words;
+        out[n_words - 1] = 0;
+        memcpy(out, codes + i * n_bytes, (size_t)n_bytes);
+    }
+}
+
+static const fh_level level = {"scalar", 1, scalar_prepare, scalar_distances, scalar_scan};
+
+const fh_level *fh_level_scalar(void) { return &level; }

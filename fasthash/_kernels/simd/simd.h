@@ -3,13 +3,25 @@
  * One C file per instruction set fills one fh_level; dispatch.c finds out what the processor and the
  * operating system support and holds the only global, the level in use.
  *
+ * Codes are scanned in tiles that are prepared once and then compared with many queries. A tile holds
+ * groups of `lanes` codes, in a group word by word, the lanes of a word side by side:
+ *
+ *     tile[(group * n_words + word) * lanes + lane]
+ *
+ * so that one register holds the same word of `lanes` codes and no distance needs a sum across a
+ * register. Codes are padded with zero bits to whole 64-bit words: 72 bits cost what 128 cost.
+ *
+ * With n_words = 1 this is the order of the rows themselves, and a tile may be the caller's codes as
+ * they are: for n_words = 1 no function reads past the n codes or expects any alignment. Otherwise a
+ * tile is aligned to 64 bytes and holds whole groups, the lanes past n zero.
+ *
  * Every level computes the same integers; only the speed differs. Callers have validated everything:
  * no function here checks its arguments.
  *
- *   query    n_bytes bytes, the packed code of one query
  *   codes    n rows of n_bytes bytes each, no alignment required
- *   n        at most FH_BLOCK_MAX rows per call, so that positions fit in int32
- *   n_bytes  at least 1 and at most FH_CODE_BYTES_MAX, so that a distance (8 * n_bytes) fits in int32
+ *   query    n_words 64-bit words, zero padded like the codes
+ *   n        at most FH_TILE_MAX codes, so that positions fit in int32
+ *   n_bytes  at most FH_CODE_BYTES_MAX, so that a distance (8 * n_bytes) fits in int32
  */
 #ifndef FASTHASH_SIMD_H
 #define FASTHASH_SIMD_H
@@ -17,25 +29,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FH_BLOCK_MAX INT32_MAX
+#define FH_TILE_MAX (1 << 20)
 #define FH_CODE_BYTES_MAX (INT32_MAX / 8)
+
+/* Largest `lanes` of any level; tiles and outputs have room for this many codes past n. */
+#define FH_LANES_MAX 16
 
 typedef struct {
     const char *name;
+    int lanes;
 
-    /* distances[i] = popcount(query ^ codes[i]) for i in [0, n). */
-    void (*distances)(const uint8_t *query, const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+    /* Lays n rows out as a tile of whole groups. */
+    void (*prepare)(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile);
+
+    /* distances[i] = popcount(query ^ code i) for i in [0, n). */
+    void (*distances)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                       int32_t *distances);
 
     /* Appends (i, distance) of every code whose distance is < bound, in order of i, and returns how
-     * many there were. Both outputs must hold n entries; a level may write beyond the returned count,
-     * never beyond n. */
-    int32_t (*scan)(const uint8_t *query, const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+     * many there were. Both outputs have room for n + FH_LANES_MAX entries; what lies behind the
+     * returned count may be overwritten. */
+    int32_t (*scan)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                     int32_t bound, int32_t *positions, int32_t *distances);
 } fh_level;
 
-/* One per instruction set; NULL where the target architecture cannot have it. */
-extern const fh_level fh_level_scalar;
+/* One function per instruction set; NULL where the target architecture cannot have it. */
+const fh_level *fh_level_scalar(void);
 const fh_level *fh_level_avx512(void);
 
 /* The levels this machine can run, slowest first; returns how many. `levels` holds FH_LEVELS_MAX. */
