@@ -33,8 +33,10 @@ cdef struct TileBuffer:
     uint8_t *gathered
 
 cdef const fh_level *active_level() noexcept nogil
-cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows) noexcept nogil
-cdef Py_ssize_t tile_buffer_words(const Database *database) noexcept nogil
-cdef TileBuffer make_tile_buffer(const Database *database, uint64_t *memory) noexcept nogil
+cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows,
+                            Py_ssize_t n_queries) noexcept nogil
+cdef Py_ssize_t tile_buffer_words(const Database *database, int32_t n_codes) noexcept nogil
+cdef TileBuffer make_tile_buffer(const Database *database, int32_t n_codes,
+                                 uint64_t *memory) noexcept nogil
 cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32_t n,
                                const TileBuffer *buffer) noexcept nogil

@@ -45,14 +45,22 @@ cdef extern from *:
 cdef enum:
     # Bytes of a tile: it shares the first-level cache with the hits of one scan.
     TILE_BYTES = 1 << 15
+    # A top-k lays out this many tiles at once, in the second-level cache, and lets a group of
+    # queries scan them all before the next group: the selections of a group stay in the cache from
+    # tile to tile, those of the other groups are fetched once per stretch.
+    STRETCH_TILES = 8
+    GROUP_QUERIES = 32
+    # Few queries wait for the memory: with small tiles it hardly pauses while they scan.
+    FEW_QUERIES = 4
+    FEW_TILE_BYTES = 1 << 13
     # A tile is a multiple of this many codes, so that it holds whole groups at any level.
     TILE_STEP = 64
     # Queries per task. Laying out a tile costs as much as two to four queries that scan it.
     TASK_QUERIES = 256
     # Bytes of selections a thread may hold; a large k lowers the number of queries per task.
     TASK_BYTES = 48 << 20
-    # The first scan of a query takes this many codes; then as many as it has seen, so that the
-    # bound falls before much has been appended.
+    # The first scan of a query takes this many codes, later ones a quarter of what it has seen, so
+    # that the bound falls before much has been appended.
     FIRST_BLOCK = 256
     # A database is cut into parts for several threads only where each gets this many codes.
     PART_CODES = 1 << 15
@@ -91,8 +99,10 @@ cdef const fh_level *active_level() noexcept nogil:
 # --- tiles -----------------------------------------------------------------------------------------
 
 
-cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows) noexcept nogil:
+cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows,
+                            Py_ssize_t n_queries) noexcept nogil:
     cdef Database database
+    cdef Py_ssize_t tile_bytes = TILE_BYTES if n_queries > FEW_QUERIES else FEW_TILE_BYTES
     database.codes = &codes[0, 0] if codes.shape[0] > 0 else NULL
     database.rows = NULL
     database.n = codes.shape[0]
@@ -101,21 +111,21 @@ cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows
     if rows is not None:
         database.n = rows.shape[0]
         database.rows = &rows[0] if rows.shape[0] > 0 else NULL
-    database.tile = max(1, TILE_BYTES // (8 * database.n_words * TILE_STEP)) * TILE_STEP
+    database.tile = max(1, tile_bytes // (8 * database.n_words * TILE_STEP)) * TILE_STEP
     return database
 
 
-cdef Py_ssize_t tile_buffer_words(const Database *database) noexcept nogil:
-    """64-bit words one thread needs for its tile: prepared, gathered, and room to align."""
-    cdef Py_ssize_t codes = database.tile + FH_LANES_MAX
-    return 2 * codes * database.n_words + 8
+cdef Py_ssize_t tile_buffer_words(const Database *database, int32_t n_codes) noexcept nogil:
+    """64-bit words one thread needs to load n_codes: laid out, gathered, and room to align."""
+    return 2 * <Py_ssize_t>(n_codes + FH_LANES_MAX) * database.n_words + 8
 
 
-cdef TileBuffer make_tile_buffer(const Database *database, uint64_t *memory) noexcept nogil:
+cdef TileBuffer make_tile_buffer(const Database *database, int32_t n_codes,
+                                 uint64_t *memory) noexcept nogil:
     cdef TileBuffer buffer
     buffer.prepared = <uint64_t *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
     buffer.gathered = <uint8_t *>(
-        buffer.prepared + (database.tile + FH_LANES_MAX) * database.n_words)
+        buffer.prepared + <Py_ssize_t>(n_codes + FH_LANES_MAX) * database.n_words)
     return buffer
 
 
@@ -167,9 +177,9 @@ def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] 
               int n_threads):
     """out[i, j] = Hamming distance of a[i] and b[j]."""
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(a))
-    cdef Database database = make_database(b, None)
+    cdef Database database = make_database(b, None, a.shape[0])
     cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     cdef Py_ssize_t tile
     cdef int thread
     if a.shape[0] == 0:
@@ -181,7 +191,7 @@ def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] 
 
 cdef void distances_of_tile(const uint64_t[:, ::1] queries, const Database *database,
                             Py_ssize_t start, uint64_t *memory, int32_t[:, ::1] out) noexcept nogil:
-    cdef TileBuffer buffer = make_tile_buffer(database, memory)
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, memory)
     cdef int32_t n = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
     cdef const uint64_t *tile = load_tile(database, start, n, &buffer)
     cdef Py_ssize_t q
@@ -208,36 +218,54 @@ cdef void topk_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssiz
                        const Database *database, Py_ssize_t start, Py_ssize_t end, int64_t k,
                        int64_t capacity, const Workspace *work) noexcept nogil:
     """Select among the codes [start, end) for n_queries queries from the first on."""
-    cdef const fh_level *level = fh_active_level()
-    cdef TileBuffer buffer = make_tile_buffer(database, work.tile_memory)
+    cdef int32_t n_stretch = stretch_codes(database, n_queries)
+    cdef TileBuffer buffer = make_tile_buffer(database, n_stretch, work.tile_memory)
     cdef int32_t max_distance = <int32_t>(8 * database.n_bytes)
-    cdef int32_t n_words = database.n_words
-    cdef Py_ssize_t q, tile_start = start, seen
-    cdef int32_t n_tile, n_block, n_hits, block
-    cdef const uint64_t *tile
-    cdef fh_selection *selection
+    cdef Py_ssize_t q, group, stretch = start
+    cdef int32_t n, tile, n_tile
+    cdef const uint64_t *codes
     for q in range(n_queries):
         fh_selection_start(&work.selections[q], k, capacity, max_distance,
                            work.kept_distances + q * capacity, work.kept_positions + q * capacity,
                            work.counts + q * (max_distance + 1))
-    while tile_start < end:
-        n_tile = <int32_t>min(<Py_ssize_t>database.tile, end - tile_start)
-        tile = load_tile(database, tile_start, n_tile, &buffer)
-        for q in range(n_queries):
-            selection = &work.selections[q]
-            block = 0
-            while block < n_tile:
-                seen = tile_start - start + block
-                n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK, seen // TILE_STEP * TILE_STEP),
-                                       <Py_ssize_t>(n_tile - block))
-                n_hits = level.scan(&queries[first + q, 0], tile + <Py_ssize_t>block * n_words,
-                                    n_block, n_words, fh_selection_bound(selection),
-                                    work.hit_positions, work.hit_distances)
-                if n_hits > 0:
-                    fh_selection_append(selection, tile_start + block, n_hits, work.hit_positions,
+    while stretch < end:
+        n = <int32_t>min(<Py_ssize_t>n_stretch, end - stretch)
+        codes = load_tile(database, stretch, n, &buffer)
+        group = 0
+        while group < n_queries:
+            tile = 0
+            while tile < n:
+                n_tile = min(database.tile, n - tile)
+                for q in range(group, min(group + GROUP_QUERIES, n_queries)):
+                    scan_tile(&queries[first + q, 0], codes + <Py_ssize_t>tile * database.n_words,
+                              n_tile, database.n_words, stretch + tile, stretch + tile - start,
+                              &work.selections[q], work)
+                tile = tile + n_tile
+            group = group + GROUP_QUERIES
+        stretch = stretch + n
+
+
+cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                           Py_ssize_t first, Py_ssize_t n_seen, fh_selection *selection,
+                           const Workspace *work) noexcept nogil:
+    """Offer one tile to one selection, at first in short blocks, while the bound falls fast."""
+    cdef int32_t block = 0, n_block, n_hits
+    while block < n:
+        n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
+                                   (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
+                               <Py_ssize_t>(n - block))
+        n_hits = fh_active_level().scan(query, tile + <Py_ssize_t>block * n_words, n_block, n_words,
+                                        fh_selection_bound(selection), work.hit_positions,
                                         work.hit_distances)
-                block = block + n_block
-        tile_start = tile_start + n_tile
+        if n_hits > 0:
+            fh_selection_append(selection, first + block, n_hits, work.hit_positions,
+                                work.hit_distances)
+        block = block + n_block
+
+
+cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:
+    """How many codes a top-k task lays out at once."""
+    return database.tile * STRETCH_TILES if n_queries > GROUP_QUERIES else database.tile
 
 
 def topk(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes, const int64_t[::1] rows,
@@ -247,7 +275,7 @@ def topk(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes, const
     1 <= k <= number of searched rows.
     """
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Database database = make_database(codes, rows)
+    cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t n_queries = queries.shape[0]
     cdef int64_t n_counts = 8 * database.n_bytes + 1
     cdef int64_t capacity = min(<int64_t>database.n, 2 * k) + database.tile
@@ -272,7 +300,8 @@ def topk(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes, const
     cdef int32_t[:, ::1] kept_distances = np.empty((n_slots, n_task * capacity), np.int32)
     cdef int64_t[:, ::1] counts = np.empty((n_slots, n_task * n_counts), np.int64)
     cdef int32_t[:, :, ::1] hits = np.empty((n_slots, 2, database.tile + FH_LANES_MAX), np.int32)
-    cdef uint64_t[:, ::1] memory = np.empty((n_slots, tile_buffer_words(&database)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty(
+        (n_slots, tile_buffer_words(&database, stretch_codes(&database, n_task))), np.uint64)
 
     cdef Workspace work
     cdef Py_ssize_t chunk, part, first, q
@@ -317,7 +346,7 @@ cdef void within_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ss
                          int64_t[::1] out_positions) noexcept nogil:
     """Count the hits per query, distance and part, or, given an output, write each at its place."""
     cdef const fh_level *level = fh_active_level()
-    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
     cdef Py_ssize_t start = part_start(database, part, n_parts)
     cdef Py_ssize_t end = part_start(database, part + 1, n_parts)
     cdef bint writes = out_positions.shape[0] > 0
@@ -370,14 +399,14 @@ def within(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     is written.
     """
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Database database = make_database(codes, rows)
+    cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t n_queries = queries.shape[0]
     cdef Py_ssize_t n_parts = count_parts(n_queries, database.n, n_threads)
     places_array = np.zeros((n_queries, radius + 1, n_parts), np.int64)
     cdef int64_t[:, :, ::1] places = places_array
     cdef int32_t[:, ::1] hits = np.empty(
         (n_threads, 2 * (database.tile + FH_LANES_MAX)), np.int32)
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     cdef int32_t[::1] out_distances = np.empty(0, np.int32)
     cdef int64_t[::1] out_positions = np.empty(0, np.int64)
     limits = np.zeros(n_queries + 1, np.int64)
@@ -405,7 +434,7 @@ cdef void rank_of_query(const uint64_t *query, const Database *database, uint64_
                         int32_t *all_distances, int64_t *places, int64_t *out) noexcept nogil:
     """Counting sort of the searched rows by distance; stable, so ties stay in id order."""
     cdef const fh_level *level = fh_active_level()
-    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
     cdef Py_ssize_t start = 0, i, d
     cdef int32_t n_tile
     cdef int64_t place = 0, count
@@ -432,7 +461,7 @@ def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
          const int64_t[::1] rows, int64_t[:, ::1] out, int n_threads):
     """Positions of all searched rows for every query, by (distance, position)."""
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Database database = make_database(codes, rows)
+    cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t q
     cdef int thread
     if queries.shape[0] == 0 or database.n == 0:
@@ -440,7 +469,7 @@ def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     n_threads = <int>min(<Py_ssize_t>n_threads, queries.shape[0])
     cdef int32_t[:, ::1] all_distances = np.empty((n_threads, database.n), np.int32)
     cdef int64_t[:, ::1] places = np.empty((n_threads, 8 * database.n_bytes + 1), np.int64)
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
         rank_of_query(&queries[q, 0], &database, &memory[thread, 0], &all_distances[thread, 0],

@@ -43,7 +43,7 @@ cdef void count_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssi
                         const Database *database, const uint64_t[:, ::1] query_labels,
                         const uint64_t[:, ::1] labels, int32_t *distances, uint64_t *tile_memory,
                         int64_t[:, ::1] totals, int64_t[:, ::1] relevant) noexcept nogil:
-    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
     cdef Py_ssize_t n_words = labels.shape[1], start = 0, q
     cdef int32_t n_tile, i
     cdef int64_t *totals_row
@@ -68,13 +68,13 @@ def counts_per_distance(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::
                         int64_t[:, ::1] totals, int64_t[:, ::1] relevant, int n_threads):
     """Add to totals[q, d] and relevant[q, d] the codes, and relevant codes, at distance d of q."""
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Database database = make_database(codes, None)
+    cdef Database database = make_database(codes, None, queries.shape[0])
     cdef Py_ssize_t n_queries = queries.shape[0]
     cdef Py_ssize_t n_task = queries_per_task(n_queries, n_threads)
     cdef Py_ssize_t task, first
     cdef int thread
     cdef int32_t[:, ::1] distances = np.empty((n_threads, database.tile + FH_LANES_MAX), np.int32)
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     for task in prange((n_queries + n_task - 1) // n_task, nogil=True, schedule="dynamic",
                        num_threads=n_threads):
         thread = threadid()
@@ -91,7 +91,7 @@ cdef void walk_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssiz
                        int64_t[:, ::1] relevant_places, double[::1] precision_sums,
                        int64_t[:, ::1] hits) noexcept nogil:
     """In order of id; places[q, d] and relevant_places[q, d] run through the ranks of distance d."""
-    cdef TileBuffer buffer = make_tile_buffer(database, tile_memory)
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
     cdef Py_ssize_t n_words = labels.shape[1], start = 0, q
     cdef int64_t n_binned = bin_of_position.shape[0], position
     cdef int32_t n_tile, i, d
@@ -135,13 +135,13 @@ def walk_in_database_order(const uint8_t[:, ::1] queries_bytes, const uint8_t[:,
     for every relevant position p that has a bin.
     """
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Database database = make_database(codes, None)
+    cdef Database database = make_database(codes, None, queries.shape[0])
     cdef Py_ssize_t n_queries = queries.shape[0]
     cdef Py_ssize_t n_task = queries_per_task(n_queries, n_threads)
     cdef Py_ssize_t task, first
     cdef int thread
     cdef int32_t[:, ::1] distances = np.empty((n_threads, database.tile + FH_LANES_MAX), np.int32)
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     for task in prange((n_queries + n_task - 1) // n_task, nogil=True, schedule="dynamic",
                        num_threads=n_threads):
         thread = threadid()

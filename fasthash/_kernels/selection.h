@@ -74,17 +74,17 @@ static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n
 {
     if (s->n_kept + n > s->capacity)
         fh_selection_compact(s);
+    int32_t *kept_distances = s->distances + s->n_kept;
+    int64_t *kept_positions = s->positions + s->n_kept;
     for (int32_t i = 0; i < n; i++) {
-        const int32_t d = distances[i];
-        if (d >= fh_selection_bound(s))
-            continue;
-        s->distances[s->n_kept] = d;
-        s->positions[s->n_kept++] = first + positions[i];
-        s->counts[d]++;
-        s->n_closer++;
-        while (s->n_closer - s->counts[s->limit - 1] >= s->k)
-            s->n_closer -= s->counts[--s->limit];
+        kept_distances[i] = distances[i];
+        kept_positions[i] = first + positions[i];
+        s->counts[distances[i]]++;
     }
+    s->n_kept += n;
+    s->n_closer += n;
+    while (s->n_closer - s->counts[s->limit - 1] >= s->k)
+        s->n_closer -= s->counts[--s->limit];
 }
 
 /* Writes the k first of several selections, each over a later part of the database, by (distance,

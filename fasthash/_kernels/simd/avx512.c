@@ -13,12 +13,16 @@
 #include <immintrin.h>
 
 #if defined(__GNUC__) || defined(__clang__)
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi,bmi2")))
 #else
 #define AVX512
 #endif
 
 enum { LANES = 8 };
+
+/* How far ahead of what it reads a tile's layout asks for memory: a page of codes, so that the memory
+ * stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
+enum { PREFETCH_BYTES = 4096 };
 
 static inline __mmask8 first_lanes(int32_t n) { return (__mmask8)((1u << n) - 1); }
 
@@ -61,32 +65,70 @@ AVX512 static inline int32_t append(__m512i distance, __mmask8 hits, int32_t fir
     return n_hits + (int32_t)_mm_popcnt_u32(hits);
 }
 
-/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. */
+/* Distances of `unroll` groups, joined by their minimum if only that is asked for. They are below
+ * 2^32, so the cheaper 32-bit minimum is that of the 64-bit lanes. */
+AVX512 static inline __m512i nearest_of_block(const uint64_t *query, const uint64_t *tile,
+                                              int32_t n_words, int32_t unroll)
+{
+    __m512i nearest = group_distances(query, tile, n_words);
+    for (int32_t u = 1; u < unroll; u++)
+        nearest = _mm512_min_epu32(
+            nearest, group_distances(query, tile + u * n_words * LANES, n_words));
+    return nearest;
+}
+
+/* Appends the hits of a block that has some. */
+AVX512 static inline int32_t append_block(const uint64_t *query, const uint64_t *tile,
+                                          int32_t n_words, int32_t unroll, __m512i limit,
+                                          int32_t first, int32_t n_hits, int32_t *positions,
+                                          int32_t *distances)
+{
+    int32_t block[8 * LANES];
+    uint64_t hits = 0;
+    for (int32_t u = 0; u < unroll; u++) {
+        const __m512i distance = group_distances(query, tile + u * n_words * LANES, n_words);
+        hits |= (uint64_t)_mm512_cmplt_epi64_mask(distance, limit) << (u * LANES);
+        _mm256_storeu_si256((__m256i *)(block + u * LANES), _mm512_cvtepi64_epi32(distance));
+    }
+    do {
+        const int32_t lane = (int32_t)_tzcnt_u64(hits);
+        positions[n_hits] = first + lane;
+        distances[n_hits++] = block[lane];
+        hits &= hits - 1;
+    } while (hits);
+    return n_hits;
+}
+
+/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. Up to 64
+ * blocks are scanned without a branch, which of them have a hit is kept in one word; the blocks that
+ * have are then computed again. With a hit in every few blocks this is cheaper than a branch that is
+ * mispredicted for each. */
 AVX512 static inline int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
                                            int32_t n_words, int32_t unroll, int32_t bound,
                                            int32_t *positions, int32_t *distances)
 {
     const __m512i limit = _mm512_set1_epi64(bound);
-    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    const int32_t block_codes = unroll * LANES;
+    const ptrdiff_t block_words = (ptrdiff_t)block_codes * n_words;
     int32_t n_hits = 0, i = 0;
-    for (; i + unroll * LANES <= n; i += unroll * LANES, tile += unroll * stride) {
-        __m512i distance[8];
-        distance[0] = group_distances(query, tile, n_words);
-        __m512i nearest = distance[0];
-        for (int32_t u = 1; u < unroll; u++) {
-            distance[u] = group_distances(query, tile + u * stride, n_words);
-            /* Distances are below 2^32, so the cheaper 32-bit minimum is that of the 64-bit lanes. */
-            nearest = _mm512_min_epu32(nearest, distance[u]);
+    while (i + block_codes <= n) {
+        const int32_t n_left = (n - i) / block_codes, n_blocks = n_left < 64 ? n_left : 64;
+        uint64_t with_hits = 0;
+        for (int32_t b = 0; b < n_blocks; b++) {
+            const __m512i nearest =
+                nearest_of_block(query, tile + b * block_words, n_words, unroll);
+            const uint64_t has_hit = _mm512_cmplt_epi64_mask(nearest, limit) != 0;
+            with_hits |= has_hit << b;
         }
-        if (_mm512_cmplt_epi64_mask(nearest, limit)) {
-            for (int32_t u = 0; u < unroll; u++) {
-                const __mmask8 hits = _mm512_cmplt_epi64_mask(distance[u], limit);
-                if (hits)
-                    n_hits = append(distance[u], hits, i + u * LANES, n_hits, positions, distances);
-            }
+        for (; with_hits; with_hits &= with_hits - 1) {
+            const int32_t b = (int32_t)_tzcnt_u64(with_hits);
+            n_hits = append_block(query, tile + b * block_words, n_words, unroll, limit,
+                                  i + b * block_codes, n_hits, positions, distances);
         }
+        i += n_blocks * block_codes;
+        tile += n_blocks * block_words;
     }
-    for (; i < n; i += LANES, tile += stride) {
+    for (; i < n; i += LANES, tile += (ptrdiff_t)LANES * n_words) {
         const int32_t n_here = n - i < LANES ? n - i : LANES;
         const __m512i distance = last_distances(query, tile, n_words, n_here);
         const __mmask8 hits =
@@ -108,7 +150,11 @@ AVX512 static int32_t avx512_scan(const uint64_t *query, const uint64_t *tile, i
     case 2: SCAN(2, 4);
     case 3: SCAN(3, 4);
     case 4: SCAN(4, 4);
+    case 5: SCAN(5, 2);
+    case 6: SCAN(6, 2);
+    case 7: SCAN(7, 2);
     case 8: SCAN(8, 2);
+    case 12: SCAN(12, 1);
     case 16: SCAN(16, 1);
     default: SCAN(n_words, 1);
     }
@@ -169,6 +215,8 @@ AVX512 static inline void prepare_pairs(const uint8_t *codes, uint64_t *group)
     const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     const __m512i odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
     const __m512i a = _mm512_loadu_si512(codes), b = _mm512_loadu_si512(codes + 64);
+    _mm_prefetch((const char *)codes + PREFETCH_BYTES, _MM_HINT_T0);
+    _mm_prefetch((const char *)codes + PREFETCH_BYTES + 64, _MM_HINT_T0);
     _mm512_storeu_si512(group, _mm512_permutex2var_epi64(a, even, b));
     _mm512_storeu_si512(group + LANES, _mm512_permutex2var_epi64(a, odd, b));
 }
@@ -181,6 +229,8 @@ AVX512 static inline void prepare_fours(const uint8_t *codes, uint64_t *group)
     const __m512i last = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i a = _mm512_loadu_si512(codes), b = _mm512_loadu_si512(codes + 64);
     const __m512i c = _mm512_loadu_si512(codes + 128), d = _mm512_loadu_si512(codes + 192);
+    for (int line = 0; line < 256; line += 64)
+        _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
     const __m512i ab_first = _mm512_permutex2var_epi64(a, first, b);
     const __m512i ab_last = _mm512_permutex2var_epi64(a, last, b);
     const __m512i cd_first = _mm512_permutex2var_epi64(c, first, d);
@@ -202,10 +252,11 @@ AVX512 static inline void prepare_group(const uint8_t *codes, int32_t n, ptrdiff
         const __mmask64 present = left >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << left) - 1;
         const ptrdiff_t words_here = n_words - word < 8 ? n_words - word : 8;
         __m512i rows[8];
-        for (int32_t lane = 0; lane < LANES; lane++)
-            rows[lane] = lane < n ? _mm512_maskz_loadu_epi8(present,
-                                                            codes + lane * n_bytes + 8 * word)
-                                  : _mm512_setzero_si512();
+        for (int32_t lane = 0; lane < LANES; lane++) {
+            const uint8_t *row = codes + lane * n_bytes + 8 * word;
+            _mm_prefetch((const char *)row + PREFETCH_BYTES, _MM_HINT_T0);
+            rows[lane] = lane < n ? _mm512_maskz_loadu_epi8(present, row) : _mm512_setzero_si512();
+        }
         transpose(rows);
         for (ptrdiff_t w = 0; w < words_here; w++)
             _mm512_storeu_si512(group + (word + w) * LANES, rows[w]);

@@ -45,8 +45,9 @@ static int has_avx512_vpopcntdq(void)
     if (!has_xgetbv || !has_popcnt || (read_xcr0() & zmm_state) != zmm_state)
         return 0;
     cpuid(7, 0, r);
+    const int bmi = has_bit(r[EBX], 3) && has_bit(r[EBX], 8);
     const int f = has_bit(r[EBX], 16), bw = has_bit(r[EBX], 30), vl = has_bit(r[EBX], 31);
-    return f && bw && vl && has_bit(r[ECX], 14);
+    return bmi && f && bw && vl && has_bit(r[ECX], 14);
 }
 
 #else
