@@ -22,7 +22,11 @@ EXTENSIONS = [
         [f"{KERNELS}/hamming.pyx", *SIMD_SOURCES],
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
-    Extension("fasthash._kernels.ranking", [f"{KERNELS}/ranking.pyx"], depends=SIMD_HEADERS),
+    Extension(
+        "fasthash._kernels.ranking",
+        [f"{KERNELS}/ranking.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/ranking.h"],
+    ),
 ]
 
 # (compile flags, link flags), tried in order; the empty last resort builds without threads.

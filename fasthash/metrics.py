@@ -12,19 +12,13 @@ A measure over ranks is not defined until ties are, and codes tie often. Two rul
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._kernels import ranking as _kernels
-from .codes import check_codes, check_same_width
-from .runtime import resolve_threads
-from .validation import check_choice, check_count, check_labels
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from .relevance import EvaluationProblem, check_problem, counts_before
+from .validation import check_choice, check_count
 
 __all__ = [
     "average_precision",
@@ -38,9 +32,6 @@ _TIES = ["database", "expected"]
 _NO_RELEVANT = ["skip", "zero", "raise"]
 _NORMALIZE = ["relevant", "retrieved"]
 _NOTHING_RETRIEVED = ["zero", "skip"]
-
-# Counts of one chunk of queries stay near this many values.
-_CHUNK_VALUES = 1 << 20
 
 
 def mean_average_precision(
@@ -153,7 +144,7 @@ def average_precision(
                 'ties="expected" with at and normalize="retrieved" is the expectation of a ratio '
                 'and not offered: use normalize="relevant" or ties="database"'
             )
-    problem = _check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
+    problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
     at = problem.n if at is None else min(at, problem.n)
     scores = np.full(len(problem.query_codes), np.nan)
     for queries, totals, relevant in problem.counts():
@@ -207,7 +198,7 @@ def precision_at(
     array([1. , 0.5])
     """
     check_choice(ties, "ties", _TIES)
-    problem = _check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
+    problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
     ranks = _check_ranks(ranks, problem.n)
     total = np.zeros(len(ranks))
     for hits, _ in _hits_at(problem, ranks, ties):
@@ -253,7 +244,7 @@ def recall_at(
     array([0.5, 1. ])
     """
     check_choice(ties, "ties", _TIES)
-    problem = _check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
+    problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
     ranks = _check_ranks(ranks, problem.n)
     recalls = [_recall(hits, n) for hits, n in _hits_at(problem, ranks, ties)]
     return _mean_by_policy(np.concatenate(recalls), no_relevant)
@@ -307,7 +298,7 @@ def precision_recall_curve(
     (array([1.  , 0.5 , 0.67]), array([0.5, 0.5, 1. ]), array([0, 1, 2]))
     """
     check_choice(nothing_retrieved, "nothing_retrieved", _NOTHING_RETRIEVED)
-    problem = _check_problem(
+    problem = check_problem(
         query_codes, database_codes, query_labels, database_labels, n_threads, n_bits
     )
     n_radii = problem.n_distances if n_bits is None else n_bits + 1
@@ -325,112 +316,6 @@ def precision_recall_curve(
     return precision, recall, np.arange(n_radii)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """Validated codes and label masks, and the two kernels over them."""
-
-    query_codes: NDArray[np.uint8]
-    database_codes: NDArray[np.uint8]
-    query_labels: NDArray[np.uint64]
-    database_labels: NDArray[np.uint64]
-    n_threads: int
-
-    @property
-    def n(self) -> int:
-        return len(self.database_codes)
-
-    @property
-    def n_distances(self) -> int:
-        return 8 * self.query_codes.shape[1] + 1
-
-    def counts(self) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.int64]]]:
-        """Chunks of (queries, codes per distance, relevant codes per distance)."""
-        step = max(1, _CHUNK_VALUES // self.n_distances)
-        for start in range(0, len(self.query_codes), step):
-            queries = slice(start, start + step)
-            codes = self.query_codes[queries]
-            totals = np.zeros((len(codes), self.n_distances), np.int64)
-            relevant = np.zeros_like(totals)
-            _kernels.counts_per_distance(
-                codes,
-                self.database_codes,
-                self.query_labels[queries],
-                self.database_labels,
-                totals,
-                relevant,
-                self.n_threads,
-            )
-            yield queries, totals, relevant
-
-    def walk(
-        self, queries: slice, totals: NDArray, relevant: NDArray, at: int, ranks: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Precision sums up to `at`, and hits within the ascending ranks, in database order."""
-        codes = self.query_codes[queries]
-        sums = np.zeros(len(codes))
-        hits = np.zeros((len(codes), len(ranks)), np.int64)
-        bin_of_position = np.searchsorted(ranks, np.arange(ranks[-1] + 1)).astype(np.int32)
-        _kernels.walk_in_database_order(
-            codes,
-            self.database_codes,
-            self.query_labels[queries],
-            self.database_labels,
-            _counts_before(totals),
-            _counts_before(relevant),
-            at,
-            bin_of_position,
-            sums,
-            hits,
-            self.n_threads,
-        )
-        return sums, hits.cumsum(axis=1)
-
-
-def _check_problem(
-    query_codes: ArrayLike,
-    database_codes: ArrayLike,
-    query_labels: Any,
-    database_labels: Any,
-    n_threads: int | None,
-    n_bits: int | None = None,
-) -> _Problem:
-    queries = check_codes(query_codes, "query_codes", n_bits)
-    database = check_codes(database_codes, "database_codes", n_bits)
-    check_same_width(queries, "query_codes", database, "database_codes")
-    if len(queries) == 0 or len(database) == 0:
-        empty = "query_codes" if len(queries) == 0 else "database_codes"
-        raise ValueError(f"{empty} is empty: there is nothing to measure")
-    labels = check_labels(
-        {"query_labels": query_labels, "database_labels": database_labels},
-        {"query_labels": len(queries), "database_labels": len(database)},
-        argument="{}",
-    )
-    return _Problem(
-        queries,
-        database,
-        _label_masks(labels["query_labels"]),
-        _label_masks(labels["database_labels"]),
-        resolve_threads(n_threads),
-    )
-
-
-def _label_masks(labels: csr_array) -> NDArray[np.uint64]:
-    """Labels as bits, 64 classes to a word: sharing one is a single AND."""
-    n, n_classes = labels.shape
-    masks = np.zeros((n, max(1, (n_classes + 63) // 64)), np.uint64)
-    rows = np.repeat(np.arange(n), np.diff(labels.indptr))
-    bits = np.uint64(1) << (labels.indices % 64).astype(np.uint64)
-    np.bitwise_or.at(masks, (rows, labels.indices // 64), bits)
-    return masks
-
-
-def _counts_before(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many are closer than each distance."""
-    before = counts.cumsum(axis=1)
-    before -= counts
-    return before
-
-
 def _expected_precision_sums(totals: NDArray, relevant: NDArray, at: int) -> NDArray[np.float64]:
     """
     Expected sum of the precisions at the relevant ranks up to `at`, ties in random order.
@@ -440,7 +325,7 @@ def _expected_precision_sums(totals: NDArray, relevant: NDArray, at: int) -> NDA
     the places before it are relevant in the mean (McSherry and Najork 2008). The sum over i of
     (R + 1 + (i - 1) ρ) / (N + i) is a difference of harmonic numbers.
     """
-    before, relevant_before = _counts_before(totals), _counts_before(relevant)
+    before, relevant_before = counts_before(totals), counts_before(relevant)
     harmonic = np.zeros(before[0, -1] + totals[0, -1] + 1, np.longdouble)
     np.cumsum(1 / np.arange(1, len(harmonic), dtype=np.longdouble), out=harmonic[1:])
     n_counted = np.clip(at - before, 0, totals)
@@ -452,7 +337,7 @@ def _expected_precision_sums(totals: NDArray, relevant: NDArray, at: int) -> NDA
 
 
 def _hits_at(
-    problem: _Problem, ranks: NDArray[np.int64], ties: str
+    problem: EvaluationProblem, ranks: NDArray[np.int64], ties: str
 ) -> Iterator[tuple[NDArray, NDArray]]:
     """Chunks of (relevant items within each rank, number of relevant items)."""
     for queries, totals, relevant in problem.counts():

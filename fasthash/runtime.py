@@ -12,6 +12,10 @@ from ._kernels import hamming as _kernels
 
 __all__ = ["n_cores", "openmp_version", "resolve_threads", "simd_level", "simd_levels"]
 
+# What the OpenMP runtime allowed when it was loaded. Where it allows less later, somebody limits it
+# (threadpoolctl does, and with it scikit-learn): that is respected.
+_unlimited = _kernels.openmp_max_threads()
+
 _ran_parallel = False
 _forked_after_parallel = False
 
@@ -88,8 +92,9 @@ def resolve_threads(n_threads: int | None) -> int:
     Parameters
     ----------
     n_threads : int or None
-        None takes the environment variable ``OMP_NUM_THREADS``, or else all cores this process may
-        use. A negative number counts from the end: -1 is all cores, -2 all but one.
+        None takes the environment variable ``OMP_NUM_THREADS`` (joblib and dask set it in their
+        worker processes), or else all cores this process may use, and not more than threadpoolctl
+        allows. A negative number counts from the end: -1 is all cores, -2 all but one.
 
     Returns
     -------
@@ -107,6 +112,9 @@ def resolve_threads(n_threads: int | None) -> int:
     global _ran_parallel
     if n_threads is None:
         resolved = _threads_of_environment() or n_cores()
+        allowed = _kernels.openmp_max_threads()
+        if allowed < _unlimited:
+            resolved = min(resolved, allowed)
     else:
         try:
             resolved = operator.index(n_threads)

@@ -6,6 +6,8 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -88,6 +90,48 @@ def test_threads_of_the_argument(monkeypatch):
     assert runtime.resolve_threads(None) == 5
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert runtime.resolve_threads(None) == runtime.n_cores()
+
+
+@pytest.mark.skipif(runtime.openmp_version() == 0, reason="built without OpenMP")
+def test_threadpoolctl_limits_us():
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="openmp"):
+        assert runtime.resolve_threads(None) == 1
+        assert runtime.resolve_threads(3) == 3
+
+
+@pytest.mark.skipif(runtime.n_cores() < 2, reason="needs two cores to share")
+def test_workers_of_joblib_share_the_cores(monkeypatch):
+    from joblib import Parallel, delayed
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    n_jobs = runtime.n_cores()
+    used = Parallel(n_jobs=n_jobs)(
+        delayed(runtime.resolve_threads)(None) for _ in range(2 * n_jobs)
+    )
+    assert set(used) == {1}
+
+
+def test_other_python_threads_run_during_a_search():
+    """The kernels hold no lock: another thread is never kept waiting for most of a search."""
+    database = random_codes(400_000, 512)
+    gaps, done = [0.0], threading.Event()
+
+    def look_at_the_clock():
+        last = time.perf_counter()
+        while not done.is_set():
+            now = time.perf_counter()
+            gaps[0], last = max(gaps[0], now - last), now
+
+    watcher = threading.Thread(target=look_at_the_clock)
+    watcher.start()
+    began = time.perf_counter()
+    fh.topk(database[:2000], database, 10, n_threads=1)
+    elapsed = time.perf_counter() - began
+    done.set()
+    watcher.join()
+    assert gaps[0] < elapsed / 2
 
 
 def _search_in_child(answer):

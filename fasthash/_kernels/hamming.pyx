@@ -35,12 +35,16 @@ cdef extern from "selection.h" nogil:
 cdef extern from *:
     """
     #ifdef _OPENMP
+    #include <omp.h>
     #define FH_OPENMP _OPENMP
+    #define FH_MAX_THREADS() omp_get_max_threads()
     #else
     #define FH_OPENMP 0
+    #define FH_MAX_THREADS() 1
     #endif
     """
     const int FH_OPENMP
+    int FH_MAX_THREADS() nogil
 
 cdef enum:
     # Bytes of a tile: it shares the first-level cache with the hits of one scan.
@@ -69,6 +73,11 @@ cdef enum:
 def openmp_version():
     """The OpenMP version macro (yyyymm) of the build, 0 without OpenMP."""
     return FH_OPENMP
+
+
+def openmp_max_threads():
+    """How many threads the OpenMP runtime would start from the calling thread."""
+    return FH_MAX_THREADS()
 
 
 def supported_levels():

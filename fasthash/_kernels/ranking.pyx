@@ -22,17 +22,19 @@ import numpy as np
 
 from fasthash._kernels.hamming import as_words
 
+cdef extern from "ranking.h" nogil:
+    int32_t fh_list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
+                             Py_ssize_t n_words, int32_t *positions)
+    void fh_count(const int32_t *distances, int32_t n, int64_t *counts)
+    void fh_count_listed(const int32_t *distances, const int32_t *positions, int32_t n_listed,
+                         int64_t *counts)
+    double fh_walk(const int32_t *distances, int32_t n, const int32_t *positions,
+                   int32_t n_relevant, int64_t at, const int32_t *bins, int64_t n_bins,
+                   int64_t *places, int64_t *relevant_places, int64_t *hits)
+
 cdef enum:
     # Queries that share a prepared tile.
     TASK_QUERIES = 64
-
-
-cdef inline bint shares_label(const uint64_t *a, const uint64_t *b, Py_ssize_t n_words) noexcept nogil:
-    cdef Py_ssize_t word
-    for word in range(n_words):
-        if a[word] & b[word]:
-            return True
-    return False
 
 
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
@@ -44,22 +46,19 @@ cdef void count_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssi
                         const uint64_t[:, ::1] labels, int32_t *distances, uint64_t *tile_memory,
                         int64_t[:, ::1] totals, int64_t[:, ::1] relevant) noexcept nogil:
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
-    cdef Py_ssize_t n_words = labels.shape[1], start = 0, q
-    cdef int32_t n_tile, i
-    cdef int64_t *totals_row
-    cdef int64_t *relevant_row
+    cdef int32_t *listed = distances + database.tile + FH_LANES_MAX
+    cdef Py_ssize_t start = 0, q
+    cdef int32_t n_tile, n_listed
     cdef const uint64_t *tile
     while start < database.n:
         n_tile = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
         tile = load_tile(database, start, n_tile, &buffer)
         for q in range(first, first + n_queries):
             active_level().distances(&queries[q, 0], tile, n_tile, database.n_words, distances)
-            totals_row = &totals[q, 0]
-            relevant_row = &relevant[q, 0]
-            for i in range(n_tile):
-                totals_row[distances[i]] += 1
-                relevant_row[distances[i]] += shares_label(
-                    &query_labels[q, 0], &labels[start + i, 0], n_words)
+            n_listed = fh_list_relevant(&query_labels[q, 0], &labels[start, 0], n_tile,
+                                        labels.shape[1], listed)
+            fh_count(distances, n_tile, &totals[q, 0])
+            fh_count_listed(distances, listed, n_listed, &relevant[q, 0])
         start = start + n_tile
 
 
@@ -73,7 +72,8 @@ def counts_per_distance(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::
     cdef Py_ssize_t n_task = queries_per_task(n_queries, n_threads)
     cdef Py_ssize_t task, first
     cdef int thread
-    cdef int32_t[:, ::1] distances = np.empty((n_threads, database.tile + FH_LANES_MAX), np.int32)
+    cdef int32_t[:, ::1] distances = np.empty(
+        (n_threads, 2 * (database.tile + FH_LANES_MAX)), np.int32)
     cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     for task in prange((n_queries + n_task - 1) // n_task, nogil=True, schedule="dynamic",
                        num_threads=n_threads):
@@ -92,33 +92,20 @@ cdef void walk_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssiz
                        int64_t[:, ::1] hits) noexcept nogil:
     """In order of id; places[q, d] and relevant_places[q, d] run through the ranks of distance d."""
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
-    cdef Py_ssize_t n_words = labels.shape[1], start = 0, q
-    cdef int64_t n_binned = bin_of_position.shape[0], position
-    cdef int32_t n_tile, i, d
-    cdef int64_t *places_row
-    cdef int64_t *relevant_row
-    cdef double precision_sum
+    cdef int32_t *listed = distances + database.tile + FH_LANES_MAX
+    cdef Py_ssize_t start = 0, q
+    cdef int32_t n_tile, n_listed
     cdef const uint64_t *tile
     while start < database.n:
         n_tile = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
         tile = load_tile(database, start, n_tile, &buffer)
         for q in range(first, first + n_queries):
             active_level().distances(&queries[q, 0], tile, n_tile, database.n_words, distances)
-            places_row = &places[q, 0]
-            relevant_row = &relevant_places[q, 0]
-            precision_sum = 0
-            for i in range(n_tile):
-                d = distances[i]
-                position = places_row[d] + 1
-                places_row[d] = position
-                if not shares_label(&query_labels[q, 0], &labels[start + i, 0], n_words):
-                    continue
-                relevant_row[d] += 1
-                if position <= at:
-                    precision_sum += <double>relevant_row[d] / <double>position
-                if position < n_binned:
-                    hits[q, bin_of_position[position]] += 1
-            precision_sums[q] += precision_sum
+            n_listed = fh_list_relevant(&query_labels[q, 0], &labels[start, 0], n_tile,
+                                        labels.shape[1], listed)
+            precision_sums[q] += fh_walk(distances, n_tile, listed, n_listed, at,
+                                         &bin_of_position[0], bin_of_position.shape[0],
+                                         &places[q, 0], &relevant_places[q, 0], &hits[q, 0])
         start = start + n_tile
 
 
@@ -140,7 +127,8 @@ def walk_in_database_order(const uint8_t[:, ::1] queries_bytes, const uint8_t[:,
     cdef Py_ssize_t n_task = queries_per_task(n_queries, n_threads)
     cdef Py_ssize_t task, first
     cdef int thread
-    cdef int32_t[:, ::1] distances = np.empty((n_threads, database.tile + FH_LANES_MAX), np.int32)
+    cdef int32_t[:, ::1] distances = np.empty(
+        (n_threads, 2 * (database.tile + FH_LANES_MAX)), np.int32)
     cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     for task in prange((n_queries + n_task - 1) // n_task, nogil=True, schedule="dynamic",
                        num_threads=n_threads):
