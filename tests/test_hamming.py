@@ -236,3 +236,34 @@ def test_few_queries_over_parts_of_a_large_database(level, n_bits):
             found = fh.within(queries, database, n_bits // 2 - 8, n_threads=n_threads)
             for ours, theirs in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n_bits", [8, 64, 72, 128, 256, 512, 1000, 1024])
+def test_answers_are_those_of_faiss(n_bits):
+    faiss = pytest.importorskip("faiss", reason="faiss-cpu is not installed: nothing to compare")
+    database, queries = random_codes(20_000, n_bits), random_codes(40, n_bits, seed=1)
+    index = faiss.IndexBinaryFlat(n_bits)
+    index.add(database)
+    for k in (1, 10, 1000):
+        expected_distances, expected_ids = index.search(queries, k)
+        for level in fh.simd_levels():
+            with simd(level):
+                found_distances, ids = fh.topk(queries, database, k)
+            np.testing.assert_array_equal(found_distances, expected_distances)
+            np.testing.assert_array_equal(ids, expected_ids)
+
+
+@pytest.mark.slow
+def test_codes_beyond_two_gigabytes(tmp_path):
+    """Offsets past 2^31 bytes, in a sparse file of zeros with a few codes at its end."""
+    n = 2**31 // 8 + 5000
+    database = np.memmap(tmp_path / "codes.bin", np.uint8, "w+", shape=(n, 8))
+    queries = random_codes(2, 64)
+    database[n - 7], database[n - 3] = queries
+    for n_threads in (1, 2):
+        found_distances, ids = fh.topk(queries, database, 2, n_threads=n_threads)
+        np.testing.assert_array_equal(ids[:, 0], [n - 7, n - 3])
+        np.testing.assert_array_equal(found_distances[:, 0], [0, 0])
+        limits, _, ids = fh.within(queries, database, 0, n_threads=n_threads)
+        np.testing.assert_array_equal(limits, [0, 1, 2])
+        np.testing.assert_array_equal(ids, [n - 7, n - 3])

@@ -8,7 +8,7 @@ the number of threads nor on the tiles. Order is always (distance, id).
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import os
 
@@ -440,35 +440,41 @@ def within(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
 
 
 cdef void rank_of_query(const uint64_t *query, const Database *database, uint64_t *tile_memory,
-                        int32_t *all_distances, int64_t *places, int64_t *out) noexcept nogil:
-    """Counting sort of the searched rows by distance; stable, so ties stay in id order."""
+                        int32_t *all_distances, int32_t *order, int64_t *places,
+                        int64_t *out) noexcept nogil:
+    """Counting sort of the searched rows by distance; stable, so ties stay in id order.
+
+    Positions are scattered as int32 into `order`, which stays in the cache, and widened in one
+    sequential pass: scattering into the output itself would fetch every line of it from memory.
+    """
     cdef const fh_level *level = fh_active_level()
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
-    cdef Py_ssize_t start = 0, i, d
-    cdef int32_t n_tile
+    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, start = 0
+    cdef int32_t n = <int32_t>database.n, n_tile, i, d
     cdef int64_t place = 0, count
-    while start < database.n:
-        n_tile = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
+    memset(places, 0, n_distances * sizeof(int64_t))
+    while start < n:
+        n_tile = <int32_t>min(<Py_ssize_t>database.tile, n - start)
         level.distances(query, load_tile(database, start, n_tile, &buffer), n_tile,
                         database.n_words, all_distances + start)
+        for i in range(<int32_t>start, <int32_t>start + n_tile):
+            places[all_distances[i]] += 1
         start = start + n_tile
-    for d in range(8 * database.n_bytes + 1):
-        places[d] = 0
-    for i in range(database.n):
-        places[all_distances[i]] += 1
-    for d in range(8 * database.n_bytes + 1):
+    for d in range(n_distances):
         count = places[d]
         places[d] = place
         place = place + count
-    for i in range(database.n):
+    for i in range(n):
         d = all_distances[i]
-        out[places[d]] = i
+        order[places[d]] = i
         places[d] += 1
+    for i in range(n):
+        out[i] = order[i]
 
 
 def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
          const int64_t[::1] rows, int64_t[:, ::1] out, int n_threads):
-    """Positions of all searched rows for every query, by (distance, position)."""
+    """Positions of all searched rows for every query, by (distance, position); below 2^31 rows."""
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
     cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t q
@@ -477,12 +483,13 @@ def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
         return
     n_threads = <int>min(<Py_ssize_t>n_threads, queries.shape[0])
     cdef int32_t[:, ::1] all_distances = np.empty((n_threads, database.n), np.int32)
+    cdef int32_t[:, ::1] order = np.empty((n_threads, database.n), np.int32)
     cdef int64_t[:, ::1] places = np.empty((n_threads, 8 * database.n_bytes + 1), np.int64)
     cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
         rank_of_query(&queries[q, 0], &database, &memory[thread, 0], &all_distances[thread, 0],
-                      &places[thread, 0], &out[q, 0])
+                      &order[thread, 0], &places[thread, 0], &out[q, 0])
 
 
 # The environment is read once, here: the level must not change between two searches.
