@@ -17,6 +17,9 @@ from .validation import check_count, check_mask
 
 __all__ = ["distances", "rank", "topk", "within"]
 
+# The counting sort numbers rows in int32.
+_MAX_RANKED = 2**31 - 1
+
 
 def distances(a: ArrayLike, b: ArrayLike, n_threads: int | None = None) -> NDArray[np.int32]:
     """
@@ -223,8 +226,14 @@ def rank(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     rows = check_mask(mask, len(database))
-    out = np.empty((len(queries), len(database) if rows is None else len(rows)), np.int64)
-    _kernels.rank(queries, database, rows, out, resolve_threads(n_threads))
+    n_ranked = len(database) if rows is None else len(rows)
+    if n_ranked > _MAX_RANKED:
+        raise ValueError(
+            f"rank would sort {n_ranked} rows for every query; the limit is {_MAX_RANKED}: use "
+            "topk for the first ones, or a mask"
+        )
+    out = np.empty((len(queries), n_ranked), np.int64)
+    _kernels.rank(queries, database, rows, None, out, resolve_threads(n_threads))
     return out if rows is None else rows[out]
 
 

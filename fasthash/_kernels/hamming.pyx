@@ -66,6 +66,9 @@ cdef enum:
     # The first scan of a query takes this many codes, later ones a quarter of what it has seen, so
     # that the bound falls before much has been appended.
     FIRST_BLOCK = 256
+    # From this share of the database on, 1 / SORT_SHARE, sorting all of it beats selecting.
+    SORT_SHARE = 8
+    RANK_MAX = 2147483647
     # A database is cut into parts for several threads only where each gets this many codes.
     PART_CODES = 1 << 15
 
@@ -105,7 +108,7 @@ cdef const fh_level *active_level() noexcept nogil:
     return fh_active_level()
 
 
-# --- tiles -----------------------------------------------------------------------------------------
+# --- tiles -------------------------------------------------------------------
 
 
 cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows,
@@ -179,7 +182,7 @@ cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
     return min(database.n, (n_tiles * part // n_parts) * database.tile)
 
 
-# --- distances -------------------------------------------------------------------------------------
+# --- distances ---------------------------------------------------------------
 
 
 def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] out,
@@ -188,7 +191,8 @@ def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] 
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(a))
     cdef Database database = make_database(b, None, a.shape[0])
     cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty(
+        (n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     cdef Py_ssize_t tile
     cdef int thread
     if a.shape[0] == 0:
@@ -208,7 +212,7 @@ cdef void distances_of_tile(const uint64_t[:, ::1] queries, const Database *data
         fh_active_level().distances(&queries[q, 0], tile, n, database.n_words, &out[q, start])
 
 
-# --- top-k -----------------------------------------------------------------------------------------
+# --- top-k -------------------------------------------------------------------
 
 
 cdef struct Workspace:
@@ -286,6 +290,9 @@ def topk(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes, const
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
     cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t n_queries = queries.shape[0]
+    if SORT_SHARE * k >= database.n and database.n < RANK_MAX:
+        rank(queries_bytes, codes, rows, out_distances, out_positions, n_threads)
+        return
     cdef int64_t n_counts = 8 * database.n_bytes + 1
     cdef int64_t capacity = min(<int64_t>database.n, 2 * k) + database.tile
     cdef Py_ssize_t per_query = 12 * capacity + 8 * n_counts
@@ -345,7 +352,7 @@ cdef void finish_task(const Workspace *work, Py_ssize_t first, Py_ssize_t n_quer
                             &out_positions[first + q, 0])
 
 
-# --- radius search ---------------------------------------------------------------------------------
+# --- radius search -----------------------------------------------------------
 
 
 cdef void within_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssize_t n_queries,
@@ -415,7 +422,8 @@ def within(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     cdef int64_t[:, :, ::1] places = places_array
     cdef int32_t[:, ::1] hits = np.empty(
         (n_threads, 2 * (database.tile + FH_LANES_MAX)), np.int32)
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty(
+        (n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     cdef int32_t[::1] out_distances = np.empty(0, np.int32)
     cdef int64_t[::1] out_positions = np.empty(0, np.int64)
     limits = np.zeros(n_queries + 1, np.int64)
@@ -436,16 +444,17 @@ def within(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     return limits, np.asarray(out_distances), np.asarray(out_positions)
 
 
-# --- full ranking ----------------------------------------------------------------------------------
+# --- full ranking ------------------------------------------------------------
 
 
-cdef void rank_of_query(const uint64_t *query, const Database *database, uint64_t *tile_memory,
-                        int32_t *all_distances, int32_t *order, int64_t *places,
-                        int64_t *out) noexcept nogil:
+cdef void rank_of_query(const uint64_t *query, const Database *database, int64_t k,
+                        uint64_t *tile_memory, int32_t *all_distances, int32_t *order,
+                        int64_t *places, int32_t *out_distances, int64_t *out) noexcept nogil:
     """Counting sort of the searched rows by distance; stable, so ties stay in id order.
 
-    Positions are scattered as int32 into `order`, which stays in the cache, and widened in one
-    sequential pass: scattering into the output itself would fetch every line of it from memory.
+    The first k go to the output, with their distances unless that is NULL. Positions are scattered
+    as int32 into `order`, which stays in the cache, and widened in one sequential pass: scattering
+    into the output itself would fetch every line of it from memory.
     """
     cdef const fh_level *level = fh_active_level()
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
@@ -463,18 +472,25 @@ cdef void rank_of_query(const uint64_t *query, const Database *database, uint64_
     for d in range(n_distances):
         count = places[d]
         places[d] = place
+        if out_distances != NULL:
+            for i in range(<int32_t>min(place, k), <int32_t>min(place + count, k)):
+                out_distances[i] = d
         place = place + count
     for i in range(n):
         d = all_distances[i]
         order[places[d]] = i
         places[d] += 1
-    for i in range(n):
+    for i in range(<int32_t>k):
         out[i] = order[i]
 
 
 def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
-         const int64_t[::1] rows, int64_t[:, ::1] out, int n_threads):
-    """Positions of all searched rows for every query, by (distance, position); below 2^31 rows."""
+         const int64_t[::1] rows, int32_t[:, ::1] out_distances, int64_t[:, ::1] out,
+         int n_threads):
+    """The first out.shape[1] positions among the searched rows, by (distance, position).
+
+    Sorts them all: for a k near n. Fewer than 2^31 rows. `out_distances` may be None.
+    """
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
     cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t q
@@ -485,11 +501,13 @@ def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     cdef int32_t[:, ::1] all_distances = np.empty((n_threads, database.n), np.int32)
     cdef int32_t[:, ::1] order = np.empty((n_threads, database.n), np.int32)
     cdef int64_t[:, ::1] places = np.empty((n_threads, 8 * database.n_bytes + 1), np.int64)
-    cdef uint64_t[:, ::1] memory = np.empty((n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
+    cdef uint64_t[:, ::1] memory = np.empty(
+        (n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
     for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
-        rank_of_query(&queries[q, 0], &database, &memory[thread, 0], &all_distances[thread, 0],
-                      &order[thread, 0], &places[thread, 0], &out[q, 0])
+        rank_of_query(&queries[q, 0], &database, out.shape[1], &memory[thread, 0],
+                      &all_distances[thread, 0], &order[thread, 0], &places[thread, 0],
+                      &out_distances[q, 0] if out_distances is not None else NULL, &out[q, 0])
 
 
 # The environment is read once, here: the level must not change between two searches.

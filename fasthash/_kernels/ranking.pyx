@@ -1,7 +1,8 @@
 """Evaluation kernels: relevant items counted per distance, and positions in database order.
 
-Relevance is "any shared label", tested on labels packed as bit masks of 64-bit words. Neither kernel
-holds anything of size queries x database: a task holds one tile and the distances of one query to it.
+Relevance is "any shared label", tested on labels packed as bit masks of 64-bit words. Neither
+kernel holds anything of size queries x database: a task holds one tile and the distances of one
+query to it.
 """
 
 from cython.parallel cimport prange, threadid
