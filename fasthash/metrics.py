@@ -82,7 +82,8 @@ def mean_average_precision(
 
     Notes
     -----
-    Costs one scan of the database per query with ``ties="expected"`` and two with "database".
+    Costs one scan of the database per query, and with ``ties="database"`` 12 bytes of scratch per
+    relevant item, for as many queries at a time as fit into 32 MiB per thread.
 
     Examples
     --------
@@ -147,17 +148,16 @@ def average_precision(
     problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
     at = problem.n if at is None else min(at, problem.n)
     scores = np.full(len(problem.query_codes), np.nan)
-    for queries, totals, relevant in problem.counts():
-        n_relevant = relevant.sum(axis=1)
-        if ties == "expected":
+    if ties == "expected":
+        for queries, totals, relevant in problem.counts():
             sums = _expected_precision_sums(totals, relevant, at)
-            divisors = np.minimum(n_relevant, at)
-        else:
-            sums, hits = problem.walk(queries, totals, relevant, at, np.array([at]))
-            retrieved = np.maximum(hits[:, 0], 1)
-            divisors = retrieved if normalize == "retrieved" else np.minimum(n_relevant, at)
-        found = n_relevant > 0
-        scores[queries][found] = sums[found] / divisors[found]
+            n_relevant = relevant.sum(axis=1)
+            scores[queries] = _ratios(sums, np.minimum(n_relevant, at), n_relevant)
+        return scores
+    ranks = np.array([at] if normalize == "retrieved" else [], np.int64)
+    for queries, n_relevant, sums, hits in problem.ranked(at, ranks):
+        divisors = hits[:, 0] if normalize == "retrieved" else np.minimum(n_relevant, at)
+        scores[queries] = _ratios(sums, np.maximum(divisors, 1), n_relevant)
     return scores
 
 
@@ -340,18 +340,24 @@ def _hits_at(
     problem: EvaluationProblem, ranks: NDArray[np.int64], ties: str
 ) -> Iterator[tuple[NDArray, NDArray]]:
     """Chunks of (relevant items within each rank, number of relevant items)."""
-    for queries, totals, relevant in problem.counts():
-        if ties == "database":
-            ascending, position = np.unique(ranks, return_inverse=True)
-            _, hits = problem.walk(queries, totals, relevant, 0, ascending)
-            hits = hits[:, position]
-        else:
-            # Within a tie the expected number of hits grows linearly with the rank.
-            zero = np.zeros((len(totals), 1))
-            ends = np.hstack([zero, totals.cumsum(axis=1)])
-            found = np.hstack([zero, relevant.cumsum(axis=1)])
-            hits = np.array([np.interp(ranks, x, y) for x, y in zip(ends, found, strict=True)])
+    if ties == "database":
+        ascending, position = np.unique(ranks, return_inverse=True)
+        for _, n_relevant, _, hits in problem.ranked(0, ascending):
+            yield hits[:, position], n_relevant
+        return
+    for _, totals, relevant in problem.counts():
+        # Within a tie the expected number of hits grows linearly with the rank.
+        zero = np.zeros((len(totals), 1))
+        ends = np.hstack([zero, totals.cumsum(axis=1)])
+        found = np.hstack([zero, relevant.cumsum(axis=1)])
+        hits = np.array([np.interp(ranks, x, y) for x, y in zip(ends, found, strict=True)])
         yield hits, relevant.sum(axis=1)
+
+
+def _ratios(sums: NDArray, divisors: NDArray, n_relevant: NDArray) -> NDArray[np.float64]:
+    """Quotients, NaN for a query that nothing is relevant to."""
+    ratios = np.full(len(sums), np.nan)
+    return np.divide(sums, divisors, out=ratios, where=n_relevant > 0)
 
 
 def _recall(hits: NDArray, n_relevant: NDArray) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Codes and labels of an evaluation, and how many relevant codes lie at each distance.
 
-Labels become bit masks, relevant means sharing a bit. The kernels count per distance or walk the
-ranking; nothing of size queries x database is held.
+Labels become bit masks, relevant means sharing a bit. The kernels count per distance, or note where
+the relevant codes stand in database order; nothing of size queries x database is held.
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluationProblem", "check_problem", "counts_before"]
 
+# The kernels note ranks in int32.
+_MAX_CODES = 2**31 - 1
+
 # Counts of one chunk of queries stay near this many values.
 _CHUNK_VALUES = 1 << 20
+
+# Scratch per thread for what is noted of relevant codes, unless one query alone needs more.
+_SCRATCH_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class EvaluationProblem:
     database_codes: NDArray[np.uint8]
     query_labels: NDArray[np.uint64]
     database_labels: NDArray[np.uint64]
+    # At most so many codes are relevant to each query: a code counts once per shared label.
+    most_relevant: NDArray[np.int64]
     n_threads: int
 
     @property
@@ -64,28 +72,47 @@ class EvaluationProblem:
             )
             yield queries, totals, relevant
 
-    def walk(
-        self, queries: slice, totals: NDArray, relevant: NDArray, at: int, ranks: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Precision sums up to `at`, and hits within the ascending ranks, in database order."""
-        codes = self.query_codes[queries]
-        sums = np.zeros(len(codes))
-        hits = np.zeros((len(codes), len(ranks)), np.int64)
-        bin_of_position = np.searchsorted(ranks, np.arange(ranks[-1] + 1)).astype(np.int32)
-        _kernels.walk_in_database_order(
-            codes,
-            self.database_codes,
-            self.query_labels[queries],
-            self.database_labels,
-            counts_before(totals),
-            counts_before(relevant),
-            at,
-            bin_of_position,
-            sums,
-            hits,
-            self.n_threads,
-        )
-        return sums, hits.cumsum(axis=1)
+    def ranked(
+        self, at: int, ranks: NDArray[np.int64]
+    ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]]:
+        """
+        Chunks of (queries, number relevant, precision sums, hits), in database order.
+
+        Precisions are summed over the relevant ranks up to `at`; hits are counted within each of
+        the ascending `ranks`.
+        """
+        largest = ranks[-1] if len(ranks) else 0
+        bin_of_rank = np.searchsorted(ranks, np.arange(largest + 1)).astype(np.int32)
+        for queries in self._chunks_by_notes():
+            n_queries = queries.stop - queries.start
+            n_relevant, sums = np.zeros(n_queries, np.int64), np.zeros(n_queries)
+            hits = np.zeros((n_queries, max(1, len(ranks))), np.int64)
+            _kernels.precisions_in_database_order(
+                self.query_codes[queries],
+                self.database_codes,
+                self.query_labels[queries],
+                self.database_labels,
+                np.concatenate([[0], self.most_relevant[queries].cumsum()]),
+                at,
+                bin_of_rank,
+                n_relevant,
+                sums,
+                hits,
+                self.n_threads,
+            )
+            yield queries, n_relevant, sums, hits.cumsum(axis=1)
+
+    def _chunks_by_notes(self) -> Iterator[slice]:
+        """Cut the queries so that the notes on their relevant codes stay within the scratch."""
+        budget = _SCRATCH_BYTES * self.n_threads
+        cost = 12 * self.most_relevant + 16 * self.n_distances
+        start, used = 0, 0
+        for q, bytes_needed in enumerate(cost.tolist()):
+            if used + bytes_needed > budget and q > start:
+                yield slice(start, q)
+                start, used = q, 0
+            used += bytes_needed
+        yield slice(start, len(cost))
 
 
 def check_problem(
@@ -110,16 +137,21 @@ def check_problem(
     if len(queries) == 0 or len(database) == 0:
         empty = "query_codes" if len(queries) == 0 else "database_codes"
         raise ValueError(f"{empty} is empty: there is nothing to measure")
+    if len(database) > _MAX_CODES:
+        raise ValueError(f"database_codes has {len(database)} rows; the limit is {_MAX_CODES}")
     labels = check_labels(
         {"query_labels": query_labels, "database_labels": database_labels},
         {"query_labels": len(queries), "database_labels": len(database)},
         argument="{}",
     )
+    query_labels, database_labels = labels["query_labels"], labels["database_labels"]
+    per_label = np.bincount(database_labels.indices, minlength=database_labels.shape[1])
     return EvaluationProblem(
         queries,
         database,
-        _label_masks(labels["query_labels"]),
-        _label_masks(labels["database_labels"]),
+        _label_masks(query_labels),
+        _label_masks(database_labels),
+        np.minimum(query_labels @ per_label, len(database)).astype(np.int64),
         resolve_threads(n_threads),
     )
 

@@ -142,6 +142,7 @@ def test_chunks_of_queries_join_without_a_seam(monkeypatch):
 
     whole = everything()
     monkeypatch.setattr("fasthash.relevance._CHUNK_VALUES", 17 * 10)
+    monkeypatch.setattr("fasthash.relevance._SCRATCH_BYTES", 2000)
     for part, expected in zip(everything(), whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-14)
 
