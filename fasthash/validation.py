@@ -282,6 +282,9 @@ def is_sparse(x: Any) -> bool:
 
 def _as_label_array(labels: Any, name: str) -> Any:
     y = labels if is_sparse(labels) else np.asarray(labels)
+    # Names from a data frame arrive as objects.
+    if y.dtype.kind in "OT" and all(isinstance(name, str) for name in y.flat):
+        y = y.astype(np.str_)
     if y.ndim not in (1, 2):
         raise ValueError(f"{name} must have one or two dimensions, got shape {y.shape}")
     if y.ndim == 1 and y.dtype.kind not in "iuUS":

@@ -212,6 +212,7 @@ def test_kinds_of_labels_mean_the_same():
     one_hot = {name: np.eye(3)[labels] for name, labels in y.items()}
     for same in (
         {name: names[labels] for name, labels in y.items()},
+        {name: names[labels].astype(object) for name, labels in y.items()},
         {name: labels.tolist() for name, labels in y.items()},
         {name: 5 + 10 * labels for name, labels in y.items()},
         one_hot,
