@@ -13,7 +13,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = "fasthash/_kernels"
-SIMD_SOURCES = [f"{KERNELS}/simd/{name}.c" for name in ("dispatch", "scalar", "avx512")]
+SIMD_SOURCES = [
+    f"{KERNELS}/simd/{name}.c" for name in ("dispatch", "scalar", "avx2", "avx512", "neon")
+]
 SIMD_HEADERS = [f"{KERNELS}/simd/simd.h"]
 
 EXTENSIONS = [

@@ -31,35 +31,51 @@ enum { EAX, EBX, ECX, EDX };
 
 static int has_bit(int value, int bit) { return (int)(((unsigned)value >> bit) & 1u); }
 
-static int has_avx512_vpopcntdq(void)
+/* What the levels need, out of what CPUID and XCR0 say. */
+typedef struct {
+    int avx2, avx512_vpopcntdq;
+} Features;
+
+static Features find_features(void)
 {
+    Features features = {0, 0};
     int r[4];
     cpuid(0, 0, r);
     if (r[EAX] < 7)
-        return 0;
+        return features;
     cpuid(1, 0, r);
-    const int has_xgetbv = has_bit(r[ECX], 27);
-    const int has_popcnt = has_bit(r[ECX], 23);
-    /* XMM, YMM, opmask, and both halves of the ZMM state. */
-    const uint64_t zmm_state = 0xe6;
-    if (!has_xgetbv || !has_popcnt || (read_xcr0() & zmm_state) != zmm_state)
-        return 0;
+    const int popcnt = has_bit(r[ECX], 23), has_xgetbv = has_bit(r[ECX], 27);
+    const int avx = has_bit(r[ECX], 28);
+    if (!popcnt || !has_xgetbv || !avx)
+        return features;
     cpuid(7, 0, r);
+    const uint64_t saved = read_xcr0();
+    /* XMM and YMM, and with AVX-512 the opmasks and both halves of the ZMM state. */
+    const uint64_t ymm_state = 0x06, zmm_state = 0xe6;
     const int bmi = has_bit(r[EBX], 3) && has_bit(r[EBX], 8);
     const int f = has_bit(r[EBX], 16), bw = has_bit(r[EBX], 30), vl = has_bit(r[EBX], 31);
-    return bmi && f && bw && vl && has_bit(r[ECX], 14);
+    features.avx2 = has_bit(r[EBX], 5) && (saved & ymm_state) == ymm_state;
+    features.avx512_vpopcntdq = features.avx2 && bmi && f && bw && vl &&
+                                has_bit(r[ECX], 14) && (saved & zmm_state) == zmm_state;
+    return features;
 }
 
-#else
-static int has_avx512_vpopcntdq(void) { return 0; }
 #endif
 
 int fh_supported_levels(const fh_level **levels)
 {
     int n = 0;
     levels[n++] = fh_level_scalar();
-    if (fh_level_avx512() != NULL && has_avx512_vpopcntdq())
+#if defined(__x86_64__) || defined(_M_X64)
+    const Features features = find_features();
+    if (features.avx2)
+        levels[n++] = fh_level_avx2();
+    if (features.avx512_vpopcntdq)
         levels[n++] = fh_level_avx512();
+#endif
+    /* Part of every AArch64 processor. */
+    if (fh_level_neon() != NULL)
+        levels[n++] = fh_level_neon();
     return n;
 }
 
@@ -77,7 +93,7 @@ const fh_level *fh_active_level(void)
 
 int fh_use_level(const char *name)
 {
-    const fh_level *levels[FH_LEVELS_MAX];
+    const fh_level *levels[FH_LEVELS_MAX] = {NULL};
     const int n = fh_supported_levels(levels);
     for (int i = 0; i < n; i++) {
         if (strcmp(levels[i]->name, name) == 0) {

@@ -9,7 +9,9 @@
  *     tile[(group * n_words + word) * lanes + lane]
  *
  * so that one register holds the same word of `lanes` codes and no distance needs a sum across a
- * register. Codes are padded with zero bits to whole 64-bit words: 72 bits cost what 128 cost.
+ * register. Codes are padded with zero bits to whole 64-bit words: 72 bits cost what 128 cost. What
+ * the words of a tile say is the level's own affair (AVX2 stores running xors of words): only the
+ * level that laid a tile out can scan it.
  *
  * With n_words = 1 this is the order of the rows themselves, and a tile may be the caller's codes as
  * they are: for n_words = 1 no function reads past the n codes or expects any alignment. Otherwise a
@@ -55,7 +57,9 @@ typedef struct {
 
 /* One function per instruction set; NULL where the target architecture cannot have it. */
 const fh_level *fh_level_scalar(void);
+const fh_level *fh_level_avx2(void);
 const fh_level *fh_level_avx512(void);
+const fh_level *fh_level_neon(void);
 
 /* The levels this machine can run, slowest first; returns how many. `levels` holds FH_LEVELS_MAX. */
 #define FH_LEVELS_MAX 8

@@ -1,0 +1,412 @@
+/* AVX2 level (Haswell, Zen and later): four codes to a register, bits counted by table.
+ *
+ * A byte shuffle looks up the bit counts of 32 nibbles at once. One table holds 4 + count for the low
+ * nibbles, the other 4 - count for the high ones, so that the sum of absolute differences, which adds
+ * up the bytes of a code, joins both nibbles too: 8 operations per word of four codes, with the xor.
+ *
+ * Wider codes pay less, because full adders reduce seven words x0 ... x6 to three before the tables:
+ * ones, twos and fours. Codes and query are stored as running xors X[i] = x0 ^ ... ^ xi (an xor of
+ * both is still the running xor of the differences). The adder of X[i-2], x[i-1] and xi then has its
+ * sum for nothing, it is X[i], and its carry for three operations, X[i] ^ (X[i-1] | (X[i] ^ X[i-2])).
+ * Seven words cost 41 operations instead of 56, three words 19 instead of 24.
+ *
+ * Overflow bound: a byte of the low sums grows by at most 8 per word, whether its words are looked up
+ * one by one (4 + 4) or as ones, twos and fours (8 + 16 + 32 for seven words). WORDS_PER_SUM words
+ * stay below 256; then the bytes are added up.
+ *
+ * The compare with the bound is shared by several groups, as in the AVX-512 level.
+ */
+#include "simd.h"
+
+#if (defined(__x86_64__) || defined(_M_X64))
+
+#include <immintrin.h>
+#include <string.h>
+
+/* Inlining is forced: only then are widths constants, and left to itself GCC makes calls out of some
+ * of the wider ones. */
+#if defined(__GNUC__) || defined(__clang__)
+#define AVX2 __attribute__((target("avx2,popcnt")))
+#define INLINE AVX2 inline __attribute__((always_inline))
+#else
+#define AVX2
+#define INLINE __forceinline
+#endif
+
+enum { LANES = 4 };
+
+/* A multiple of seven and at most 31. */
+enum { WORDS_PER_SUM = 28 };
+
+/* The running xors of a query are kept on the stack; wider codes do without. */
+enum { MIXED_WORDS_MAX = 512 };
+
+/* Row m: the 32-bit halves that hold the values of the 64-bit lanes set in m, in order. */
+static const int32_t compressed_halves[16][LANES] = {
+    {0, 0, 0, 0}, {0, 0, 0, 0}, {2, 0, 0, 0}, {0, 2, 0, 0}, {4, 0, 0, 0}, {0, 4, 0, 0},
+    {2, 4, 0, 0}, {0, 2, 4, 0}, {6, 0, 0, 0}, {0, 6, 0, 0}, {2, 6, 0, 0}, {0, 2, 6, 0},
+    {4, 6, 0, 0}, {0, 4, 6, 0}, {2, 4, 6, 0}, {0, 2, 4, 6},
+};
+
+static INLINE __m256i load(const void *words) { return _mm256_loadu_si256(words); }
+
+static INLINE __m256i broadcast(uint64_t word) { return _mm256_set1_epi64x((long long)word); }
+
+/* --- running xors ------------------------------------------------------------------------------- */
+
+/* How many of the next words go through adders together, counted from word 0 of a code. sum_words
+ * follows the same rule: a sum holds a whole number of sevens, or all the words that are left. */
+static inline int32_t block_words(int32_t n_left, int32_t n_words)
+{
+    if (n_words > MIXED_WORDS_MAX)
+        return 1;
+    return n_left >= 7 ? 7 : n_left >= 3 ? 3 : 1;
+}
+
+/* The first running xor of a block is needed only as X[2] ^ X[0], and stored as that. */
+static void mix_query(const uint64_t *query, int32_t n_words, uint64_t *mixed)
+{
+    for (int32_t w = 0, n_block; w < n_words; w += n_block) {
+        n_block = block_words(n_words - w, n_words);
+        mixed[w] = query[w];
+        for (int32_t j = 1; j < n_block; j++)
+            mixed[w + j] = mixed[w + j - 1] ^ query[w + j];
+        if (n_block > 1)
+            mixed[w] ^= mixed[w + 2];
+    }
+}
+
+static INLINE void mix_group(uint64_t *group, int32_t n_words)
+{
+    for (int32_t w = 0, n_block; w < n_words; w += n_block) {
+        n_block = block_words(n_words - w, n_words);
+        if (n_block == 1)
+            continue;
+        __m256i *words = (__m256i *)(group + (ptrdiff_t)w * LANES);
+        const __m256i first = load(words);
+        __m256i running = first;
+        for (int32_t j = 1; j < n_block; j++) {
+            running = _mm256_xor_si256(running, load(words + j));
+            _mm256_storeu_si256(words + j, running);
+        }
+        _mm256_storeu_si256(words, _mm256_xor_si256(first, load(words + 2)));
+    }
+}
+
+/* --- distances ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    __m256i low;  /* sums of 4 + count over low nibbles, per byte */
+    __m256i high; /* sums of 4 - count over high nibbles */
+} Sums;
+
+/* Adds the counts of `bits`, times the constant `weight`. */
+static INLINE Sums add_counts(Sums sums, __m256i bits, char weight)
+{
+#define ENTRY(sign, count) (char)(weight * (4 sign count))
+#define TABLE(sign)                                                                                \
+    _mm256_broadcastsi128_si256(                                                                   \
+        _mm_setr_epi8(ENTRY(sign, 0), ENTRY(sign, 1), ENTRY(sign, 1), ENTRY(sign, 2),              \
+                      ENTRY(sign, 1), ENTRY(sign, 2), ENTRY(sign, 2), ENTRY(sign, 3),              \
+                      ENTRY(sign, 1), ENTRY(sign, 2), ENTRY(sign, 2), ENTRY(sign, 3),              \
+                      ENTRY(sign, 2), ENTRY(sign, 3), ENTRY(sign, 3), ENTRY(sign, 4)))
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i low = _mm256_and_si256(bits, nibble);
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bits, 4), nibble);
+    sums.low = _mm256_add_epi8(sums.low, _mm256_shuffle_epi8(TABLE(+), low));
+    sums.high = _mm256_add_epi8(sums.high, _mm256_shuffle_epi8(TABLE(-), high));
+    return sums;
+#undef TABLE
+#undef ENTRY
+}
+
+/* Carry of the adder whose sum is `sum`, from the xors of its inputs. */
+static INLINE __m256i carry(__m256i sum, __m256i one_pair, __m256i other_pair)
+{
+    return _mm256_xor_si256(sum, _mm256_or_si256(one_pair, other_pair));
+}
+
+#define WORD(j) _mm256_xor_si256(load(words + (j) * LANES), broadcast(query[j]))
+
+static INLINE Sums add_one(Sums sums, const uint64_t *query, const uint64_t *words)
+{
+    return add_counts(sums, WORD(0), 1);
+}
+
+static INLINE Sums add_three(Sums sums, const uint64_t *query, const uint64_t *words)
+{
+    const __m256i x0 = WORD(0), x1 = WORD(1), x2 = WORD(2);
+    return add_counts(add_counts(sums, x2, 1), carry(x2, x1, x0), 2);
+}
+
+static INLINE Sums add_seven(Sums sums, const uint64_t *query, const uint64_t *words)
+{
+    const __m256i x0 = WORD(0), x1 = WORD(1), x2 = WORD(2);
+    const __m256i a = carry(x2, x1, x0);
+    const __m256i x3 = WORD(3), x4 = WORD(4);
+    const __m256i b = carry(x4, x3, _mm256_xor_si256(x4, x2));
+    const __m256i x5 = WORD(5), x6 = WORD(6);
+    const __m256i c = carry(x6, x5, _mm256_xor_si256(x6, x4));
+    const __m256i ab = _mm256_xor_si256(a, b);
+    const __m256i fours = _mm256_or_si256(_mm256_and_si256(a, b), _mm256_and_si256(ab, c));
+    sums = add_counts(sums, x6, 1);
+    sums = add_counts(sums, _mm256_xor_si256(ab, c), 2);
+    return add_counts(sums, fours, 4);
+}
+
+#undef WORD
+
+/* Distances over at most WORDS_PER_SUM words. */
+static INLINE __m256i sum_words(const uint64_t *query, const uint64_t *group, int32_t n_words,
+                                     int mixed)
+{
+    Sums sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    int32_t w = 0;
+    if (mixed) {
+        for (; w + 7 <= n_words; w += 7)
+            sums = add_seven(sums, query + w, group + w * LANES);
+        for (; w + 3 <= n_words; w += 3)
+            sums = add_three(sums, query + w, group + w * LANES);
+    }
+    for (; w < n_words; w++)
+        sums = add_one(sums, query + w, group + w * LANES);
+    return _mm256_sad_epu8(sums.low, sums.high);
+}
+
+/* Distances of one whole group, as 64-bit lanes. */
+static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *group,
+                                           int32_t n_words)
+{
+    const int mixed = n_words <= MIXED_WORDS_MAX;
+    if (n_words <= WORDS_PER_SUM)
+        return sum_words(query, group, n_words, mixed);
+    __m256i total = sum_words(query, group, WORDS_PER_SUM, mixed);
+    for (int32_t w = WORDS_PER_SUM; w < n_words; w += WORDS_PER_SUM) {
+        const int32_t n = n_words - w < WORDS_PER_SUM ? n_words - w : WORDS_PER_SUM;
+        total = _mm256_add_epi64(
+            total, sum_words(query + w, group + (ptrdiff_t)w * LANES, n, mixed));
+    }
+    return total;
+}
+
+/* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
+ * behind them; wider tiles hold whole groups. */
+static INLINE __m256i last_distances(const uint64_t *query, const uint64_t *group,
+                                          int32_t n_words, int32_t n)
+{
+    if (n_words > 1)
+        return group_distances(query, group, n_words);
+    uint64_t words[LANES] = {0};
+    memcpy(words, group, (size_t)n * sizeof *words);
+    return group_distances(query, words, 1);
+}
+
+/* --- scan --------------------------------------------------------------------------------------- */
+
+/* Bit i: lane i holds a distance below the limit. */
+static INLINE int hit_mask(__m256i distance, __m256i limit)
+{
+    return _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(limit, distance)));
+}
+
+static INLINE int32_t append(__m256i distance, int hits, int32_t first, int32_t n_hits,
+                                  int32_t *positions, int32_t *distances)
+{
+    const __m128i halves = _mm_loadu_si128((const __m128i *)compressed_halves[hits]);
+    const __m128i position = _mm_add_epi32(_mm_srli_epi32(halves, 1), _mm_set1_epi32(first));
+    const __m256i compressed =
+        _mm256_permutevar8x32_epi32(distance, _mm256_castsi128_si256(halves));
+    _mm_storeu_si128((__m128i *)(positions + n_hits), position);
+    _mm_storeu_si128((__m128i *)(distances + n_hits), _mm256_castsi256_si128(compressed));
+    return n_hits + _mm_popcnt_u32((unsigned)hits);
+}
+
+/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. */
+static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                         int32_t n_words, int32_t unroll, int32_t bound,
+                                         int32_t *positions, int32_t *distances)
+{
+    const __m256i limit = _mm256_set1_epi64x(bound);
+    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    int32_t n_hits = 0, i = 0;
+    for (; i + unroll * LANES <= n; i += unroll * LANES, tile += unroll * stride) {
+        __m256i distance[8];
+        distance[0] = group_distances(query, tile, n_words);
+        __m256i nearest = distance[0];
+        for (int32_t u = 1; u < unroll; u++) {
+            distance[u] = group_distances(query, tile + u * stride, n_words);
+            /* Distances are below 2^31, so 32-bit minima and compares serve the 64-bit lanes. */
+            nearest = _mm256_min_epi32(nearest, distance[u]);
+        }
+        const __m256i any = _mm256_cmpgt_epi32(limit, nearest);
+        if (!_mm256_testz_si256(any, any)) {
+            /* A block with a hit has cost one mispredicted branch; its groups are not asked again. */
+            for (int32_t u = 0; u < unroll; u++)
+                n_hits = append(distance[u], hit_mask(distance[u], limit), i + u * LANES, n_hits,
+                                positions, distances);
+        }
+    }
+    for (; i < n; i += LANES, tile += stride) {
+        const int32_t n_here = n - i < LANES ? n - i : LANES;
+        const __m256i distance = last_distances(query, tile, n_words, n_here);
+        const int hits = hit_mask(distance, limit) & ((1 << n_here) - 1);
+        n_hits = append(distance, hits, i, n_hits, positions, distances);
+    }
+    return n_hits;
+}
+
+AVX2 static int32_t avx2_scan(const uint64_t *query, const uint64_t *tile, int32_t n,
+                              int32_t n_words, int32_t bound, int32_t *positions,
+                              int32_t *distances)
+{
+    uint64_t mixed[MIXED_WORDS_MAX];
+    if (n_words > 2 && n_words <= MIXED_WORDS_MAX) {
+        mix_query(query, n_words, mixed);
+        query = mixed;
+    }
+#define SCAN(width, unroll)                                                                        \
+    return scan_of_width(query, tile, n, width, unroll, bound, positions, distances)
+    switch (n_words) {
+    case 1: SCAN(1, 8);
+    case 2: SCAN(2, 4);
+    case 3: SCAN(3, 4);
+    case 4: SCAN(4, 4);
+    case 8: SCAN(8, 2);
+    case 16: SCAN(16, 1);
+    default: SCAN(n_words, 1);
+    }
+#undef SCAN
+}
+
+static INLINE void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                           int32_t n_words, int32_t *distances)
+{
+    const __m256i halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    int32_t i = 0;
+    for (; i + LANES <= n; i += LANES, tile += stride) {
+        const __m256i distance = group_distances(query, tile, n_words);
+        _mm_storeu_si128((__m128i *)(distances + i),
+                         _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(distance, halves)));
+    }
+    if (i < n) {
+        const __m256i distance = last_distances(query, tile, n_words, n - i);
+        int32_t last[2 * LANES];
+        _mm256_storeu_si256((__m256i *)last, _mm256_permutevar8x32_epi32(distance, halves));
+        memcpy(distances + i, last, (size_t)(n - i) * sizeof *last);
+    }
+}
+
+AVX2 static void avx2_distances(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                int32_t n_words, int32_t *distances)
+{
+    uint64_t mixed[MIXED_WORDS_MAX];
+    if (n_words > 2 && n_words <= MIXED_WORDS_MAX) {
+        mix_query(query, n_words, mixed);
+        query = mixed;
+    }
+    switch (n_words) {
+    case 1: distances_of_width(query, tile, n, 1, distances); break;
+    case 2: distances_of_width(query, tile, n, 2, distances); break;
+    case 4: distances_of_width(query, tile, n, 4, distances); break;
+    case 8: distances_of_width(query, tile, n, 8, distances); break;
+    case 16: distances_of_width(query, tile, n, 16, distances); break;
+    default: distances_of_width(query, tile, n, n_words, distances); break;
+    }
+}
+
+/* --- prepare ------------------------------------------------------------------------------------ */
+
+/* The word at `bytes`, of which n_left bytes belong to a row of n_bytes; the rest comes out as zero.
+ * A word that the row does not fill is read backwards from the row's end where the row has 8 bytes. */
+static inline uint64_t load_word(const uint8_t *bytes, ptrdiff_t n_left, ptrdiff_t n_bytes)
+{
+    uint64_t word = 0;
+    if (n_left >= 8)
+        memcpy(&word, bytes, 8);
+    else if (n_bytes >= 8) {
+        memcpy(&word, bytes + n_left - 8, 8);
+        word >>= 64 - 8 * n_left;
+    } else if (n_left >= 4) {
+        uint32_t first, last;
+        memcpy(&first, bytes, 4);
+        memcpy(&last, bytes + n_left - 4, 4);
+        word = first | (uint64_t)last << (8 * n_left - 32);
+    } else
+        for (ptrdiff_t j = 0; j < n_left; j++)
+            word |= (uint64_t)bytes[j] << 8 * j;
+    return word;
+}
+
+/* How far ahead of what it reads a tile's layout asks for memory: a page of codes, so that the memory
+ * stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
+enum { PREFETCH_BYTES = 4096 };
+
+static INLINE void prefetch(const uint8_t *codes)
+{
+    _mm_prefetch((const char *)codes + PREFETCH_BYTES, _MM_HINT_T0);
+}
+
+/* Four words of four codes. */
+static INLINE void transpose_fours(const uint8_t *codes, ptrdiff_t n_bytes, uint64_t *group)
+{
+    for (int row = 0; row < LANES; row++)
+        prefetch(codes + row * n_bytes);
+    const __m256i a = load(codes), b = load(codes + n_bytes);
+    const __m256i c = load(codes + 2 * n_bytes), d = load(codes + 3 * n_bytes);
+    const __m256i ab_even = _mm256_unpacklo_epi64(a, b), ab_odd = _mm256_unpackhi_epi64(a, b);
+    const __m256i cd_even = _mm256_unpacklo_epi64(c, d), cd_odd = _mm256_unpackhi_epi64(c, d);
+    __m256i *words = (__m256i *)group;
+    _mm256_storeu_si256(words, _mm256_permute2x128_si256(ab_even, cd_even, 0x20));
+    _mm256_storeu_si256(words + 1, _mm256_permute2x128_si256(ab_odd, cd_odd, 0x20));
+    _mm256_storeu_si256(words + 2, _mm256_permute2x128_si256(ab_even, cd_even, 0x31));
+    _mm256_storeu_si256(words + 3, _mm256_permute2x128_si256(ab_odd, cd_odd, 0x31));
+}
+
+/* Four codes of two words. */
+static INLINE void transpose_pairs(const uint8_t *codes, uint64_t *group)
+{
+    const __m256i a = load(codes), b = load(codes + 32);
+    prefetch(codes);
+    __m256i *words = (__m256i *)group;
+    _mm256_storeu_si256(words, _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(a, b), 0xd8));
+    _mm256_storeu_si256(words + 1, _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(a, b), 0xd8));
+}
+
+/* Any width, n <= 4 codes. */
+static INLINE void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+                                      uint64_t *group)
+{
+    ptrdiff_t start = 0;
+    if (n == LANES)
+        for (; start + 32 <= n_bytes; start += 32)
+            transpose_fours(codes + start, n_bytes, group + start / 8 * LANES);
+    for (; start < n_bytes; start += 8)
+        for (int32_t lane = 0; lane < LANES; lane++)
+            group[start / 8 * LANES + lane] =
+                lane < n ? load_word(codes + lane * n_bytes + start, n_bytes - start, n_bytes) : 0;
+}
+
+AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
+{
+    const int32_t n_words = (int32_t)((n_bytes + 7) / 8);
+    const ptrdiff_t group_words = (ptrdiff_t)n_words * LANES;
+    int32_t i = 0;
+    if (n_bytes == 16)
+        for (; i + LANES <= n; i += LANES, codes += 64, tile += group_words)
+            transpose_pairs(codes, tile);
+    for (; i < n; i += LANES, codes += LANES * n_bytes, tile += group_words) {
+        prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
+        mix_group(tile, n_words);
+    }
+}
+
+static const fh_level level = {"avx2", LANES, avx2_prepare, avx2_distances, avx2_scan};
+
+const fh_level *fh_level_avx2(void) { return &level; }
+
+#else
+
+const fh_level *fh_level_avx2(void) { return NULL; }
+
+#endif

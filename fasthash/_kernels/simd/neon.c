@@ -1,0 +1,202 @@
+/* NEON level (every little-endian AArch64): four codes to two registers, bits counted per byte.
+ *
+ * Cost per four codes of W words: 2 W xors and byte counts, 2 (W - 1) additions, and three pairwise
+ * additions for every WORDS_PER_SUM words, which leave the four distances in one register of 32-bit
+ * lanes. Several groups share one minimum across lanes and one branch, as in the AVX-512 level.
+ *
+ * Overflow bound: a byte grows by at most 8 per word and the first pairwise addition doubles it, so
+ * WORDS_PER_SUM = 15 words reach at most 240.
+ */
+#include "simd.h"
+
+#if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
+
+#include <arm_neon.h>
+#include <string.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE inline __attribute__((always_inline))
+#else
+#define INLINE __forceinline
+#endif
+
+enum { LANES = 4 };
+
+enum { WORDS_PER_SUM = 15 };
+
+/* Set bits per byte of one word of two codes. */
+static INLINE uint8x16_t count_bytes(const uint64_t *words, uint64_t query)
+{
+    const uint8x16_t code = vld1q_u8((const uint8_t *)words);
+    return vcntq_u8(veorq_u8(code, vreinterpretq_u8_u64(vdupq_n_u64(query))));
+}
+
+/* Distances over n_words <= WORDS_PER_SUM words, two neighbouring lanes to a code. */
+static INLINE uint16x8_t sum_words(const uint64_t *query, const uint64_t *words, int32_t n_words)
+{
+    uint8x16_t first = count_bytes(words, query[0]), last = count_bytes(words + 2, query[0]);
+    for (int32_t w = 1; w < n_words; w++) {
+        first = vaddq_u8(first, count_bytes(words + w * LANES, query[w]));
+        last = vaddq_u8(last, count_bytes(words + w * LANES + 2, query[w]));
+    }
+    return vpaddlq_u8(vpaddq_u8(first, last));
+}
+
+/* Distances of one whole group. */
+static INLINE int32x4_t group_distances(const uint64_t *query, const uint64_t *group,
+                                        int32_t n_words)
+{
+    if (n_words <= WORDS_PER_SUM)
+        return vreinterpretq_s32_u32(vpaddlq_u16(sum_words(query, group, n_words)));
+    uint32x4_t total = vpaddlq_u16(sum_words(query, group, WORDS_PER_SUM));
+    for (int32_t w = WORDS_PER_SUM; w < n_words; w += WORDS_PER_SUM) {
+        const int32_t n = n_words - w < WORDS_PER_SUM ? n_words - w : WORDS_PER_SUM;
+        total = vpadalq_u16(total, sum_words(query + w, group + (ptrdiff_t)w * LANES, n));
+    }
+    return vreinterpretq_s32_u32(total);
+}
+
+/* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
+ * behind them; wider tiles hold whole groups. */
+static INLINE int32x4_t last_distances(const uint64_t *query, const uint64_t *group,
+                                       int32_t n_words, int32_t n)
+{
+    if (n_words > 1)
+        return group_distances(query, group, n_words);
+    uint64_t words[LANES] = {0};
+    memcpy(words, group, (size_t)n * sizeof *words);
+    return group_distances(query, words, 1);
+}
+
+/* Written always, counted only when below the bound: no branch to mispredict. */
+static INLINE int32_t append(int32x4_t distance, int32_t n, int32_t bound, int32_t first,
+                             int32_t n_hits, int32_t *positions, int32_t *distances)
+{
+    int32_t lanes[LANES];
+    vst1q_s32(lanes, distance);
+    for (int32_t lane = 0; lane < n; lane++) {
+        positions[n_hits] = first + lane;
+        distances[n_hits] = lanes[lane];
+        n_hits += lanes[lane] < bound;
+    }
+    return n_hits;
+}
+
+/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. */
+static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                    int32_t n_words, int32_t unroll, int32_t bound,
+                                    int32_t *positions, int32_t *distances)
+{
+    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    int32_t n_hits = 0, i = 0;
+    for (; i + unroll * LANES <= n; i += unroll * LANES, tile += unroll * stride) {
+        int32x4_t distance[8];
+        distance[0] = group_distances(query, tile, n_words);
+        int32x4_t nearest = distance[0];
+        for (int32_t u = 1; u < unroll; u++) {
+            distance[u] = group_distances(query, tile + u * stride, n_words);
+            nearest = vminq_s32(nearest, distance[u]);
+        }
+        if (vminvq_s32(nearest) < bound)
+            for (int32_t u = 0; u < unroll; u++)
+                n_hits = append(distance[u], LANES, bound, i + u * LANES, n_hits, positions,
+                                distances);
+    }
+    for (; i < n; i += LANES, tile += stride) {
+        const int32_t n_here = n - i < LANES ? n - i : LANES;
+        n_hits = append(last_distances(query, tile, n_words, n_here), n_here, bound, i, n_hits,
+                        positions, distances);
+    }
+    return n_hits;
+}
+
+static int32_t neon_scan(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                         int32_t bound, int32_t *positions, int32_t *distances)
+{
+#define SCAN(width, unroll)                                                                        \
+    return scan_of_width(query, tile, n, width, unroll, bound, positions, distances)
+    switch (n_words) {
+    case 1: SCAN(1, 8);
+    case 2: SCAN(2, 4);
+    case 3: SCAN(3, 4);
+    case 4: SCAN(4, 4);
+    case 8: SCAN(8, 2);
+    case 16: SCAN(16, 1);
+    default: SCAN(n_words, 1);
+    }
+#undef SCAN
+}
+
+static INLINE void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                      int32_t n_words, int32_t *distances)
+{
+    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    int32_t i = 0;
+    for (; i + LANES <= n; i += LANES, tile += stride)
+        vst1q_s32(distances + i, group_distances(query, tile, n_words));
+    if (i < n) {
+        int32_t last[LANES];
+        vst1q_s32(last, last_distances(query, tile, n_words, n - i));
+        memcpy(distances + i, last, (size_t)(n - i) * sizeof *last);
+    }
+}
+
+static void neon_distances(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                           int32_t *distances)
+{
+    switch (n_words) {
+    case 1: distances_of_width(query, tile, n, 1, distances); break;
+    case 2: distances_of_width(query, tile, n, 2, distances); break;
+    case 4: distances_of_width(query, tile, n, 4, distances); break;
+    case 8: distances_of_width(query, tile, n, 8, distances); break;
+    case 16: distances_of_width(query, tile, n, 16, distances); break;
+    default: distances_of_width(query, tile, n, n_words, distances); break;
+    }
+}
+
+/* Two words of two rows become one word of two codes, twice. */
+static INLINE void transpose_pair(const uint8_t *row, ptrdiff_t n_bytes, uint64_t *words)
+{
+    const uint64x2_t a = vreinterpretq_u64_u8(vld1q_u8(row));
+    const uint64x2_t b = vreinterpretq_u64_u8(vld1q_u8(row + n_bytes));
+    vst1q_u64(words, vtrn1q_u64(a, b));
+    vst1q_u64(words + LANES, vtrn2q_u64(a, b));
+}
+
+static void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *group)
+{
+    ptrdiff_t start = 0;
+    if (n == LANES)
+        for (; start + 16 <= n_bytes; start += 16) {
+            transpose_pair(codes + start, n_bytes, group + start / 8 * LANES);
+            transpose_pair(codes + 2 * n_bytes + start, n_bytes, group + start / 8 * LANES + 2);
+        }
+    for (; start < n_bytes; start += 8) {
+        const size_t n_here = n_bytes - start < 8 ? (size_t)(n_bytes - start) : 8;
+        for (int32_t lane = 0; lane < LANES; lane++) {
+            uint64_t word = 0;
+            if (lane < n && n_here == 8)
+                memcpy(&word, codes + lane * n_bytes + start, 8);
+            else if (lane < n)
+                memcpy(&word, codes + lane * n_bytes + start, n_here);
+            group[start / 8 * LANES + lane] = word;
+        }
+    }
+}
+
+static void neon_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
+{
+    const ptrdiff_t group_words = (n_bytes + 7) / 8 * LANES;
+    for (int32_t i = 0; i < n; i += LANES, codes += LANES * n_bytes, tile += group_words)
+        prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
+}
+
+static const fh_level level = {"neon", LANES, neon_prepare, neon_distances, neon_scan};
+
+const fh_level *fh_level_neon(void) { return &level; }
+
+#else
+
+const fh_level *fh_level_neon(void) { return NULL; }
+
+#endif

@@ -1,0 +1,203 @@
+/* Checks instruction-set levels against plain bit counting, without Python.
+ *
+ *     cc -I fasthash/_kernels/simd check_level.c fasthash/_kernels/simd/?*.c && ./a.out [level ...]
+ *
+ * Every level of the machine, or those named: lay out a tile, distances, scan, over widths, tails and
+ * bounds. Codes end where an unreadable page begins, and so do the outputs: one byte too far is a
+ * segmentation fault. Prints the levels it has checked, one per line; exits with 1 at a difference.
+ */
+#define _DEFAULT_SOURCE
+#define _DARWIN_C_SOURCE
+#include "simd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { CODES_MAX = 200, BYTES_MAX = 5000, WORDS_MAX = (BYTES_MAX + 7) / 8 };
+
+/* Memory that ends at an unreadable page: the last `size` bytes before it. */
+typedef struct {
+    uint8_t *end;
+} Guarded;
+
+static Guarded guarded(size_t size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t n = (size + page - 1) / page * page;
+    uint8_t *memory =
+        mmap(NULL, n + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory + n, page, PROT_NONE) != 0) {
+        perror("guard page");
+        exit(2);
+    }
+    const Guarded result = {memory + n};
+    return result;
+}
+
+static uint64_t random_state = 1;
+
+static uint64_t random_word(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static int32_t count_differences(const uint8_t *a, const uint8_t *b, int32_t n_bytes)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < n_bytes; i++)
+        for (int bit = 0; bit < 8; bit++)
+            n += ((a[i] ^ b[i]) >> bit) & 1;
+    return n;
+}
+
+static const fh_level *level;
+static Guarded codes_memory, positions_memory, distances_memory;
+static uint64_t *tile_memory;
+
+static void expect(int holds, const char *what, int32_t n_bytes, int32_t n, int32_t bound)
+{
+    if (holds)
+        return;
+    printf("%s: %s, n_bytes = %d, n = %d, bound = %d\n", level->name, what, (int)n_bytes, (int)n,
+           (int)bound);
+    exit(1);
+}
+
+static void check_scan(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_bytes,
+                       int32_t bound, const int32_t *expected)
+{
+    int32_t *positions = (int32_t *)(void *)positions_memory.end - (n + FH_LANES_MAX);
+    int32_t *distances = (int32_t *)(void *)distances_memory.end - (n + FH_LANES_MAX);
+    const int32_t n_hits =
+        level->scan(query, tile, n, (n_bytes + 7) / 8, bound, positions, distances);
+    int32_t n_expected = 0;
+    for (int32_t i = 0; i < n; i++) {
+        if (expected[i] >= bound)
+            continue;
+        expect(n_expected < n_hits, "scan misses a hit", n_bytes, n, bound);
+        expect(positions[n_expected] == i, "scan, position", n_bytes, n, bound);
+        expect(distances[n_expected] == expected[i], "scan, distance", n_bytes, n, bound);
+        n_expected++;
+    }
+    expect(n_hits == n_expected, "scan finds too much", n_bytes, n, bound);
+}
+
+static void check_tile(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_bytes,
+                       const int32_t *expected)
+{
+    int32_t *distances = (int32_t *)(void *)distances_memory.end - n;
+    memset(distances, 0xff, (size_t)n * sizeof *distances);
+    level->distances(query, tile, n, (n_bytes + 7) / 8, distances);
+    for (int32_t i = 0; i < n; i++)
+        expect(distances[i] == expected[i], "distances", n_bytes, n, 0);
+    const int32_t some = n > 0 ? expected[random_word() % (uint64_t)n] : 0;
+    const int32_t bounds[] = {0, 1, some, some + 1, 4 * n_bytes, 8 * n_bytes, 8 * n_bytes + 1};
+    for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++)
+        check_scan(query, tile, n, n_bytes, bounds[b], expected);
+}
+
+/* How codes differ from the query. */
+enum { NOWHERE, IN_FEW_BITS, IN_HALF, EVERYWHERE, N_KINDS };
+
+static uint64_t flipped_bits(int kind)
+{
+    switch (kind) {
+    case NOWHERE: return 0;
+    case IN_FEW_BITS: return random_word() & random_word() & random_word() & random_word();
+    case IN_HALF: return random_word();
+    default: return ~UINT64_C(0);
+    }
+}
+
+static void check(int32_t n, int32_t n_bytes, int kind)
+{
+    static uint64_t query[WORDS_MAX], code[WORDS_MAX];
+    static int32_t expected[CODES_MAX];
+    const int32_t n_words = (n_bytes + 7) / 8;
+    uint8_t *codes = codes_memory.end - (ptrdiff_t)n * n_bytes;
+    for (int32_t w = 0; w < n_words; w++)
+        query[w] = random_word();
+    for (int32_t j = n_bytes; j < 8 * n_words; j++)
+        ((uint8_t *)query)[j] = 0;
+    for (int32_t i = 0; i < n; i++) {
+        for (int32_t w = 0; w < n_words; w++)
+            code[w] = query[w] ^ flipped_bits(kind);
+        for (int32_t j = 0; j < n_bytes; j++)
+            codes[(ptrdiff_t)i * n_bytes + j] = ((const uint8_t *)code)[j];
+        expected[i] = count_differences((const uint8_t *)query, (const uint8_t *)code, n_bytes);
+    }
+    const int32_t n_lanes = (n + level->lanes - 1) / level->lanes * level->lanes;
+    uint64_t *tile = tile_memory;
+    memset(tile, 0xff, ((size_t)n + FH_LANES_MAX) * (size_t)n_words * sizeof *tile);
+    level->prepare(codes, n, n_bytes, tile);
+    for (int32_t i = n; i < n_lanes; i++)
+        for (int32_t w = 0; w < n_words; w++) {
+            const ptrdiff_t group = i / level->lanes, lane = i % level->lanes;
+            expect(tile[(group * n_words + w) * level->lanes + lane] == 0, "a lane past n is set",
+                   n_bytes, n, 0);
+        }
+    check_tile(query, tile, n, n_bytes, expected);
+    /* Part of a tile, from its front and from 64 codes on, as searches scan it. */
+    if (n > 0)
+        check_tile(query, tile, n - 1, n_bytes, expected);
+    if (n > 64)
+        check_tile(query, tile + 64 * (ptrdiff_t)n_words, n - 64, n_bytes, expected + 64);
+    if (n_bytes == 8) {
+        /* The rows themselves, before the guard page and at an odd address. */
+        check_tile(query, (const uint64_t *)(const void *)codes, n, n_bytes, expected);
+        uint8_t *odd = (uint8_t *)tile_memory + 1;
+        memcpy(odd, codes, (size_t)n * 8);
+        check_tile(query, (const uint64_t *)(const void *)odd, n, n_bytes, expected);
+    }
+}
+
+static void check_level(const fh_level *checked)
+{
+    static const int32_t wide[] = {191,  192,  193,  232,  240,  248, 249,
+                                   256, 1000, 2048, 4096, 4097, BYTES_MAX};
+    level = checked;
+    for (int32_t n_bytes = 1; n_bytes <= 130; n_bytes++)
+        for (int32_t n = 0; n <= 70; n++)
+            check(n, n_bytes, (n + n_bytes) % N_KINDS);
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        for (int kind = 0; kind < N_KINDS; kind++)
+            for (int32_t n = 3; n <= 13; n += 5)
+                check(n, wide[i], kind);
+    for (int32_t n_bytes = 1; n_bytes <= 130; n_bytes++)
+        check(CODES_MAX - n_bytes % 5, n_bytes, n_bytes % N_KINDS);
+    puts(level->name);
+}
+
+int main(int argc, char **argv)
+{
+    const fh_level *levels[FH_LEVELS_MAX];
+    const int n = fh_supported_levels(levels);
+    codes_memory = guarded(CODES_MAX * 130 > 13 * BYTES_MAX ? CODES_MAX * 130 : 13 * BYTES_MAX);
+    positions_memory = guarded((CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
+    distances_memory = guarded((CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
+    tile_memory = aligned_alloc(64, (CODES_MAX + FH_LANES_MAX) * 8 * WORDS_MAX / 64 * 64);
+    if (tile_memory == NULL)
+        return 2;
+    for (int i = 0; i < n && argc == 1; i++)
+        check_level(levels[i]);
+    for (int arg = 1; arg < argc; arg++) {
+        int found = 0;
+        for (int i = 0; i < n; i++)
+            if (strcmp(levels[i]->name, argv[arg]) == 0) {
+                check_level(levels[i]);
+                found = 1;
+            }
+        if (!found) {
+            printf("this machine has no level %s\n", argv[arg]);
+            return 1;
+        }
+    }
+    free(tile_memory);
+    return 0;
+}

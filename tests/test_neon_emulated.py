@@ -1,0 +1,97 @@
+"""The instruction-set levels by themselves, in C: this machine's, and NEON under an emulator.
+
+`simd/check_level.c` compares a level with plain bit counting. The kernels' sources are those of the
+repository this file lies in, not of the installed package.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fasthash as fh
+
+PROGRAM = Path(__file__).parent / "simd" / "check_level.c"
+KERNELS = PROGRAM.parents[2] / "fasthash" / "_kernels" / "simd"
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+SANITIZERS = ["-fsanitize=undefined,address", "-fno-sanitize-recover=all"]
+TRAPS = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the guard pages are POSIX's"),
+    pytest.mark.skipif(
+        not (KERNELS / "simd.h").exists(), reason=f"no C sources of the kernels in {KERNELS}"
+    ),
+]
+
+
+def run(*command):
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=environment
+    )
+
+
+def compiled(program, compiler, *flags):
+    sources = [PROGRAM, *sorted(KERNELS.glob("*.c"))]
+    built = run(compiler, *flags, *WARNINGS, "-I", KERNELS, *sources, "-o", program)
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+def levels_checked_by(*command):
+    done = run(*command)
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    path = shutil.which("cc")
+    if path is None:
+        pytest.skip("no C compiler called cc")
+    return path
+
+
+def sanitizers(compiler, folder):
+    """The sanitizers' flags, where programs built with them run."""
+    source, program = folder / "empty.c", folder / "empty"
+    source.write_text("int main(void) { return 0; }\n")
+    built = run(compiler, *SANITIZERS, source, "-o", program)
+    return SANITIZERS if built.returncode == 0 and run(program).returncode == 0 else []
+
+
+def test_levels_of_this_machine(compiler, tmp_path):
+    flags = sanitizers(compiler, tmp_path)
+    program = compiled(tmp_path / "check", compiler, "-O1", "-g", *flags)
+    assert levels_checked_by(program) == list(fh.simd_levels())
+
+
+def test_levels_of_this_machine_as_they_are_built(compiler, tmp_path):
+    """Optimised as setup.py does, without sanitizers: what they slow down, they also keep apart."""
+    program = compiled(tmp_path / "check", compiler, "-O3")
+    assert levels_checked_by(program) == list(fh.simd_levels())
+
+
+@pytest.mark.skipif(
+    platform.machine() in ("aarch64", "arm64"), reason="NEON is a level of this machine"
+)
+def test_neon_under_an_emulator(tmp_path):
+    cross_compiler = shutil.which("aarch64-linux-gnu-gcc")
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    missing = [
+        name
+        for name, path in [
+            ("aarch64-linux-gnu-gcc (Debian: gcc-aarch64-linux-gnu)", cross_compiler),
+            ("qemu-aarch64 (Debian: qemu-user)", emulator),
+        ]
+        if path is None
+    ]
+    if missing:
+        pytest.skip(f"missing {' and '.join(missing)}")
+    program = compiled(tmp_path / "check", cross_compiler, "-static", "-O3", *TRAPS)
+    assert levels_checked_by(emulator, program) == ["scalar", "neon"]
