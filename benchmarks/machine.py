@@ -1,0 +1,81 @@
+"""Which machine and which versions a table was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+import fasthash as fh
+from fasthash._kernels import hamming as kernels
+from limits import NoCompilerError, compiler_command, last_level_cache_bytes
+
+PEERS = ("faiss-cpu", "numkong", "scipy", "scikit-learn")
+
+
+def describe() -> list[tuple[str, str]]:
+    """Facts for the head of the report."""
+    facts = [
+        ("Date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("Processor", processor()),
+        ("Cores available", str(available_cores())),
+        ("Last-level cache", f"{last_level_cache_bytes() / 2**20:.0f} MiB as reported"),
+        ("Instruction-set level", f"{fh.simd_level()} of {', '.join(fh.simd_levels())}"),
+        ("Operating system", f"{platform.system()} {platform.release()}"),
+        ("Compiler of the probe", compiler()),
+        ("Python", platform.python_version()),
+        ("fasthash", fh.__version__),
+        ("numpy", np.__version__),
+        *((name, installed(name)) for name in PEERS),
+    ]
+    if hasattr(os, "getloadavg"):
+        facts.append(("Load before the run", f"{os.getloadavg()[0]:.1f}"))
+    return facts
+
+
+def processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def compiler() -> str:
+    try:
+        command = [*compiler_command(), "--version"]
+    except NoCompilerError:
+        return "none"
+    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0]
+
+
+def installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@contextmanager
+def level(name: str) -> Iterator[None]:
+    """Hold fasthash at one instruction-set level, as FASTHASH_SIMD would for a whole process."""
+    before = kernels.level_in_use()
+    kernels.use_level(name)
+    try:
+        yield
+    finally:
+        kernels.use_level(before)

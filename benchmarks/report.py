@@ -1,0 +1,96 @@
+"""What a section hands back, and how it becomes Markdown: tables, figures, targets met or not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from limits import Limits
+from timing import Ratio
+
+
+@dataclass(frozen=True)
+class Table:
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    # What was measured and how, above the table.
+    text: str = ""
+
+    def markdown(self) -> str:
+        lines = [self.text, ""] if self.text else []
+        lines += [_row(self.header), _row(["---"] * len(self.header))]
+        return "\n".join([*lines, *map(_row, self.rows)])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+@dataclass
+class Context:
+    """What every section gets: the sizes' scale, the machine's limits, and the count of targets."""
+
+    quick: bool
+    repeats: int
+    # None where the probe cannot be built; shares of the limit are then left out.
+    limits: Limits | None
+    targets: list[bool] = field(default_factory=list)
+
+    def progress(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def judge(
+        self, value: float, at_least: float | None = None, at_most: float | None = None
+    ) -> str:
+        """met or not met, and counted. In a quick run the sizes are too small to judge."""
+        if self.quick:
+            return "not judged"
+        met = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+        self.targets.append(met)
+        return "met" if met else "**not met**"
+
+    def target(
+        self,
+        value: float | None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        unit: str = "",
+    ) -> str:
+        """Cell with a target and whether the value reaches it; no value is not reached either."""
+        sign, bound = ("≥", at_least) if at_least is not None else ("≤", at_most)
+        if bound is None:
+            return ""
+        if value is None:
+            if not self.quick:
+                self.targets.append(False)
+            return f"{sign} {_number(bound, unit)}, not measured"
+        return f"{sign} {_number(bound, unit)}, {self.judge(value, at_least, at_most)}"
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{100 * value:.3g} %" if unit == "%" else f"{value:.3g}{unit}"
+
+
+def ratio_cell(ratio: Ratio | None, unit: str = "×") -> str:
+    """Median, and the quartiles in brackets."""
+    if ratio is None:
+        return "–"
+    if unit == "%":
+        return f"{100 * ratio.median:.0f} % ({100 * ratio.low:.0f}–{100 * ratio.high:.0f})"
+    return f"{_figure(ratio.median)}{unit} ({_figure(ratio.low)}–{_figure(ratio.high)})"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def time_cell(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def rate_cell(per_second: float) -> str:
+    return f"{per_second / 1e9:.3g}"

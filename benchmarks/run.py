@@ -1,0 +1,96 @@
+"""Measure everything and write the table: `python benchmarks/run.py`.
+
+    --quick               small sizes, a minute: does it run; targets are not judged
+    --sections NAME ...   only these
+    --output FILE         default: RESULTS.md beside this file; standard output for a partial run
+
+A section is a module with a TITLE and a function `run(context)` that yields tables; SECTIONS lists
+them in the order of the report. Progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from threadpoolctl import threadpool_limits
+
+import section_batched
+import section_levels
+import section_masks
+import section_memory
+import section_odd_widths
+import section_one_query
+import section_peers
+import section_ranking
+from limits import Limits, NoCompilerError
+from machine import describe
+from report import Context
+
+SECTIONS: dict[str, ModuleType] = {
+    "batched": section_batched,
+    "levels": section_levels,
+    "one-query": section_one_query,
+    "odd-widths": section_odd_widths,
+    "ranking": section_ranking,
+    "peers": section_peers,
+    "masks": section_masks,
+    "memory": section_memory,
+}
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+INTRODUCTION = """\
+# Results
+
+Written by `python benchmarks/run.py`; what is measured and how: [README.md](README.md).
+
+Machines differ and are noisy, so only ratios within one run mean something. What stands in a row
+was measured in turn, round by round. A figure is the median over rounds of the ratio within a
+round, in brackets the quartiles. Answers were compared with the peer's before they were timed."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes; targets are not judged")
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--repeats", type=int, default=7, help="rounds per measurement")
+    parser.add_argument("--output", type=Path, help="file to write")
+    options = parser.parse_args()
+    is_partial = options.quick or len(options.sections) < len(SECTIONS)
+    output = options.output or (None if is_partial else RESULTS)
+
+    facts = describe()
+    try:
+        limits = Limits()
+    except NoCompilerError as error:
+        print(f"no shares of the limit: {error}", file=sys.stderr)
+        limits = None
+    context = Context(options.quick, options.repeats, limits)
+    parts: list[str] = []
+    # Peers that multiply matrices stay on one thread, as fasthash does.
+    with threadpool_limits(1, "blas"):
+        for name in options.sections:
+            section = SECTIONS[name]
+            tables = [table.markdown() for table in section.run(context)]
+            parts.append("\n\n".join([f"## {section.TITLE}", *tables]))
+            if output is not None:
+                # After every section: a run that breaks off leaves what it has measured.
+                output.write_text(_document(facts, context, parts))
+    if output is None:
+        print(_document(facts, context, parts))
+
+
+def _document(facts: list[tuple[str, str]], context: Context, parts: list[str]) -> str:
+    head = "\n".join(f"- {name}: {value}" for name, value in facts)
+    if context.quick:
+        verdict = "A quick run: the sizes are too small to judge the targets."
+    else:
+        verdict = f"{sum(context.targets)} of {len(context.targets)} targets met."
+    return "\n\n".join([INTRODUCTION, head, verdict, *parts]) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Batched top-k on one thread: the ratio to faiss-cpu and the share of the machine's limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import fasthash as fh
+from batched import N_FAISS_QUERIES, faiss_or_none, measure
+from codes import KINDS, make_codes
+from report import Context, Table, rate_cell, ratio_cell
+
+TITLE = "Batched top-k, one thread"
+
+KS = (10, 100, 1000)
+# Least ratio to faiss for k = 10, 100, 1000, and least share of the limit at k = 10.
+RATIOS = {
+    64: (15.0, 12.0, 10.0),
+    128: (12.0, 10.0, 8.0),
+    256: (7.5, 7.0, 6.0),
+    512: (5.5, 5.0, 4.5),
+    1024: (6.3, 6.0, 5.5),
+}
+SHARES = {64: 0.88, 256: 0.90, 1024: 0.93}
+# Database sizes, and the part of the targets that holds for them.
+SIZES = ((1_000_000, 1.0), (100_000, 0.75))
+
+HEADER = (
+    "bits", "codes", "k", "1e9 distances/s", "limit", "share of limit", "target",
+    "faiss ÷ fasthash", "target",
+)  # fmt: skip
+
+
+def run(context: Context) -> Iterator[Table]:
+    sizes = ((20_000, 1.0),) if context.quick else SIZES
+    n_queries = 200 if context.quick else 1000
+    for n, part in sizes:
+        rows = [row for n_bits in RATIOS for row in _rows(context, n, n_queries, n_bits, part)]
+        text = (
+            f"n = {n:,}, {n_queries:,} queries; faiss-cpu `IndexBinaryFlat` on the first "
+            f"{N_FAISS_QUERIES} of them, time per query. The limit is popcount and compare without "
+            "selection, from the first-level cache, in the same rounds. "
+        )
+        if part != 1:
+            text += f"Targets are {part:.0%} of those for the large database."
+        yield Table(HEADER, rows, text.strip())
+
+
+def _rows(
+    context: Context, n: int, n_queries: int, n_bits: int, part: float
+) -> Iterator[tuple[str, ...]]:
+    level = fh.simd_level()
+    for kind in KINDS:
+        database, queries = make_codes(kind, n, n_queries, n_bits)
+        faiss = faiss_or_none(database)
+        for k, ratio_target in zip(KS, RATIOS[n_bits], strict=True):
+            context.progress(f"batched: {n_bits} bits, {kind}, n = {n:,}, k = {k}")
+            result = measure(database, queries, k, level, context.limits, faiss, context.repeats)
+            share, ratio = result.share_of_limit, result.over_faiss
+            share_target = SHARES.get(n_bits) if k == KS[0] else None
+            yield (
+                str(n_bits),
+                kind,
+                str(k),
+                rate_cell(result.distances_per_second),
+                "–" if result.limit_per_second is None else rate_cell(result.limit_per_second),
+                ratio_cell(share, "%"),
+                context.target(
+                    share and share.median, share_target and part * share_target, unit="%"
+                ),
+                ratio_cell(ratio),
+                context.target(ratio and ratio.median, part * ratio_target, unit="×"),
+            )
