@@ -29,6 +29,11 @@ EXTENSIONS = [
         [f"{KERNELS}/ranking.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/ranking.h"],
     ),
+    Extension(
+        "fasthash._kernels.multi_index",
+        [f"{KERNELS}/multi_index.pyx"],
+        depends=[f"{KERNELS}/multi_index.h", f"{KERNELS}/multi_index_probe.h"],
+    ),
 ]
 
 # (compile flags, link flags), tried in order; the empty last resort builds without threads.

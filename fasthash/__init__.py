@@ -14,6 +14,7 @@ _ROOMS = {
     "AMSH": ".models",
     "CCAITQ": ".models",
     "HammingIndex": ".index",
+    "MultiIndexHash": ".index",
     "average_precision": ".metrics",
     "datasets": "",
     "distances": ".hamming",

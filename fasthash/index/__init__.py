@@ -1,5 +1,6 @@
-"""Indexes over packed codes: `HammingIndex`, which holds codes and answers exact searches."""
+"""Indexes over packed codes: `HammingIndex`, and `MultiIndexHash` for near neighbours alone."""
 
 from .hamming_index import HammingIndex
+from .multi_index import MultiIndexHash
 
-__all__ = ["HammingIndex"]
+__all__ = ["HammingIndex", "MultiIndexHash"]

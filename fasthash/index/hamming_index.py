@@ -1,17 +1,17 @@
-"""`HammingIndex`: packed codes with their ids, searched exactly.
-
-Codes are kept in ascending order of id, so that the scan's order (distance, row) is the promised
-order (distance, id).
-"""
+"""`HammingIndex`: packed codes with their ids, searched exactly by whatever is fastest."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..codes import check_codes
-from ..hamming import topk, within
-from ..validation import check_count
+from ..runtime import resolve_threads
+from ..validation import check_choice, check_count
+from .plan import Plan
+from .storage import CodeStorage
 
 __all__ = ["HammingIndex"]
 
@@ -24,11 +24,17 @@ class HammingIndex:
     ----------
     n_bits : int
         Number of bits in every code.
+    multi_index : {"auto", "always", "never"}, default "auto"
+        Whether to search by multi-index hashing, as `MultiIndexHash` does, or to scan. "auto"
+        builds the tables once they would have paid for themselves, and then answers every kind of
+        search by the method that has been faster. The answers are the same.
 
     Attributes
     ----------
     n_bits : int
         Number of bits in every code.
+    multi_index : str
+        As given.
     ids : ndarray of int64, shape (n,)
         The ids held, ascending; read-only.
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
@@ -37,7 +43,12 @@ class HammingIndex:
     Raises
     ------
     TypeError, ValueError
-        If `n_bits` is not an integer of at least 1.
+        If `n_bits` is not an integer of at least 1, or `multi_index` none of its choices.
+
+    Notes
+    -----
+    The codes take ceil(n_bits / 8) bytes each and 8 for the id. Tables, where there are any, take
+    about as much as `MultiIndexHash` says; they are dropped when codes are added, and earned again.
 
     Examples
     --------
@@ -48,27 +59,30 @@ class HammingIndex:
     (array([[0]], dtype=int32), array([[50]]))
     """
 
-    def __init__(self, n_bits: int) -> None:
+    def __init__(self, n_bits: int, multi_index: str = "auto") -> None:
         self.n_bits = check_count(n_bits, "n_bits")
-        # Arrays with room to grow; the first _n rows are in use. What lies before _n is never
-        # written again, so a view handed out stays what it was.
-        self._codes = np.empty((0, (self.n_bits + 7) // 8), np.uint8)
-        self._ids = np.empty(0, np.int64)
-        self._n = 0
+        check_choice(multi_index, "multi_index", ("auto", "always", "never"))
+        self.multi_index = multi_index
+        self._storage = CodeStorage(self.n_bits)
+        self._plan: Plan | None = None
 
     def __len__(self) -> int:
-        return self._n
+        return len(self._storage)
 
     def __repr__(self) -> str:
-        return f"HammingIndex(n_bits={self.n_bits}) of {self._n} codes"
+        return f"HammingIndex(n_bits={self.n_bits}) of {len(self)} codes"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A plan holds measurements of this machine and tables that are cheaper to build again.
+        return {**self.__dict__, "_plan": None}
 
     @property
     def codes(self) -> NDArray[np.uint8]:
-        return _read_only(self._codes[: self._n])
+        return self._storage.codes
 
     @property
     def ids(self) -> NDArray[np.int64]:
-        return _read_only(self._ids[: self._n])
+        return self._storage.ids
 
     def add(self, codes: ArrayLike, ids: ArrayLike | None = None) -> None:
         """
@@ -92,62 +106,8 @@ class HammingIndex:
         -----
         Amortised O(n) while new ids are larger than those held, else a sort of all.
         """
-        codes = check_codes(codes, "codes", self.n_bits)
-        ids = self._check_ids(ids, len(codes))
-        if len(ids) == 0:
-            return
-        if np.any(ids[1:] < ids[:-1]):
-            order = np.argsort(ids, kind="stable")
-            codes, ids = codes[order], ids[order]
-        if self._n and ids[0] < self._ids[self._n - 1]:
-            self._merge(codes, ids)
-        else:
-            self._append(codes, ids)
-
-    def _check_ids(self, ids: ArrayLike | None, n: int) -> NDArray[np.int64]:
-        if ids is None:
-            first = int(self._ids[self._n - 1]) + 1 if self._n else 0
-            if first + n > np.iinfo(np.int64).max:
-                raise ValueError(f"ids cannot be numbered on from {first}: pass ids")
-            return np.arange(first, first + n, dtype=np.int64)
-        given = np.asarray(ids)
-        if given.size == 0:
-            given = given.astype(np.int64)
-        if given.dtype.kind not in "iu":
-            raise TypeError(f"ids must be integers, got dtype {given.dtype}")
-        if given.shape != (n,):
-            raise ValueError(f"ids must have shape ({n},), one per code, got {given.shape}")
-        if n and given.dtype == np.uint64 and given.max() > np.iinfo(np.int64).max:
-            raise ValueError(f"ids holds {given.max()}, which does not fit in int64")
-        given = given.astype(np.int64)
-        if n and given.min() < 0:
-            raise ValueError(f"ids holds {given.min()}: ids must be at least 0 (-1 means missing)")
-        unique, counts = np.unique(given, return_counts=True)
-        if len(unique) < n:
-            raise ValueError(f"ids holds {unique[counts > 1][0]} more than once")
-        held = np.isin(unique, self._ids[: self._n], assume_unique=True)
-        if held.any():
-            raise ValueError(f"ids holds {unique[held][0]}, which the index has already")
-        return given
-
-    def _append(self, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> None:
-        end = self._n + len(ids)
-        if end > len(self._ids):
-            capacity = max(end, len(self._ids) * 3 // 2)
-            grown_codes = np.empty((capacity, codes.shape[1]), np.uint8)
-            grown_ids = np.empty(capacity, np.int64)
-            grown_codes[: self._n] = self._codes[: self._n]
-            grown_ids[: self._n] = self._ids[: self._n]
-            self._codes, self._ids = grown_codes, grown_ids
-        self._codes[self._n : end] = codes
-        self._ids[self._n : end] = ids
-        self._n = end
-
-    def _merge(self, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> None:
-        all_ids = np.concatenate([self._ids[: self._n], ids])
-        order = np.argsort(all_ids, kind="stable")
-        merged_codes = np.concatenate([self._codes[: self._n], codes])[order]
-        self._codes, self._ids, self._n = merged_codes, all_ids[order], len(all_ids)
+        if self._storage.add(codes, ids):
+            self._plan = None
 
     def search(
         self, queries: ArrayLike, k: int, n_threads: int | None = None
@@ -177,8 +137,9 @@ class HammingIndex:
             If the queries are not codes of `n_bits`, or k is less than 1.
         """
         queries = check_codes(queries, "queries", self.n_bits)
-        found_distances, rows = topk(queries, self._codes[: self._n], k, n_threads)
-        return found_distances, self._ids_of(rows)
+        k = check_count(k, "k")
+        distances, rows = self._planned().topk(queries, k, resolve_threads(n_threads))
+        return distances, self._storage.ids_of(rows)
 
     def within(
         self, queries: ArrayLike, radius: int, n_threads: int | None = None
@@ -210,15 +171,16 @@ class HammingIndex:
             If the queries are not codes of `n_bits`, or the radius is negative.
         """
         queries = check_codes(queries, "queries", self.n_bits)
-        limits, found_distances, rows = within(queries, self._codes[: self._n], radius, n_threads)
-        return limits, found_distances, self._ids_of(rows)
+        radius = check_count(radius, "radius", minimum=0)
+        limits, distances, rows = self._planned().within(
+            queries, radius, resolve_threads(n_threads)
+        )
+        return limits, distances, self._storage.ids_of(rows)
 
-    def _ids_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self._n == 0:
-            return rows
-        return np.where(rows >= 0, self._ids[rows], rows)
-
-
-def _read_only(view: NDArray) -> NDArray:
-    view.flags.writeable = False
-    return view
+    def _planned(self) -> Plan:
+        # Kept in a local, so that a search in another thread of Python finds a whole plan.
+        plan = self._plan
+        if plan is None:
+            plan = Plan(self.codes, self.n_bits, self.multi_index)
+            self._plan = plan
+        return plan

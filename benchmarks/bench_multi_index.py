@@ -1,0 +1,189 @@
+"""Multi-index hashing against faiss-cpu and the scan, in one process: see `--help`.
+
+Methods take turns and the median of each counts, so that the ratios hold on a noisy machine. Needs
+the extra `bench`; one thread unless --threads says otherwise.
+"""
+
+import argparse
+import time
+from functools import partial
+
+import numpy as np
+
+import fasthash as fh
+
+N_CENTRES = 10_000
+
+
+def uniform(n, n_bits, rng):
+    return rng.integers(0, 256, (n, n_bits // 8), dtype=np.uint8)
+
+
+def around(centres, n, n_bits, flip, rng):
+    """n codes, each a centre with every bit flipped with probability `flip`."""
+    codes = centres[rng.integers(0, len(centres), n)]
+    for start in range(0, n, 100_000):
+        block = codes[start : start + 100_000]
+        block ^= np.packbits(rng.random((len(block), n_bits), dtype=np.float32) < flip, axis=1)
+    return codes
+
+
+def make(n, n_queries, n_bits, spread, flip):
+    rng = np.random.default_rng(0)
+    if spread == "uniform":
+        return uniform(n, n_bits, rng), uniform(n_queries, n_bits, rng)
+    centres = uniform(N_CENTRES, n_bits, rng)
+    return around(centres, n, n_bits, flip, rng), around(centres, n_queries, n_bits, flip, rng)
+
+
+def interleaved(calls, rounds):
+    """Median seconds of every call; they take turns."""
+    seconds = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(s)) for name, s in seconds.items()}
+
+
+def against_faiss(args):
+    import faiss
+
+    faiss.omp_set_num_threads(args.threads)
+    for spread in ("uniform", "clustered"):
+        codes, queries = make(args.n, 2000, args.bits, spread, args.flip)
+        flat = faiss.IndexBinaryFlat(args.bits)
+        flat.add(codes)
+        index = fh.MultiIndexHash(args.bits)
+        index.add(codes)
+        start = time.perf_counter()
+        index.search(queries[:1], 1, args.threads)
+        built = time.perf_counter() - start
+        per_code = index._tables.nbytes / len(index)
+        print(
+            f"{spread}: n = {args.n:,}, {args.bits} bits; built in {built:.2f} s, "
+            f"{per_code:.1f} bytes per code in tables and {args.bits / 8:g} for the code"
+        )
+        for k in (1, 10, 100):
+            report(f"k = {k}", args, queries, nearest_calls(args, flat, codes, index, k))
+        for radius in (3, 7, 11):
+            report(
+                f"radius {radius}", args, queries, radius_calls(args, flat, codes, index, radius)
+            )
+
+
+def nearest_calls(args, flat, codes, index, k):
+    return {
+        "faiss search": lambda q: flat.search(q, k),
+        "scan": lambda q: fh.topk(q, codes, k, args.threads),
+        "tables": lambda q: index.search(q, k, args.threads),
+    }
+
+
+def radius_calls(args, flat, codes, index, radius):
+    return {
+        # faiss finds distances below its radius, fasthash up to it.
+        "faiss range_search": lambda q: flat.range_search(q, radius + 1),
+        "faiss search of 10": lambda q: flat.search(q, 10),
+        "scan": lambda q: fh.within(q, codes, radius, args.threads),
+        "tables": lambda q: index.within(q, radius, args.threads),
+    }
+
+
+def report(name, args, queries, calls):
+    """Microseconds per query; the tables answer all queries, the others a few."""
+    asked = {method: queries[: args.few] for method in calls} | {"tables": queries}
+    seconds = interleaved({m: partial(call, asked[m]) for m, call in calls.items()}, args.rounds)
+    each = {method: s / len(asked[method]) * 1e6 for method, s in seconds.items()}
+    tables = each.pop("tables")
+    others = ", ".join(f"{m} {us:,.0f} ({us / tables:,.1f} x)" for m, us in each.items())
+    print(f"  {name}: microseconds per query: tables {tables:,.1f}; {others}", flush=True)
+
+
+def regret(args):
+    """Time of HammingIndex over that of the better method, once its plan has settled."""
+    worst = 0.0
+    for n in args.sizes:
+        for spread in ("uniform", "clustered"):
+            codes, queries = make(n, 1000, args.bits, spread, args.flip)
+            indexes = [
+                fh.HammingIndex(args.bits),
+                fh.HammingIndex(args.bits, multi_index="never"),
+                fh.MultiIndexHash(args.bits),
+            ]
+            for index in indexes:
+                index.add(codes)
+            # Large batches first: they earn the tables, whose building is not counted here.
+            for n_queries in (1000, 100, 1):
+                for k in (1, 10, 100):
+                    worst = max(worst, regret_of(args, *indexes, queries, n_queries, k))
+    print(f"worst regret: {worst:.2f}")
+
+
+def regret_of(args, planned, scanned, tables, queries, n_queries, k):
+    rng = np.random.default_rng(1)
+    asked = [queries[0:0]]
+
+    def draw():
+        first = int(rng.integers(0, len(queries) - n_queries + 1))
+        asked[0] = queries[first : first + n_queries]
+
+    calls = {
+        "scan": lambda: scanned.search(asked[0], k, args.threads),
+        "tables": lambda: tables.search(asked[0], k, args.threads),
+        "planned": lambda: planned.search(asked[0], k, args.threads),
+    }
+    # Long enough for the plan to earn the tables and to try both methods.
+    n_warm = 8 if n_queries == 1 else 3
+    seconds = {}
+    for method, call in calls.items():
+        start = time.perf_counter()
+        for _ in range(n_warm):
+            draw()
+            call()
+        seconds[method] = (time.perf_counter() - start) / n_warm
+    rounds = int(np.clip(args.seconds / sum(seconds.values()), 3, 300))
+    spent = {method: [] for method in calls}
+    for _ in range(rounds):
+        draw()
+        for method, call in calls.items():
+            start = time.perf_counter()
+            call()
+            spent[method].append(time.perf_counter() - start)
+    # Means, as the rare trials of the slower method count; but the slowest calls of all are noise.
+    trimmed = {m: float(np.mean(sorted(s)[: max(1, int(0.95 * rounds))])) for m, s in spent.items()}
+    best = min(trimmed["scan"], trimmed["tables"])
+    ratio = trimmed["planned"] / best
+    each = ", ".join(f"{method} {s / n_queries * 1e6:,.1f}" for method, s in trimmed.items())
+    print(
+        f"n = {len(scanned):,}, {'with' if planned._plan.tables else 'without'} tables, "
+        f"{n_queries} queries, k = {k}: microseconds per query: {each}; regret {ratio:.2f}",
+        flush=True,
+    )
+    return ratio
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["faiss", "regret"])
+    parser.add_argument("--n", type=int, default=10_000_000, help="codes of faiss")
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000, 10_000_000],
+        help="codes of the regret",
+    )
+    parser.add_argument("--bits", type=int, default=64, help="bits per code, a multiple of 8")
+    parser.add_argument("--flip", type=float, default=0.05, help="noise of the clustered codes")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--few", type=int, default=32, help="queries of faiss and the scan")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per case of the regret")
+    args = parser.parse_args()
+    {"faiss": against_faiss, "regret": regret}[args.what](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Multi-index hashing over packed codes: the tables, and the probing of many queries at once.
+
+multi_index.h says how it works. Every thread has its own workspace, and every query its own place
+in the output, so results do not depend on the number of threads. Order is always (distance, row).
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+import numpy as np
+
+cdef extern from "multi_index.h" nogil:
+    enum:
+        FH_SUBSTRING_BITS_MAX
+        FH_NARROW_BITS
+        FH_BUCKET_COST
+    ctypedef struct fh_table:
+        int32_t start
+        int32_t length
+        int32_t shift
+        int32_t rest_bytes
+        uint32_t *bounds
+        uint32_t *rows
+        uint8_t *rests
+    ctypedef struct fh_multi_index:
+        const uint8_t *codes
+        int64_t n
+        Py_ssize_t n_bytes
+        int32_t n_bits
+        int32_t n_tables
+        fh_table *tables
+    ctypedef struct fh_answer:
+        uint64_t *keys
+        int64_t n
+        int64_t capacity
+        int64_t k
+        int32_t bound
+        int32_t failed
+    void fh_build_table(const fh_multi_index *index, const fh_table *table)
+    int fh_answer_reserve(fh_answer *answer, int64_t more)
+    void fh_sort_keys(uint64_t *keys, int64_t n, uint64_t *scratch)
+
+cdef extern from "multi_index_probe.h" nogil:
+    int fh_probe(const fh_multi_index *index, const uint8_t *query, int32_t last_step,
+                 int64_t budget, uint32_t *keys, fh_answer *answer, int64_t *cost)
+
+SUBSTRING_BITS_MAX = FH_SUBSTRING_BITS_MAX
+NARROW_BITS = FH_NARROW_BITS
+BUCKET_COST = FH_BUCKET_COST
+
+
+cdef class Tables:
+    """The tables of n < 2^32 codes; they refer to the codes, which must not change.
+
+    Substrings differ in length by at most one bit and are at most SUBSTRING_BITS_MAX long. Memory:
+    4 (n + 2^length) bytes per table, and for narrow codes ceil((n_bits - length) / 8) n more.
+    """
+
+    cdef fh_multi_index index
+    cdef object held
+    cdef readonly Py_ssize_t nbytes
+
+    def __cinit__(self, const uint8_t[:, ::1] codes, int n_bits, int n_tables, int n_threads):
+        cdef int64_t n = codes.shape[0]
+        cdef fh_table *table
+        cdef uint32_t[::1] bounds, rows
+        cdef uint8_t[::1] rests
+        cdef Py_ssize_t j
+        cdef int32_t start = 0
+        self.index.tables = <fh_table *>calloc(n_tables, sizeof(fh_table))
+        if self.index.tables == NULL:
+            raise MemoryError
+        self.index.codes = &codes[0, 0] if n > 0 else NULL
+        self.index.n = n
+        self.index.n_bytes = codes.shape[1]
+        self.index.n_bits = n_bits
+        self.index.n_tables = n_tables
+        held = [codes]
+        for j in range(n_tables):
+            table = &self.index.tables[j]
+            table.start = start
+            table.length = n_bits // n_tables + (j < n_bits % n_tables)
+            start = start + table.length
+            # One row more than there are, so that an empty array has an address too.
+            bounds = np.empty((1 << table.length) + 1, np.uint32)
+            rows = np.empty(n + 1, np.uint32)
+            table.bounds, table.rows = &bounds[0], &rows[0]
+            held += [bounds, rows]
+            self.nbytes += bounds.nbytes + rows.nbytes
+            if n_bits <= FH_NARROW_BITS:
+                table.shift = n_bits - start
+                table.rest_bytes = (n_bits - table.length + 7) // 8
+                rests = np.empty(n * table.rest_bytes + 8, np.uint8)
+                table.rests = &rests[0]
+                held.append(rests)
+                self.nbytes += rests.nbytes
+        self.held = held
+        for j in prange(n_tables, nogil=True, schedule="dynamic",
+                        num_threads=min(n_threads, n_tables)):
+            fh_build_table(&self.index, &self.index.tables[j])
+
+    def __dealloc__(self):
+        free(self.index.tables)
+
+    @property
+    def n_tables(self):
+        return self.index.n_tables
+
+    def topk(self, const uint8_t[:, ::1] queries, int64_t k, int64_t budget,
+             int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows, int64_t[::1] costs,
+             uint8_t[::1] done, int n_threads):
+        """The k nearest codes of every query, 1 <= k <= n.
+
+        costs[q] is what query q cost. done[q] is 0 where that would exceed the budget; its output
+        is then left as it was.
+        """
+        cdef Py_ssize_t n_queries = queries.shape[0], q, thread
+        cdef const fh_multi_index *index = &self.index
+        if n_queries == 0:
+            return
+        n_threads = <int>min(<Py_ssize_t>n_threads, n_queries)
+        # k keys and as many to sort them.
+        cdef uint64_t[:, ::1] found = np.empty((n_threads, 2 * k), np.uint64)
+        cdef uint32_t[:, ::1] keys = np.empty((n_threads, index.n_tables), np.uint32)
+        for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
+            thread = threadid()
+            done[q] = topk_of_query(index, &queries[q, 0], k, budget, &found[thread, 0],
+                                    &keys[thread, 0], &out_distances[q, 0], &out_rows[q, 0],
+                                    &costs[q])
+
+    def within(self, const uint8_t[:, ::1] queries, int32_t radius, int64_t budget,
+               int64_t[::1] costs, uint8_t[::1] done, int n_threads):
+        """(counts, distances, rows) of all codes within the radius, 0 <= radius <= n_bits.
+
+        costs and done are as in `topk`; a query that is not done counts 0.
+        """
+        cdef Py_ssize_t n_queries = queries.shape[0], q, thread
+        cdef const fh_multi_index *index = &self.index
+        n_threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>n_threads, n_queries))
+        cdef uint32_t[:, ::1] keys = np.empty((n_threads, index.n_tables), np.uint32)
+        # Each thread appends what its queries find; (thread, start, count) says where it lies.
+        counts_array = np.zeros(n_queries, np.int64)
+        cdef int64_t[::1] counts = counts_array
+        cdef int64_t[::1] starts = np.zeros(n_queries, np.int64)
+        cdef int32_t[::1] threads = np.zeros(n_queries, np.int32)
+        cdef int64_t[::1] places
+        cdef int32_t[::1] out_distances
+        cdef int64_t[::1] out_rows
+        cdef int failed = 0
+        cdef fh_answer *answers = <fh_answer *>calloc(n_threads, sizeof(fh_answer))
+        if answers == NULL:
+            raise MemoryError
+        try:
+            for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
+                thread = threadid()
+                threads[q] = <int32_t>thread
+                starts[q] = answers[thread].n
+                done[q] = within_of_query(index, &queries[q, 0], radius, budget, &answers[thread],
+                                          &keys[thread, 0], &costs[q])
+                counts[q] = answers[thread].n - starts[q]
+            for thread in range(n_threads):
+                failed |= answers[thread].failed
+            if failed:
+                raise MemoryError("the answers do not fit in memory: ask fewer queries at a time")
+            ends = np.cumsum(counts_array)
+            places = ends - counts_array
+            n_found = int(counts_array.sum())
+            # One more than there are, so that an empty array has an address too.
+            out_distances_array = np.empty(n_found + 1, np.int32)
+            out_rows_array = np.empty(n_found + 1, np.int64)
+            out_distances, out_rows = out_distances_array, out_rows_array
+            for q in prange(n_queries, nogil=True, schedule="static", num_threads=n_threads):
+                split_keys(answers[threads[q]].keys + starts[q], counts[q],
+                           &out_distances[0] + places[q], &out_rows[0] + places[q])
+        finally:
+            for thread in range(n_threads):
+                free(answers[thread].keys)
+            free(answers)
+        return counts_array, out_distances_array[:n_found], out_rows_array[:n_found]
+
+
+cdef void split_keys(const uint64_t *keys, int64_t n, int32_t *out_distances,
+                     int64_t *out_rows) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        out_distances[i] = <int32_t>(keys[i] >> 32)
+        out_rows[i] = <uint32_t>keys[i]
+
+
+cdef uint8_t topk_of_query(const fh_multi_index *index, const uint8_t *query, int64_t k,
+                           int64_t budget, uint64_t *found, uint32_t *keys,
+                           int32_t *out_distances, int64_t *out_rows,
+                           int64_t *cost) noexcept nogil:
+    cdef fh_answer answer
+    answer.keys = found
+    answer.n = 0
+    answer.capacity = answer.k = k
+    answer.bound = INT32_MAX
+    answer.failed = 0
+    if not fh_probe(index, query, index.n_bits, budget, keys, &answer, cost):
+        return 0
+    fh_sort_keys(found, k, found + k)
+    split_keys(found, k, out_distances, out_rows)
+    return 1
+
+
+cdef uint8_t within_of_query(const fh_multi_index *index, const uint8_t *query, int32_t radius,
+                             int64_t budget, fh_answer *answer, uint32_t *keys,
+                             int64_t *cost) noexcept nogil:
+    """Append the query's answer, sorted; what it may have appended otherwise is taken back."""
+    cdef int64_t start = answer.n, n_found
+    answer.bound = radius
+    if not fh_probe(index, query, radius, budget, keys, answer, cost):
+        answer.n = start
+        return 0
+    n_found = answer.n - start
+    if not fh_answer_reserve(answer, n_found):
+        return 0
+    fh_sort_keys(answer.keys + start, n_found, answer.keys + answer.n)
+    return 1
