@@ -21,6 +21,7 @@ import section_batched
 import section_levels
 import section_masks
 import section_memory
+import section_multi_index
 import section_odd_widths
 import section_one_query
 import section_peers
@@ -34,6 +35,7 @@ SECTIONS: dict[str, ModuleType] = {
     "levels": section_levels,
     "one-query": section_one_query,
     "odd-widths": section_odd_widths,
+    "multi-index": section_multi_index,
     "ranking": section_ranking,
     "peers": section_peers,
     "masks": section_masks,

@@ -47,6 +47,8 @@ class MultiIndexHash:
         The ids held, ascending; read-only.
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
         The codes held, in the order of `ids`; read-only.
+    nbytes : int
+        Bytes of codes, ids and, once they are built, tables.
 
     Raises
     ------
@@ -111,6 +113,12 @@ class MultiIndexHash:
     @property
     def ids(self) -> NDArray[np.int64]:
         return self._storage.ids
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes, ids and, once they are built, tables."""
+        tables = 0 if self._tables is None else self._tables.nbytes
+        return self.codes.nbytes + self.ids.nbytes + tables
 
     def add(self, codes: ArrayLike, ids: ArrayLike | None = None) -> None:
         """
