@@ -158,7 +158,7 @@ static INLINE Sums add_seven(Sums sums, const uint64_t *query, const uint64_t *w
 
 /* Distances over at most WORDS_PER_SUM words. */
 static INLINE __m256i sum_words(const uint64_t *query, const uint64_t *group, int32_t n_words,
-                                     int mixed)
+                                int mixed)
 {
     Sums sums = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     int32_t w = 0;
@@ -175,7 +175,7 @@ static INLINE __m256i sum_words(const uint64_t *query, const uint64_t *group, in
 
 /* Distances of one whole group, as 64-bit lanes. */
 static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *group,
-                                           int32_t n_words)
+                                      int32_t n_words)
 {
     const int mixed = n_words <= MIXED_WORDS_MAX;
     if (n_words <= WORDS_PER_SUM)
@@ -192,7 +192,7 @@ static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *gro
 /* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
  * behind them; wider tiles hold whole groups. */
 static INLINE __m256i last_distances(const uint64_t *query, const uint64_t *group,
-                                          int32_t n_words, int32_t n)
+                                     int32_t n_words, int32_t n)
 {
     if (n_words > 1)
         return group_distances(query, group, n_words);
@@ -210,7 +210,7 @@ static INLINE int hit_mask(__m256i distance, __m256i limit)
 }
 
 static INLINE int32_t append(__m256i distance, int hits, int32_t first, int32_t n_hits,
-                                  int32_t *positions, int32_t *distances)
+                             int32_t *positions, int32_t *distances)
 {
     const __m128i halves = _mm_loadu_si128((const __m128i *)compressed_halves[hits]);
     const __m128i position = _mm_add_epi32(_mm_srli_epi32(halves, 1), _mm_set1_epi32(first));
@@ -223,8 +223,8 @@ static INLINE int32_t append(__m256i distance, int hits, int32_t first, int32_t 
 
 /* `unroll` and, but for the general case, `n_words` are constants where this is inlined. */
 static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                         int32_t n_words, int32_t unroll, int32_t bound,
-                                         int32_t *positions, int32_t *distances)
+                                    int32_t n_words, int32_t unroll, int32_t bound,
+                                    int32_t *positions, int32_t *distances)
 {
     const __m256i limit = _mm256_set1_epi64x(bound);
     const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
@@ -279,7 +279,7 @@ AVX2 static int32_t avx2_scan(const uint64_t *query, const uint64_t *tile, int32
 }
 
 static INLINE void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                           int32_t n_words, int32_t *distances)
+                                      int32_t n_words, int32_t *distances)
 {
     const __m256i halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
     const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
@@ -375,7 +375,7 @@ static INLINE void transpose_pairs(const uint8_t *codes, uint64_t *group)
 
 /* Any width, n <= 4 codes. */
 static INLINE void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
-                                      uint64_t *group)
+                                 uint64_t *group)
 {
     ptrdiff_t start = 0;
     if (n == LANES)
