@@ -34,7 +34,7 @@ SHARE_OF_LIMIT = 0.3
 NUMPY_SEARCH = {"scalar": 1.5, "vector": 10.0}
 NUMPY_ONE_QUERY = {"scalar": 1.0, "vector": 3.0}
 NUMPY_RANK = 0.4
-NUMPY_AVERAGE_PRECISION = 5.0
+NUMPY_AVERAGE_PRECISION = {"scalar": 1.0, "vector": 1.5}
 MASK_OF_A_HUNDREDTH = 0.5
 
 # The portable level is not held to the limit of a popcount instruction it may not use.
@@ -109,7 +109,8 @@ def test_average_precision_against_numpy(ties):
     )
     rounds = interleave({"own": own, "loop": loop}, REPEATS)
     ratio = rounds.ratio("loop", "own").times(100 / few)
-    assert ratio.median >= NUMPY_AVERAGE_PRECISION, f"the loop takes {ratio} of fasthash's time"
+    least = NUMPY_AVERAGE_PRECISION[kind_of_level]
+    assert ratio.median >= least, f"the loop takes {ratio} of fasthash's time"
 
 
 def test_what_a_mask_leaves_out_is_not_scanned():
