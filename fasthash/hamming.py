@@ -1,8 +1,7 @@
 """Exact Hamming search over packed codes: distances, top-k, radius search, full ranking.
 
 Ids are row numbers of the database. Order is always (distance, id), so results do not depend on the
-number of threads or the instruction set. A mask restricts a search to some rows; what is left out
-costs next to nothing.
+number of threads or the instruction set. A mask restricts a search to some rows.
 """
 
 from __future__ import annotations
@@ -16,6 +15,11 @@ from .runtime import resolve_threads
 from .validation import check_count, check_mask
 
 __all__ = ["distances", "rank", "topk", "within"]
+
+# Few queries scan all rows and drop what they may not find, unless they may find only this share:
+# gathering the allowed rows costs as much as some queries. More queries gather.
+_FEW_QUERIES = 16
+_FEW_ALLOWED = 0.25
 
 # The counting sort numbers rows in int32.
 _MAX_RANKED = 2**31 - 1
@@ -110,13 +114,20 @@ def topk(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     k = check_count(k, "k")
-    rows = check_mask(mask, len(database))
-    n_found = min(k, len(database) if rows is None else len(rows))
+    rows, allowed, n_allowed = _restrict(mask, len(database), len(queries))
+    n_found = min(k, n_allowed)
     found_distances = np.empty((len(queries), n_found), np.int32)
     found = np.empty((len(queries), n_found), np.int64)
     if n_found > 0:
         _kernels.topk(
-            queries, database, rows, n_found, found_distances, found, resolve_threads(n_threads)
+            queries,
+            database,
+            rows,
+            allowed,
+            n_found,
+            found_distances,
+            found,
+            resolve_threads(n_threads),
         )
     ids = found if rows is None else rows[found]
     if n_found == k:
@@ -177,9 +188,9 @@ def within(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     radius = min(check_count(radius, "radius", minimum=0), 8 * queries.shape[1])
-    rows = check_mask(mask, len(database))
+    rows, allowed, _ = _restrict(mask, len(database), len(queries))
     limits, found_distances, found = _kernels.within(
-        queries, database, rows, radius, resolve_threads(n_threads)
+        queries, database, rows, allowed, radius, resolve_threads(n_threads)
     )
     return limits, found_distances, found if rows is None else rows[found]
 
@@ -225,7 +236,8 @@ def rank(
     array([[0, 2, 1]])
     """
     queries, database = _check_pair(queries, "queries", database, "database")
-    rows = check_mask(mask, len(database))
+    allowed = check_mask(mask, len(database))
+    rows = None if allowed is None else np.flatnonzero(allowed)
     n_ranked = len(database) if rows is None else len(rows)
     if n_ranked > _MAX_RANKED:
         raise ValueError(
@@ -235,6 +247,19 @@ def rank(
     out = np.empty((len(queries), n_ranked), np.int64)
     _kernels.rank(queries, database, rows, None, out, resolve_threads(n_threads))
     return out if rows is None else rows[out]
+
+
+def _restrict(
+    mask: ArrayLike | None, n: int, n_queries: int
+) -> tuple[NDArray[np.int64] | None, NDArray[np.uint8] | None, int]:
+    """(rows to gather, or flags of the rows that may be found, or neither; how many they are)."""
+    allowed = check_mask(mask, n)
+    if allowed is None:
+        return None, None, n
+    n_allowed = int(np.count_nonzero(allowed))
+    if n_queries < _FEW_QUERIES and n_allowed > _FEW_ALLOWED * n:
+        return None, allowed.view(np.uint8), n_allowed
+    return np.flatnonzero(allowed), None, n_allowed
 
 
 def _check_pair(a: ArrayLike, a_name: str, b: ArrayLike, b_name: str) -> tuple[NDArray, NDArray]:

@@ -88,9 +88,9 @@ def check_choice(value: Any, name: str, choices: Sequence[Hashable]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
+def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.bool_] | None:
     """
-    Turn a mask of allowed rows into their ascending numbers.
+    Validate a mask of allowed rows.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
 
     Returns
     -------
-    ndarray of int64 or None
+    ndarray of bool, shape (n,), C-contiguous, or None
         None without a mask.
 
     Raises
@@ -124,7 +124,7 @@ def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.int64] | None:
         )
     if given.shape != (n,):
         raise ValueError(f"mask must have one boolean per row, shape ({n},), got {given.shape}")
-    return np.flatnonzero(given)
+    return np.ascontiguousarray(given)
 
 
 def check_modalities(features: Any, minimum: int = 2) -> dict[str, NDArray[np.floating]]:

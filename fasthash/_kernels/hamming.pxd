@@ -22,6 +22,7 @@ cdef extern from "simd/simd.h" nogil:
 cdef struct Database:
     const uint8_t *codes
     const int64_t *rows     # NULL for all
+    const uint8_t *allowed  # NULL for all, else nonzero for rows that may be found
     Py_ssize_t n            # how many are searched
     Py_ssize_t n_bytes
     int32_t n_words

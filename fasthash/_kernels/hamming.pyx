@@ -69,8 +69,9 @@ cdef enum:
     # From this share of the database on, 1 / SORT_SHARE, sorting all of it beats selecting.
     SORT_SHARE = 8
     RANK_MAX = 2147483647
-    # A database is cut into parts for several threads only where each gets this many codes.
-    PART_CODES = 1 << 15
+    # A database is cut into parts for several threads only where each gets this many bytes, some
+    # hundred microseconds of work: threads that wake up late cost more than they save on less.
+    PART_BYTES = 1 << 21
 
 
 def openmp_version():
@@ -117,6 +118,7 @@ cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows
     cdef Py_ssize_t tile_bytes = TILE_BYTES if n_queries > FEW_QUERIES else FEW_TILE_BYTES
     database.codes = &codes[0, 0] if codes.shape[0] > 0 else NULL
     database.rows = NULL
+    database.allowed = NULL
     database.n = codes.shape[0]
     database.n_bytes = codes.shape[1]
     database.n_words = <int32_t>((codes.shape[1] + 7) // 8)
@@ -168,11 +170,12 @@ def as_words(queries):
     return words
 
 
-cdef Py_ssize_t count_parts(Py_ssize_t n_queries, Py_ssize_t n, int n_threads) noexcept nogil:
+cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
+                            int n_threads) noexcept nogil:
     """Into how many parts the database is cut: one, unless there are too few queries to share."""
     if n_queries >= 4 * n_threads:
         return 1
-    return max(1, min(<Py_ssize_t>n_threads, n // PART_CODES))
+    return max(1, min(<Py_ssize_t>n_threads, database.n * database.n_bytes // PART_BYTES))
 
 
 cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
@@ -251,18 +254,18 @@ cdef void topk_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ssiz
                 n_tile = min(database.tile, n - tile)
                 for q in range(group, min(group + GROUP_QUERIES, n_queries)):
                     scan_tile(&queries[first + q, 0], codes + <Py_ssize_t>tile * database.n_words,
-                              n_tile, database.n_words, stretch + tile, stretch + tile - start,
+                              n_tile, database, stretch + tile, stretch + tile - start,
                               &work.selections[q], work)
                 tile = tile + n_tile
             group = group + GROUP_QUERIES
         stretch = stretch + n
 
 
-cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
-                           Py_ssize_t first, Py_ssize_t n_seen, fh_selection *selection,
-                           const Workspace *work) noexcept nogil:
+cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t n,
+                           const Database *database, Py_ssize_t first, Py_ssize_t n_seen,
+                           fh_selection *selection, const Workspace *work) noexcept nogil:
     """Offer one tile to one selection, at first in short blocks, while the bound falls fast."""
-    cdef int32_t block = 0, n_block, n_hits
+    cdef int32_t block = 0, n_block, n_hits, n_words = database.n_words
     while block < n:
         n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
                                    (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
@@ -270,10 +273,25 @@ cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t 
         n_hits = fh_active_level().scan(query, tile + <Py_ssize_t>block * n_words, n_block, n_words,
                                         fh_selection_bound(selection), work.hit_positions,
                                         work.hit_distances)
+        if database.allowed != NULL and n_hits > 0:
+            n_hits = keep_allowed(database.allowed + first + block, n_hits, work.hit_positions,
+                                  work.hit_distances)
         if n_hits > 0:
             fh_selection_append(selection, first + block, n_hits, work.hit_positions,
                                 work.hit_distances)
         block = block + n_block
+
+
+cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
+                          int32_t *distances) noexcept nogil:
+    """Drop the hits that may not be found; hits are few, so asking here costs next to nothing."""
+    cdef int32_t i, n = 0
+    for i in range(n_hits):
+        if allowed[positions[i]]:
+            positions[n] = positions[i]
+            distances[n] = distances[i]
+            n = n + 1
+    return n
 
 
 cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:
@@ -282,21 +300,25 @@ cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexc
 
 
 def topk(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes, const int64_t[::1] rows,
-         int64_t k, int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
+         const uint8_t[::1] allowed, int64_t k, int32_t[:, ::1] out_distances,
+         int64_t[:, ::1] out_positions, int n_threads):
     """The k nearest codes of every query, as positions among the searched rows (None: all).
 
-    1 <= k <= number of searched rows.
+    ``allowed`` (None: all) says which of them may be found; it goes with ``rows`` None.
+    1 <= k <= number of rows that may be found.
     """
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
     cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t n_queries = queries.shape[0]
-    if SORT_SHARE * k >= database.n and database.n < RANK_MAX:
+    if allowed is not None:
+        database.allowed = &allowed[0]
+    elif SORT_SHARE * k >= database.n and database.n < RANK_MAX:
         rank(queries_bytes, codes, rows, out_distances, out_positions, n_threads)
         return
     cdef int64_t n_counts = 8 * database.n_bytes + 1
     cdef int64_t capacity = min(<int64_t>database.n, 2 * k) + database.tile
     cdef Py_ssize_t per_query = 12 * capacity + 8 * n_counts
-    cdef Py_ssize_t n_parts = count_parts(n_queries, database.n, n_threads)
+    cdef Py_ssize_t n_parts = count_parts(&database, n_queries, n_threads)
     if n_queries == 0:
         return
     # Enough tasks for every thread matter more than tasks that share their tiles well.
@@ -378,6 +400,8 @@ cdef void within_of_task(const uint64_t[:, ::1] queries, Py_ssize_t first, Py_ss
         for q in range(first, first + n_queries):
             n_hits = level.scan(&queries[q, 0], tile, n_tile, database.n_words, radius + 1,
                                 positions, hit_distances)
+            if database.allowed != NULL:
+                n_hits = keep_allowed(database.allowed + start, n_hits, positions, hit_distances)
             for i in range(n_hits):
                 d = hit_distances[i]
                 place = places[q, d, part]
@@ -407,7 +431,7 @@ cdef void within_pass(const uint64_t[:, ::1] queries, const Database *database, 
 
 
 def within(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
-           const int64_t[::1] rows, int32_t radius, int n_threads):
+           const int64_t[::1] rows, const uint8_t[::1] allowed, int32_t radius, int n_threads):
     """(limits, distances, positions) of all codes within the radius, 0 <= radius <= 8 * n_bytes.
 
     Two scans: the first counts per query, distance and part of the database, which gives every hit
@@ -417,7 +441,9 @@ def within(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
     cdef Database database = make_database(codes, rows, queries.shape[0])
     cdef Py_ssize_t n_queries = queries.shape[0]
-    cdef Py_ssize_t n_parts = count_parts(n_queries, database.n, n_threads)
+    if allowed is not None:
+        database.allowed = &allowed[0]
+    cdef Py_ssize_t n_parts = count_parts(&database, n_queries, n_threads)
     places_array = np.zeros((n_queries, radius + 1, n_parts), np.int64)
     cdef int64_t[:, :, ::1] places = places_array
     cdef int32_t[:, ::1] hits = np.empty(
