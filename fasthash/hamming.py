@@ -19,7 +19,7 @@ __all__ = ["distances", "rank", "topk", "within"]
 # Few queries scan all rows and drop what they may not find, unless they may find only this share:
 # gathering the allowed rows costs as much as some queries. More queries gather.
 _FEW_QUERIES = 16
-_FEW_ALLOWED = 0.25
+_FEW_ALLOWED = 0.03
 
 # The counting sort numbers rows in int32.
 _MAX_RANKED = 2**31 - 1

@@ -181,7 +181,7 @@ def test_numbers_out_of_range(call, error, message):
 )
 def test_a_mask_is_a_search_of_the_allowed_rows(level, problem, k, seed, packed, n_threads):
     queries, database, n_bits = problem
-    allowed = np.random.default_rng(seed).random(len(database)) < (0.0, 0.2, 0.6, 1.0)[seed % 4]
+    allowed = np.random.default_rng(seed).random(len(database)) < (0.0, 0.02, 0.5, 1.0)[seed % 4]
     options = {"mask": np.packbits(allowed) if packed else allowed, "n_threads": n_threads}
     rows = np.flatnonzero(allowed)
     with simd(level):
@@ -267,3 +267,21 @@ def test_codes_beyond_two_gigabytes(tmp_path):
         limits, _, ids = fh.within(queries, database, 0, n_threads=n_threads)
         np.testing.assert_array_equal(limits, [0, 1, 2])
         np.testing.assert_array_equal(ids, [n - 7, n - 3])
+
+
+@pytest.mark.parametrize("n_queries", [1, 20])
+@pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
+def test_masks_over_a_large_database(n_queries, share):
+    """Few and many queries, few and many allowed rows take different ways to the same answer."""
+    database, queries = random_codes(50_000, 72), random_codes(n_queries, 72, seed=1)
+    allowed = np.random.default_rng(0).random(50_000) < share
+    rows = np.flatnonzero(allowed)
+    for k in (1, 100, 40_000):
+        found_distances, ids = fh.topk(queries, database, k, mask=allowed)
+        expected_distances, expected = fh.topk(queries, database[allowed], k)
+        np.testing.assert_array_equal(found_distances, expected_distances)
+        np.testing.assert_array_equal(ids, np.append(rows, -1)[expected])
+    limits, _, ids = fh.within(queries, database, 30, mask=allowed)
+    expected_limits, _, expected = fh.within(queries, database[allowed], 30)
+    np.testing.assert_array_equal(limits, expected_limits)
+    np.testing.assert_array_equal(ids, rows[expected])
