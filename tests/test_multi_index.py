@@ -179,8 +179,8 @@ def test_tables_are_built_where_they_pay_and_only_there(monkeypatch):
     assert few_plan.tables is None
 
 
-def timing_of(seconds):
-    timing = plan_module._Timing()
+def timing_of(seconds, is_steady=False):
+    timing = plan_module._Timing(is_steady)
     timing.note(seconds)
     timing.note(seconds)
     return timing
@@ -198,6 +198,14 @@ def test_the_faster_method_answers_and_the_slower_is_tried_again_in_time():
     assert plan._choose(scanning, probing, 10) == (False, 10)
     probing.note(1.0)
     assert plan._choose(scanning, probing, 10) == (False, 10), "one stretched measurement"
+
+
+def test_a_stretched_measurement_of_a_scan_is_forgotten_at_the_next():
+    scanning, probing = timing_of(9e-3, is_steady=True), timing_of(9e-3)
+    for timing in (scanning, probing):
+        timing.note(1e-3)
+    assert scanning.seconds == 1e-3
+    assert probing.seconds == pytest.approx(7e-3)
 
 
 def test_probing_is_tried_again_however_slow_it_was_and_a_scan_is_not():

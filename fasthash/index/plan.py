@@ -57,9 +57,15 @@ _SECONDS_PER_ENTRY = 8e-8
 
 
 class _Timing:
-    """Seconds per query of one method, and what the other has spent since it was tried."""
+    """
+    Seconds per query of one method, and what the other has spent since it was tried.
 
-    def __init__(self) -> None:
+    A steady method takes as long for all queries, so its shorter times are the truer ones: other
+    work on the machine only ever adds.
+    """
+
+    def __init__(self, is_steady: bool) -> None:
+        self.is_steady = is_steady
         self.seconds = 0.0
         self.n_trials = 0
         self.waited = 0.0
@@ -67,7 +73,7 @@ class _Timing:
     def note(self, seconds: float) -> None:
         if self.n_trials == 0:
             self.seconds = seconds
-        elif self.n_trials < _TRIALS:
+        elif self.n_trials < _TRIALS or (self.is_steady and seconds < self.seconds):
             self.seconds = min(self.seconds, seconds)
         else:
             # A measurement that other work on the machine has stretched must not turn the plan.
@@ -135,7 +141,7 @@ class Plan:
             return [self._probe(kind, extent, queries, budget, n_threads)]
         # A large batch costs less per query, up to what fills a trial. Similar k cost the same.
         crowd = min(n, _TRIAL_QUERIES).bit_length()
-        scanning = self._timing(kind, crowd, n_threads)
+        scanning = self._timing(kind, crowd, n_threads, None)
         probed_extent = extent.bit_length() if kind == "nearest" else extent
         probing = self._timing(kind, crowd, n_threads, probed_extent)
         parts: list[tuple[Any, ...]] = []
@@ -190,10 +196,12 @@ class Plan:
             return not scan_is_faster, few
         return scan_is_faster, many
 
-    def _timing(self, *key: str | int) -> _Timing:
+    def _timing(self, kind: str, crowd: int, n_threads: int, extent: int | None) -> _Timing:
+        """What is known of a method; a scan takes as long whatever the extent, here None."""
+        key = kind, crowd, n_threads, extent
         timing = self._timings.get(key)
         if timing is None:
-            timing = self._timings[key] = _Timing()
+            timing = self._timings[key] = _Timing(is_steady=extent is None)
         return timing
 
     def _count_saving(self, scan_seconds: float, farthest: int, n_done: int, n_left: int) -> None:
