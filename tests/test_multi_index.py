@@ -13,7 +13,8 @@ import fasthash as fh
 from fasthash._kernels.multi_index import Tables
 from fasthash.index import plan as plan_module
 from fasthash.index.plan import Plan
-from fasthash.index.tables import CodeTables, best_n_tables, expected_costs
+from fasthash.index.storage import CodeStorage
+from fasthash.index.tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
 from fasthash.reference import hamming as reference
 from fasthash.reference import multi_index as twin
 from strategies import random_codes
@@ -317,6 +318,15 @@ def test_the_expected_cost_is_the_cost_where_codes_are_spread_evenly():
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_more_codes_than_rows_can_name_are_refused():
+    storage = CodeStorage(12, most=3)
+    storage.add(random_codes(2, 12))
+    with pytest.raises(ValueError, match="holds 2 codes and can hold 3, got 2 more"):
+        storage.add(random_codes(2, 12))
+    assert len(storage) == 2
+    assert fh.MultiIndexHash(12)._storage.most == MAX_CODES
 
 
 def small():

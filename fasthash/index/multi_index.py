@@ -93,7 +93,7 @@ class MultiIndexHash:
                     f"n_tables must be from {fewest} to {self.n_bits} for n_bits={self.n_bits} "
                     f"(substrings of 1 to {SUBSTRING_BITS_MAX} bits), got {n_tables}"
                 )
-        self._storage = CodeStorage(self.n_bits)
+        self._storage = CodeStorage(self.n_bits, most=MAX_CODES)
         self._tables: CodeTables | None = None
 
     def __len__(self) -> int:
@@ -142,9 +142,6 @@ class MultiIndexHash:
         -----
         The tables are built anew at the next search.
         """
-        codes = check_codes(codes, "codes", self.n_bits)
-        if len(self) + len(codes) > MAX_CODES:
-            raise ValueError(f"an index holds at most {MAX_CODES} codes: use HammingIndex")
         if self._storage.add(codes, ids):
             self._tables = None
 

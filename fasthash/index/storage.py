@@ -22,10 +22,13 @@ class CodeStorage:
     ----------
     n_bits : int
         Number of bits in every code; validated by the caller.
+    most : int, optional
+        How many codes it may hold.
     """
 
-    def __init__(self, n_bits: int) -> None:
+    def __init__(self, n_bits: int, most: int | None = None) -> None:
         self.n_bits = n_bits
+        self.most = most
         # Arrays with room to grow; the first _n rows are in use. What lies before _n is never
         # written again, so a view handed out stays what it was.
         self._codes = np.empty((0, (n_bits + 7) // 8), np.uint8)
@@ -64,9 +67,13 @@ class CodeStorage:
         ------
         TypeError, ValueError
             If codes or ids are of the wrong type or shape, or an id is negative, given twice, or
-            held already.
+            held already, or there would be too many codes.
         """
         codes = check_codes(codes, "codes", self.n_bits)
+        if self.most is not None and self._n + len(codes) > self.most:
+            raise ValueError(
+                f"the index holds {self._n} codes and can hold {self.most}, got {len(codes)} more"
+            )
         ids = self._check_ids(ids, len(codes))
         if len(ids) == 0:
             return False
