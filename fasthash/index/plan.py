@@ -53,7 +53,7 @@ _CLEAR = 4
 # What probing costs is a guess until there are tables: seconds per candidate, and per code and
 # table to build them.
 _SECONDS_PER_CANDIDATE = 1.5e-9
-_SECONDS_PER_ENTRY = 8e-8
+_SECONDS_PER_ENTRY = 5e-8
 
 
 class _Timing:
