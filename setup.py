@@ -29,6 +29,7 @@ EXTENSIONS = [
         [f"{KERNELS}/ranking.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/ranking.h"],
     ),
+    Extension("fasthash._kernels.sorting", [f"{KERNELS}/sorting.pyx"], depends=SIMD_HEADERS),
     Extension(
         "fasthash._kernels.multi_index",
         [f"{KERNELS}/multi_index.pyx"],

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._kernels import hamming as _kernels
+from ._kernels import sorting as _sorting
 from .codes import check_codes, check_same_width
 from .runtime import resolve_threads
 from .validation import check_count, check_mask
@@ -20,6 +21,9 @@ __all__ = ["distances", "rank", "topk", "within"]
 # gathering the allowed rows costs as much as some queries. More queries gather.
 _FEW_QUERIES = 16
 _FEW_ALLOWED = 0.03
+
+# From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
+_SORT_SHARE = 8
 
 # The counting sort numbers rows in int32.
 _MAX_RANKED = 2**31 - 1
@@ -118,7 +122,9 @@ def topk(
     n_found = min(k, n_allowed)
     found_distances = np.empty((len(queries), n_found), np.int32)
     found = np.empty((len(queries), n_found), np.int64)
-    if n_found > 0:
+    if allowed is None and _SORT_SHARE * n_found >= n_allowed and n_allowed <= _MAX_RANKED:
+        _sorting.rank(queries, database, rows, found_distances, found, resolve_threads(n_threads))
+    else:
         _kernels.topk(
             queries,
             database,
@@ -245,7 +251,7 @@ def rank(
             "topk for the first ones, or a mask"
         )
     out = np.empty((len(queries), n_ranked), np.int64)
-    _kernels.rank(queries, database, rows, None, out, resolve_threads(n_threads))
+    _sorting.rank(queries, database, rows, None, out, resolve_threads(n_threads))
     return out if rows is None else rows[out]
 
 
