@@ -106,7 +106,7 @@ def topk(
     -----
     Costs one scan of the allowed rows per query, n · n_bits / 64 word operations (n_bits rounded up
     to a multiple of 64), plus O(k + n_bits). Scratch memory stays below 64 MiB per thread for k up
-    to two million.
+    to two million; from k = n / 8 on all rows are sorted instead, with 8 bytes per row and thread.
 
     Examples
     --------

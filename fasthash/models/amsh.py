@@ -300,8 +300,7 @@ class AMSH(CrossModalHasher):
 
 def _principal_components(x: NDArray, n_components: int) -> NDArray[np.float64]:
     """Scores of centred features on their first components; columns past the rank are zero."""
-    gram = np.zeros((x.shape[1], x.shape[1]))
-    gram += x.T.astype(np.float64) @ x
+    gram = x.T.astype(np.float64) @ x
     n_found = min(n_components, x.shape[1])
     _, vectors = linalg.eigh(gram, subset_by_index=[x.shape[1] - n_found, x.shape[1] - 1])
     scores = np.zeros((len(x), n_components))
