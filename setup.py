@@ -29,6 +29,11 @@ EXTENSIONS = [
         [f"{KERNELS}/ranking.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/ranking.h"],
     ),
+    Extension(
+        "fasthash._kernels.discrete",
+        [f"{KERNELS}/discrete.pyx"],
+        depends=[f"{KERNELS}/discrete.h", f"{KERNELS}/discrete_rows.h"],
+    ),
     Extension("fasthash._kernels.sorting", [f"{KERNELS}/sorting.pyx"], depends=SIMD_HEADERS),
     Extension(
         "fasthash._kernels.multi_index",

@@ -157,15 +157,15 @@ def _demo(options: argparse.Namespace) -> None:
         for method in demo.METHODS
     ]
     fitted = []
-    n_steps = sum(demo.n_steps(method) for method, _, _ in tasks)
     # A log that is no terminal gets a line's worth now and then instead of a moving bar.
     interval = 0.1 if sys.stderr.isatty() else 5
     shape = "{l_bar}{bar:24}| {elapsed}"
-    with tqdm(total=n_steps, bar_format=shape, mininterval=interval) as bar:
+    with tqdm(total=len(tasks), bar_format=shape, mininterval=interval) as bar:
         bar.set_description(f"{tasks[0][0]} {tasks[0][1]} bits, run 1")
         for method, n_bits, seed in tasks:
-            step = partial(_advance, bar, f"{method} {n_bits} bits, run {seed + 1}")
+            step = partial(_advance, bar, len(fitted), f"{method} {n_bits} bits, run {seed + 1}")
             fitted.append(demo.fit(data, method, n_bits, seed, step))
+            step("scores", 1, 1)
         bar.set_description("done")
 
     chance = demo.chance(data)
@@ -199,9 +199,10 @@ def _demo(options: argparse.Namespace) -> None:
     print(f"\n{time.perf_counter() - began:.0f} s; the page with pictures: {options.output}")
 
 
-def _advance(bar: Any, task: str, stage: str, done: int, total: int) -> None:
+def _advance(bar: Any, n_finished: int, task: str, stage: str, done: int, total: int) -> None:
+    """Name the stage a task is in; the last one, its scores, moves the bar."""
     bar.set_description(f"{task}: {stage}", refresh=False)
-    bar.update()
+    bar.update(n_finished + (stage == "scores") - bar.n)
 
 
 def _score_table(fitted: Iterable[Any], bits: Sequence[int], chance: float) -> list[list[str]]:

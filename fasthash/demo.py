@@ -19,7 +19,7 @@ from .hamming import topk
 from .metrics import mean_average_precision, precision_recall_curve
 from .models import AMSH, CCAITQ, CrossModalHasher
 
-__all__ = ["DIRECTIONS", "METHODS", "Answer", "Fitted", "answer", "chance", "fit", "n_steps"]
+__all__ = ["DIRECTIONS", "METHODS", "Answer", "Fitted", "answer", "chance", "fit"]
 
 DIRECTIONS = (("image", "text"), ("text", "image"))
 METHODS = ("AMSH", "CCA-ITQ")
@@ -74,11 +74,6 @@ class Answer:
     distances: NDArray[np.int32]
 
 
-def n_steps(method: str) -> int:
-    """How many times `fit` calls back."""
-    return 2 + AMSH().n_sweeps + 2 if method == "AMSH" else 1
-
-
 def fit(
     data: EmojiDataset,
     method: str,
@@ -98,7 +93,7 @@ def fit(
     seed : int
         Of the model and of the shuffling.
     callback : callable
-        Called as ``callback(stage, done, total)`` after every piece of work, `n_steps` times.
+        Called as ``callback(stage, done, total)`` after every piece of work.
 
     Returns
     -------

@@ -1,17 +1,17 @@
-"""Features as the models see them: RBF anchor features and centring, computed in blocks of rows."""
+"""Features as the models see them: radial basis functions around anchors, centred."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FeatureMap", "blocks_of_rows", "fit_feature_map"]
+from .rows import Workers, cut
 
-# Rows per block such that a block of anchor features stays near this many values.
-_BLOCK_VALUES = 1 << 22
+__all__ = ["FeatureMap", "centring_map", "rbf_map"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class FeatureMap:
         Parameters
         ----------
         x : ndarray of float32 or float64, shape (n, n_features)
+            A block of rows: what is returned is held whole.
 
         Returns
         -------
@@ -55,73 +56,92 @@ class FeatureMap:
 
         Notes
         -----
-        Costs O(n · n_anchors · n_features); nothing but the result and one block is held.
+        Costs O(n · n_anchors · n_features), nearly all of it one matrix product.
         """
-        out = np.empty((len(x), self.n_out), x.dtype)
-        for rows in blocks_of_rows(len(x), self.n_out):
-            raw = x[rows] if self.anchors is None else _rbf(x[rows], self.anchors, self.width)
-            np.subtract(raw, self.mean, out=out[rows], casting="same_kind")
+        mean = self.mean.astype(x.dtype)
+        if self.anchors is None:
+            return x - mean
+        out = self._exponents(x)
+        np.exp(out, out=out)
+        out -= mean
         return out
 
+    def _exponents(self, x: NDArray) -> NDArray:
+        """
+        -‖x - a‖² / (2 width²) as one matrix product.
 
-def fit_feature_map(
-    x: NDArray[np.floating],
-    n_anchors: int | None,
-    random_state: np.random.RandomState,
-    width: float = 1.0,
-) -> FeatureMap:
+        Relative to the mean anchor, so that little cancels; the squared norms are two more columns
+        of the product, which saves as many passes over the result.
+        """
+        origin, operand = self._operands
+        n, d = x.shape
+        left = np.empty((n, d + 2), x.dtype)
+        np.subtract(x, origin.astype(x.dtype), out=left[:, :d])
+        left[:, d] = np.einsum("ij,ij->i", left[:, :d], left[:, :d])
+        left[:, d + 1] = 1
+        out = left @ operand.astype(x.dtype, copy=False)
+        # Far from the origin rounding could make a distance negative.
+        return np.minimum(out, 0, out=out)
+
+    @cached_property
+    def _operands(self) -> tuple[NDArray, NDArray]:
+        """The mean anchor; the right factor of the product, shape (n_features + 2, n_anchors)."""
+        origin = self.anchors.mean(axis=0, dtype=np.float64).astype(self.anchors.dtype)
+        anchors = self.anchors - origin
+        scale = 1 / (2 * self.width**2)
+        norms = np.einsum("ij,ij->i", anchors, anchors, dtype=np.float64)
+        operand = np.empty((anchors.shape[1] + 2, len(anchors)), anchors.dtype)
+        operand[:-2] = (2 * scale * anchors).T
+        operand[-2] = -scale
+        operand[-1] = -scale * norms
+        return origin, operand
+
+
+def centring_map(sample: NDArray[np.floating]) -> FeatureMap:
     """
-    Draw anchors, choose the width and compute the means.
+    Keep the features linear, less their means.
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, shape (n, n_features)
-        Validated features.
-    n_anchors : int or None
-        How many samples serve as anchors, at most n; None keeps the features linear.
-    random_state : RandomState
-        Draws the anchors, without repetition.
+    sample : ndarray of float32 or float64, shape (n, n_features)
+        Validated features; all samples, or enough of them to estimate means by.
+    """
+    # A float64 mean of float32 columns: the error must not grow with n.
+    return FeatureMap(mean=sample.mean(axis=0, dtype=np.float64))
+
+
+def rbf_map(
+    sample: NDArray[np.floating], anchors: NDArray[np.floating], width: float, workers: Workers
+) -> FeatureMap:
+    """
+    Choose the width of radial basis functions and compute their means.
+
+    Parameters
+    ----------
+    sample : ndarray of float32 or float64, shape (n, n_features)
+        Validated features; all samples, or enough of them to estimate means by.
+    anchors : ndarray of the same dtype, shape (n_anchors, n_features)
     width : float
         Standard deviation of the radial basis functions, in units of the mean distance of the
-        samples to the anchors, so that the scale of the features does not matter.
-
-    Returns
-    -------
-    FeatureMap
+        sample to the anchors, so that the scale of the features does not matter.
+    workers : Workers
     """
-    if n_anchors is None:
-        # A float64 mean of float32 columns: the error must not grow with n.
-        return FeatureMap(mean=x.mean(axis=0, dtype=np.float64))
-    anchors = x[np.sort(random_state.permutation(len(x))[:n_anchors])]
-    total = 0.0
-    for rows in blocks_of_rows(len(x), n_anchors):
-        total += np.sqrt(_squared_distances(x[rows], anchors)).sum(dtype=np.float64)
-    width *= total / (len(x) * n_anchors)
-    mean = np.zeros(n_anchors)
-    for rows in blocks_of_rows(len(x), n_anchors):
-        mean += _rbf(x[rows], anchors, width).sum(axis=0, dtype=np.float64)
-    return FeatureMap(mean=mean / len(x), anchors=anchors, width=width)
+    n_anchors = len(anchors)
+    # With a width of √½ the exponents are the negative squared distances.
+    squared = FeatureMap(np.zeros(n_anchors), anchors, np.sqrt(0.5))
 
+    def distances(blocks: Sequence[slice]) -> float:
+        return sum(
+            np.sqrt(-squared._exponents(sample[rows])).sum(dtype=np.float64) for rows in blocks
+        )
 
-def blocks_of_rows(n: int, n_columns: int) -> Iterator[slice]:
-    """Cut n rows of n_columns values into slices of bounded size."""
-    step = max(1, _BLOCK_VALUES // max(1, n_columns))
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
+    def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
+        return sum(
+            uncentred.transform(sample[rows]).sum(axis=0, dtype=np.float64) for rows in blocks
+        )
 
-
-def _rbf(x: NDArray, anchors: NDArray, width: float) -> NDArray:
-    exponents = _squared_distances(x, anchors)
-    exponents *= -0.5 / width**2
-    return np.exp(exponents, out=exponents)
-
-
-def _squared_distances(x: NDArray, anchors: NDArray) -> NDArray:
-    """‖x - a‖² by one matrix product, taken relative to the mean anchor so that little cancels."""
-    origin = anchors.mean(axis=0, dtype=np.float64).astype(x.dtype)
-    x, anchors = x - origin, anchors - origin
-    out = x @ anchors.T
-    out *= -2
-    out += np.einsum("ij,ij->i", x, x)[:, None]
-    out += np.einsum("ij,ij->i", anchors, anchors)
-    return np.maximum(out, 0, out=out)
+    blocks = cut(len(sample), max(n_anchors, sample.shape[1]))
+    mean_distance = sum(workers.map(distances, blocks)) / (len(sample) * n_anchors)
+    uncentred = FeatureMap(np.zeros(n_anchors), anchors, width * mean_distance)
+    mean = sum(workers.map(column_sums, blocks)) / len(sample)
+    return FeatureMap(mean, anchors, uncentred.width)

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .rows import Rows, cut, is_sliced_by_rows
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
     "check_choice",
     "check_count",
-    "check_features",
     "check_labels",
     "check_mask",
     "check_modalities",
     "check_number",
+    "check_rows",
     "is_sparse",
+    "label_classes",
 ]
-
-# Rows are checked for NaN and infinity a block at a time: the mask stays small.
-_BLOCK_VALUES = 1 << 22
 
 
 def check_count(value: Any, name: str, minimum: int = 1) -> int:
@@ -127,21 +127,21 @@ def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.bool_] | None:
     return np.ascontiguousarray(given)
 
 
-def check_modalities(features: Any, minimum: int = 2) -> dict[str, NDArray[np.floating]]:
+def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
     """
     Validate a mapping of modality names to features.
 
     Parameters
     ----------
-    features : mapping of str to array_like, each of shape (n_samples, n_features)
+    features : mapping of str to feature matrix, each of shape (n_samples, n_features)
         The number of samples may differ between modalities.
     minimum : int
         How many modalities are needed.
 
     Returns
     -------
-    dict of str to ndarray
-        In the given order, validated by `check_features`.
+    dict of str to Rows
+        In the given order, validated by `check_rows`.
 
     Raises
     ------
@@ -158,18 +158,18 @@ def check_modalities(features: Any, minimum: int = 2) -> dict[str, NDArray[np.fl
             raise TypeError(f"modality names must be strings, got {name!r}")
     if len(features) < minimum:
         raise ValueError(f"features must have at least {minimum} modalities, got {list(features)}")
-    return {name: check_features(x, f"features[{name!r}]") for name, x in features.items()}
+    return {name: check_rows(x, f"features[{name!r}]") for name, x in features.items()}
 
 
-def check_features(
-    features: ArrayLike, name: str, n_features: int | None = None
-) -> NDArray[np.floating]:
+def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
     """
     Validate a feature matrix: two-dimensional, numeric, finite, not empty.
 
     Parameters
     ----------
-    features : array_like, shape (n_samples, n_features)
+    features : array_like, shape (n_samples, n_features), or anything like it that reads slices
+        An object with ``shape``, ``dtype`` and slicing by rows (h5py, dask, zarr) is read block by
+        block and never as a whole; so is a memory-mapped array.
     name : str
         What the argument is called, for the error.
     n_features : int, optional
@@ -177,8 +177,8 @@ def check_features(
 
     Returns
     -------
-    ndarray of float32 or float64, shape (n_samples, n_features)
-        The array itself where it is of one of these types already, else a float64 copy.
+    Rows
+        Of float32 values where they are that already, else of float64.
 
     Raises
     ------
@@ -189,36 +189,40 @@ def check_features(
     """
     if is_sparse(features):
         raise TypeError(f"{name} is sparse; features must be dense: pass {name}.toarray()")
-    x = np.asarray(features)
-    if x.dtype.kind not in "bfiu":
-        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-    if x.ndim != 2:
-        hint = " (for a single sample pass x[None, :])" if x.ndim == 1 else ""
+    source = features if is_sliced_by_rows(features) else np.asarray(features)
+    shape = tuple(source.shape)
+    dtype = np.asarray(source[:1]).dtype if len(shape) else source.dtype
+    if dtype.kind not in "bfiu":
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
+    if len(shape) != 2:
+        hint = " (for a single sample pass x[None, :])" if len(shape) == 1 else ""
         raise ValueError(
-            f"{name} must have two dimensions, one sample per row, got shape {x.shape}{hint}"
+            f"{name} must have two dimensions, one sample per row, got shape {shape}{hint}"
         )
-    if 0 in x.shape:
-        raise ValueError(f"{name} is empty: its shape is {x.shape}")
-    if n_features is not None and x.shape[1] != n_features:
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: its shape is {shape}")
+    if n_features is not None and shape[1] != n_features:
         raise ValueError(
-            f"{name} has {x.shape[1]} columns, but the model was fitted with {n_features}"
+            f"{name} has {shape[1]} columns, but the model was fitted with {n_features}"
         )
-    if x.dtype not in (np.float32, np.float64):
-        x = x.astype(np.float64)
-    step = max(1, _BLOCK_VALUES // x.shape[1])
-    for start in range(0, len(x), step):
-        finite = np.isfinite(x[start : start + step])
+    x = Rows(source, np.float32 if dtype == np.float32 else np.float64)
+    for rows in cut(*shape):
+        block = x.read(rows)
+        finite = np.isfinite(block)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
             raise ValueError(
-                f"{name}[{start + row}, {column}] is {x[start + row, column]}: features must be "
+                f"{name}[{rows.start + row}, {column}] is {block[row, column]}: features must be "
                 "finite; replace or drop such samples first"
             )
     return x
 
 
 def check_labels(
-    labels: Mapping[str, Any], n_samples: Mapping[str, int], argument: str = "labels[{!r}]"
+    labels: Mapping[str, Any],
+    n_samples: Mapping[str, int],
+    argument: str = "labels[{!r}]",
+    classes: NDArray | int | None = None,
 ) -> dict[str, csr_array]:
     """
     Bring the labels of several sets of samples into one form, with common columns.
@@ -232,6 +236,8 @@ def check_labels(
         The number of rows each set must have; its keys are the sets expected.
     argument : str
         How a set is called in an error, with a place for its name.
+    classes : ndarray or int, optional
+        What `label_classes` gave for earlier labels that these must fit.
 
     Returns
     -------
@@ -264,11 +270,33 @@ def check_labels(
             "labels are class numbers in one place and 0/1 columns in another: use one of them"
         )
     if next(iter(given.values())).ndim == 1:
-        return _one_hot(given, argument)
+        if isinstance(classes, int):
+            raise ValueError(
+                f"labels must have {classes} 0/1 columns, as before; got one dimension"
+            )
+        return _one_hot(given, argument, classes)
+    if classes is not None and not isinstance(classes, int):
+        raise ValueError("labels must be class names or numbers, as before; got 0/1 columns")
     widths = {name: y.shape[1] for name, y in given.items()}
     if len(set(widths.values())) > 1:
         raise ValueError(f"labels differ in their number of columns: {widths}")
+    if classes is not None and set(widths.values()) != {classes}:
+        raise ValueError(f"labels must have {classes} columns, as before; got {widths}")
     return {name: _multi_hot(y, argument.format(name)) for name, y in given.items()}
+
+
+def label_classes(labels: Mapping[str, Any]) -> NDArray | int:
+    """
+    Tell what the columns are that `check_labels` gives valid labels.
+
+    Returns
+    -------
+    ndarray or int
+        The classes, ascending; for labels in 0/1 columns, how many these are.
+    """
+    given = {name: _as_label_array(y, name) for name, y in labels.items()}
+    first = next(iter(given.values()))
+    return _classes_of(given) if first.ndim == 1 else int(first.shape[1])
 
 
 def is_sparse(x: Any) -> bool:
@@ -302,18 +330,31 @@ def _as_label_array(labels: Any, name: str) -> Any:
     return y
 
 
-def _one_hot(given: dict[str, NDArray], argument: str) -> dict[str, csr_array]:
+def _one_hot(
+    given: dict[str, NDArray], argument: str, classes: NDArray | None
+) -> dict[str, csr_array]:
     from scipy.sparse import csr_array
 
     if len({y.dtype.kind in "US" for y in given.values()}) > 1:
         raise ValueError(f"{argument.format('…')}: class names in one place, numbers in another")
-    classes = np.unique(np.concatenate([np.unique(y) for y in given.values()]))
+    if classes is None:
+        classes = _classes_of(given)
     encoded = {}
     for name, y in given.items():
+        unknown = ~np.isin(y, classes)
+        if unknown.any():
+            first = y[unknown].tolist()[0]
+            raise ValueError(
+                f"{argument.format(name)} holds {first!r}, which is no class of the fit"
+            )
         columns = np.searchsorted(classes, y)
         rows = np.arange(len(y) + 1)
         encoded[name] = csr_array((np.ones(len(y)), columns, rows), (len(y), len(classes)))
     return encoded
+
+
+def _classes_of(given: dict[str, NDArray]) -> NDArray:
+    return np.unique(np.concatenate([np.unique(y) for y in given.values()]))
 
 
 def _multi_hot(y: Any, name: str) -> csr_array:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash.models import amsh_steps as steps
+from fasthash.models.amsh_codes import LabelRows, Weights, start_codes, sweep
 from fasthash.reference import discrete as reference
+from fasthash.rows import Workers
 from fasthash.validation import check_labels
 
 LAM = BETA = 1e-3
@@ -42,38 +43,40 @@ def test_the_reference_repeats_every_sweep(golden):
     targets = labels
     v = [golden["V1_0"], golden["V2_0"]]
     b = [reference.sign(x) for x in v]
-    for sweep in range(1, 16):
+    for done in range(1, 16):
         targets, p, v, b = reference.sweep(labels, targets, v, b, LAM, BETA, ETA)
-        if sweep in SWEEPS:
-            assert_same_steps(golden, sweep, targets, p, v, b)
+        if done in SWEEPS:
+            assert_same_steps(golden, done, targets, p, v, b)
     for m, x in enumerate((golden["X"], golden["Y"])):
         f = reference.hash_function(x, b[m], 0.01, 15)
         np.testing.assert_allclose(f, golden[f"F{m + 1}"], rtol=0, atol=1e-7)
 
 
-def test_the_steps_repeat_every_sweep(golden):
-    labels = check_labels({"X": golden["LX"], "Y": golden["LY"]}, {"X": 260, "Y": 220})
-    labels = list(labels.values())
-    unit = [steps.unit_rows(y) for y in labels]
-    targets = [y.toarray() for y in labels]
-    v = [golden["V1_0"], golden["V2_0"]]
-    b = [steps.signs(x) for x in v]
-    rng = np.random.RandomState(0)
-    for sweep in range(1, 16):
-        p = [steps.label_map(x, t) for x, t in zip(v, targets, strict=True)]
-        for m in (0, 1):
-            others = unit[1 - m].T @ v[1 - m]
-            v[m] = steps.latents(targets[m], p[m], unit[m], b[m], others, LAM, BETA, ETA, rng)
-        b = [steps.codes(y, x, LAM, ETA) for y, x in zip(unit, v, strict=True)]
-        targets = [steps.label_target(y, x, q) for y, x, q in zip(labels, v, p, strict=True)]
-        if sweep in SWEEPS:
-            assert_same_steps(golden, sweep, targets, p, v, b)
+def test_the_sweeps_repeat_every_sweep(golden):
+    given = check_labels({"X": golden["LX"], "Y": golden["LY"]}, {"X": 260, "Y": 220})
+    weights, rng = Weights(LAM, BETA, ETA), np.random.RandomState(0)
+    with Workers(2) as workers:
+        modalities = [
+            start_codes(LabelRows.of(y), golden[f"V{m}_0"].copy(), workers)
+            for m, y in enumerate(given.values(), 1)
+        ]
+        for done in range(1, 16):
+            sweep(modalities, weights, rng, workers)
+            if done in SWEEPS:
+                v, p = [m.v for m in modalities], [m.p for m in modalities]
+                b = [np.where(fh.unpack(m.packed, 16), 1, -1) for m in modalities]
+                targets = [
+                    reference.label_target(y.toarray(), m.v @ m.p)
+                    for y, m in zip(given.values(), modalities, strict=True)
+                ]
+                assert_same_steps(golden, done, targets, p, v, b)
 
 
 @pytest.mark.parametrize("n_sweeps", SWEEPS)
 def test_the_estimator_repeats_codes_and_hash_functions(golden, n_sweeps):
     start = {"image": golden["V1_0"], "text": golden["V2_0"]}
-    model = fh.AMSH(n_bits=16, n_anchors=None, n_sweeps=n_sweeps, lam=LAM, beta=BETA, init=start)
+    parameters = {"n_anchors": None, "lam": LAM, "beta": BETA, "init": start, "tol": 0}
+    model = fh.AMSH(n_bits=16, n_sweeps=n_sweeps, **parameters)
     model.fit(
         {"image": golden["X"], "text": golden["Y"]},
         labels={"image": golden["LX"], "text": golden["LY"]},

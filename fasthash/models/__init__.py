@@ -1,7 +1,7 @@
 """Estimators that learn codes several modalities share.
 
-`base` has the contract, `amsh` and `amsh_steps` the supervised method that needs no pairing,
-`cca_itq` the unsupervised baseline on pairs.
+`base` has the contract. `amsh` is the supervised method that needs no pairing: `amsh_fit` runs its
+two steps, `amsh_codes` and `hash_functions`. `cca_itq` is the unsupervised baseline on pairs.
 """
 
 from .amsh import AMSH

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ..codes import pack
-from ..features import FeatureMap, fit_feature_map
+from ..rows import Rows, Workers
+from ..runtime import resolve_threads
 from ..validation import (
     check_choice,
     check_count,
-    check_features,
     check_labels,
     check_modalities,
     check_number,
+    check_rows,
+    label_classes,
 )
-from . import amsh_steps as steps
+from .amsh_codes import LabelRows, Weights
+from .amsh_fit import AmshFit, Settings
 from .base import CrossModalHasher
+from .hash_functions import MappedRows, SweepRule, add_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -47,7 +51,11 @@ class AMSH(CrossModalHasher):
         Number of RBF anchors per modality, drawn among its samples. None keeps the features linear;
         "auto" takes the paper's 1500, or all samples where there are fewer.
     n_sweeps : int, default 15
-        Sweeps over the discrete codes, and again over the hash functions.
+        Sweeps over the discrete codes, and again over the hash functions, at most.
+    tol : float, default 1e-2
+        When to stop earlier: the codes, when a sweep changes no more than a hundredth of this
+        share of their bits; the hash functions, when another sweep would lower their loss by less
+        than this share. 0 makes all sweeps, exactly as published.
     lam : float, default 1e-2
         λ, weight of the similarity within a modality.
     beta : float, default 1e-2
@@ -74,8 +82,12 @@ class AMSH(CrossModalHasher):
         F, the hash functions of new samples.
     feature_maps_ : dict of str to FeatureMap
         Anchors and means per modality.
-    objective_ : ndarray of float64, shape (n_sweeps,)
+    objective_ : ndarray of float64
         What the first step minimises, after every sweep.
+    n_iter_ : dict of str to int
+        Sweeps made: over the "codes", and over the hash functions of each modality.
+    classes_ : ndarray or int
+        The classes of the labels, ascending, or the number of their 0/1 columns.
     modalities_ : tuple of str
         Names of the modalities.
     n_features_in_ : dict of str to int
@@ -86,12 +98,16 @@ class AMSH(CrossModalHasher):
     From the paper: the objective, the order of the updates, η = 1, 15 sweeps, 1500 anchors, the
     ridge of 0.01. Ours: λ = β = 1e-2, better on validation data than the paper's 1e-3; the random
     start (the paper's start from principal components is ``init="pca"``); the width of the radial
-    basis functions; one factorisation for all sweeps instead of one per sweep; and more than two
-    modalities.
+    basis functions; one factorisation for all sweeps instead of one per sweep; stopping early; the
+    start from a sample and the secant steps of `fasthash.models.hash_functions`, which reach in a
+    few sweeps what the published ones reach in 15 (``tol=0`` makes the published sweeps); and more
+    than two modalities.
 
-    Time per sweep is O(n · n_bits · (labels per sample + n_classes + n_bits)) for the codes and
-    O(n · n_anchors · n_bits) for the hash functions, after O(n · n_anchors²) once. Memory is the
-    mapped features, n · n_anchors values, and a few arrays of n · n_bits.
+    Time per sweep is O(n · n_bits · (labels per sample + n_classes + n_bits)) for the codes. Per
+    sweep of the hash functions it is O(n · n_anchors · (n_features + n_bits)), because features are
+    mapped again each time, and O(n · n_anchors²) once. Memory beside the features is codes and
+    latents, n · n_bits of the features' dtype (float32 if all modalities are), the mapped features
+    of at most 16,384 samples, and a block of features per thread.
 
     References
     ----------
@@ -120,6 +136,7 @@ class AMSH(CrossModalHasher):
         *,
         n_anchors: int | str | None = "auto",
         n_sweeps: int = 15,
+        tol: float = 1e-2,
         lam: float = 1e-2,
         beta: float = 1e-2,
         eta: float = 1.0,
@@ -131,6 +148,7 @@ class AMSH(CrossModalHasher):
         self.n_bits = n_bits
         self.n_anchors = n_anchors
         self.n_sweeps = n_sweeps
+        self.tol = tol
         self.lam = lam
         self.beta = beta
         self.eta = eta
@@ -144,6 +162,9 @@ class AMSH(CrossModalHasher):
         features: Mapping[str, ArrayLike],
         labels: Mapping[str, Any],
         callback: Callable[[str, int, int], None] | None = None,
+        *,
+        resume: bool = False,
+        n_threads: int | None = None,
     ) -> AMSH:
         """
         Learn codes and hash functions.
@@ -151,13 +172,22 @@ class AMSH(CrossModalHasher):
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two or more modalities; the number of samples may differ.
+            Two or more modalities; the number of samples may differ. Memory-mapped arrays, and
+            anything with ``shape`` and ``dtype`` that can be sliced by rows (h5py datasets, dask
+            and zarr arrays), are read block by block.
         labels : mapping of str to labels
             Per modality class names or numbers of shape (n_samples,), or 0/1 columns as an array or
             a scipy sparse matrix of shape (n_samples, n_classes). A row may be empty.
         callback : callable, optional
-            Called as ``callback(stage, done, total)`` after every finished piece of work, with
-            stage "features", "codes" or "hash functions".
+            Called as ``callback(stage, done, total)`` while stages advance: "features" (by
+            modality), "codes" (by sweep), "hash functions of <modality>, <sweep>" (by row).
+        resume : bool, default False
+            Go on with a fit of the same data that was interrupted, by KeyboardInterrupt or by an
+            error of the callback, after the last sweep it finished. The result is that of a fit
+            which was not. Until then the interrupted fit holds its latents.
+        n_threads : int, optional
+            As in `fasthash.topk`. While a fit runs, matrix products elsewhere in this process have
+            one thread.
 
         Returns
         -------
@@ -167,82 +197,216 @@ class AMSH(CrossModalHasher):
         Raises
         ------
         TypeError, ValueError
-            If parameters, features or labels are unsuitable; the model is then unchanged.
+            If parameters, features or labels are unsuitable, or there is nothing to resume; the
+            model is then unchanged, as it is when the fit is interrupted.
         """
-        self._check_parameters()
-        x = check_modalities(features)
-        given = check_labels(labels, {name: len(rows) for name, rows in x.items()})
-        self._check_problem(x, given)
-        report = callback if callback is not None else lambda stage, done, total: None
-        rng = check_random_state(self.random_state)
-
-        feature_maps: dict[str, FeatureMap] = {}
-        mapped: dict[str, NDArray] = {}
-        for done, (name, rows) in enumerate(x.items(), 1):
-            n_anchors = self._n_anchors_of(name, len(rows))
-            feature_maps[name] = fit_feature_map(rows, n_anchors, rng, self.width)
-            mapped[name] = feature_maps[name].transform(rows)
-            report("features", done, len(x))
-
-        start = self._initial_latents(mapped, rng)
-        bits, objective = self._learn_codes(start, list(given.values()), rng, report)
-        projections = {}
-        for done, (name, b) in enumerate(zip(x, bits, strict=True), 1):
-            factor = steps.inverse_factor(mapped[name], self.ridge)
-            projections[name] = steps.hash_function(mapped[name], b, factor, self.n_sweeps)
-            report("hash functions", done, len(x))
-        codes = {name: pack(b) for name, b in zip(x, bits, strict=True)}
-        self._set_fitted(x, feature_maps, projections, codes, objective_=np.array(objective))
+        lengths = (check_count(self.n_bits, "n_bits"),)
+        fit, x = self._fit_lengths(features, labels, lengths, callback, resume, n_threads)
+        self._take(fit, x, 0)
         return self
 
-    def _learn_codes(
+    def fit_lengths(
         self,
-        v: list[NDArray],
-        labels: list[csr_array],
-        rng: np.random.RandomState,
-        report: Callable[[str, int, int], None],
-    ) -> tuple[list[NDArray], list[float]]:
-        """Sweep over targets, label maps, latents and codes; later modalities see earlier ones."""
-        unit_labels = [steps.unit_rows(y) for y in labels]
-        votes = [y.T @ x for y, x in zip(unit_labels, v, strict=True)]
-        targets = [y.toarray() for y in labels]
-        b = [steps.signs(x) for x in v]
-        objective = []
-        for sweep in range(self.n_sweeps):
-            p = [steps.label_map(x, t) for x, t in zip(v, targets, strict=True)]
-            for m, y in enumerate(unit_labels):
-                others = sum(votes[:m] + votes[m + 1 :])
-                v[m] = steps.latents(
-                    targets[m], p[m], y, b[m], others, self.lam, self.beta, self.eta, rng
-                )
-                votes[m] = y.T @ v[m]
-            b = [steps.codes(y, x, self.lam, self.eta) for y, x in zip(unit_labels, v, strict=True)]
-            targets = [steps.label_target(y, x, q) for y, x, q in zip(labels, v, p, strict=True)]
-            objective.append(
-                steps.objective(targets, unit_labels, p, v, b, self.lam, self.beta, self.eta)
-            )
-            report("codes", sweep + 1, self.n_sweeps)
-        return b, objective
+        features: Mapping[str, ArrayLike],
+        labels: Mapping[str, Any],
+        n_bits: Sequence[int],
+        callback: Callable[[str, int, int], None] | None = None,
+        *,
+        resume: bool = False,
+        n_threads: int | None = None,
+    ) -> dict[int, AMSH]:
+        """
+        Learn codes of several lengths at little more than the cost of the longest.
 
-    def _initial_latents(
-        self, mapped: dict[str, NDArray], rng: np.random.RandomState
-    ) -> list[NDArray]:
+        Features are mapped, and their Gram matrices factored, for all lengths at once.
+
+        Parameters
+        ----------
+        features, labels, callback, resume, n_threads
+            As in `fit`.
+        n_bits : sequence of int
+            The lengths, in place of the parameter ``n_bits``. ``init`` must be a word.
+
+        Returns
+        -------
+        dict of int to AMSH
+            A new model per length, with the codes of a fit of this length alone; this model stays
+            as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`, and if lengths repeat or are not positive integers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fasthash as fh
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 3, 200)
+        >>> x = {"image": np.eye(3)[y] + rng.random((200, 3)), "text": np.eye(3)[y]}
+        >>> models = fh.AMSH(random_state=0).fit_lengths(x, {"image": y, "text": y}, [16, 32])
+        >>> {length: model.codes_["text"].shape for length, model in models.items()}
+        {16: (200, 2), 32: (200, 4)}
+        """
+        lengths = tuple(check_count(length, "n_bits") for length in n_bits)
+        if not lengths or len(set(lengths)) < len(lengths):
+            raise ValueError(f"n_bits must be different code lengths, got {list(lengths)}")
         if isinstance(self.init, Mapping):
-            return [
-                np.array(check_features(self.init[name], f"init[{name!r}]"), np.float64)
-                for name in mapped
-            ]
-        if self.init == "random":
-            return [
-                steps.orthogonal_latents(rng.standard_normal((len(x), self.n_bits)), rng)
-                for x in mapped.values()
-            ]
-        return [
-            steps.orthogonal_latents(_principal_components(x, self.n_bits), rng)
-            for x in mapped.values()
-        ]
+            raise ValueError(
+                "init holds latents of one length: fit_lengths needs init='random' or 'pca'"
+            )
+        fit, x = self._fit_lengths(features, labels, lengths, callback, resume, n_threads)
+        models = {}
+        for i, length in enumerate(lengths):
+            models[length] = clone(self).set_params(n_bits=length)
+            models[length]._take(fit, x, i)
+        return models
 
-    def _n_anchors_of(self, name: str, n_samples: int) -> int | None:
+    def partial_fit(
+        self,
+        features: Mapping[str, ArrayLike],
+        labels: Mapping[str, Any],
+        *,
+        n_threads: int | None = None,
+    ) -> AMSH:
+        """
+        Let new samples with labels join the fitted model.
+
+        New samples get codes from their labels and are appended to ``codes_``; their features and
+        codes enter the regression of their modality's hash functions. What stays as it is: the
+        codes of earlier samples, the label maps and votes by which labels make codes, the anchors,
+        widths and means of the features, and the margins of earlier samples. Fit again when the new
+        samples are many or of another kind than the first.
+
+        Parameters
+        ----------
+        features : mapping of str to array_like, each of shape (n_new, n_features)
+            One or more of the modalities of the fit.
+        labels : mapping of str to labels
+            For these modalities, of the kind that the fit was given: class names or numbers among
+            those of the fit, or as many 0/1 columns.
+        n_threads : int, optional
+            As in `fit`.
+
+        Returns
+        -------
+        AMSH
+            The model itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model has not been fitted.
+        TypeError, ValueError
+            If features or labels are unsuitable; the model is then unchanged.
+
+        Notes
+        -----
+        Costs O(n_new · n_anchors · (n_features + n_anchors)) for new samples, and a factorisation
+        of O(n_anchors³).
+        """
+        x = check_modalities(features, minimum=1)
+        for name in x:
+            self._check_modality(name)
+            if x[name].shape[1] != self.n_features_in_[name]:
+                raise ValueError(
+                    f"features[{name!r}] has {x[name].shape[1]} columns, but the model was fitted "
+                    f"with {self.n_features_in_[name]}"
+                )
+        given = check_labels(
+            labels, {name: len(rows) for name, rows in x.items()}, classes=self.classes_
+        )
+        rule = SweepRule(self.ridge, self.n_sweeps, self.tol)
+        codes, projections, growth = dict(self.codes_), dict(self.projections_), dict(self._growth)
+        with Workers(resolve_threads(n_threads)) as workers:
+            for name, rows in x.items():
+                new = self._growth[name].rule.codes(LabelRows.of(given[name]), self.n_sweeps)
+                mapped = MappedRows(rows, self.feature_maps_[name], keep=False)
+                hashing = add_rows(self._growth[name].hashing, mapped, new, rule, workers)
+                codes[name] = np.concatenate([codes[name], new])
+                projections[name] = hashing.regressions[0].projection
+                growth[name] = replace(growth[name], hashing=hashing)
+        self.codes_, self.projections_, self._growth = codes, projections, growth
+        return self
+
+    def _fit_lengths(
+        self,
+        features: Mapping[str, ArrayLike],
+        labels: Mapping[str, Any],
+        lengths: tuple[int, ...],
+        callback: Callable[[str, int, int], None] | None,
+        resume: bool,
+        n_threads: int | None,
+    ) -> tuple[AmshFit, dict[str, Rows]]:
+        """Check everything, then run a new fit or the interrupted one to its end."""
+        self._check_parameters()
+        n_threads = resolve_threads(n_threads)
+        x = check_modalities(features)
+        given = check_labels(labels, {name: len(rows) for name, rows in x.items()})
+        self._check_problem(x, given, max(lengths))
+        fit = AmshFit(
+            self._settings(x, lengths),
+            {name: LabelRows.of(y) for name, y in given.items()},
+            label_classes(labels),
+            {name: (rows.shape, rows.dtype) for name, rows in x.items()},
+            check_random_state(self.random_state),
+        )
+        if resume:
+            fit = self._interrupted(fit)
+        try:
+            fit.run(x, n_threads, callback or (lambda stage, done, total: None))
+        except BaseException:
+            self._unfinished = fit
+            raise
+        self._unfinished = None
+        return fit, x
+
+    def _interrupted(self, asked: AmshFit) -> AmshFit:
+        unfinished = getattr(self, "_unfinished", None)
+        if unfinished is None:
+            raise ValueError("resume=True, but no fit of this model was interrupted")
+        if not unfinished.is_of(asked):
+            raise ValueError(
+                "resume=True, but parameters, features or labels are not those of the fit that was "
+                "interrupted: pass the same, or fit anew without resume"
+            )
+        return unfinished
+
+    def _settings(self, x: dict[str, Rows], lengths: tuple[int, ...]) -> Settings:
+        init = self.init
+        if isinstance(init, Mapping):
+            init = {name: np.asarray(init[name]) for name in x}
+        return Settings(
+            lengths=lengths,
+            n_anchors={name: self._n_anchors_of(len(rows)) for name, rows in x.items()},
+            n_sweeps=self.n_sweeps,
+            tol=self.tol,
+            weights=Weights(self.lam, self.beta, self.eta),
+            ridge=self.ridge,
+            width=self.width,
+            init=init,
+        )
+
+    def _take(self, fit: AmshFit, x: dict[str, Rows], place: int) -> None:
+        """Become the model of one of the lengths of a finished fit."""
+        learned = fit.learned[fit.settings.lengths[place]]
+        regressions = {name: hashing.regressions[place] for name, hashing in fit.hashing.items()}
+        self._set_fitted(
+            x,
+            fit.feature_maps,
+            {name: regression.projection for name, regression in regressions.items()},
+            learned.packed,
+            objective_=np.array(learned.objective),
+            n_iter_={
+                "codes": len(learned.objective),
+                **{name: regression.n_sweeps for name, regression in regressions.items()},
+            },
+            classes_=fit.classes,
+            _growth=fit.growth(place),
+        )
+
+    def _n_anchors_of(self, n_samples: int) -> int | None:
         if self.n_anchors is None:
             return None
         if self.n_anchors == "auto":
@@ -250,9 +414,8 @@ class AMSH(CrossModalHasher):
         return self.n_anchors
 
     def _check_parameters(self) -> None:
-        check_count(self.n_bits, "n_bits")
         check_count(self.n_sweeps, "n_sweeps")
-        for name in ("lam", "beta", "eta"):
+        for name in ("tol", "lam", "beta", "eta"):
             check_number(getattr(self, name), name)
         check_number(self.ridge, "ridge", positive=True)
         check_number(self.width, "width", positive=True)
@@ -263,7 +426,7 @@ class AMSH(CrossModalHasher):
         if not isinstance(self.init, Mapping):
             check_choice(self.init, "init", ["random", "pca"])
 
-    def _check_problem(self, x: dict[str, NDArray], labels: dict[str, csr_array]) -> None:
+    def _check_problem(self, x: dict[str, Rows], labels: dict[str, csr_array], n_bits: int) -> None:
         """Refuse what no code could be learned from, before anything is computed."""
         n_classes = next(iter(labels.values())).shape[1]
         if n_classes < 2:
@@ -272,12 +435,12 @@ class AMSH(CrossModalHasher):
                 "same code"
             )
         for name, rows in x.items():
-            if len(rows) <= self.n_bits:
+            if len(rows) <= n_bits:
                 raise ValueError(
-                    f"features[{name!r}] has {len(rows)} samples: n_bits={self.n_bits} needs more "
+                    f"features[{name!r}] has {len(rows)} samples: n_bits={n_bits} needs more "
                     "samples than bits"
                 )
-            if (rows == rows[:1]).all():
+            if rows.is_constant():
                 raise ValueError(
                     f"features[{name!r}] has the same row for all samples: there is nothing to "
                     "tell them apart by"
@@ -292,17 +455,8 @@ class AMSH(CrossModalHasher):
         if isinstance(self.init, Mapping):
             for name, rows in x.items():
                 shape = np.shape(self.init[name]) if name in self.init else None
-                if shape != (len(rows), self.n_bits):
+                if shape != (len(rows), n_bits):
                     raise ValueError(
-                        f"init[{name!r}] must have shape {(len(rows), self.n_bits)}, got {shape}"
+                        f"init[{name!r}] must have shape {(len(rows), n_bits)}, got {shape}"
                     )
-
-
-def _principal_components(x: NDArray, n_components: int) -> NDArray[np.float64]:
-    """Scores of centred features on their first components; columns past the rank are zero."""
-    gram = x.T.astype(np.float64) @ x
-    n_found = min(n_components, x.shape[1])
-    _, vectors = linalg.eigh(gram, subset_by_index=[x.shape[1] - n_found, x.shape[1] - 1])
-    scores = np.zeros((len(x), n_components))
-    scores[:, :n_found] = x @ vectors[:, ::-1]
-    return scores
+                check_rows(self.init[name], f"init[{name!r}]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..codes import pack
-from ..features import FeatureMap, blocks_of_rows
-from ..validation import check_features
+from ..features import FeatureMap
+from ..rows import Rows, Workers, cut
+from ..runtime import resolve_threads
+from ..validation import check_rows
 
 __all__ = ["CrossModalHasher"]
 
@@ -36,16 +39,21 @@ class CrossModalHasher(BaseEstimator):
         Packed codes of the training samples.
     """
 
-    def encode(self, X: ArrayLike, modality: str) -> NDArray[np.uint8]:
+    def encode(
+        self, X: ArrayLike, modality: str, n_threads: int | None = None
+    ) -> NDArray[np.uint8]:
         """
         Compute the packed codes of samples of one modality.
 
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
-            Raw features, as in the fit.
+            Raw features, as in the fit: an array, a memory-mapped one, or anything with ``shape``
+            and ``dtype`` that can be sliced by rows.
         modality : str
             Which modality they belong to.
+        n_threads : int, optional
+            As in `fasthash.topk`.
 
         Returns
         -------
@@ -58,23 +66,29 @@ class CrossModalHasher(BaseEstimator):
         ValueError
             If the modality is unknown, the number of features differs from the fit's, or a value is
             not finite.
+
+        Notes
+        -----
+        Costs O(n_samples · n_anchors · (n_features + n_bits)). Beside the codes a block of features
+        per thread is held. float32 features are mapped in float32, others in float64.
         """
+        self._check_modality(modality)
+        x = check_rows(X, "X", self.n_features_in_[modality])
+        return encode_rows(
+            x, self.feature_maps_[modality], self.projections_[modality], resolve_threads(n_threads)
+        )
+
+    def _check_modality(self, modality: str) -> None:
         check_is_fitted(self, "projections_")
         if modality not in self.projections_:
             raise ValueError(
                 f"modality must be one of {', '.join(map(repr, self.modalities_))}, "
                 f"got {modality!r}"
             )
-        x = check_features(X, "X", self.n_features_in_[modality])
-        feature_map, projection = self.feature_maps_[modality], self.projections_[modality]
-        codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)
-        for rows in blocks_of_rows(len(x), feature_map.n_out):
-            codes[rows] = pack(feature_map.transform(x[rows]) @ projection)
-        return codes
 
     def _set_fitted(
         self,
-        features: dict[str, NDArray],
+        features: dict[str, Rows],
         feature_maps: dict[str, FeatureMap],
         projections: dict[str, NDArray],
         codes: dict[str, NDArray],
@@ -88,3 +102,25 @@ class CrossModalHasher(BaseEstimator):
         self.codes_ = codes
         for name, value in learned.items():
             setattr(self, name, value)
+
+
+def encode_rows(
+    x: Rows, feature_map: FeatureMap, projection: NDArray[np.float64], n_threads: int
+) -> NDArray[np.uint8]:
+    """Packed signs of mapped features times a projection, block by block."""
+    codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)
+    projection = projection.astype(x.dtype)
+
+    def encode(blocks: Sequence[slice]) -> None:
+        for rows in blocks:
+            codes[rows] = pack(feature_map.transform(x.read(rows)) @ projection)
+
+    blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
+    if len(blocks) == 1:
+        # No threads of ours for a single query; the matrix products may use theirs.
+        encode(blocks)
+        return codes
+    with Workers(n_threads) as workers:
+        for _ in workers.map(encode, blocks):
+            pass
+    return codes

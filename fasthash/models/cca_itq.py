@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..codes import pack
-from ..features import fit_feature_map
+from ..features import centring_map
 from ..validation import check_count, check_modalities, check_number
 from .base import CrossModalHasher
 
@@ -104,11 +104,12 @@ class CCAITQ(CrossModalHasher):
         n_bits = check_count(self.n_bits, "n_bits")
         check_number(self.ridge, "ridge", positive=True)
         check_count(self.n_iterations, "n_iterations")
-        x = check_modalities(features)
+        rows = check_modalities(features)
+        x = {name: read.read(slice(0, len(read))) for name, read in rows.items()}
         self._check_pairs(x)
         rng = check_random_state(self.random_state)
 
-        feature_maps = {name: fit_feature_map(rows, None, rng) for name, rows in x.items()}
+        feature_maps = {name: centring_map(values) for name, values in x.items()}
         (a_name, a), (b_name, b) = ((name, feature_maps[name].transform(x[name])) for name in x)
         a_whitening, b_whitening = _whitening(a, self.ridge), _whitening(b, self.ridge)
         cross = a_whitening.T @ (a.T @ b).astype(np.float64) @ b_whitening / len(a)
@@ -121,7 +122,7 @@ class CCAITQ(CrossModalHasher):
         projections = {a_name: a_projection @ rotation, b_name: b_projection @ rotation}
         codes = {a_name: pack(a @ projections[a_name]), b_name: pack(b @ projections[b_name])}
         self._set_fitted(
-            x, feature_maps, projections, codes, correlations_=correlations[:n_bits].copy()
+            rows, feature_maps, projections, codes, correlations_=correlations[:n_bits].copy()
         )
         return self
 

@@ -18,9 +18,8 @@ def unit_rows(labels):
     return scaled
 
 
-def label_target(labels, v, p):
-    """The closest target that keeps every label on its side of the margin."""
-    prediction = v @ p
+def label_target(labels, prediction):
+    """The closest target to a prediction that keeps every label on its side of the margin."""
     target = np.zeros(labels.shape)
     for i in range(labels.shape[0]):
         for j in range(labels.shape[1]):
@@ -29,6 +28,21 @@ def label_target(labels, v, p):
             else:
                 target[i, j] = min(prediction[i, j], 0)
     return target
+
+
+def label_votes(labels, values):
+    """Per class and bit, the sum of the samples' values, each scaled by its labels' unit length."""
+    return unit_rows(labels).T @ values
+
+
+def update_codes(labels, votes, v, eta):
+    """Codes of ±1 from the votes of a sample's labels and its latents."""
+    return sign(unit_rows(labels) @ votes + eta * v)
+
+
+def bit_target(b, margins):
+    """Codes with margins that grow where a bit is right already."""
+    return b * np.maximum(1, b * margins)
 
 
 def orthogonal_latents(z):
@@ -49,8 +63,11 @@ def sweep(labels, targets, v, b, lam, beta, eta):
             if other != m:
                 z = z + beta * r * (unit[m] @ unit[other].T) @ v[other]
         v[m] = orthogonal_latents(z)
-    b = [sign(lam * r * unit[m] @ unit[m].T @ v[m] + eta * v[m]) for m in range(n_modalities)]
-    targets = [label_target(labels[m], v[m], p[m]) for m in range(n_modalities)]
+    b = [
+        update_codes(labels[m], lam * r * label_votes(labels[m], v[m]), v[m], eta)
+        for m in range(n_modalities)
+    ]
+    targets = [label_target(labels[m], v[m] @ p[m]) for m in range(n_modalities)]
     return targets, p, v, b
 
 
@@ -71,5 +88,5 @@ def hash_function(x, b, ridge, n_sweeps):
     target = b
     for _ in range(n_sweeps):
         f = np.linalg.inv(x.T @ x + ridge * np.eye(x.shape[1])) @ x.T @ target
-        target = b * np.maximum(1, b * (x @ f))
+        target = bit_target(b, x @ f)
     return f

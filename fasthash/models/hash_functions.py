@@ -1,0 +1,347 @@
+"""Hash functions of new samples: ridge regression on bits with adaptive margins.
+
+Per modality X (n x d) are mapped features, B (n x r) codes of ±1, and F (d x r) minimises
+
+    ‖T - XF‖² + ridge ‖F‖²,   T = B∘max(1, B∘XF)
+
+so a bit already on the right side beyond its margin costs nothing: a squared hinge, convex in F.
+The published way alternates F = (XᵀX + ridge I)⁻¹XᵀT and T, once per sweep.
+
+X is never held: every sweep maps the features again, block by block, and leaves XᵀT. XᵀX is
+accumulated on the first of them, in float64, and factored once, for all sweeps and for the codes of
+several lengths, which lie side by side as columns. Since mapping costs more than all the rest of a
+sweep, there are few: the first starts from what a sample of the rows gives, and from the second on
+each column takes a secant step (Anderson acceleration with a memory of one), taken back where the
+loss did not fall.
+
+Source of the problem and its alternation: Luo, Zhang, Li, Jia, Chen, "Adaptive Marginalized
+Semantic Hashing for Unpaired Cross-Modal Retrieval", IEEE Transactions on Multimedia 2023. The
+start from a sample and the secant steps are ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy import linalg
+from numpy.typing import NDArray
+
+from .._kernels import discrete as kernels
+from ..features import FeatureMap
+from ..rows import Rows, Workers, cut
+
+__all__ = [
+    "Hashing",
+    "MappedRows",
+    "Regression",
+    "SweepRule",
+    "add_rows",
+    "feature_gram",
+    "first_sweep",
+    "next_sweep",
+]
+
+
+class MappedRows:
+    """
+    The mapped features of one modality, block by block.
+
+    Parameters
+    ----------
+    x : Rows
+    feature_map : FeatureMap
+    keep : bool
+        Whether a mapped block is kept for the next time: for few rows.
+    """
+
+    def __init__(self, x: Rows, feature_map: FeatureMap, keep: bool) -> None:
+        self._x, self._map = x, feature_map
+        self._kept: dict[int, NDArray] | None = {} if keep else None
+        self.blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
+        self.n_rows, self.n_columns = len(x), feature_map.n_out
+        self.dtype = x.dtype
+
+    def __getitem__(self, rows: slice) -> NDArray[np.floating]:
+        if self._kept is None:
+            return self._map.transform(self._x.read(rows))
+        if rows.start not in self._kept:
+            self._kept[rows.start] = self._map.transform(self._x.read(rows))
+        return self._kept[rows.start]
+
+
+@dataclass(frozen=True)
+class SweepRule:
+    """How to sweep: the ridge, how often at most, and what gain is worth another sweep."""
+
+    ridge: float
+    n_sweeps: int
+    tol: float
+
+
+@dataclass(frozen=True)
+class Regression:
+    """
+    The hash functions of one code length between two sweeps.
+
+    Attributes
+    ----------
+    projection : ndarray of float64, shape (d, r)
+        F: where the next sweep takes its targets from, or the result.
+    moments : ndarray of float64, shape (d, r)
+        XᵀT of the last sweep.
+    start, image : ndarray of float64, shape (d, r)
+        Where the last sweep took its targets from, and the minimiser for these targets. Without a
+        start, None, the targets were the codes.
+    loss : float
+        The objective at `start`.
+    n_sweeps : int
+    finished : bool
+    """
+
+    projection: NDArray[np.float64]
+    moments: NDArray[np.float64]
+    start: NDArray[np.float64] | None
+    image: NDArray[np.float64]
+    loss: float
+    n_sweeps: int = 1
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """
+    The hash functions of one modality between two sweeps.
+
+    Attributes
+    ----------
+    regressions : list of Regression
+        One per code length.
+    gram : ndarray of float64, shape (d, d)
+        XᵀX + ridge I.
+    factor : ndarray of float64, shape (d, d)
+        W with WᵀW the inverse of `gram`.
+    """
+
+    regressions: list[Regression]
+    gram: NDArray[np.float64]
+    factor: NDArray[np.float64]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all lengths are."""
+        return all(regression.finished for regression in self.regressions)
+
+    @property
+    def n_sweeps(self) -> int:
+        """How often the features were swept over."""
+        return max(regression.n_sweeps for regression in self.regressions)
+
+    def minimiser(self, moments: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(XᵀX + ridge I)⁻¹XᵀT."""
+        return self.factor.T @ (self.factor @ moments)
+
+
+def _ignore(done: int) -> None:
+    pass
+
+
+def feature_gram(x: MappedRows, workers: Workers) -> NDArray[np.float64]:
+    """XᵀX alone."""
+    return _visit(x, [], [], True, workers, _ignore)[2]
+
+
+def inverse_factor(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
+    """
+    W with WᵀW the inverse of XᵀX + ridge I: the inverse of its Cholesky factor.
+
+    Inverting the factor loses half the digits that inverting the matrix would. ValueError where
+    rounding is larger than the ridge.
+    """
+    try:
+        return linalg.inv(linalg.cholesky(gram))
+    except linalg.LinAlgError:
+        raise ValueError(
+            f"ridge={ridge} is lost in rounding beside features whose squares sum to "
+            f"{gram.diagonal().max():.1g}: scale the features down or raise the ridge"
+        ) from None
+
+
+def first_sweep(
+    x: MappedRows,
+    codes: Sequence[NDArray[np.uint8]],
+    starts: Sequence[NDArray[np.float64]] | Sequence[int],
+    gram: NDArray[np.float64] | None,
+    rule: SweepRule,
+    workers: Workers,
+    report: Callable[[int], None] = _ignore,
+) -> Hashing:
+    """
+    Sweep once over the features, for codes of several lengths.
+
+    Parameters
+    ----------
+    x : MappedRows
+    codes : sequence of ndarray of uint8, shape (n, ceil(r / 8))
+        Packed codes of each length.
+    starts : sequence of ndarray of float64, shape (d, r), or of int
+        Where to take the first targets from, per length; where only the number of bits r is given
+        the targets are the codes.
+    gram : ndarray or None
+        XᵀX, where it is known already.
+    rule : SweepRule
+    workers : Workers
+    report : callable
+        Called with the number of rows done.
+    """
+    moments, losses, accumulated = _visit(x, codes, starts, gram is None, workers, report)
+    gram = accumulated if gram is None else gram.copy()
+    gram.flat[:: len(gram) + 1] += rule.ridge
+    hashing = Hashing([], gram, inverse_factor(gram, rule.ridge))
+    for start, xt, loss in zip(starts, moments, losses, strict=True):
+        image = hashing.minimiser(xt)
+        begun = None if isinstance(start, int) else start
+        if begun is not None:
+            loss += rule.ridge * np.sum(begun**2)
+        hashing.regressions.append(_settle(Regression(image, xt, begun, image, loss), gram, rule))
+    return hashing
+
+
+def next_sweep(
+    x: MappedRows,
+    codes: Sequence[NDArray[np.uint8]],
+    hashing: Hashing,
+    rule: SweepRule,
+    workers: Workers,
+    report: Callable[[int], None] = _ignore,
+) -> Hashing:
+    """Sweep once more for all lengths that are not finished; arguments as in `first_sweep`."""
+    active = [i for i, regression in enumerate(hashing.regressions) if not regression.finished]
+    starts = [hashing.regressions[i].projection for i in active]
+    moments, losses, _ = _visit(x, [codes[i] for i in active], starts, False, workers, report)
+    regressions = list(hashing.regressions)
+    for i, start, xt, loss in zip(active, starts, moments, losses, strict=True):
+        last = regressions[i]
+        loss += rule.ridge * np.sum(start**2)
+        image = hashing.minimiser(xt)
+        new = Regression(image, xt, start, image, loss, last.n_sweeps + 1)
+        if rule.tol > 0 and last.start is not None:
+            if loss > last.loss:
+                # Extrapolated too far: on from the last plain step.
+                new = replace(last, projection=last.image, n_sweeps=last.n_sweeps + 1)
+            else:
+                new = replace(new, projection=_secant_step(last, new, hashing.gram))
+        regressions[i] = _settle(new, hashing.gram, rule)
+    return replace(hashing, regressions=regressions)
+
+
+def _settle(regression: Regression, gram: NDArray, rule: SweepRule) -> Regression:
+    """
+    Finish a length that has had all its sweeps, or would gain too little by another.
+
+    It ends with the minimiser for its last targets. What that gains at least is known without
+    another sweep: the squared length of the step in the norm of XᵀX + ridge I.
+    """
+    finished = regression.n_sweeps >= rule.n_sweeps
+    if not finished and rule.tol > 0 and regression.start is not None:
+        step = regression.image - regression.start
+        finished = np.sum(step * (gram @ step)) <= rule.tol * regression.loss
+    if finished:
+        return replace(regression, projection=regression.image, finished=True)
+    return regression
+
+
+def add_rows(
+    hashing: Hashing,
+    x: MappedRows,
+    codes: NDArray[np.uint8],
+    rule: SweepRule,
+    workers: Workers,
+) -> Hashing:
+    """
+    Let new rows join a finished regression of one length; the targets of earlier rows stay.
+
+    Parameters
+    ----------
+    hashing : Hashing
+    x : MappedRows
+        The new rows alone.
+    codes : ndarray of uint8, shape (n_new, ceil(r / 8))
+    rule : SweepRule
+    workers : Workers
+    """
+    (old,) = hashing.regressions
+    start = old.projection
+    gram = None
+    for _ in range(rule.n_sweeps):
+        (xt,), (loss,), added = _visit(x, [codes], [start], gram is None, workers, _ignore)
+        if gram is None:
+            gram = hashing.gram + added
+            hashing = Hashing([], gram, inverse_factor(gram, rule.ridge))
+        image = hashing.minimiser(old.moments + xt)
+        step = image - start
+        start = image
+        if rule.tol > 0 and np.sum(step * (gram @ step)) <= rule.tol * loss:
+            break
+    new = replace(old, projection=start, image=start, moments=old.moments + xt)
+    return replace(hashing, regressions=[new])
+
+
+def _secant_step(
+    last: Regression, new: Regression, gram: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """
+    Per column, the combination of two images whose residuals combine to the smallest one.
+
+    Residuals are measured in the norm of XᵀX + ridge I, that is by what they change in XF.
+    """
+    residual = new.image - new.start
+    change = residual - (last.image - last.start)
+    weighted = gram @ change
+    norms = np.sum(change * weighted, axis=0)
+    share = np.sum(residual * weighted, axis=0) / np.where(norms > 0, norms, 1)
+    return new.image - share * (new.image - last.image)
+
+
+def _visit(
+    x: MappedRows,
+    codes: Sequence[NDArray[np.uint8]],
+    starts: Sequence[NDArray[np.float64]] | Sequence[int],
+    with_gram: bool,
+    workers: Workers,
+    report: Callable[[int], None],
+) -> tuple[list[NDArray[np.float64]], list[float], NDArray[np.float64] | None]:
+    """Per length XᵀT and the hinge loss at its start, and XᵀX, in one pass over the features."""
+    widths = [start if isinstance(start, int) else start.shape[1] for start in starts]
+    edges = np.concatenate([[0], np.cumsum(widths)]).astype(int)
+    columns = [slice(a, b) for a, b in itertools.pairwise(edges)]
+    n_columns, dtype = x.n_columns, x.dtype
+    projection = np.zeros((n_columns, edges[-1]), dtype)
+    for place, start in zip(columns, starts, strict=True):
+        if not isinstance(start, int):
+            projection[:, place] = start
+
+    def visit(blocks: Sequence[slice]) -> tuple[NDArray, list[float], NDArray | None, int]:
+        moments, losses = np.zeros(projection.shape), [0.0] * len(codes)
+        gram = np.zeros((n_columns, n_columns)) if with_gram else None
+        for rows in blocks:
+            block = x[rows]
+            target = block @ projection
+            for i, place in enumerate(columns):
+                losses[i] += kernels.bit_target(target[:, place], codes[i][rows])
+            moments += block.T @ target
+            if gram is not None:
+                gram += block.T @ block
+        return moments, losses, gram, blocks[-1].stop
+
+    moments, losses = np.zeros(projection.shape), np.zeros(len(codes))
+    gram = np.zeros((n_columns, n_columns)) if with_gram else None
+    for strip_moments, strip_losses, strip_gram, done in workers.map(visit, x.blocks):
+        moments += strip_moments
+        losses += strip_losses
+        if gram is not None:
+            gram += strip_gram
+        report(done)
+    return [moments[:, place].copy() for place in columns], losses.tolist(), gram
