@@ -6,7 +6,8 @@
 
 A file holds `<modality>_train`, `<modality>_test` for two modalities, and `labels_train`,
 `labels_test` as 0/1 columns. The training halves are shuffled apart, so no pairs are used; queries
-go through the hash functions, the database is the learned codes; ties count in expectation.
+go through the hash functions, the database is the learned codes; ties count in expectation, or in
+the shuffled order of the database.
 """
 
 from __future__ import annotations
@@ -47,9 +48,12 @@ def load(path: str | None, validate: bool, seed: int):
     return *split["train"], *split["test"]
 
 
-def score(path: str | None, validate: bool, seed: int, **settings) -> list[float]:
+def score(
+    path: str | None, validate: bool, seed: int, dtype: str, ties: str, **settings
+) -> list[float]:
     """Both directions of one run."""
     x, y, x_test, y_test = load(path, validate, seed)
+    x, x_test = ({m: rows.astype(dtype) for m, rows in part.items()} for part in (x, x_test))
     rng = np.random.default_rng(seed)
     order = {m: rng.permutation(len(y)) for m in x}
     model = fh.AMSH(random_state=seed, **settings).fit(
@@ -62,7 +66,7 @@ def score(path: str | None, validate: bool, seed: int, **settings) -> list[float
             model.codes_[target],
             y_test,
             y[order[target]],
-            ties="expected",
+            ties=ties,
         )
         for query, target in ((a, b), (b, a))
     ]
@@ -78,14 +82,27 @@ def main() -> None:
     parser.add_argument("--width", type=float, nargs="+", default=[1.0])
     parser.add_argument("--anchors", type=int, nargs="+", default=[1000])
     parser.add_argument("--init", nargs="+", default=["random"], choices=["random", "pca"])
+    parser.add_argument("--tol", type=float, nargs="+", default=[1e-2])
+    parser.add_argument("--dtype", nargs="+", default=["float64"], choices=["float32", "float64"])
+    parser.add_argument("--ties", default="expected", choices=["expected", "database"])
     options = parser.parse_args()
     grid = itertools.product(
-        options.bits, options.weights, options.width, options.anchors, options.init
+        options.bits,
+        options.weights,
+        options.width,
+        options.anchors,
+        options.init,
+        options.tol,
+        options.dtype,
     )
-    for n_bits, weight, width, n_anchors, init in grid:
+    for n_bits, weight, width, n_anchors, init, tol, dtype in grid:
         settings = {"n_bits": n_bits, "lam": weight, "beta": weight, "width": width}
-        settings |= {"n_anchors": n_anchors, "init": init}
-        runs = [score(options.file, options.validate, s, **settings) for s in range(options.seeds)]
+        settings |= {"n_anchors": n_anchors, "init": init, "tol": tol}
+        runs = [
+            score(options.file, options.validate, seed, dtype, options.ties, **settings)
+            for seed in range(options.seeds)
+        ]
+        settings |= {"dtype": dtype, "ties": options.ties}
         mean, spread = np.mean(runs, axis=0), np.std(runs, axis=0)
         print(
             json.dumps(settings),

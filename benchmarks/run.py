@@ -17,6 +17,7 @@ from types import ModuleType
 
 from threadpoolctl import threadpool_limits
 
+import section_amsh
 import section_batched
 import section_levels
 import section_masks
@@ -40,6 +41,7 @@ SECTIONS: dict[str, ModuleType] = {
     "peers": section_peers,
     "masks": section_masks,
     "memory": section_memory,
+    "amsh": section_amsh,
 }
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

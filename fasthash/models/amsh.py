@@ -106,8 +106,8 @@ class AMSH(CrossModalHasher):
     Time per sweep is O(n · n_bits · (labels per sample + n_classes + n_bits)) for the codes. Per
     sweep of the hash functions it is O(n · n_anchors · (n_features + n_bits)), because features are
     mapped again each time, and O(n · n_anchors²) once. Memory beside the features is codes and
-    latents, n · n_bits of the features' dtype (float32 if all modalities are), the mapped features
-    of at most 16,384 samples, and a block of features per thread.
+    latents, n · n_bits of the features' dtype (float32 if all modalities are), at most 2²⁶ mapped
+    features, and a block of features per thread.
 
     References
     ----------

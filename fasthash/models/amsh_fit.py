@@ -30,8 +30,11 @@ from .hash_functions import (
 
 __all__ = ["AmshFit", "Growth", "LearnedCodes", "Settings"]
 
-# A modality with at most this many samples is one whose mapped features are kept; of a larger one
-# so many are drawn to estimate means and to start the hash functions from.
+# Mapped features of so many values are kept for all sweeps: 256 MiB in float32. More than that are
+# mapped again in every sweep, which starts from a sample then.
+_KEPT_VALUES = 1 << 26
+
+# So many samples estimate means, and start the hash functions.
 _SAMPLE_ROWS = 16384
 
 # Codes have settled when a sweep changes at most this share of their bits, times the tolerance.
@@ -283,7 +286,7 @@ class AmshFit:
 
         if name not in self.hashing:
             starts: list[Any] = list(settings.lengths)
-            if self._samples[name] is not None and settings.tol > 0:
+            if self._samples[name] is not None and not mapped.keep and settings.tol > 0:
                 starts = self._start_from_sample(name, x, codes, rule, workers)
             gram = self._grams.get(name)
             self.hashing[name] = first_sweep(
@@ -309,4 +312,5 @@ class AmshFit:
         return [regression.projection for regression in hashing.regressions]
 
     def _mapped(self, name: str, x: Rows) -> MappedRows:
-        return MappedRows(x, self.feature_maps[name], keep=self._samples[name] is None)
+        feature_map = self.feature_maps[name]
+        return MappedRows(x, feature_map, keep=len(x) * feature_map.n_out <= _KEPT_VALUES)

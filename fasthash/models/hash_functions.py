@@ -58,18 +58,19 @@ class MappedRows:
     """
 
     def __init__(self, x: Rows, feature_map: FeatureMap, keep: bool) -> None:
-        self._x, self._map = x, feature_map
-        self._kept: dict[int, NDArray] | None = {} if keep else None
+        self._x, self._map, self.keep = x, feature_map, keep
+        self._kept: dict[int, NDArray] = {}
         self.blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
         self.n_rows, self.n_columns = len(x), feature_map.n_out
         self.dtype = x.dtype
 
     def __getitem__(self, rows: slice) -> NDArray[np.floating]:
-        if self._kept is None:
-            return self._map.transform(self._x.read(rows))
-        if rows.start not in self._kept:
-            self._kept[rows.start] = self._map.transform(self._x.read(rows))
-        return self._kept[rows.start]
+        block = self._kept.get(rows.start)
+        if block is None:
+            block = self._map.transform(self._x.read(rows))
+            if self.keep:
+                self._kept[rows.start] = block
+        return block
 
 
 @dataclass(frozen=True)
