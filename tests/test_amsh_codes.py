@@ -137,3 +137,21 @@ def test_a_new_sample_gets_the_code_of_its_like():
         again = rule.codes(label_rows(one_hot), 15)
         same = fh.unpack(again, 16) == fh.unpack(m.packed, 16)
         assert same.mean() > 0.95
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_samples_with_the_same_labels(eta):
+    """Votes that are the same for all samples say nothing; their rounding is no direction."""
+    labels, rng = np.tile([1.0, 1.0, 0.0], (60, 1)), np.random.RandomState(0)
+    with Workers(1) as workers:
+        modalities = [
+            start_codes(label_rows(labels), rng.standard_normal((60, 8)), workers) for _ in range(2)
+        ]
+        objective = [
+            sweep(modalities, Weights(1e3, 1e3, eta), np.random.RandomState(1), workers)
+            for _ in range(5)
+        ]
+    assert np.isfinite(objective).all()
+    for m in modalities:
+        np.testing.assert_allclose(m.v.T @ m.v / 60, np.eye(8), atol=1e-3)
+        np.testing.assert_allclose(m.v.mean(axis=0), 0, atol=1e-6)

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 /* sums += votes[label] / sqrt(number of labels), over the labels of a sample. */
 static inline void fh_add_votes(double *restrict sums, int64_t n_bits, const int32_t *labels,
@@ -18,19 +19,19 @@ static inline void fh_add_votes(double *restrict sums, int64_t n_bits, const int
     }
 }
 
-/* The signs of n <= 8 sums as the first bits of a byte, 1 where >= 0: a sum of powers of two, which
-   compilers turn into compares and masks of whole registers. */
+/* The signs of n <= 8 sums as the first bits of a byte, 1 where >= 0. From the sign bits, because a
+   compare may become a branch that guesses wrong every other time. */
 static inline unsigned fh_signs_to_byte(const double *sums, int64_t n)
 {
-    static const double weights[8] = {128, 64, 32, 16, 8, 4, 2, 1};
-    double even = 0, odd = 0;
-    for (int64_t j = 0; j + 1 < n; j += 2) {
-        even += sums[j] >= 0 ? weights[j] : 0;
-        odd += sums[j + 1] >= 0 ? weights[j + 1] : 0;
+    unsigned byte = 0;
+    for (int64_t j = 0; j < n; j++) {
+        /* Makes -0 to +0. */
+        double sum = sums[j] + 0.0;
+        uint64_t bits;
+        memcpy(&bits, &sum, sizeof bits);
+        byte |= (unsigned)(~bits >> 63) << (7 - j);
     }
-    if (n % 2)
-        even += sums[n - 1] >= 0 ? weights[n - 1] : 0;
-    return (unsigned)(int)(even + odd);
+    return byte;
 }
 
 /* Four bits of a packed code as -1 or +1, most significant first. */
@@ -47,20 +48,6 @@ static const double fh_signs_double[16][4] = FH_FOUR_SIGNS;
 static inline int fh_four_bits(const uint8_t *code, int64_t bit)
 {
     return bit % 8 == 0 ? code[bit / 8] >> 4 : code[bit / 8] & 15;
-}
-
-/* sums += eta code, the code as -1 or +1. */
-static inline void fh_add_code(double *restrict sums, int64_t n_bits, const uint8_t *code,
-                               double eta)
-{
-    int64_t start = 0;
-    for (; start + 4 <= n_bits; start += 4) {
-        const double *signs = fh_signs_double[fh_four_bits(code, start)];
-        for (int64_t j = 0; j < 4; j++)
-            sums[start + j] += eta * signs[j];
-    }
-    for (int64_t j = start; j < n_bits; j++)
-        sums[j] += eta * fh_signs_double[fh_four_bits(code, start)][j - start];
 }
 
 #define FH_REAL float
@@ -81,7 +68,7 @@ static inline void fh_vote_code(const uint8_t *code, int64_t n_bits, const int32
 {
     for (int64_t j = 0; j < n_bits; j++)
         signs[j] = 0;
-    fh_add_code(signs, n_bits, code, 1.0);
+    fh_add_code_double(signs, n_bits, code, 1.0);
     fh_vote_double(signs, n_bits, labels, n_labels, votes);
 }
 

@@ -26,12 +26,8 @@ cdef extern from "discrete.h" nogil:
                         int64_t n_labels, double *votes)
     void fh_vote_code(const uint8_t *code, int64_t n_bits, const int32_t *labels,
                       int64_t n_labels, double *signs, double *votes)
-    void fh_fill_z_float(float *latents, int64_t n_bits, const double *shift,
-                         const int32_t *labels, int64_t n_labels, const double *votes,
-                         const uint8_t *code, double eta, double *z)
-    void fh_fill_z_double(double *latents, int64_t n_bits, const double *shift,
-                          const int32_t *labels, int64_t n_labels, const double *votes,
-                          const uint8_t *code, double eta, double *z)
+    void fh_add_code_float(float *sums, int64_t n_bits, const uint8_t *code, float eta)
+    void fh_add_code_double(double *sums, int64_t n_bits, const uint8_t *code, double eta)
     void fh_add_label_rows_float(float *latents, const float *turned, int64_t n_bits,
                                  const float *origin, const int32_t *labels, int64_t n_labels,
                                  const float *label_rows)
@@ -133,22 +129,14 @@ def label_votes_of_codes(const uint8_t[:, ::1] codes, Py_ssize_t n_bits,
     return np.sum(votes, axis=0)
 
 
-def fill_z(real[:, ::1] latents, const double[::1] shift, const int64_t[::1] indptr,
-           const int32_t[::1] indices, const double[:, ::1] votes, const uint8_t[:, ::1] codes,
-           double eta, double[:, ::1] z, int n_threads=1):
-    """
-    latents += eta B, the samples' own part of z; z = latents - shift + L̂ votes.
-
-    The votes may outweigh the rest by orders of magnitude, so the rest is kept apart from them.
-    """
-    cdef Py_ssize_t i, n_bits = latents.shape[1]
-    for i in prange(latents.shape[0], num_threads=n_threads, schedule="static", nogil=True):
+def add_codes(real[:, ::1] sums, const uint8_t[:, ::1] codes, double eta, int n_threads=1):
+    """sums += eta B in place."""
+    cdef Py_ssize_t i, n_bits = sums.shape[1]
+    for i in prange(sums.shape[0], num_threads=n_threads, schedule="static", nogil=True):
         if real is float:
-            fh_fill_z_float(&latents[i, 0], n_bits, &shift[0], &indices[0] + indptr[i],
-                            indptr[i + 1] - indptr[i], &votes[0, 0], &codes[i, 0], eta, &z[i, 0])
+            fh_add_code_float(&sums[i, 0], n_bits, &codes[i, 0], <float>eta)
         else:
-            fh_fill_z_double(&latents[i, 0], n_bits, &shift[0], &indices[0] + indptr[i],
-                             indptr[i + 1] - indptr[i], &votes[0, 0], &codes[i, 0], eta, &z[i, 0])
+            fh_add_code_double(&sums[i, 0], n_bits, &codes[i, 0], eta)
 
 
 def add_label_rows(const real[:, ::1] turned, const real[::1] origin, const int64_t[::1] indptr,

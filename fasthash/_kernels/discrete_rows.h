@@ -64,20 +64,18 @@ static inline void FH_ROW(fh_vote)(const FH_REAL *values, int64_t n_bits, const 
     }
 }
 
-/* latents += eta code, the sample's own part of z; z = latents - shift + the labels' votes. */
-static inline void FH_ROW(fh_fill_z)(FH_REAL *restrict latents, int64_t n_bits,
-                                     const double *restrict shift, const int32_t *labels,
-                                     int64_t n_labels, const double *votes, const uint8_t *code,
-                                     double eta, double *restrict z)
+/* sums += eta code, the code as -1 or +1. */
+static inline void FH_ROW(fh_add_code)(FH_REAL *restrict sums, int64_t n_bits, const uint8_t *code,
+                                       FH_REAL eta)
 {
-    for (int64_t j = 0; j < n_bits; j++)
-        z[j] = latents[j];
-    fh_add_code(z, n_bits, code, eta);
-    for (int64_t j = 0; j < n_bits; j++) {
-        latents[j] = (FH_REAL)z[j];
-        z[j] -= shift[j];
+    int64_t start = 0;
+    for (; start + 4 <= n_bits; start += 4) {
+        const FH_REAL *signs = FH_ROW(fh_signs)[fh_four_bits(code, start)];
+        for (int64_t j = 0; j < 4; j++)
+            sums[start + j] += eta * signs[j];
     }
-    fh_add_votes(z, n_bits, labels, n_labels, votes);
+    for (int64_t j = start; j < n_bits; j++)
+        sums[j] += eta * FH_ROW(fh_signs)[fh_four_bits(code, start)][j - start];
 }
 
 /* latents = turned - origin + the labels' rows / sqrt(number of labels). */

@@ -16,7 +16,7 @@ Retrieval", IEEE Transactions on Multimedia 2023.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,21 +101,27 @@ class LabelRows:
         """L̂ᵀL̂, shape (n_classes, n_classes)."""
         from scipy.sparse import csr_array
 
-        counts = np.diff(self.indptr)
-        data = np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts)
-        unit = csr_array((data, self.indices, self.indptr), (len(self), self.n_classes))
+        shape = len(self), self.n_classes
+        unit = csr_array((self._weights(), self.indices, self.indptr), shape)
         return (unit.T @ unit).toarray()
+
+    def mean(self) -> NDArray[np.float64]:
+        """Mean row of L̂."""
+        return np.bincount(self.indices, self._weights(), self.n_classes) / len(self)
+
+    def _weights(self) -> NDArray[np.float64]:
+        counts = np.diff(self.indptr)
+        return np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts)
 
 
 @dataclass(frozen=True)
 class Whitening:
     """
-    The rule that makes latents orthogonal: V = (Z - shift - mean) matrix.
+    The rule that makes latents orthogonal: V = (Z - mean) matrix.
 
     Attributes
     ----------
-    shift, mean : ndarray of float64, shape (r,)
-        Z - shift has the mean `mean`.
+    mean : ndarray of float64, shape (r,)
     matrix : ndarray of float64, shape (r, r)
         √n (ZcᵀZc)^(-1/2) with Zc the centred Z, over the directions that Z has.
     rotation : ndarray of float64, shape (r, r)
@@ -124,7 +130,6 @@ class Whitening:
         Which of them are directions of Z; the others are to be completed.
     """
 
-    shift: NDArray[np.float64]
     mean: NDArray[np.float64]
     matrix: NDArray[np.float64]
     rotation: NDArray[np.float64]
@@ -149,8 +154,8 @@ class Codes:
         VᵀT and VᵀV.
     v_votes, b_votes : ndarray of float64, shape (c, r)
         L̂ᵀV and L̂ᵀB.
-    label_gram : ndarray of float64, shape (c, c)
-        L̂ᵀL̂.
+    label_gram, label_mean : ndarray of float64, shapes (c, c) and (c,)
+        L̂ᵀL̂, and the mean row of L̂.
     whitening : Whitening or None
         V from Z in the last sweep.
     residual, alignment : float
@@ -167,7 +172,8 @@ class Codes:
     vv: NDArray[np.float64]
     v_votes: NDArray[np.float64]
     b_votes: NDArray[np.float64]
-    label_gram: NDArray[np.float64] = field(repr=False)
+    label_gram: NDArray[np.float64]
+    label_mean: NDArray[np.float64]
     whitening: Whitening | None = None
     residual: float = np.nan
     alignment: float = np.nan
@@ -188,18 +194,20 @@ def orthogonalise(
         Draws the directions that complete a rank-deficient Z; any completion is a maximiser.
     workers : Workers
     """
-    shift = z.mean(axis=0, dtype=np.float64)
+    mean = z.mean(axis=0, dtype=np.float64)
 
     def gram_of(blocks: Sequence[slice]) -> NDArray:
-        return sum(_gram(z[rows] - shift) for rows in blocks)
+        return sum(_gram(z[rows] - mean) for rows in blocks)
 
     def whiten(blocks: Sequence[slice]) -> None:
         for rows in blocks:
-            z[rows] = (z[rows] - shift) @ whitening.matrix
+            z[rows] = (z[rows] - mean) @ whitening.matrix
 
     blocks = _blocks(*z.shape)
     gram = sum(workers.map(gram_of, blocks))
-    whitening = _whitening(shift, np.zeros_like(shift), gram, len(z))
+    # Centred before it is squared, a constant column leaves the square of its rounding.
+    rounding = (np.finfo(np.float64).eps * np.abs(mean).max()) ** 2
+    whitening = _whitening(mean, gram, len(z), rounding)
     for _ in workers.map(whiten, blocks):
         pass
     _complete(z, whitening, random_state)
@@ -231,6 +239,7 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
         v_votes=np.empty((labels.n_classes, r)),
         b_votes=np.empty((labels.n_classes, r)),
         label_gram=labels.gram(),
+        label_mean=labels.mean(),
     )
     _measure(state, state.p, None, workers)
     _vote_by_codes(state, workers)
@@ -259,7 +268,7 @@ def sweep(
         n, r = m.v.shape
         others = sum(other.v_votes for other in modalities if other is not m)
         votes = weights.lam * r * m.b_votes + weights.beta * r * others
-        m.whitening = _fill_z(m, p, votes, weights.eta, workers)
+        m.whitening = _fill_own_part(m, p, votes, weights.eta, workers)
         _measure(m, p, votes, workers)
         if _complete(m.v, m.whitening, random_state):
             _measure(m, p, None, workers)
@@ -306,19 +315,21 @@ class CodeRule:
         ndarray of uint8, shape (n, ceil(r / 8))
         """
         n, r = len(labels), len(self.p)
+        origin = self.whitening.mean @ self.whitening.matrix
+        label_rows = self.z_votes @ self.whitening.matrix
         packed = np.empty((n, (r + 7) // 8), np.uint8)
         for rows in _blocks(n, r):
             own = labels.of_rows(rows)
             code = packed[rows]
-            v, z = np.zeros((2, len(code), r))
+            v, turned = np.zeros((2, len(code), r))
             kernels.update_codes(v, *own, self.b_votes, self.eta, code)
             for _ in range(n_sweeps):
                 target = v @ self.p
                 kernels.label_target(target, *own)
                 np.matmul(target, self.p.T, out=v)
-                shift = self.whitening.shift + self.whitening.mean
-                kernels.fill_z(v, shift, *own, self.z_votes, code, self.eta, z)
-                np.matmul(z, self.whitening.matrix, out=v)
+                kernels.add_codes(v, code, self.eta)
+                np.matmul(v, self.whitening.matrix, out=turned)
+                kernels.add_label_rows(turned, origin, *own, label_rows, v)
                 kernels.update_codes(v, *own, self.b_votes, self.eta, code)
         return packed
 
@@ -341,57 +352,53 @@ def code_rules(modalities: Sequence[Codes], weights: Weights) -> list[CodeRule]:
     return rules
 
 
-def _fill_z(m: Codes, p: NDArray, votes: NDArray, eta: float, workers: Workers) -> Whitening:
+def _fill_own_part(m: Codes, p: NDArray, votes: NDArray, eta: float, workers: Workers) -> Whitening:
     """
-    Find how Z = T Pᵀ + L̂ votes + η B becomes the new V; leave T Pᵀ + η B in the place of V.
+    Put T Pᵀ + η B in the place of V; return how Z, which is that and L̂ votes, becomes the new V.
 
-    T is the target under the old label map. The covariance of Z is taken about nearly its mean, so
-    that it loses no digits to a column that is nearly constant; and the votes, which outweigh the
-    rest, stay out of what is stored, so that single precision is enough for it.
+    T is the target under the old label map. The votes of many samples outweigh a sample's own part
+    by orders of magnitude. They are kept out of what is stored, so that single precision is enough
+    for it, and enter the covariance of Z through L̂ᵀL̂ and the own part's votes.
     """
     n, r = m.v.shape
     old_map, new_map = (x.astype(m.v.dtype) for x in (m.p, p.T))
-
-    def z_of(v: NDArray, rows: slice, shift: NDArray, target: NDArray, z: NDArray) -> NDArray:
-        labels = m.labels.of_rows(rows)
-        target, z = target[: len(v)], z[: len(v)]
-        np.matmul(v, old_map, out=target)
-        kernels.label_target(target, *labels)
-        np.matmul(target, new_map, out=v)
-        kernels.fill_z(v, shift, *labels, votes, m.packed[rows], eta, z)
-        return z
-
-    def scratch() -> tuple[NDArray, NDArray[np.float64]]:
-        n_rows = blocks[0].stop
-        return np.empty((n_rows, old_map.shape[1]), m.v.dtype), np.empty((n_rows, r))
-
     blocks = _blocks(n, r)
-    shift = z_of(m.v[blocks[0]].copy(), blocks[0], np.zeros(r), *scratch()).mean(axis=0)
 
     def fill(strip: Sequence[slice]) -> tuple[NDArray, NDArray]:
-        total, gram, buffers = np.zeros(r), np.zeros((r, r)), scratch()
+        total, gram = np.zeros(r), np.zeros((r, r))
+        target = np.empty((strip[0].stop - strip[0].start, old_map.shape[1]), m.v.dtype)
+        ones = np.ones(len(target), m.v.dtype)
         for rows in strip:
-            z = z_of(m.v[rows], rows, shift, *buffers)
-            total += np.ones(len(z)) @ z
-            gram += z.T @ z
+            v = m.v[rows]
+            np.matmul(v, old_map, out=target[: len(v)])
+            kernels.label_target(target[: len(v)], *m.labels.of_rows(rows))
+            np.matmul(target[: len(v)], new_map, out=v)
+            kernels.add_codes(v, m.packed[rows], eta)
+            total += ones[: len(v)] @ v
+            gram += v.T @ v
         return total, gram
 
     total, gram = np.zeros(r), np.zeros((r, r))
     for strip_total, strip_gram in workers.map(fill, blocks):
         total += strip_total
         gram += strip_gram
-    mean = total / n
-    return _whitening(shift, mean, gram - n * np.outer(mean, mean), n)
+    own_mean, label_mean = total / n, m.label_mean
+    cross = votes.T @ (_label_votes(m, workers) - n * np.outer(label_mean, own_mean))
+    gram += cross + cross.T - n * np.outer(own_mean, own_mean)
+    gram += votes.T @ (m.label_gram - n * np.outer(label_mean, label_mean)) @ votes
+    # What centring leaves of columns that are the same for all samples is rounding.
+    rounding = np.finfo(np.float64).eps * np.abs(votes).max() ** 2
+    rounding += np.finfo(m.v.dtype).eps * np.abs(own_mean).max() ** 2
+    return _whitening(own_mean + label_mean @ votes, gram, n, rounding)
 
 
-def _whitening(shift: NDArray, mean: NDArray, gram: NDArray, n: int) -> Whitening:
-    """From the centred Gram matrix of Z - shift, which has the mean `mean`."""
+def _whitening(mean: NDArray, gram: NDArray, n: int, rounding: float) -> Whitening:
+    """From the mean and the centred Gram matrix of Z, and the rounding of one of its n products."""
     eigenvalues, rotation = linalg.eigh(gram)
-    # What centring leaves of a constant column is rounding, not a direction.
-    rounding = n * len(gram) * (4 * np.finfo(np.float64).eps * np.abs(shift).max()) ** 2
-    has = eigenvalues > max(_RANK_TOLERANCE * eigenvalues[-1], rounding)
+    noise = 32 * n * len(gram) * rounding
+    has = eigenvalues > max(_RANK_TOLERANCE * eigenvalues[-1], noise)
     scales = np.where(has, np.sqrt(n / np.where(has, eigenvalues, 1)), 0)
-    return Whitening(shift, mean, (rotation * scales) @ rotation.T, rotation, has)
+    return Whitening(mean, (rotation * scales) @ rotation.T, rotation, has)
 
 
 def _complete(
@@ -419,16 +426,16 @@ def _complete(
 
 def _measure(m: Codes, p: NDArray, votes: NDArray | None, workers: Workers) -> None:
     """
-    Measure VᵀT, ‖T - VP‖² and L̂ᵀV; before, where votes are given, make V of what `_fill_z` left.
+    Measure VᵀT, ‖T - VP‖² and L̂ᵀV; before, where votes are given, make V of what stands there.
 
-    That is (T Pᵀ + η B) W + L̂ (votes W), less the mean's part, with W the whitening matrix.
+    That is the own part left by `_fill_own_part`, times W, the whitening matrix, and L̂ (votes W).
     """
     r, dtype = m.v.shape[1], m.v.dtype
     label_map = p.astype(dtype)
     if votes is not None:
         whitening = m.whitening
         matrix = whitening.matrix.astype(dtype)
-        origin = ((whitening.shift + whitening.mean) @ whitening.matrix).astype(dtype)
+        origin = (whitening.mean @ whitening.matrix).astype(dtype)
         label_rows = (votes @ whitening.matrix).astype(dtype)
 
     def measure(blocks: Sequence[slice]) -> tuple[NDArray, float]:
@@ -449,8 +456,13 @@ def _measure(m: Codes, p: NDArray, votes: NDArray | None, workers: Workers) -> N
     for vt, residual in workers.map(measure, _blocks(*m.v.shape)):
         m.vt += vt
         m.residual += residual
+    m.v_votes = _label_votes(m, workers)
+
+
+def _label_votes(m: Codes, workers: Workers) -> NDArray[np.float64]:
+    """L̂ᵀ times what stands in V."""
     labels = m.labels
-    m.v_votes = kernels.label_votes(
+    return kernels.label_votes(
         m.v, labels.indptr, labels.indices, labels.n_classes, workers.n_threads
     )
 
