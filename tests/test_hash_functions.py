@@ -133,8 +133,10 @@ def test_rows_that_join_count_as_the_others_do():
     rule = SweepRule(0.01, 15, 1e-6)
     old = learn(x[:800], b[:800], rule)[-1]
     with Workers(1) as workers:
-        new = add_rows(old, mapped(x[800:]), fh.pack(b[800:]), rule, workers)
-    f, before = new.regressions[0].projection, old.regressions[0].projection
+        new, _ = add_rows(
+            old.regressions[0], old.gram, mapped(x[800:]), fh.pack(b[800:]), rule, workers
+        )
+    f, before = new.projection, old.regressions[0].projection
     assert loss(x, b, f, 0.01) < loss(x, b, before, 0.01)
     fresh = learn(x, b, rule)[-1].regressions[0].projection
     assert loss(x, b, f, 0.01) < 1.01 * loss(x, b, fresh, 0.01)
@@ -142,5 +144,7 @@ def test_rows_that_join_count_as_the_others_do():
     plain = SweepRule(0.01, 1, 0.0)
     once = learn(x[:800], b[:800], plain)[-1]
     with Workers(1) as workers:
-        gram = add_rows(once, mapped(x[800:]), fh.pack(b[800:]), plain, workers).gram
+        _, gram = add_rows(
+            once.regressions[0], once.gram, mapped(x[800:]), fh.pack(b[800:]), plain, workers
+        )
     np.testing.assert_allclose(gram, x.T @ x + 0.01 * np.eye(30), atol=1e-9)

@@ -321,12 +321,13 @@ class AMSH(CrossModalHasher):
         codes, projections, growth = dict(self.codes_), dict(self.projections_), dict(self._growth)
         with Workers(resolve_threads(n_threads)) as workers:
             for name, rows in x.items():
-                new = self._growth[name].rule.codes(LabelRows.of(given[name]), self.n_sweeps)
+                old = self._growth[name]
+                new = old.rule.codes(LabelRows.of(given[name]), self.n_sweeps)
                 mapped = MappedRows(rows, self.feature_maps_[name], keep=False)
-                hashing = add_rows(self._growth[name].hashing, mapped, new, rule, workers)
+                regression, gram = add_rows(old.regression, old.gram, mapped, new, rule, workers)
                 codes[name] = np.concatenate([codes[name], new])
-                projections[name] = hashing.regressions[0].projection
-                growth[name] = replace(growth[name], hashing=hashing)
+                projections[name] = regression.projection
+                growth[name] = replace(old, regression=regression, gram=gram)
         self.codes_, self.projections_, self._growth = codes, projections, growth
         return self
 

@@ -22,6 +22,7 @@ from .amsh_codes import CodeRule, Codes, LabelRows, Weights
 from .hash_functions import (
     Hashing,
     MappedRows,
+    Regression,
     SweepRule,
     feature_gram,
     first_sweep,
@@ -97,10 +98,11 @@ class _Sweeping:
 
 @dataclass(frozen=True)
 class Growth:
-    """What new samples of one modality need to join: their codes' rule and their regression."""
+    """What new samples of one modality need to join: the rule of codes, F's regression, XᵀX."""
 
     rule: CodeRule
-    hashing: Hashing
+    regression: Regression
+    gram: NDArray[np.float64]
 
 
 class AmshFit:
@@ -174,7 +176,7 @@ class AmshFit:
         """Per modality, what new samples need to join the model of one of the lengths."""
         rules = self.learned[self.settings.lengths[place]].rules
         return {
-            name: Growth(rules[name], replace(hashing, regressions=[hashing.regressions[place]]))
+            name: Growth(rules[name], hashing.regressions[place], hashing.gram)
             for name, hashing in self.hashing.items()
         }
 

@@ -255,39 +255,44 @@ def _settle(regression: Regression, gram: NDArray, rule: SweepRule) -> Regressio
 
 
 def add_rows(
-    hashing: Hashing,
+    regression: Regression,
+    gram: NDArray[np.float64],
     x: MappedRows,
     codes: NDArray[np.uint8],
     rule: SweepRule,
     workers: Workers,
-) -> Hashing:
+) -> tuple[Regression, NDArray[np.float64]]:
     """
-    Let new rows join a finished regression of one length; the targets of earlier rows stay.
+    Let new rows join a finished regression; the targets of earlier rows stay.
 
     Parameters
     ----------
-    hashing : Hashing
+    regression : Regression
+    gram : ndarray of float64, shape (d, d)
+        XᵀX + ridge I of the earlier rows.
     x : MappedRows
         The new rows alone.
     codes : ndarray of uint8, shape (n_new, ceil(r / 8))
     rule : SweepRule
     workers : Workers
+
+    Returns
+    -------
+    (regression, gram)
+        Of all rows.
     """
-    (old,) = hashing.regressions
-    start = old.projection
-    gram = None
+    start, hashing = regression.projection, None
     for _ in range(rule.n_sweeps):
-        (xt,), (loss,), added = _visit(x, [codes], [start], gram is None, workers, _ignore)
-        if gram is None:
-            gram = hashing.gram + added
+        (xt,), (loss,), added = _visit(x, [codes], [start], hashing is None, workers, _ignore)
+        if hashing is None:
+            gram = gram + added
             hashing = Hashing([], gram, inverse_factor(gram, rule.ridge))
-        image = hashing.minimiser(old.moments + xt)
-        step = image - start
-        start = image
+        moments = regression.moments + xt
+        step = hashing.minimiser(moments) - start
+        start = start + step
         if rule.tol > 0 and np.sum(step * (gram @ step)) <= rule.tol * loss:
             break
-    new = replace(old, projection=start, image=start, moments=old.moments + xt)
-    return replace(hashing, regressions=[new])
+    return replace(regression, projection=start, image=start, moments=moments), gram
 
 
 def _secant_step(
