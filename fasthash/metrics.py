@@ -82,8 +82,8 @@ def mean_average_precision(
 
     Notes
     -----
-    Costs one scan of the database per query, and with ``ties="database"`` 12 bytes of scratch per
-    relevant item, for as many queries at a time as fit into 32 MiB per thread.
+    Costs one scan of the database per query, and with ``ties="database"`` 8 bytes of scratch per
+    relevant item, for as many queries at a time as fit into 8 MiB per thread.
 
     Examples
     --------

@@ -30,7 +30,7 @@ _MAX_CODES = 2**31 - 1
 _CHUNK_VALUES = 1 << 20
 
 # Scratch per thread for what is noted of relevant codes, unless one query alone needs more.
-_SCRATCH_BYTES = 1 << 25
+_SCRATCH_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class EvaluationProblem:
     database_labels: NDArray[np.uint64]
     # At most so many codes are relevant to each query: a code counts once per shared label.
     most_relevant: NDArray[np.int64]
+    # The queries, those with the same labels side by side: they share a list of what is relevant.
+    order: NDArray[np.int64]
     n_threads: int
 
     @property
@@ -53,11 +55,13 @@ class EvaluationProblem:
     def n_distances(self) -> int:
         return 8 * self.query_codes.shape[1] + 1
 
-    def counts(self) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.int64]]]:
+    def counts(
+        self,
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
         """Chunks of (queries, codes per distance, relevant codes per distance)."""
         step = max(1, _CHUNK_VALUES // self.n_distances)
-        for start in range(0, len(self.query_codes), step):
-            queries = slice(start, start + step)
+        for start in range(0, len(self.order), step):
+            queries = self.order[start : start + step]
             codes = self.query_codes[queries]
             totals = np.zeros((len(codes), self.n_distances), np.int64)
             relevant = np.zeros_like(totals)
@@ -74,7 +78,9 @@ class EvaluationProblem:
 
     def ranked(
         self, at: int, ranks: NDArray[np.int64]
-    ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]]:
+    ) -> Iterator[
+        tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
+    ]:
         """
         Chunks of (queries, number relevant, precision sums, hits), in database order.
 
@@ -83,16 +89,21 @@ class EvaluationProblem:
         """
         largest = ranks[-1] if len(ranks) else 0
         bin_of_rank = np.searchsorted(ranks, np.arange(largest + 1)).astype(np.int32)
-        for queries in self._chunks_by_notes():
-            n_queries = queries.stop - queries.start
-            n_relevant, sums = np.zeros(n_queries, np.int64), np.zeros(n_queries)
-            hits = np.zeros((n_queries, max(1, len(ranks))), np.int64)
+        chunks = list(self._chunks_by_notes())
+        # For all chunks: fresh memory costs more than what is noted in it. One more than needed, so
+        # that there is a first one.
+        most = max(int(self.most_relevant[queries].sum()) for queries in chunks)
+        notes = np.empty((most + 1, 2), np.int32)
+        for queries in chunks:
+            n_relevant, sums = np.zeros(len(queries), np.int64), np.zeros(len(queries))
+            hits = np.zeros((len(queries), max(1, len(ranks))), np.int64)
             _kernels.precisions_in_database_order(
                 self.query_codes[queries],
                 self.database_codes,
                 self.query_labels[queries],
                 self.database_labels,
                 np.concatenate([[0], self.most_relevant[queries].cumsum()]),
+                notes,
                 at,
                 bin_of_rank,
                 n_relevant,
@@ -102,17 +113,17 @@ class EvaluationProblem:
             )
             yield queries, n_relevant, sums, hits.cumsum(axis=1)
 
-    def _chunks_by_notes(self) -> Iterator[slice]:
+    def _chunks_by_notes(self) -> Iterator[NDArray[np.int64]]:
         """Cut the queries so that the notes on their relevant codes stay within the scratch."""
         budget = _SCRATCH_BYTES * self.n_threads
-        cost = 12 * self.most_relevant + 16 * self.n_distances
+        cost = 8 * self.most_relevant[self.order] + 16 * self.n_distances
         start, used = 0, 0
-        for q, bytes_needed in enumerate(cost.tolist()):
-            if used + bytes_needed > budget and q > start:
-                yield slice(start, q)
-                start, used = q, 0
+        for i, bytes_needed in enumerate(cost.tolist()):
+            if used + bytes_needed > budget and i > start:
+                yield self.order[start:i]
+                start, used = i, 0
             used += bytes_needed
-        yield slice(start, len(cost))
+        yield self.order[start:]
 
 
 def check_problem(
@@ -146,24 +157,29 @@ def check_problem(
     )
     query_labels, database_labels = labels["query_labels"], labels["database_labels"]
     per_label = np.bincount(database_labels.indices, minlength=database_labels.shape[1])
+    query_masks = _label_masks(query_labels)
     return EvaluationProblem(
         queries,
         database,
-        _label_masks(query_labels),
+        query_masks,
         _label_masks(database_labels),
         np.minimum(query_labels @ per_label, len(database)).astype(np.int64),
+        np.lexsort(query_masks.T),
         resolve_threads(n_threads),
     )
 
 
 def _label_masks(labels: csr_array) -> NDArray[np.uint64]:
     """Labels as bits, 64 classes to a word: sharing one is a single AND."""
+    from scipy.sparse import csr_array
+
     n, n_classes = labels.shape
-    masks = np.zeros((n, max(1, (n_classes + 63) // 64)), np.uint64)
-    rows = np.repeat(np.arange(n), np.diff(labels.indptr))
     bits = np.uint64(1) << (labels.indices % 64).astype(np.uint64)
-    np.bitwise_or.at(masks, (rows, labels.indices // 64), bits)
-    return masks
+    # A row's labels differ, so the sum that scipy makes of those in one word joins their bits.
+    words = csr_array(
+        (bits, labels.indices // 64, labels.indptr), (n, max(1, (n_classes + 63) // 64))
+    )
+    return words.toarray()
 
 
 def counts_before(counts: NDArray[np.int64]) -> NDArray[np.int64]:

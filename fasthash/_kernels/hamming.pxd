@@ -17,6 +17,8 @@ cdef extern from "simd/simd.h" nogil:
                           int32_t *distances) noexcept nogil
         int32_t (*scan)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                         int32_t bound, int32_t *positions, int32_t *distances) noexcept nogil
+        int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
+                                 int32_t n_words, int32_t *positions) noexcept nogil
 
 # The codes a search runs over: rows of a database, all of them or the listed ones.
 cdef struct Database:

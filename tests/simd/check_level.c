@@ -3,7 +3,7 @@
  *     cc -I fasthash/_kernels/simd check_level.c fasthash/_kernels/simd/?*.c && ./a.out [level ...]
  *
  * Every level of the machine, or those named: lay out a tile, distances, scan, over widths, tails and
- * bounds. Codes end where an unreadable page begins, and so do the outputs: one byte too far is a
+ * bounds; list the rows that share a label. Codes and labels end where an unreadable page begins, and so do the outputs: one byte too far is a
  * segmentation fault. Prints the levels it has checked, one per line; exits with 1 at a difference.
  */
 #define _DEFAULT_SOURCE
@@ -157,6 +157,30 @@ static void check(int32_t n, int32_t n_bytes, int kind)
     }
 }
 
+/* Labels end before the guard page, and so does the list. */
+static void check_list(int32_t n, int32_t n_words, uint64_t rare)
+{
+    uint64_t *labels = (uint64_t *)(void *)codes_memory.end - (ptrdiff_t)n * n_words;
+    int32_t *positions = (int32_t *)(void *)positions_memory.end - (n + FH_LANES_MAX);
+    uint64_t query[4];
+    int32_t n_expected = 0;
+    for (int32_t w = 0; w < n_words; w++)
+        query[w] = random_word() & rare;
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n * n_words; i++)
+        labels[i] = random_word() & random_word() & rare;
+    const int32_t n_listed = level->list_relevant(query, labels, n, n_words, positions);
+    for (int32_t i = 0; i < n; i++) {
+        int shares = 0;
+        for (int32_t w = 0; w < n_words; w++)
+            shares |= (labels[(ptrdiff_t)i * n_words + w] & query[w]) != 0;
+        if (!shares)
+            continue;
+        expect(n_expected < n_listed, "list misses a row", 8 * n_words, n, 0);
+        expect(positions[n_expected++] == i, "list, position", 8 * n_words, n, 0);
+    }
+    expect(n_listed == n_expected, "list has too much", 8 * n_words, n, 0);
+}
+
 static void check_level(const fh_level *checked)
 {
     static const int32_t wide[] = {191,  192,  193,  232,  240,  248, 249,
@@ -171,6 +195,12 @@ static void check_level(const fh_level *checked)
                 check(n, wide[i], kind);
     for (int32_t n_bytes = 1; n_bytes <= 130; n_bytes++)
         check(CODES_MAX - n_bytes % 5, n_bytes, n_bytes % N_KINDS);
+    for (int32_t n_words = 1; n_words <= 4; n_words++)
+        for (int32_t n = 0; n <= 70; n++) {
+            check_list(n, n_words, UINT64_C(0x8000000000000005));
+            check_list(n, n_words, ~UINT64_C(0));
+            check_list(n, n_words, 0);
+        }
     puts(level->name);
 }
 

@@ -401,7 +401,34 @@ AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes
     }
 }
 
-static const fh_level level = {"avx2", LANES, avx2_prepare, avx2_distances, avx2_scan};
+/* --- labels ------------------------------------------------------------------------------------- */
+
+/* Up to 64 classes, four rows at a time. */
+AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
+                                       int32_t n_words, int32_t *positions)
+{
+    if (n_words != 1)
+        return fh_list_relevant_scalar(query, labels, n, n_words, positions);
+    const __m256i wanted = broadcast(query[0]), zero = _mm256_setzero_si256();
+    int32_t n_relevant = 0, i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        const __m256i missing =
+            _mm256_cmpeq_epi64(_mm256_and_si256(load(labels + i), wanted), zero);
+        const int relevant = _mm256_movemask_pd(_mm256_castsi256_pd(missing)) ^ 15;
+        const __m128i halves = _mm_loadu_si128((const __m128i *)compressed_halves[relevant]);
+        _mm_storeu_si128((__m128i *)(positions + n_relevant),
+                         _mm_add_epi32(_mm_srli_epi32(halves, 1), _mm_set1_epi32(i)));
+        n_relevant += _mm_popcnt_u32((unsigned)relevant);
+    }
+    for (; i < n; i++) {
+        positions[n_relevant] = i;
+        n_relevant += (labels[i] & query[0]) != 0;
+    }
+    return n_relevant;
+}
+
+static const fh_level level = {"avx2",         LANES,     avx2_prepare,
+                               avx2_distances, avx2_scan, avx2_list_relevant};
 
 const fh_level *fh_level_avx2(void) { return &level; }
 

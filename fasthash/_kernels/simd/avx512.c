@@ -164,8 +164,16 @@ AVX512 static int32_t avx512_scan(const uint64_t *query, const uint64_t *tile, i
 AVX512 static inline void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
                                              int32_t n_words, int32_t *distances)
 {
+    /* The low halves of the lanes of two groups, in one shuffle: narrowing each takes two. */
+    const __m512i halves =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
     int32_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES, tile += 2 * stride)
+        _mm512_storeu_si512(
+            distances + i,
+            _mm512_permutex2var_epi32(group_distances(query, tile, n_words), halves,
+                                      group_distances(query, tile + stride, n_words)));
     for (; i + LANES <= n; i += LANES, tile += stride)
         _mm256_storeu_si256((__m256i *)(distances + i),
                             _mm512_cvtepi64_epi32(group_distances(query, tile, n_words)));
@@ -277,7 +285,34 @@ AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_b
         prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
 }
 
-static const fh_level level = {"avx512", LANES, avx512_prepare, avx512_distances, avx512_scan};
+/* Up to 64 classes, sixteen rows at a time. */
+AVX512 static int32_t avx512_list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
+                                           int32_t n_words, int32_t *positions)
+{
+    if (n_words != 1)
+        return fh_list_relevant_scalar(query, labels, n, n_words, positions);
+    const __m512i wanted = _mm512_set1_epi64((long long)query[0]);
+    const __m512i step = _mm512_set1_epi32(2 * LANES);
+    __m512i position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    int32_t n_relevant = 0;
+    for (int32_t i = 0; i < n; i += 2 * LANES) {
+        /* Lanes past the end load as zero, which shares nothing. */
+        const uint32_t present = n - i < 2 * LANES ? (1u << (n - i)) - 1 : 0xffff;
+        const __m512i low = _mm512_maskz_loadu_epi64((__mmask8)present, labels + i);
+        const __m512i high =
+            _mm512_maskz_loadu_epi64((__mmask8)(present >> LANES), labels + i + LANES);
+        const uint32_t relevant = _mm512_test_epi64_mask(low, wanted) |
+                                  (uint32_t)_mm512_test_epi64_mask(high, wanted) << LANES;
+        _mm512_storeu_si512(positions + n_relevant,
+                            _mm512_maskz_compress_epi32((__mmask16)relevant, position));
+        n_relevant += (int32_t)_mm_popcnt_u32(relevant);
+        position = _mm512_add_epi32(position, step);
+    }
+    return n_relevant;
+}
+
+static const fh_level level = {"avx512",         LANES,       avx512_prepare,
+                               avx512_distances, avx512_scan, avx512_list_relevant};
 
 const fh_level *fh_level_avx512(void) { return &level; }
 

@@ -191,7 +191,9 @@ static void neon_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uin
         prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
 }
 
-static const fh_level level = {"neon", LANES, neon_prepare, neon_distances, neon_scan};
+/* Without a compress instruction there is no faster list than the scalar one. */
+static const fh_level level = {"neon",         LANES,     neon_prepare,
+                               neon_distances, neon_scan, fh_list_relevant_scalar};
 
 const fh_level *fh_level_neon(void) { return &level; }
 

@@ -93,6 +93,30 @@ static void scalar_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, u
     }
 }
 
-static const fh_level level = {"scalar", 1, scalar_prepare, scalar_distances, scalar_scan};
+/* Written always, counted only when relevant: no branch to mispredict. */
+int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, int32_t n,
+                                int32_t n_words, int32_t *positions)
+{
+    int32_t n_relevant = 0;
+    if (n_words == 1) {
+        const uint64_t wanted = query[0];
+        for (int32_t i = 0; i < n; i++) {
+            positions[n_relevant] = i;
+            n_relevant += (labels[i] & wanted) != 0;
+        }
+        return n_relevant;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        uint64_t shared = 0;
+        for (int32_t w = 0; w < n_words; w++)
+            shared |= labels[(ptrdiff_t)i * n_words + w] & query[w];
+        positions[n_relevant] = i;
+        n_relevant += shared != 0;
+    }
+    return n_relevant;
+}
+
+static const fh_level level = {"scalar",         1,           scalar_prepare,
+                               scalar_distances, scalar_scan, fh_list_relevant_scalar};
 
 const fh_level *fh_level_scalar(void) { return &level; }

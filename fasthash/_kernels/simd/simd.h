@@ -53,7 +53,17 @@ typedef struct {
      * returned count may be overwritten. */
     int32_t (*scan)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                     int32_t bound, int32_t *positions, int32_t *distances);
+
+    /* Lists the rows that share a label with the query, positions ascending, and returns how many.
+     * Labels are bits, n_words words to a row, in rows and not in a tile. `positions` has room for
+     * n + FH_LANES_MAX entries; what lies behind the returned count may be overwritten. */
+    int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
+                             int32_t n_words, int32_t *positions);
 } fh_level;
+
+/* list_relevant of the scalar level, for levels and widths that have no faster one. */
+int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, int32_t n,
+                                int32_t n_words, int32_t *positions);
 
 /* One function per instruction set; NULL where the target architecture cannot have it. */
 const fh_level *fh_level_scalar(void);
