@@ -27,14 +27,18 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.ranking",
         [f"{KERNELS}/ranking.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/ranking.h"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/counting.h", f"{KERNELS}/ranking.h"],
+    ),
+    Extension(
+        "fasthash._kernels.sorting",
+        [f"{KERNELS}/sorting.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/counting.h", f"{KERNELS}/sorting.h"],
     ),
     Extension(
         "fasthash._kernels.discrete",
         [f"{KERNELS}/discrete.pyx"],
         depends=[f"{KERNELS}/discrete.h", f"{KERNELS}/discrete_rows.h"],
     ),
-    Extension("fasthash._kernels.sorting", [f"{KERNELS}/sorting.pyx"], depends=SIMD_HEADERS),
     Extension(
         "fasthash._kernels.multi_index",
         [f"{KERNELS}/multi_index.pyx"],

@@ -28,6 +28,7 @@ from fasthash._kernels.hamming import as_words
 cdef extern from "ranking.h" nogil:
     ctypedef struct fh_note:
         pass
+    Py_ssize_t fh_apart(Py_ssize_t n)
     void fh_count(const int32_t *distances, int32_t n, int64_t *counts)
     void fh_count_listed(const int32_t *distances, const int32_t *positions, int32_t n_listed,
                          int64_t *counts)
@@ -94,8 +95,8 @@ cdef void scan_of_task(const Evaluation *evaluation, Py_ssize_t first, Py_ssize_
     cdef const Database *database = &evaluation.database
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
     cdef int32_t *distances = scratch
-    cdef int32_t *listed = distances + scratch_stride(database)
-    cdef int32_t *places = listed + scratch_stride(database)
+    cdef int32_t *places = distances + fh_apart(database.tile + FH_LANES_MAX)
+    cdef int32_t *listed = places + fh_apart(database.tile + FH_LANES_MAX)
     cdef Py_ssize_t start = 0, q
     cdef int32_t n, n_listed = 0
     cdef int64_t *totals
@@ -141,19 +142,10 @@ cdef void scan(const Evaluation *evaluation, Py_ssize_t n_queries, int32_t[:, ::
                      &memory[thread, 0])
 
 
-cdef Py_ssize_t scratch_stride(const Database *database) noexcept nogil:
-    """Entries from distances to positions, and from these to places: a quarter page past whole pages.
-
-    Places are written while distances ahead of them are read. A read at the same offset into a page
-    as an earlier write waits for it; so the two are half a page apart.
-    """
-    return (database.tile + FH_LANES_MAX + 1023) // 1024 * 1024 + 256
-
-
 cdef make_scratch(const Database *database, int n_threads):
-    """Per thread: distances, positions and places of a tile; and the tile."""
+    """Per thread: distances, places and listed positions of a tile; and the tile."""
     return (
-        np.empty((n_threads, 3 * scratch_stride(database)), np.int32),
+        np.empty((n_threads, 3 * fh_apart(database.tile + FH_LANES_MAX)), np.int32),
         np.empty((n_threads, tile_buffer_words(database, database.tile)), np.uint64),
     )
 

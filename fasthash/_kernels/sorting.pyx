@@ -1,13 +1,13 @@
-"""Full ranking over packed codes: a counting sort by distance, for all rows or a k near their number.
+"""Full ranking over packed codes: a stable sort by distance, for all rows or a k near their number.
 
 It reads the database in the tiles of hamming.pyx. Order is always (distance, position).
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from fasthash._kernels.hamming cimport (
+    FH_LANES_MAX,
     Database,
     TileBuffer,
     active_level,
@@ -22,42 +22,58 @@ import numpy as np
 
 from fasthash._kernels.hamming import as_words
 
+cdef extern from "sorting.h" nogil:
+    enum:
+        FH_BLOCK
+    Py_ssize_t fh_apart(Py_ssize_t n)
+    void fh_sort_block(const int32_t *distances, int32_t n, Py_ssize_t n_distances,
+                       int64_t *counts, int32_t *places, uint16_t *runs, uint16_t *offsets)
+    void fh_write_runs(const uint16_t *runs, const uint16_t *offsets, int64_t n_blocks,
+                       int64_t block, Py_ssize_t n_distances, int64_t *starts, int64_t k,
+                       int32_t *out_distances, int64_t *out)
 
-cdef void rank_of_query(const uint64_t *query, const Database *database, int64_t k,
-                        uint64_t *tile_memory, int32_t *all_distances, int32_t *order,
-                        int64_t *places, int32_t *out_distances, int64_t *out) noexcept nogil:
-    """Counting sort of the searched rows by distance; stable, so ties stay in id order.
+cdef enum:
+    # Queries that share a prepared tile, while their sorted blocks stay in the second-level cache.
+    TASK_QUERIES = 2
 
-    The first k go to the output, with their distances unless that is NULL. Positions are scattered
-    as int32 into `order`, which stays in the cache, and widened in one sequential pass: scattering
-    into the output itself would fetch every line of it from memory.
-    """
+# What one task needs. A block is a whole number of tiles.
+cdef struct Workspace:
+    int32_t block
+    Py_ssize_t n_blocks
+    uint64_t *tile_memory
+    int32_t *distances     # per query, of one block
+    Py_ssize_t stride      # from one query's to the next
+    int32_t *places        # of one block
+    int64_t *counts        # per distance
+    int64_t *starts        # per block
+    uint16_t *runs         # per query, block and distance
+    uint16_t *offsets      # per query and row
+
+
+cdef void sort_of_task(const uint64_t *queries, Py_ssize_t n_queries, const Database *database,
+                       const Workspace *work) noexcept nogil:
+    """Sort every block by its distances to each of n_queries queries."""
     cdef const fh_level *level = active_level()
-    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
-    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, start = 0
-    cdef int32_t n = <int32_t>database.n, n_tile, i, d
-    cdef int64_t place = 0, count
-    memset(places, 0, n_distances * sizeof(int64_t))
-    while start < n:
-        n_tile = <int32_t>min(<Py_ssize_t>database.tile, n - start)
-        level.distances(query, load_tile(database, start, n_tile, &buffer), n_tile,
-                        database.n_words, all_distances + start)
-        for i in range(<int32_t>start, <int32_t>start + n_tile):
-            places[all_distances[i]] += 1
-        start = start + n_tile
-    for d in range(n_distances):
-        count = places[d]
-        places[d] = place
-        if out_distances != NULL:
-            for i in range(<int32_t>min(place, k), <int32_t>min(place + count, k)):
-                out_distances[i] = d
-        place = place + count
-    for i in range(n):
-        d = all_distances[i]
-        order[places[d]] = i
-        places[d] += 1
-    for i in range(<int32_t>k):
-        out[i] = order[i]
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, work.tile_memory)
+    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1
+    cdef Py_ssize_t block, start, q
+    cdef int32_t n_block, n, tile
+    cdef const uint64_t *codes
+    for block in range(work.n_blocks):
+        start = block * work.block
+        n_block = <int32_t>min(<Py_ssize_t>work.block, database.n - start)
+        tile = 0
+        while tile < n_block:
+            n = min(database.tile, n_block - tile)
+            codes = load_tile(database, start + tile, n, &buffer)
+            for q in range(n_queries):
+                level.distances(queries + q * database.n_words, codes, n, database.n_words,
+                                work.distances + q * work.stride + tile)
+            tile = tile + n
+        for q in range(n_queries):
+            fh_sort_block(work.distances + q * work.stride, n_block, n_distances, work.counts,
+                          work.places, work.runs + (q * work.n_blocks + block) * n_distances,
+                          work.offsets + q * database.n + start)
 
 
 def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
@@ -69,18 +85,34 @@ def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     """
     cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
     cdef Database database = make_database(codes, rows, queries.shape[0])
-    cdef Py_ssize_t q
+    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1
+    cdef int32_t block = FH_BLOCK // database.tile * database.tile
+    cdef Py_ssize_t n_blocks = (database.n + block - 1) // block
+    cdef Py_ssize_t n_queries = queries.shape[0], task, first, n_here, q
+    cdef Py_ssize_t n_task = max(1, min(<Py_ssize_t>TASK_QUERIES, n_queries // n_threads))
+    cdef Py_ssize_t n_tasks = (n_queries + n_task - 1) // n_task
+    cdef Py_ssize_t stride = fh_apart(block + FH_LANES_MAX)
     cdef int thread
-    if queries.shape[0] == 0 or database.n == 0:
+    if n_queries == 0 or database.n == 0:
         return
-    n_threads = <int>min(<Py_ssize_t>n_threads, queries.shape[0])
-    cdef int32_t[:, ::1] all_distances = np.empty((n_threads, database.n), np.int32)
-    cdef int32_t[:, ::1] order = np.empty((n_threads, database.n), np.int32)
-    cdef int64_t[:, ::1] places = np.empty((n_threads, 8 * database.n_bytes + 1), np.int64)
+    n_threads = <int>min(<Py_ssize_t>n_threads, n_tasks)
     cdef uint64_t[:, ::1] memory = np.empty(
         (n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
-    for q in prange(queries.shape[0], nogil=True, schedule="dynamic", num_threads=n_threads):
+    cdef int32_t[:, ::1] distances = np.empty((n_threads, (n_task + 1) * stride), np.int32)
+    cdef int64_t[:, ::1] counts = np.empty((n_threads, n_distances + n_blocks), np.int64)
+    cdef uint16_t[:, ::1] runs = np.empty((n_threads, n_task * n_blocks * n_distances), np.uint16)
+    cdef uint16_t[:, ::1] offsets = np.empty((n_threads, n_task * database.n), np.uint16)
+    cdef Workspace work
+    for task in prange(n_tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
-        rank_of_query(&queries[q, 0], &database, out.shape[1], &memory[thread, 0],
-                      &all_distances[thread, 0], &order[thread, 0], &places[thread, 0],
-                      &out_distances[q, 0] if out_distances is not None else NULL, &out[q, 0])
+        first = task * n_task
+        n_here = min(n_task, n_queries - first)
+        work = Workspace(block, n_blocks, &memory[thread, 0], &distances[thread, 0], stride,
+                         &distances[thread, n_task * stride], &counts[thread, 0],
+                         &counts[thread, n_distances], &runs[thread, 0], &offsets[thread, 0])
+        sort_of_task(&queries[first, 0], n_here, &database, &work)
+        for q in range(n_here):
+            fh_write_runs(work.runs + q * n_blocks * n_distances, work.offsets + q * database.n,
+                          n_blocks, block, n_distances, work.starts, out.shape[1],
+                          &out_distances[first + q, 0] if out_distances is not None else NULL,
+                          &out[first + q, 0])
