@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from limits import Limits
 from timing import Ratio
 
+NOT_MET = "**not met**"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -48,7 +50,7 @@ class Context:
             return "not judged"
         met = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
         self.targets.append(met)
-        return "met" if met else "**not met**"
+        return "met" if met else NOT_MET
 
     def target(
         self,
@@ -56,8 +58,13 @@ class Context:
         at_least: float | None = None,
         at_most: float | None = None,
         unit: str = "",
+        why: str = "",
     ) -> str:
-        """Cell with a target and whether the value reaches it; no value is not reached either."""
+        """
+        Cell with a target and whether the value reaches it; no value is not reached either.
+
+        `why` is what is known to stand in the way; it is shown where the target is not met.
+        """
         sign, bound = ("≥", at_least) if at_least is not None else ("≤", at_most)
         if bound is None:
             return ""
@@ -65,7 +72,9 @@ class Context:
             if not self.quick:
                 self.targets.append(False)
             return f"{sign} {_number(bound, unit)}, not measured"
-        return f"{sign} {_number(bound, unit)}, {self.judge(value, at_least, at_most)}"
+        verdict = self.judge(value, at_least, at_most)
+        reason = f": {why}" if why and verdict == NOT_MET else ""
+        return f"{sign} {_number(bound, unit)}, {verdict}{reason}"
 
 
 def _number(value: float, unit: str) -> str:
