@@ -21,8 +21,8 @@ RATIOS = {
     1024: (6.3, 6.0, 5.5),
 }
 SHARES = {64: 0.88, 256: 0.90, 1024: 0.93}
-# What keeps a batch from its targets. Shares of time are from profiles; what the scan does beyond the
-# limit is from its code and was not timed apart.
+# What keeps a batch from its targets. Shares of time are from profiles; what the scan does beyond
+# the limit is from its code and was not timed apart.
 _TWICE = "the scan notes which blocks have a hit and computes those twice"
 WHY_SHARE = {
     64: f"{_TWICE}; it is 96 % of the time",

@@ -26,8 +26,8 @@ TWO_THREADS = 1.7
 # By profile: 64-bit codes are not laid out.
 WHY_SHARE = {
     64: "not found",
-    256: "a tenth of the time goes into scanning tiles once they are laid out, and meanwhile memory "
-    "delivers only what was asked for ahead",
+    256: "a tenth of the time goes into scanning tiles once they are laid out, and meanwhile "
+    "memory delivers only what was asked for ahead",
 }
 
 HEADER = (

@@ -28,13 +28,13 @@ MAP_RATIO = 40.0
 RANK_RATIOS = {64: 2.0, 256: 7.0}
 # By profile, and by loops that do nothing else.
 WHY_MAP = {
-    "database": "every code takes an increment in memory and a place written: 0.45 ns, about 0.9 ns "
+    "database": "every code takes an increment in memory and a place written: 0.45 ns, about 1 ns "
     "with distances, notes and their sum, on a quiet machine",
     "expected": "every code takes an increment in memory: 0.3 ns, 0.6 ns in all on a quiet machine",
 }
 WHY_RANK = (
-    "placing, sorting within blocks and writing 8 bytes per item take a third of the time each; the "
-    "target was set where numpy took {then} ns per item, here it takes {now:.1f} ns"
+    "placing, sorting within blocks and writing 8 bytes per item take a third of the time each; "
+    "the target was set where numpy took {then} ns per item, here it takes {now:.1f} ns"
 )
 RANK_NUMPY = {64: 3.9, 256: 19.6}
 

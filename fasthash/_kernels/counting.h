@@ -1,7 +1,7 @@
 /* Counting distances: int32, in order of id, into int64 counts, which cannot overflow.
  *
- * Cost per distance: one increment in memory, a cycle or a little more; where places are wanted, half
- * as much again.
+ * Cost per distance: one increment in memory, a cycle or a little more; where places are wanted,
+ * half as much again.
  */
 #ifndef FASTHASH_COUNTING_H
 #define FASTHASH_COUNTING_H
@@ -41,8 +41,8 @@ static inline void fh_count(const int32_t *FH_RESTRICT distances, int32_t n,
         counts[distances[i]]++;
 }
 
-/* Counts, and leaves in places[i] how many codes at its distance code i ends: itself and those before
- * it. Below 2^31 codes in all.
+/* Counts, and leaves in places[i] how many codes at its distance code i ends: itself and those
+ * before it. Below 2^31 codes in all.
  *
  * The writes are the cost: two places are joined in a register and written as one word. */
 static inline void fh_place(const int32_t *FH_RESTRICT distances, int32_t n,
@@ -59,9 +59,9 @@ static inline void fh_place(const int32_t *FH_RESTRICT distances, int32_t n,
         places[i] = (int32_t)++counts[distances[i]];
 }
 
-/* Places are written while distances ahead of them are read. A read at the same offset into a page as
- * an earlier write waits for it, so buffers of n values lie this many values apart: half a page past
- * whole pages. */
-static inline ptrdiff_t fh_apart(ptrdiff_t n) { return (n + 1023) / 1024 * 1024 + 512; }
+/* Places are written while distances a little ahead are read. A read at the same offset into a page
+ * as a write just before waits for it, so buffers of n values lie this many values apart: a quarter
+ * of a page past whole pages, and up to four of them keep their distance. */
+static inline ptrdiff_t fh_apart(ptrdiff_t n) { return (n + 1023) / 1024 * 1024 + 256; }
 
 #endif

@@ -3,8 +3,8 @@
  * Everything runs over one tile: distances of one query to n codes, int32, in order of id. What is
  * relevant is listed first, because it is rare: the loops over all codes then do nothing but count.
  *
- * A branch per relevant code would be mispredicted for nearly each of them, which costs more than the
- * rest together: every code gets its place, and those of the relevant ones are looked up.
+ * A branch per relevant code would be mispredicted for nearly each of them, which costs more than
+ * the rest together: every code gets its place, and those of the relevant ones are looked up.
  */
 #ifndef FASTHASH_RANKING_H
 #define FASTHASH_RANKING_H

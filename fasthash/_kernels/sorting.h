@@ -1,12 +1,12 @@
 /* A stable sort of positions by distance, in blocks that stay in the second-level cache.
  *
  * A counting sort over the whole database writes to as many places as there are distances, all over
- * memory, and each write waits for the counter that says where. So blocks of codes are sorted each for
- * itself, first counted and then written, their positions held as offsets into the block. The ranking
- * is written once and in order, distance by distance, from the runs of the blocks.
+ * memory, and each write waits for the counter that says where. So blocks of codes are sorted each
+ * for itself, first counted and then written, their positions held as offsets into the block. The
+ * ranking is written once and in order, distance by distance, from the runs of the blocks.
  *
- * Cost per position: a place, a write, a copy. Memory: 2 bytes per position, and 2 bytes per distance
- * and block. Fewer than 2^31 positions.
+ * Cost per position: a place, a write, a copy. Memory: 2 bytes per position, and 2 bytes per
+ * distance and block. Fewer than 2^31 positions.
  */
 #ifndef FASTHASH_SORTING_H
 #define FASTHASH_SORTING_H
@@ -16,8 +16,8 @@
 /* Codes of a block; an offset fits in uint16, and so does a run. */
 enum { FH_BLOCK = 32768 };
 
-/* Sorts a block of n <= FH_BLOCK codes: their offsets by (distance, offset), and how many there are at
- * each distance. `counts` has room for all distances, `places` for the block. */
+/* Sorts a block of n <= FH_BLOCK codes: their offsets by (distance, offset), and how many there are
+ * at each distance. `counts` has room for all distances, `places` for the block. */
 static inline void fh_sort_block(const int32_t *FH_RESTRICT distances, int32_t n,
                                  ptrdiff_t n_distances, int64_t *FH_RESTRICT counts,
                                  int32_t *FH_RESTRICT places, uint16_t *FH_RESTRICT runs,
@@ -41,9 +41,9 @@ static inline void fh_sort_block(const int32_t *FH_RESTRICT distances, int32_t n
         offsets[counts[distances[i]] + places[i]] = (uint16_t)i;
 }
 
-/* Writes the first k positions, and their distances unless out_distances is NULL. Block b begins with
- * position b * block; its offsets stand from there on, its runs at b * n_distances. `starts` has room
- * for an entry per block. */
+/* Writes the first k positions, and their distances unless out_distances is NULL. Block b begins
+ * with position b * block; its offsets stand from there on, its runs at b * n_distances. `starts`
+ * has room for an entry per block. */
 static inline void fh_write_runs(const uint16_t *runs, const uint16_t *offsets, int64_t n_blocks,
                                  int64_t block, ptrdiff_t n_distances, int64_t *starts, int64_t k,
                                  int32_t *FH_RESTRICT out_distances, int64_t *FH_RESTRICT out)
