@@ -34,6 +34,7 @@ WHY_RATIO = {
     100: _TWICE,
     1000: f"appending some thousand hits per query is a quarter of the time; {_TWICE}",
 }
+NOT_PROFILED = "not profiled at this size"
 # Database sizes, and the part of the targets that holds for them.
 SIZES = ((1_000_000, 1.0), (100_000, 0.75))
 
@@ -81,21 +82,23 @@ def _rows(
                     share and share.median,
                     share_target and part * share_target,
                     unit="%",
-                    why=WHY_SHARE.get(n_bits, ""),
+                    why=WHY_SHARE.get(n_bits, "") if part == 1 else NOT_PROFILED,
                 ),
                 ratio_cell(ratio),
                 context.target(
                     ratio and ratio.median,
                     part * ratio_target,
                     unit="×",
-                    why=_why_ratio(result, k, part * ratio_target),
+                    why=_why_ratio(
+                        result, part * ratio_target, WHY_RATIO[k] if part == 1 else NOT_PROFILED
+                    ),
                 ),
             )
 
 
-def _why_ratio(result: Batched, k: int, target: float) -> str:
+def _why_ratio(result: Batched, target: float, otherwise: str) -> str:
     """What stands between this ratio to faiss and its target: often the limit of the machine."""
     ratio, share = result.over_faiss, result.share_of_limit
     if ratio is not None and share is not None and ratio.median < target * share.median:
         return f"the limit itself is {ratio.median / share.median:.1f}×"
-    return WHY_RATIO[k]
+    return otherwise
