@@ -88,9 +88,9 @@ class Rows:
         return out
 
 
-def cut(n: int, n_columns: int) -> list[slice]:
-    """Cut n rows of n_columns values into blocks of bounded size."""
-    step = max(1, _BLOCK_VALUES // max(1, n_columns))
+def cut(n: int, n_columns: int, n_values: int | None = None) -> list[slice]:
+    """Cut n rows of n_columns values into blocks of at most n_values, or of a size for features."""
+    step = max(1, (n_values or _BLOCK_VALUES) // max(1, n_columns))
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 

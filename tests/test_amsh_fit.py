@@ -47,7 +47,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 20 * 7)
     monkeypatch.setattr("fasthash.models.amsh_codes._BLOCK_VALUES", 12 * 7)
     monkeypatch.setattr("fasthash.models.amsh_fit._SAMPLE_ROWS", 40)
-    monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_VALUES", 0)
+    monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_BYTES", 0)
 
 
 def test_progress_is_reported():
@@ -184,7 +184,7 @@ def test_a_sample_to_start_from_costs_no_accuracy(monkeypatch):
     features, labels = make(sizes=(800, 700))
     whole = hasher(tol=1e-4, n_sweeps=30).fit(features, labels)
     monkeypatch.setattr("fasthash.models.amsh_fit._SAMPLE_ROWS", 300)
-    monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_VALUES", 0)
+    monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_BYTES", 0)
     sampled = hasher(tol=1e-4, n_sweeps=30).fit(features, labels)
     for name, x in features.items():
         codes = [fh.unpack(m.encode(x, name), 12) for m in (whole, sampled)]

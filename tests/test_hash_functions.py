@@ -21,18 +21,18 @@ def make(n=200, d=30, r=8, seed=0, dtype=np.float64):
     return x, np.where(margins >= 0, 1.0, -1.0)
 
 
-def mapped(x, keep=False):
-    return MappedRows(Rows(x, x.dtype), FeatureMap(np.zeros(x.shape[1])), keep)
+def mapped(x, kept_bytes=0):
+    return MappedRows(Rows(x, x.dtype), FeatureMap(np.zeros(x.shape[1])), kept_bytes)
 
 
 def loss(x, b, f, ridge):
     return np.sum(np.maximum(0, 1 - b * (x @ f)) ** 2) + ridge * np.sum(f**2)
 
 
-def learn(x, bits, rule, start=None, n_threads=1, keep=False):
+def learn(x, bits, rule, start=None, n_threads=1, kept_bytes=0):
     """All sweeps, for the bits of one length or several; returns the states after each."""
     bits = bits if isinstance(bits, list) else [bits]
-    rows, codes = mapped(x, keep), [fh.pack(b) for b in bits]
+    rows, codes = mapped(x, kept_bytes), [fh.pack(b) for b in bits]
     starts = [b.shape[1] for b in bits] if start is None else [start]
     with Workers(n_threads) as workers:
         states = [first_sweep(rows, codes, starts, None, rule, workers)]
@@ -96,13 +96,16 @@ def test_a_start_near_the_end_saves_sweeps():
     assert ends[1] == pytest.approx(ends[0], rel=1e-3)
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_blocks_and_threads_leave_no_seam(monkeypatch, keep):
+@pytest.mark.parametrize("kept_bytes", [0, 50_000, 1_000_000])
+def test_blocks_and_threads_leave_no_seam(monkeypatch, kept_bytes):
     x, b = make(n=1000)
     rule = SweepRule(0.01, 6, 1e-6)
     whole = learn(x, b, rule)[-1].regressions[0].projection
     monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 30 * 7)
-    one, two = (learn(x, b, rule, None, n, keep)[-1].regressions[0].projection for n in (1, 2))
+    one, two = (
+        learn(x, b, rule, None, n_threads, kept_bytes)[-1].regressions[0].projection
+        for n_threads in (1, 2)
+    )
     np.testing.assert_array_equal(one, two)
     np.testing.assert_allclose(one, whole, atol=1e-9)
 

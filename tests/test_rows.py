@@ -50,7 +50,7 @@ def fit(x, y):
 def small_blocks(monkeypatch):
     monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 20 * 7)
     monkeypatch.setattr("fasthash.models.amsh_fit._SAMPLE_ROWS", 30)
-    monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_VALUES", 0)
+    monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_BYTES", 0)
 
 
 def test_take_and_read_convert_and_never_read_the_whole(small_blocks):

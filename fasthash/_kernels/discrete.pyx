@@ -48,6 +48,8 @@ ctypedef fused real:
 cdef enum:
     # Partial sums that are held: with 16 of them, of n_classes x n_bits, memory stays small.
     N_CHUNKS = 16
+    # Doubles between the scratch of two chunks: two cache lines, which are fetched as a pair.
+    PADDING = 16
 
 
 def label_target(real[:, ::1] prediction, const int64_t[::1] indptr, const int32_t[::1] indices,
@@ -61,7 +63,7 @@ def label_target(real[:, ::1] prediction, const int64_t[::1] indptr, const int32
     cdef double change
     cdef double[::1] changes = np.zeros(N_CHUNKS)
     with nogil:
-        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="dynamic"):
+        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             change = 0
             for i in range(n * chunk // N_CHUNKS, n * (chunk + 1) // N_CHUNKS):
                 if real is float:
@@ -86,7 +88,7 @@ def bit_target(real[:, :] margins, const uint8_t[:, ::1] codes, int n_threads=1)
     cdef double loss
     cdef double[::1] losses = np.zeros(N_CHUNKS)
     with nogil:
-        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="dynamic"):
+        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             loss = 0
             for i in range(n * chunk // N_CHUNKS, n * (chunk + 1) // N_CHUNKS):
                 if real is float:
@@ -103,7 +105,7 @@ def label_votes(const real[:, ::1] values, const int64_t[::1] indptr, const int3
     cdef Py_ssize_t chunk, i, n = values.shape[0], n_bits = values.shape[1]
     cdef double[:, :, ::1] votes = np.zeros((N_CHUNKS, n_classes, n_bits))
     with nogil:
-        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="dynamic"):
+        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             for i in range(n * chunk // N_CHUNKS, n * (chunk + 1) // N_CHUNKS):
                 if real is float:
                     fh_vote_float(&values[i, 0], n_bits, &indices[0] + indptr[i],
@@ -120,9 +122,9 @@ def label_votes_of_codes(const uint8_t[:, ::1] codes, Py_ssize_t n_bits,
     """L̂ᵀB straight from packed codes, as float64 of shape (n_classes, n_bits)."""
     cdef Py_ssize_t chunk, i, n = codes.shape[0]
     cdef double[:, :, ::1] votes = np.zeros((N_CHUNKS, n_classes, n_bits))
-    cdef double[:, ::1] signs = np.empty((N_CHUNKS, n_bits))
+    cdef double[:, ::1] signs = np.empty((N_CHUNKS, n_bits + PADDING))
     with nogil:
-        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="dynamic"):
+        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             for i in range(n * chunk // N_CHUNKS, n * (chunk + 1) // N_CHUNKS):
                 fh_vote_code(&codes[i, 0], n_bits, &indices[0] + indptr[i],
                              indptr[i + 1] - indptr[i], &signs[chunk, 0], &votes[chunk, 0, 0])
@@ -164,12 +166,11 @@ def update_codes(const real[:, ::1] latents, const int64_t[::1] indptr,
     Returns how many bits changed, and the inner product of B and V.
     """
     cdef Py_ssize_t chunk, n = latents.shape[0], n_bits = latents.shape[1]
-    # A row of scratch per chunk, a cache line apart.
-    cdef double[:, ::1] sums = np.empty((N_CHUNKS, n_bits + 8))
+    cdef double[:, ::1] sums = np.empty((N_CHUNKS, n_bits + PADDING))
     cdef double[::1] alignments = np.zeros(N_CHUNKS)
     cdef int64_t[::1] changed = np.zeros(N_CHUNKS, np.int64)
     with nogil:
-        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="dynamic"):
+        for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             changed[chunk] = update_codes_of_rows(
                 latents, n * chunk // N_CHUNKS, n * (chunk + 1) // N_CHUNKS, indptr, indices,
                 votes, eta, &sums[chunk, 0], codes, &alignments[chunk])

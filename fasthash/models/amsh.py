@@ -106,8 +106,8 @@ class AMSH(CrossModalHasher):
     Time per sweep is O(n · n_bits · (labels per sample + n_classes + n_bits)) for the codes. Per
     sweep of the hash functions it is O(n · n_anchors · (n_features + n_bits)), because features are
     mapped again each time, and O(n · n_anchors²) once. Memory beside the features is codes and
-    latents, n · n_bits of the features' dtype (float32 if all modalities are), at most 2²⁶ mapped
-    features, and a block of features per thread.
+    latents, n · n_bits of the features' dtype (float32 if all modalities are), at most half a
+    gibibyte of mapped features, and a block of features per thread.
 
     References
     ----------
@@ -323,7 +323,7 @@ class AMSH(CrossModalHasher):
             for name, rows in x.items():
                 old = self._growth[name]
                 new = old.rule.codes(LabelRows.of(given[name]), self.n_sweeps)
-                mapped = MappedRows(rows, self.feature_maps_[name], keep=False)
+                mapped = MappedRows(rows, self.feature_maps_[name], 0)
                 regression, gram = add_rows(old.regression, old.gram, mapped, new, rule, workers)
                 codes[name] = np.concatenate([codes[name], new])
                 projections[name] = regression.projection

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from .._kernels import discrete as kernels
 from ..codes import pack
-from ..rows import Workers
+from ..rows import Workers, cut
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -47,8 +47,8 @@ __all__ = [
 # outweigh a sample's own code by a factor whose square stands here.
 _RANK_TOLERANCE = 1e-13
 
-# Values of a block of latents: 1 MiB in float64, a part of a core's cache.
-_BLOCK_VALUES = 1 << 17
+# Values of a block of latents: 1 MiB in float32, a part of a core's cache.
+_BLOCK_VALUES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def orthogonalise(
         for rows in blocks:
             z[rows] = (z[rows] - mean) @ whitening.matrix
 
-    blocks = _blocks(*z.shape)
+    blocks = cut(*z.shape, _BLOCK_VALUES)
     gram = sum(workers.map(gram_of, blocks))
     # Centred before it is squared, a constant column leaves the square of its rounding.
     rounding = (np.finfo(np.float64).eps * np.abs(mean).max()) ** 2
@@ -235,7 +235,7 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
         packed=pack(v),
         p=np.zeros((r, labels.n_classes)),
         vt=np.empty((r, labels.n_classes)),
-        vv=sum(workers.map(gram_of, _blocks(n, r))),
+        vv=sum(workers.map(gram_of, cut(n, r, _BLOCK_VALUES))),
         v_votes=np.empty((labels.n_classes, r)),
         b_votes=np.empty((labels.n_classes, r)),
         label_gram=labels.gram(),
@@ -318,7 +318,7 @@ class CodeRule:
         origin = self.whitening.mean @ self.whitening.matrix
         label_rows = self.z_votes @ self.whitening.matrix
         packed = np.empty((n, (r + 7) // 8), np.uint8)
-        for rows in _blocks(n, r):
+        for rows in cut(n, r, _BLOCK_VALUES):
             own = labels.of_rows(rows)
             code = packed[rows]
             v, turned = np.zeros((2, len(code), r))
@@ -362,7 +362,7 @@ def _fill_own_part(m: Codes, p: NDArray, votes: NDArray, eta: float, workers: Wo
     """
     n, r = m.v.shape
     old_map, new_map = (x.astype(m.v.dtype) for x in (m.p, p.T))
-    blocks = _blocks(n, r)
+    blocks = cut(n, r, _BLOCK_VALUES)
 
     def fill(strip: Sequence[slice]) -> tuple[NDArray, NDArray]:
         total, gram = np.zeros(r), np.zeros((r, r))
@@ -453,7 +453,7 @@ def _measure(m: Codes, p: NDArray, votes: NDArray | None, workers: Workers) -> N
         return vt, residual
 
     m.vt, m.residual = np.zeros(p.shape), 0.0
-    for vt, residual in workers.map(measure, _blocks(*m.v.shape)):
+    for vt, residual in workers.map(measure, cut(*m.v.shape, _BLOCK_VALUES)):
         m.vt += vt
         m.residual += residual
     m.v_votes = _label_votes(m, workers)
@@ -504,8 +504,3 @@ def _objective(modalities: Sequence[Codes], weights: Weights) -> float:
 
 def _gram(z: NDArray[np.float64]) -> NDArray[np.float64]:
     return z.T @ z
-
-
-def _blocks(n: int, r: int) -> list[slice]:
-    step = max(1, _BLOCK_VALUES // r)
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]

@@ -7,7 +7,7 @@ interrupted goes on from the last finished sweep and ends as if it had not been.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy import linalg
 from numpy.typing import NDArray
 
 from ..features import FeatureMap, centring_map, rbf_map
-from ..rows import Rows, Workers
+from ..rows import Rows, Workers, cut
 from . import amsh_codes
 from .amsh_codes import CodeRule, Codes, LabelRows, Weights
 from .hash_functions import (
@@ -31,12 +31,14 @@ from .hash_functions import (
 
 __all__ = ["AmshFit", "Growth", "LearnedCodes", "Settings"]
 
-# Mapped features of so many values are kept for all sweeps: 256 MiB in float32. More than that are
-# mapped again in every sweep, which starts from a sample then.
-_KEPT_VALUES = 1 << 26
+# So much memory is for mapped features that need not be mapped again in every sweep.
+_KEPT_BYTES = 1 << 29
 
 # So many samples estimate means, and start the hash functions.
 _SAMPLE_ROWS = 16384
+
+# Random latents of so many values have a generator of their own, so that threads can draw at once.
+_DRAWN_VALUES = 1 << 18
 
 # Codes have settled when a sweep changes at most this share of their bits, times the tolerance.
 _SETTLED_SHARE = 1e-2
@@ -248,10 +250,16 @@ class AmshFit:
         if isinstance(self.settings.init, dict):
             return np.array(self.settings.init[name], dtype, order="C")
         if self.settings.init == "random":
+            seed = self._random_state.randint(2**32, size=4, dtype=np.uint32)
             v = np.empty((len(x), n_bits), dtype)
-            for first in range(0, len(x), 4096):
-                block = v[first : first + 4096]
-                block[:] = self._random_state.standard_normal(block.shape)
+
+            def draw(blocks: Sequence[slice]) -> None:
+                for rows in blocks:
+                    rng = np.random.default_rng([*seed, rows.start])
+                    v[rows] = rng.standard_normal(v[rows].shape)
+
+            for _ in workers.map(draw, cut(len(x), n_bits, _DRAWN_VALUES)):
+                pass
         else:
             v = self._principal_components(name, n_bits, dtype, x, workers)
         amsh_codes.orthogonalise(v, self._random_state, workers)
@@ -288,7 +296,7 @@ class AmshFit:
 
         if name not in self.hashing:
             starts: list[Any] = list(settings.lengths)
-            if self._samples[name] is not None and not mapped.keep and settings.tol > 0:
+            if self._samples[name] is not None and not mapped.keeps_all() and settings.tol > 0:
                 starts = self._start_from_sample(name, x, codes, rule, workers)
             gram = self._grams.get(name)
             self.hashing[name] = first_sweep(
@@ -305,7 +313,7 @@ class AmshFit:
     ) -> list[NDArray[np.float64]]:
         """Hash functions of a sample of the rows, which are near those of all."""
         sample = self._samples[name]
-        few = MappedRows(Rows(x.take(sample), x.dtype), self.feature_maps[name], keep=True)
+        few = MappedRows(Rows(x.take(sample), x.dtype), self.feature_maps[name], _KEPT_BYTES)
         few_codes = [packed[sample] for packed in codes]
         starts = list(self.settings.lengths)
         hashing = first_sweep(few, few_codes, starts, None, rule, workers)
@@ -314,5 +322,4 @@ class AmshFit:
         return [regression.projection for regression in hashing.regressions]
 
     def _mapped(self, name: str, x: Rows) -> MappedRows:
-        feature_map = self.feature_maps[name]
-        return MappedRows(x, feature_map, keep=len(x) * feature_map.n_out <= _KEPT_VALUES)
+        return MappedRows(x, self.feature_maps[name], _KEPT_BYTES)

@@ -7,12 +7,12 @@ Per modality X (n x d) are mapped features, B (n x r) codes of ±1, and F (d x r
 so a bit already on the right side beyond its margin costs nothing: a squared hinge, convex in F.
 The published way alternates F = (XᵀX + ridge I)⁻¹XᵀT and T, once per sweep.
 
-X is never held: every sweep maps the features again, block by block, and leaves XᵀT. XᵀX is
-accumulated on the first of them, in float64, and factored once, for all sweeps and for the codes of
-several lengths, which lie side by side as columns. Since mapping costs more than all the rest of a
-sweep, there are few: the first starts from what a sample of the rows gives, and from the second on
-each column takes a secant step (Anderson acceleration with a memory of one), taken back where the
-loss did not fall.
+X is not held but for its first rows: every sweep maps the features again, block by block, and leaves
+XᵀT. XᵀX is accumulated on the first sweep, in float64, and factored once, for all sweeps and for the
+codes of several lengths, which lie side by side as columns. Since mapping costs more than all the
+rest of a sweep, there are few: the first starts from what a sample of the rows gives, and from the
+second on each column takes a secant step (Anderson acceleration with a memory of one), taken back
+where the loss did not fall.
 
 Source of the problem and its alternation: Luo, Zhang, Li, Jia, Chen, "Adaptive Marginalized
 Semantic Hashing for Unpaired Cross-Modal Retrieval", IEEE Transactions on Multimedia 2023. The
@@ -53,12 +53,13 @@ class MappedRows:
     ----------
     x : Rows
     feature_map : FeatureMap
-    keep : bool
-        Whether a mapped block is kept for the next time: for few rows.
+    kept_bytes : int
+        Memory for mapped blocks that are kept for the next time: the first ones.
     """
 
-    def __init__(self, x: Rows, feature_map: FeatureMap, keep: bool) -> None:
-        self._x, self._map, self.keep = x, feature_map, keep
+    def __init__(self, x: Rows, feature_map: FeatureMap, kept_bytes: int) -> None:
+        self._x, self._map = x, feature_map
+        self._n_kept = kept_bytes // (feature_map.n_out * x.dtype.itemsize)
         self._kept: dict[int, NDArray] = {}
         self.blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
         self.n_rows, self.n_columns = len(x), feature_map.n_out
@@ -68,9 +69,13 @@ class MappedRows:
         block = self._kept.get(rows.start)
         if block is None:
             block = self._map.transform(self._x.read(rows))
-            if self.keep:
+            if rows.stop <= self._n_kept:
                 self._kept[rows.start] = block
         return block
+
+    def keeps_all(self) -> bool:
+        """Tell whether no row is ever mapped twice."""
+        return self.n_rows <= self._n_kept
 
 
 @dataclass(frozen=True)
