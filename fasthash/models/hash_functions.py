@@ -7,12 +7,12 @@ Per modality X (n x d) are mapped features, B (n x r) codes of ±1, and F (d x r
 so a bit already on the right side beyond its margin costs nothing: a squared hinge, convex in F.
 The published way alternates F = (XᵀX + ridge I)⁻¹XᵀT and T, once per sweep.
 
-X is not held but for its first rows: every sweep maps the features again, block by block, and leaves
-XᵀT. XᵀX is accumulated on the first sweep, in float64, and factored once, for all sweeps and for the
-codes of several lengths, which lie side by side as columns. Since mapping costs more than all the
-rest of a sweep, there are few: the first starts from what a sample of the rows gives, and from the
-second on each column takes a secant step (Anderson acceleration with a memory of one), taken back
-where the loss did not fall.
+X is not held but for its first rows: every sweep maps the features again, block by block, and
+leaves XᵀT. XᵀX is accumulated on the first sweep, in float64, and factored once, for all sweeps and
+for the codes of several lengths, which lie side by side as columns. Since mapping costs more than
+all the rest of a sweep, there are few: the first starts from what a sample of the rows gives, and
+from the second on each column takes a secant step (Anderson acceleration with a memory of one),
+taken back where the loss did not fall.
 
 Source of the problem and its alternation: Luo, Zhang, Li, Jia, Chen, "Adaptive Marginalized
 Semantic Hashing for Unpaired Cross-Modal Retrieval", IEEE Transactions on Multimedia 2023. The
