@@ -1,7 +1,8 @@
 """One fit of AMSH on a synthetic problem of NUS-WIDE's shape, in a process of its own.
 
     python benchmarks/web_scale.py ours N [--bits 64 ...] [--tol 0.01] [--threads 2]
-    python benchmarks/web_scale.py literal N
+    python benchmarks/web_scale.py literal N            the published algorithm in numpy
+    python benchmarks/web_scale.py literal-codes N      its first step alone, which fits any memory
 
 500 and 1,000 features, 24 labels of uneven frequency, 2.5 per sample. Prints JSON: seconds per
 stage, peak memory beyond the inputs, sweeps, and mean average precision of held-out queries.
@@ -20,14 +21,16 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 import fasthash as fh
-from amsh_literal import literal_fit
+from amsh_literal import learn_codes, literal_fit
 
 N_CLASSES, N_ANCHORS, N_SWEEPS, N_QUERIES = 24, 1500, 15, 1000
 WIDTHS = {"image": 500, "text": 1000}
 WEIGHTS = (1e-2, 1e-2, 1.0)
 
 
-def make(n: int, seed: int = 0) -> tuple[dict[str, NDArray], NDArray]:
+def make(
+    n: int, seed: int = 0, widths: dict[str, int] = WIDTHS
+) -> tuple[dict[str, NDArray], NDArray]:
     """Features in float32, paired only in that both modalities have the same labels."""
     rng = np.random.default_rng(seed)
     frequency = 1 / np.arange(1, N_CLASSES + 1) ** 0.7
@@ -35,7 +38,7 @@ def make(n: int, seed: int = 0) -> tuple[dict[str, NDArray], NDArray]:
     without = ~labels.any(axis=1)
     labels[without, rng.integers(0, N_CLASSES, without.sum())] = True
     features = {}
-    for name, d in WIDTHS.items():
+    for name, d in widths.items():
         prototypes = rng.standard_normal((N_CLASSES, d), dtype=np.float32)
         # Noise of which a part lies in 64 directions, as real features have it.
         mixing = rng.standard_normal((64, d), dtype=np.float32)
@@ -105,6 +108,15 @@ def literal(n: int, n_threads: int) -> dict[str, object]:
     return {"seconds": clock.seconds, "scores": scores(packing, codes, features, labels, n)}
 
 
+def literal_codes(n: int, n_threads: int) -> dict[str, object]:
+    _, labels = make(n, widths={})
+    clock = Clock()
+    with threadpool_limits(n_threads, "blas"):
+        learn_codes([labels.astype(float)] * 2, 64, N_SWEEPS, WEIGHTS, np.random.default_rng(0))
+    clock("codes")
+    return {"seconds": clock.seconds}
+
+
 def scores(encoders, codes, features, labels, n: int) -> list[float]:
     """Mean average precision of both directions over at most 20,000 training samples."""
     a, b = features
@@ -139,7 +151,7 @@ def status(name: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["ours", "literal"])
+    parser.add_argument("what", choices=["ours", "literal", "literal-codes"])
     parser.add_argument("n", type=int)
     parser.add_argument("--bits", type=int, nargs="+", default=[64])
     parser.add_argument("--tol", type=float, default=1e-2)
@@ -147,8 +159,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "ours":
         print(json.dumps(ours(options.n, options.bits, options.tol, options.threads)))
-    else:
+    elif options.what == "literal":
         print(json.dumps(literal(options.n, options.threads)))
+    else:
+        print(json.dumps(literal_codes(options.n, options.threads)))
 
 
 if __name__ == "__main__":

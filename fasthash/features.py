@@ -14,6 +14,10 @@ from .rows import Workers, cut
 # At least so many samples tell the mean distance: with a thousand anchors, to a thousandth.
 _WIDTH_ROWS = 4096
 
+# Exponents may be this large before their rounding matters, even in single precision: beyond it,
+# far from all anchors, a positive one must not become a large number.
+_FAR = 1e3
+
 __all__ = ["FeatureMap", "centring_map", "rbf_map"]
 
 
@@ -71,7 +75,7 @@ class FeatureMap:
 
     def _exponents(self, x: NDArray) -> NDArray:
         """
-        -‖x - a‖² / (2 width²) as one matrix product.
+        -‖x - a‖² / (2 width²) as one matrix product; rounding may leave a little above 0.
 
         Relative to the mean anchor, so that little cancels; the squared norms are two more columns
         of the product, which saves as many passes over the result.
@@ -83,8 +87,9 @@ class FeatureMap:
         left[:, d] = np.einsum("ij,ij->i", left[:, :d], left[:, :d])
         left[:, d + 1] = 1
         out = left @ operand.astype(x.dtype, copy=False)
-        # Far from the origin rounding could make a distance negative.
-        return np.minimum(out, 0, out=out)
+        if left[:, d].max(initial=0) * -operand[-2, 0] > _FAR:
+            np.minimum(out, 0, out=out)
+        return out
 
     @cached_property
     def _operands(self) -> tuple[NDArray, NDArray]:
@@ -134,7 +139,10 @@ def rbf_map(
     squared = FeatureMap(np.zeros(n_anchors), anchors, np.sqrt(0.5))
 
     def distances(blocks: Sequence[slice]) -> float:
-        return sum(np.sqrt(-squared._exponents(few[rows])).sum(dtype=np.float64) for rows in blocks)
+        return sum(
+            np.sqrt(np.maximum(-squared._exponents(few[rows]), 0)).sum(dtype=np.float64)
+            for rows in blocks
+        )
 
     def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
         return sum(

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -110,13 +111,15 @@ class Workers(AbstractContextManager["Workers"]):
         self.n_threads = n_threads
 
     def __enter__(self) -> Workers:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import ThreadpoolController
 
         self._exits = ExitStack()
         # For the process, and in each thread, because OpenMP counts threads per thread.
-        self._exits.enter_context(threadpool_limits(1, "blas"))
+        libraries = ThreadpoolController()
+        limit = partial(libraries.limit, limits=1, user_api="blas")
+        self._exits.enter_context(limit())
         self._pool, self._finisher = (
-            ThreadPoolExecutor(n, "fasthash", _limit_linear_algebra) for n in (self.n_threads, 1)
+            ThreadPoolExecutor(n, "fasthash", limit) for n in (self.n_threads, 1)
         )
         self._exits.callback(self._pool.shutdown, cancel_futures=True)
         self._exits.callback(self._finisher.shutdown, cancel_futures=True)
@@ -168,9 +171,3 @@ class Workers(AbstractContextManager["Workers"]):
         if interrupt is not None:
             raise interrupt
         return result
-
-
-def _limit_linear_algebra() -> None:
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1, "blas")

@@ -49,6 +49,7 @@ def fit(x, y):
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 20 * 7)
+    monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 20 * 7)
     monkeypatch.setattr("fasthash.models.amsh_fit._SAMPLE_ROWS", 30)
     monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_BYTES", 0)
 
@@ -122,7 +123,7 @@ def test_encode_in_blocks_and_threads_has_no_seam(monkeypatch):
     x, y = make()
     model = fit(x, y)
     whole = model.encode(x["image"], "image")
-    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 20 * 7)
+    monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 20 * 7)
     for n_threads in (1, 2, 5):
         np.testing.assert_array_equal(model.encode(x["image"], "image", n_threads), whole)
 

@@ -18,6 +18,9 @@ from ..validation import check_rows
 
 __all__ = ["CrossModalHasher"]
 
+# Values of a block to encode: small, so that a thousand samples already make work for two threads.
+_BLOCK_VALUES = 1 << 20
+
 
 class CrossModalHasher(BaseEstimator):
     """
@@ -115,7 +118,7 @@ def encode_rows(
         for rows in blocks:
             codes[rows] = pack(feature_map.transform(x.read(rows)) @ projection)
 
-    blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
+    blocks = cut(len(x), max(feature_map.n_out, x.shape[1]), _BLOCK_VALUES)
     if len(blocks) == 1:
         # No threads of ours for a single query; the matrix products may use theirs.
         encode(blocks)
