@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy import linalg
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from .._kernels import discrete as kernels
 from ..features import FeatureMap
@@ -163,16 +163,16 @@ def inverse_factor(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float6
     """
     W with WᵀW the inverse of XᵀX + ridge I: the inverse of its Cholesky factor.
 
-    Inverting the factor loses half the digits that inverting the matrix would. ValueError where
-    rounding is larger than the ridge.
+    Inverting the factor loses half the digits that inverting the matrix would. O(2/3 d³).
+    ValueError where rounding is larger than the ridge.
     """
-    try:
-        return linalg.inv(linalg.cholesky(gram))
-    except linalg.LinAlgError:
+    lower, failed = lapack.dpotrf(gram, lower=True, clean=True)
+    if failed:
         raise ValueError(
             f"ridge={ridge} is lost in rounding beside features whose squares sum to "
             f"{gram.diagonal().max():.1g}: scale the features down or raise the ridge"
-        ) from None
+        )
+    return lapack.dtrtri(lower, lower=True, overwrite_c=True)[0]
 
 
 def first_sweep(
