@@ -14,6 +14,7 @@ from ..codes import pack
 from ..features import centring_map
 from ..validation import check_count, check_modalities, check_number
 from .base import CrossModalHasher
+from .rotation import quantising_rotation
 
 __all__ = ["CCAITQ"]
 
@@ -117,7 +118,7 @@ class CCAITQ(CrossModalHasher):
         a_projection = a_whitening @ left[:, :n_bits]
         b_projection = b_whitening @ right[:n_bits].T
         scores = np.vstack([a @ a_projection, b @ b_projection])
-        rotation = _quantising_rotation(scores, self.n_iterations, rng)
+        rotation = quantising_rotation(scores, self.n_iterations, rng)
 
         projections = {a_name: a_projection @ rotation, b_name: b_projection @ rotation}
         codes = {a_name: pack(a @ projections[a_name]), b_name: pack(b @ projections[b_name])}
@@ -148,16 +149,3 @@ def _whitening(x: NDArray, ridge: float) -> NDArray[np.float64]:
     covariance.flat[:: len(covariance) + 1] += ridge * np.trace(covariance) / len(covariance)
     eigenvalues, vectors = linalg.eigh(covariance)
     return vectors / np.sqrt(eigenvalues)
-
-
-def _quantising_rotation(
-    scores: NDArray, n_iterations: int, random_state: np.random.RandomState
-) -> NDArray[np.float64]:
-    """Iterative quantisation: alternate B = sign(VR) and the Procrustes rotation of V to B."""
-    n_bits = scores.shape[1]
-    rotation, _ = linalg.qr(random_state.standard_normal((n_bits, n_bits)))
-    for _ in range(n_iterations):
-        signs = np.where(scores @ rotation >= 0, 1.0, -1.0)
-        left, _, right = linalg.svd(scores.T @ signs)
-        rotation = left @ right
-    return rotation
