@@ -1,4 +1,4 @@
-"""Arguments of the public functions, checked once: numbers, features by modality, labels, choices.
+"""Arguments of the public functions, checked once: numbers, features, labels, pairs, choices.
 
 Packed codes are validated in `codes`. Everything past the public boundary trusts what comes out.
 Each error names the argument, the value it has and what to do.
@@ -27,6 +27,7 @@ __all__ = [
     "check_mask",
     "check_modalities",
     "check_number",
+    "check_pairs",
     "check_rows",
     "is_sparse",
     "label_classes",
@@ -220,6 +221,80 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
                 "finite; replace or drop such samples first"
             )
     return x
+
+
+def check_pairs(
+    pairs: ArrayLike | None, n_samples: Mapping[str, int], minimum: int = 2
+) -> NDArray[np.int64] | None:
+    """
+    Validate which samples of several modalities belong together.
+
+    Parameters
+    ----------
+    pairs : array_like of int, shape (n_pairs, n_modalities), or None
+        Row numbers, a column per modality in the order of `n_samples`; no row twice in a column.
+        None pairs row i of each, which takes equal numbers of rows.
+    n_samples : mapping of str to int
+        The number of rows of each modality.
+    minimum : int
+        How many pairs are needed.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_pairs, n_modalities), or None
+        None where row i belongs to row i.
+
+    Raises
+    ------
+    TypeError
+        If the row numbers are not integers.
+    ValueError
+        If the shape is wrong, pairs are too few, a row number is out of range or used twice, or
+        there are no pairs and the numbers of rows differ.
+
+    Notes
+    -----
+    O(n_pairs + n_samples) per modality; holds a count per sample.
+    """
+    n_modalities = len(n_samples)
+    if pairs is None:
+        if len(set(n_samples.values())) > 1:
+            raise ValueError(
+                "pairs is None, so row i of one modality belongs to row i of the others, but the "
+                f"numbers of rows differ, {dict(n_samples)}: pass pairs, an integer array of shape "
+                f"(n_pairs, {n_modalities})"
+            )
+        n_pairs = next(iter(n_samples.values()))
+        if n_pairs < minimum:
+            raise ValueError(
+                f"features must have at least {minimum} rows to pair, got {n_pairs}: pass more"
+            )
+        return None
+    given = np.asarray(pairs)
+    if given.ndim != 2 or given.shape[1] != n_modalities:
+        raise ValueError(
+            f"pairs must have shape (n_pairs, {n_modalities}), a column of row numbers for each of "
+            f"{', '.join(n_samples)}, got {given.shape}"
+        )
+    if given.dtype.kind not in "iu":
+        hint = " (np.argwhere makes row numbers of a mask)" if given.dtype == bool else ""
+        raise TypeError(f"pairs must be integer row numbers, got dtype {given.dtype}{hint}")
+    if len(given) < minimum:
+        raise ValueError(f"pairs must be at least {minimum}, got {len(given)}: pass more of them")
+    for column, (name, n) in zip(given.T, n_samples.items(), strict=True):
+        outside = (column < 0) | (column >= n)
+        if outside.any():
+            raise ValueError(
+                f"pairs holds row {column[outside][0]} of {name!r}, which has {n} rows: row "
+                f"numbers go from 0 to {n - 1}"
+            )
+        used = np.bincount(column.astype(np.int64), minlength=n)
+        if used.max() > 1:
+            raise ValueError(
+                f"pairs holds row {used.argmax()} of {name!r} {used.max()} times: a row may be in "
+                "one pair only; drop the others"
+            )
+    return np.ascontiguousarray(given, np.int64)
 
 
 def check_labels(

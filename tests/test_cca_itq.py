@@ -42,10 +42,45 @@ def test_the_rotation_brings_scores_nearer_to_bits():
     assert losses[1] < losses[0]
 
 
+def scatter(features, n_paired, seed=0):
+    """Shuffle each modality apart; say where its first rows went, and drop a last row of text."""
+    rng = np.random.default_rng(seed)
+    places = {name: rng.permutation(len(x)) for name, x in features.items()}
+    shuffled = {name: np.empty_like(x) for name, x in features.items()}
+    for name, x in features.items():
+        shuffled[name][places[name]] = x
+    last = places["text"][-1]
+    shuffled["text"] = np.delete(shuffled["text"], last, axis=0)
+    places["text"] = places["text"] - (places["text"] > last)
+    return shuffled, np.column_stack([places[name][:n_paired] for name in features])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_only_pairs_are_learned_from(dtype):
+    features = {name: x.astype(dtype) for name, x in make_pairs().items()}
+    shuffled, pairs = scatter(features, 150)
+    model = fh.CCAITQ(n_bits=8, random_state=0).fit(shuffled, pairs=pairs)
+    alone = fh.CCAITQ(n_bits=8, random_state=0).fit({n: x[:150] for n, x in features.items()})
+    np.testing.assert_array_equal(model.correlations_, alone.correlations_)
+    for column, (name, x) in enumerate(shuffled.items()):
+        np.testing.assert_array_equal(model.projections_[name], alone.projections_[name])
+        assert len(model.codes_[name]) == len(x)
+        np.testing.assert_array_equal(model.codes_[name], model.encode(x, name))
+        np.testing.assert_array_equal(model.codes_[name][pairs[:, column]], alone.codes_[name])
+
+
+def test_pairs_in_order_are_the_default():
+    features = make_pairs()
+    default = fh.CCAITQ(n_bits=8, random_state=0).fit(features)
+    given = fh.CCAITQ(n_bits=8, random_state=0).fit(features, np.stack([np.arange(400)] * 2, 1))
+    for name in features:
+        np.testing.assert_array_equal(given.codes_[name], default.codes_[name])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"text": np.random.default_rng(0).random((399, 12))}, "CCAITQ needs pairs"),
+        ({"text": np.random.default_rng(0).random((399, 12))}, "pairs is None"),
         ({"text": np.random.default_rng(0).random((400, 7))}, "7 columns: n_bits=8"),
         ({"text": np.ones((400, 12))}, "same row"),
         ({"audio": np.random.default_rng(0).random((400, 12))}, "takes two modalities"),
@@ -54,3 +89,10 @@ def test_the_rotation_brings_scores_nearer_to_bits():
 def test_what_it_refuses(change, message):
     with pytest.raises(ValueError, match=message):
         fh.CCAITQ(n_bits=8).fit({**make_pairs(), **change})
+
+
+def test_a_constant_modality_among_the_pairs():
+    features = make_pairs()
+    features["text"][:5] = 1.0
+    with pytest.raises(ValueError, match="same row in all pairs"):
+        fh.CCAITQ(n_bits=8).fit(features, pairs=np.stack([np.arange(5)] * 2, 1))

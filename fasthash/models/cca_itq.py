@@ -10,10 +10,11 @@ from numpy import linalg
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..codes import pack
 from ..features import centring_map
-from ..validation import check_count, check_modalities, check_number
-from .base import CrossModalHasher
+from ..rows import Rows
+from ..runtime import resolve_threads
+from ..validation import check_count, check_modalities, check_number, check_pairs
+from .base import CrossModalHasher, encode_rows
 from .rotation import quantising_rotation
 
 __all__ = ["CCAITQ"]
@@ -24,7 +25,8 @@ class CCAITQ(CrossModalHasher):
     Canonical correlation analysis followed by iterative quantisation.
 
     Projects two paired modalities on their canonical directions and turns both by the one
-    Procrustes rotation that brings them nearest to ±1. Uses pairs and no labels.
+    Procrustes rotation that brings them nearest to ±1. Uses pairs and no labels; samples without a
+    partner get codes, but nothing is learned from them.
 
     Parameters
     ----------
@@ -47,7 +49,9 @@ class CCAITQ(CrossModalHasher):
 
     Notes
     -----
-    O(n · d² + d³) for the correlations, d features; O(n · n_bits²) per step of the rotation.
+    O(n · d² + d³) for the correlations, n pairs of d features; O(n · n_bits²) per step of the
+    rotation. The features of the pairs are held twice, as given and centred; those of other samples
+    a block at a time.
 
     References
     ----------
@@ -83,14 +87,18 @@ class CCAITQ(CrossModalHasher):
         self.n_iterations = n_iterations
         self.random_state = random_state
 
-    def fit(self, features: Mapping[str, ArrayLike]) -> CCAITQ:
+    def fit(self, features: Mapping[str, ArrayLike], pairs: ArrayLike | None = None) -> CCAITQ:
         """
-        Learn the projections from paired samples.
+        Learn the projections from pairs, and compute the codes of all samples.
 
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two modalities; row i of one belongs to row i of the other.
+            Two modalities; with `pairs` the number of samples may differ.
+        pairs : array_like of int, shape (n_pairs, 2), optional
+            Which row of the first modality belongs to which of the second, in the order of
+            `features`; at least two pairs, no row in two of them. Means, correlations and rotation
+            are those of a fit to the pairs alone. Default: row i belongs to row i.
 
         Returns
         -------
@@ -100,14 +108,13 @@ class CCAITQ(CrossModalHasher):
         Raises
         ------
         TypeError, ValueError
-            If parameters or features are unsuitable; the model is then unchanged.
+            If parameters, features or pairs are unsuitable; the model is then unchanged.
         """
         n_bits = check_count(self.n_bits, "n_bits")
         check_number(self.ridge, "ridge", positive=True)
         check_count(self.n_iterations, "n_iterations")
         rows = check_modalities(features)
-        x = {name: read.read(slice(0, len(read))) for name, read in rows.items()}
-        self._check_pairs(x)
+        x = self._read_pairs(rows, pairs)
         rng = check_random_state(self.random_state)
 
         feature_maps = {name: centring_map(values) for name, values in x.items()}
@@ -121,26 +128,46 @@ class CCAITQ(CrossModalHasher):
         rotation = quantising_rotation(scores, self.n_iterations, rng)
 
         projections = {a_name: a_projection @ rotation, b_name: b_projection @ rotation}
-        codes = {a_name: pack(a @ projections[a_name]), b_name: pack(b @ projections[b_name])}
+        n_threads = resolve_threads(None)
+        codes = {
+            name: encode_rows(rows[name], feature_maps[name], projections[name], n_threads)
+            for name in rows
+        }
         self._set_fitted(
             rows, feature_maps, projections, codes, correlations_=correlations[:n_bits].copy()
         )
         return self
 
-    def _check_pairs(self, x: dict[str, NDArray]) -> None:
-        if len(x) != 2:
-            raise ValueError(f"CCAITQ takes two modalities, got {list(x)}")
-        sizes = {name: len(rows) for name, rows in x.items()}
-        if len(set(sizes.values())) > 1:
-            raise ValueError(f"CCAITQ needs pairs, one row of each: the modalities have {sizes}")
-        for name, rows in x.items():
-            if rows.shape[1] < self.n_bits:
+    def _read_pairs(self, rows: dict[str, Rows], pairs: ArrayLike | None) -> dict[str, NDArray]:
+        """Features of the pairs: row i of one modality belongs to row i of the other."""
+        if len(rows) != 2:
+            raise ValueError(f"CCAITQ takes two modalities, got {list(rows)}")
+        pairs = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
+        x = {}
+        for column, (name, read) in enumerate(rows.items()):
+            if read.shape[1] < self.n_bits:
                 raise ValueError(
-                    f"features[{name!r}] has {rows.shape[1]} columns: n_bits={self.n_bits} needs "
+                    f"features[{name!r}] has {read.shape[1]} columns: n_bits={self.n_bits} needs "
                     "at least as many features as bits"
                 )
-            if (rows == rows[:1]).all():
-                raise ValueError(f"features[{name!r}] has the same row for all samples")
+            x[name] = (
+                read.read(slice(0, len(read))) if pairs is None else _take(read, pairs[:, column])
+            )
+            if (x[name] == x[name][:1]).all():
+                raise ValueError(
+                    f"features[{name!r}] has the same row in all pairs: there is no correlation to "
+                    "learn from; pass pairs that differ"
+                )
+        return x
+
+
+def _take(rows: Rows, indices: NDArray[np.int64]) -> NDArray[np.floating]:
+    # What is behind `rows` may give ascending rows only.
+    order = np.argsort(indices)
+    taken = rows.take(indices[order])
+    out = np.empty_like(taken)
+    out[order] = taken
+    return out
 
 
 def _whitening(x: NDArray, ridge: float) -> NDArray[np.float64]:
