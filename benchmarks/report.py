@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from limits import Limits
 from timing import Ratio
@@ -31,13 +31,12 @@ def _row(cells: Sequence[str]) -> str:
 
 @dataclass
 class Context:
-    """What every section gets: the sizes' scale, the machine's limits, and the count of targets."""
+    """What every section gets: the sizes' scale, and the machine's limits."""
 
     quick: bool
     repeats: int
     # None where the probe cannot be built; shares of the limit are then left out.
     limits: Limits | None
-    targets: list[bool] = field(default_factory=list)
 
     def progress(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -45,11 +44,10 @@ class Context:
     def judge(
         self, value: float, at_least: float | None = None, at_most: float | None = None
     ) -> str:
-        """met or not met, and counted. In a quick run the sizes are too small to judge."""
+        """met or not met. In a quick run the sizes are too small to judge."""
         if self.quick:
             return "not judged"
         met = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
-        self.targets.append(met)
         return "met" if met else NOT_MET
 
     def target(
@@ -69,8 +67,6 @@ class Context:
         if bound is None:
             return ""
         if value is None:
-            if not self.quick:
-                self.targets.append(False)
             return f"{sign} {_number(bound, unit)}, not measured"
         verdict = self.judge(value, at_least, at_most)
         reason = f": {why}" if why and verdict == NOT_MET else ""

@@ -2,6 +2,7 @@
 
     --quick               small sizes, a minute: does it run; targets are not judged
     --sections NAME ...   only these
+    --update              put these sections in the place they have in RESULTS.md, with their date
     --output FILE         default: RESULTS.md beside this file; standard output for a partial run
 
 A section is a module with a TITLE and a function `run(context)` that yields tables; SECTIONS lists
@@ -11,6 +12,7 @@ them in the order of the report. Progress goes to standard error.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +31,7 @@ import section_peers
 import section_ranking
 from limits import Limits, NoCompilerError
 from machine import describe
-from report import Context
+from report import NOT_MET, Context
 
 SECTIONS: dict[str, ModuleType] = {
     "batched": section_batched,
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--repeats", type=int, default=7, help="rounds per measurement")
     parser.add_argument("--output", type=Path, help="file to write")
+    parser.add_argument("--update", action="store_true", help="replace sections of RESULTS.md")
     options = parser.parse_args()
     is_partial = options.quick or len(options.sections) < len(SECTIONS)
     output = options.output or (None if is_partial else RESULTS)
@@ -73,13 +76,18 @@ def main() -> None:
         print(f"no shares of the limit: {error}", file=sys.stderr)
         limits = None
     context = Context(options.quick, options.repeats, limits)
-    parts: list[str] = []
+    parts: dict[str, str] = {}
+    if options.update:
+        output = RESULTS
+        facts, parts = _read(RESULTS.read_text())
     # Peers that multiply matrices stay on one thread, as fasthash does.
     with threadpool_limits(1, "blas"):
         for name in options.sections:
             section = SECTIONS[name]
             tables = [table.markdown() for table in section.run(context)]
-            parts.append("\n\n".join([f"## {section.TITLE}", *tables]))
+            if options.update:
+                tables.insert(0, f"Measured again on {dict(describe())['Date']}.")
+            parts[section.TITLE] = "\n\n".join([f"## {section.TITLE}", *tables])
             if output is not None:
                 # After every section: a run that breaks off leaves what it has measured.
                 output.write_text(_document(facts, context, parts))
@@ -87,13 +95,24 @@ def main() -> None:
         print(_document(facts, context, parts))
 
 
-def _document(facts: list[tuple[str, str]], context: Context, parts: list[str]) -> str:
+def _read(document: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Facts and sections of a document, as `_document` wrote them."""
+    head, *sections = document.split("\n\n## ")
+    facts = [line[2:].split(": ", 1) for line in head.splitlines() if line.startswith("- ")]
+    parts = {text.split("\n", 1)[0]: f"## {text.rstrip()}" for text in sections}
+    return [(name, value) for name, value in facts], parts
+
+
+def _document(facts: list[tuple[str, str]], context: Context, parts: dict[str, str]) -> str:
     head = "\n".join(f"- {name}: {value}" for name, value in facts)
+    text = "\n\n".join(parts.values())
     if context.quick:
         verdict = "A quick run: the sizes are too small to judge the targets."
     else:
-        verdict = f"{sum(context.targets)} of {len(context.targets)} targets met."
-    return "\n\n".join([INTRODUCTION, head, verdict, *parts]) + "\n"
+        n_missed = len(re.findall(re.escape(NOT_MET) + "|not measured", text))
+        n_met = len(re.findall(r"[,;] met\b", text))
+        verdict = f"{n_met} of {n_met + n_missed} targets met."
+    return "\n\n".join([INTRODUCTION, head, verdict, text]) + "\n"
 
 
 if __name__ == "__main__":
