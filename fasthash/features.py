@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from .rows import Workers, cut
 
-# At least so many samples tell the mean distance, with a thousand anchors to a thousandth, and the
-# means, to a sixtieth of a standard deviation.
-_FEW_ROWS = 4096
+# At least so many samples tell the mean distance: with a thousand anchors, to a thousandth.
+_WIDTH_ROWS = 4096
 
 # Exponents may be this large before their rounding matters, even in single precision: beyond it,
 # far from all anchors, a positive one must not become a large number.
@@ -146,11 +145,14 @@ def rbf_map(
         )
 
     def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
-        return sum(uncentred.transform(few[rows]).sum(axis=0, dtype=np.float64) for rows in blocks)
+        return sum(
+            uncentred.transform(sample[rows]).sum(axis=0, dtype=np.float64) for rows in blocks
+        )
 
-    few = sample[:: max(1, len(sample) // _FEW_ROWS)]
+    few = sample[:: max(1, len(sample) // _WIDTH_ROWS)]
     blocks = cut(len(few), max(n_anchors, few.shape[1]))
     mean_distance = sum(workers.map(distances, blocks)) / (len(few) * n_anchors)
     uncentred = FeatureMap(np.zeros(n_anchors), anchors, width * mean_distance)
-    mean = sum(workers.map(column_sums, blocks)) / len(few)
+    blocks = cut(len(sample), max(n_anchors, sample.shape[1]))
+    mean = sum(workers.map(column_sums, blocks)) / len(sample)
     return FeatureMap(mean, anchors, uncentred.width)
