@@ -40,6 +40,11 @@ EXTENSIONS = [
         depends=[f"{KERNELS}/discrete.h", f"{KERNELS}/discrete_rows.h"],
     ),
     Extension(
+        "fasthash._kernels.reconstruct",
+        [f"{KERNELS}/reconstruct.pyx"],
+        depends=[f"{KERNELS}/reconstruct.h", f"{KERNELS}/reconstruct_rows.h"],
+    ),
+    Extension(
         "fasthash._kernels.multi_index",
         [f"{KERNELS}/multi_index.pyx"],
         depends=[f"{KERNELS}/multi_index.h", f"{KERNELS}/multi_index_probe.h"],

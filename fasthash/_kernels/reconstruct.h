@@ -1,0 +1,234 @@
+/* Samples reconstructed from their nearest anchors: the choice of the anchors and their weights.
+ *
+ * The weights w >= 0 with sum 1 come from (C + g tr(C)/k I) w = 1, where C is the k x k Gram matrix
+ * of (anchor - sample): clipped at 0, scaled to sum 1. Samples go FH_LANES at a time through one
+ * Cholesky factorisation, a sample to a lane, so that the innermost loops have a fixed length and
+ * no dependence between their steps: the compiler makes vector instructions of them, and what a
+ * sample gets does not depend on its company.
+ *
+ * Cost per sample: a comparison per anchor for a bound and one with it, (1.5 k)^2 comparisons of
+ * what is left, k^2 / 2 products of anchors gathered, k^3 / 6 + k^2 multiplications. Where rounding
+ * might decide, n_features multiplications per candidate or per entry of C on top.
+ */
+#ifndef FASTHASH_RECONSTRUCT_H
+#define FASTHASH_RECONSTRUCT_H
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Doubles in a cache line. */
+#define FH_LANES 8
+
+/* Scores that stay in registers: the least of groups of anchors; values that count smaller ones. */
+#define FH_GROUPS 16
+#define FH_COUNTED 8
+
+/* What all samples share, and scratch for one thread. */
+typedef struct {
+    int64_t n_anchors;
+    int64_t n_features;
+    int64_t k;                /* 1 <= k <= n_anchors */
+    double regularisation;    /* > 0 */
+    const double *gram;       /* n_anchors x n_anchors: products of the centred anchors */
+    double largest_norm;      /* of the centred anchors */
+    int64_t n_groups;         /* a multiple of FH_GROUPS, more than k */
+    void *values;             /* 2 n_groups + FH_COUNTED, of any floating type */
+    int32_t *candidates;      /* n_anchors */
+    int32_t *nearest;         /* k + 1, the last for what is not chosen */
+    double *distances;        /* k */
+    double *differences;      /* k x n_features */
+    double *local;            /* k (k + 1) / 2 entries of FH_LANES: C by rows, then its factor */
+    double *weights;          /* k entries of FH_LANES */
+} fh_reconstruction;
+
+static inline int64_t fh_round_up(int64_t n, int64_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
+/* The position of the lowest bit that is set; one is. */
+static inline int fh_lowest_bit(uint64_t bits)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_ctzll(bits);
+#else
+    int position = 0;
+    for (int width = 32; width > 0; width /= 2)
+        if ((bits & ((UINT64_C(1) << width) - 1)) == 0) {
+            bits >>= width;
+            position += width;
+        }
+    return position;
+#endif
+}
+
+/* 64 bytes of 0 or 1 as 64 bits, the first byte lowest. */
+static inline uint64_t fh_marks_to_bits(const uint8_t *marks)
+{
+    uint64_t bits = 0;
+    for (int i = 0; i < 64; i += 8) {
+        uint64_t byte = 0;
+        for (int j = 0; j < 8; j++)
+            byte |= (uint64_t)marks[i + j] << 8 * j;
+        /* Moves bit 8j to bit 56 + j; nothing else gets there. */
+        bits |= (byte * UINT64_C(0x0102040810204080) >> 56) << i;
+    }
+    return bits;
+}
+
+/* Puts a distance in its place among the `most` smallest, of which n are held, and its position
+   with it; of equals the earlier stays first. Returns how many are held now. */
+static inline int64_t fh_insert(double *distances, int32_t *positions, int64_t n, int64_t most,
+                                double distance, int32_t position)
+{
+    if (n == most) {
+        if (!(distance < distances[n - 1]))
+            return n;
+        n--;
+    }
+    int64_t i = n;
+    for (; i > 0 && distance < distances[i - 1]; i--) {
+        distances[i] = distances[i - 1];
+        positions[i] = positions[i - 1];
+    }
+    distances[i] = distance;
+    positions[i] = position;
+    return n + 1;
+}
+
+static inline void fh_sort_positions(int32_t *positions, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        const int32_t position = positions[i];
+        int64_t j = i;
+        for (; j > 0 && position < positions[j - 1]; j--)
+            positions[j] = positions[j - 1];
+        positions[j] = position;
+    }
+}
+
+/* Where row i of a lower triangle begins. */
+static inline int64_t fh_triangle(int64_t i)
+{
+    return i * (i + 1) / 2;
+}
+
+/* Scales each lane's C to a mean diagonal of 1 and adds the regularisation. Without spread, where
+   all anchors equal the sample, there is no direction to prefer: the identity takes the place of C,
+   and the weights come out equal. So they do where squares overflow. */
+static inline void fh_regularise(const fh_reconstruction *r)
+{
+    double scale[FH_LANES] = {0};
+    for (int64_t i = 0; i < r->k; i++)
+        for (int lane = 0; lane < FH_LANES; lane++)
+            scale[lane] += r->local[(fh_triangle(i) + i) * FH_LANES + lane];
+    double diagonal[FH_LANES];
+    for (int lane = 0; lane < FH_LANES; lane++) {
+        const double inverse = (double)r->k / scale[lane];
+        const int has_spread = scale[lane] > 0 && scale[lane] <= DBL_MAX && inverse <= DBL_MAX;
+        scale[lane] = has_spread ? inverse : 0;
+        diagonal[lane] = has_spread ? r->regularisation : 1;
+        if (!has_spread)
+            for (int64_t entry = 0; entry < fh_triangle(r->k); entry++)
+                r->local[entry * FH_LANES + lane] = 0;
+    }
+    for (int64_t entry = 0; entry < fh_triangle(r->k); entry++)
+        for (int lane = 0; lane < FH_LANES; lane++)
+            r->local[entry * FH_LANES + lane] *= scale[lane];
+    for (int64_t i = 0; i < r->k; i++)
+        for (int lane = 0; lane < FH_LANES; lane++)
+            r->local[(fh_triangle(i) + i) * FH_LANES + lane] += diagonal[lane];
+}
+
+/* rest -= the product of two rows of n entries. */
+static inline void fh_subtract_product(double *restrict rest, const double *restrict a,
+                                       const double *restrict b, int64_t n)
+{
+    double sum[FH_LANES];
+    for (int lane = 0; lane < FH_LANES; lane++)
+        sum[lane] = rest[lane];
+    for (int64_t p = 0; p < n; p++)
+        for (int lane = 0; lane < FH_LANES; lane++)
+            sum[lane] -= a[p * FH_LANES + lane] * b[p * FH_LANES + lane];
+    for (int lane = 0; lane < FH_LANES; lane++)
+        rest[lane] = sum[lane];
+}
+
+/* Factors each lane's regularised C, solves for the ones vector, clips and normalises the weights.
+   The factor has the inverses of its diagonal in their place. A pivot is at least the
+   regularisation; where rounding made it less, it is lifted, so that no factorisation fails. The
+   sum of the weights before clipping is a positive quadratic form, so one of them is positive;
+   should rounding clip all, or overflow, they come out equal. */
+static inline void fh_solve(const fh_reconstruction *r)
+{
+    double *w = r->weights;
+    for (int64_t i = 0; i < r->k; i++) {
+        double *row = r->local + fh_triangle(i) * FH_LANES;
+        for (int64_t j = 0; j < i; j++) {
+            const double *other = r->local + fh_triangle(j) * FH_LANES;
+            fh_subtract_product(row + j * FH_LANES, row, other, j);
+            for (int lane = 0; lane < FH_LANES; lane++)
+                row[j * FH_LANES + lane] *= other[j * FH_LANES + lane];
+        }
+        double *pivot = row + i * FH_LANES;
+        for (int64_t p = 0; p < i; p++)
+            for (int lane = 0; lane < FH_LANES; lane++)
+                pivot[lane] -= row[p * FH_LANES + lane] * row[p * FH_LANES + lane];
+        for (int lane = 0; lane < FH_LANES; lane++) {
+            const double least = r->regularisation;
+            pivot[lane] = 1 / sqrt(pivot[lane] > least ? pivot[lane] : least);
+            w[i * FH_LANES + lane] = 1;
+        }
+        fh_subtract_product(w + i * FH_LANES, row, w, i);
+        for (int lane = 0; lane < FH_LANES; lane++)
+            w[i * FH_LANES + lane] *= pivot[lane];
+    }
+    double total[FH_LANES] = {0};
+    for (int64_t i = r->k - 1; i >= 0; i--) {
+        const double *row = r->local + fh_triangle(i) * FH_LANES;
+        double *last = w + i * FH_LANES;
+        for (int lane = 0; lane < FH_LANES; lane++)
+            last[lane] *= row[i * FH_LANES + lane];
+        for (int64_t p = 0; p < i; p++)
+            for (int lane = 0; lane < FH_LANES; lane++)
+                w[p * FH_LANES + lane] -= row[p * FH_LANES + lane] * last[lane];
+        for (int lane = 0; lane < FH_LANES; lane++) {
+            last[lane] = last[lane] > 0 ? last[lane] : 0;
+            total[lane] += last[lane];
+        }
+    }
+    for (int64_t i = 0; i < r->k; i++)
+        for (int lane = 0; lane < FH_LANES; lane++) {
+            const int is_sum = total[lane] > 0 && total[lane] <= DBL_MAX;
+            w[i * FH_LANES + lane] = is_sum ? w[i * FH_LANES + lane] / total[lane]
+                                            : 1 / (double)r->k;
+        }
+}
+
+#define FH_REAL float
+#define FH_ROW(name) name##_float
+#define FH_EPSILON FLT_EPSILON
+#define FH_LEAST FLT_MIN
+#define FH_MOST FLT_MAX
+#include "reconstruct_rows.h"
+#undef FH_REAL
+#undef FH_ROW
+#undef FH_EPSILON
+#undef FH_LEAST
+#undef FH_MOST
+
+#define FH_REAL double
+#define FH_ROW(name) name##_double
+#define FH_EPSILON DBL_EPSILON
+#define FH_LEAST DBL_MIN
+#define FH_MOST DBL_MAX
+#include "reconstruct_rows.h"
+#undef FH_REAL
+#undef FH_ROW
+#undef FH_EPSILON
+#undef FH_LEAST
+#undef FH_MOST
+
+#endif
