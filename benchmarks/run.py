@@ -29,6 +29,7 @@ import section_odd_widths
 import section_one_query
 import section_peers
 import section_ranking
+import section_reconstruct
 from limits import Limits, NoCompilerError
 from machine import describe
 from report import NOT_MET, Context
@@ -44,6 +45,7 @@ SECTIONS: dict[str, ModuleType] = {
     "masks": section_masks,
     "memory": section_memory,
     "amsh": section_amsh,
+    "reconstruct": section_reconstruct,
 }
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
