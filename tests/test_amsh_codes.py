@@ -7,6 +7,7 @@ from scipy import sparse
 import fasthash as fh
 from fasthash.models import amsh_codes
 from fasthash.models.amsh_codes import LabelRows, Weights, orthogonalise, start_codes, sweep
+from fasthash.models.code_rules import code_rules
 from fasthash.reference import discrete as reference
 from fasthash.rows import Workers
 
@@ -132,7 +133,7 @@ def test_a_new_sample_gets_the_code_of_its_like():
         ]
         for _ in range(15):
             sweep(modalities, Weights(0.05, 0.05, 1.0), rng, workers)
-    rules = amsh_codes.code_rules(modalities, Weights(0.05, 0.05, 1.0))
+    rules = code_rules(modalities, Weights(0.05, 0.05, 1.0))
     for m, rule, one_hot in zip(modalities, rules, labels, strict=True):
         again = rule.codes(label_rows(one_hot), 15)
         same = fh.unpack(again, 16) == fh.unpack(m.packed, 16)

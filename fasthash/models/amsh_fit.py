@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..features import FeatureMap, centring_map, rbf_map
 from ..rows import Rows, Workers, cut
 from . import amsh_codes
-from .amsh_codes import CodeRule, Codes, LabelRows, Weights
+from .amsh_codes import Codes, LabelRows, Weights
+from .code_rules import CodeRule, code_rules
 from .hash_functions import (
     Hashing,
     MappedRows,
@@ -230,7 +231,7 @@ class AmshFit:
             report(stage, len(objective), settings.n_sweeps)
         self.learned[n_bits] = LearnedCodes(
             {name: m.packed for name, m in zip(x, modalities, strict=True)},
-            dict(zip(x, amsh_codes.code_rules(modalities, settings.weights), strict=True)),
+            dict(zip(x, code_rules(modalities, settings.weights), strict=True)),
             objective,
         )
         self._sweeping = None
