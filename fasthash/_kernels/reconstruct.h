@@ -64,20 +64,6 @@ static inline int fh_lowest_bit(uint64_t bits)
 #endif
 }
 
-/* 64 bytes of 0 or 1 as 64 bits, the first byte lowest. */
-static inline uint64_t fh_marks_to_bits(const uint8_t *marks)
-{
-    uint64_t bits = 0;
-    for (int i = 0; i < 64; i += 8) {
-        uint64_t byte = 0;
-        for (int j = 0; j < 8; j++)
-            byte |= (uint64_t)marks[i + j] << 8 * j;
-        /* Moves bit 8j to bit 56 + j; nothing else gets there. */
-        bits |= (byte * UINT64_C(0x0102040810204080) >> 56) << i;
-    }
-    return bits;
-}
-
 /* Puts a distance in its place among the `most` smallest, of which n are held, and its position
    with it; of equals the earlier stays first. Returns how many are held now. */
 static inline int64_t fh_insert(double *distances, int32_t *positions, int64_t n, int64_t most,
@@ -199,11 +185,16 @@ static inline void fh_solve(const fh_reconstruction *r)
             total[lane] += last[lane];
         }
     }
+    double equal[FH_LANES];
+    for (int lane = 0; lane < FH_LANES; lane++) {
+        const int is_sum = total[lane] > 0 && total[lane] <= DBL_MAX;
+        equal[lane] = is_sum ? 0 : 1 / (double)r->k;
+        total[lane] = is_sum ? 1 / total[lane] : 0;
+    }
     for (int64_t i = 0; i < r->k; i++)
         for (int lane = 0; lane < FH_LANES; lane++) {
-            const int is_sum = total[lane] > 0 && total[lane] <= DBL_MAX;
-            w[i * FH_LANES + lane] = is_sum ? w[i * FH_LANES + lane] / total[lane]
-                                            : 1 / (double)r->k;
+            const double weight = w[i * FH_LANES + lane];
+            w[i * FH_LANES + lane] = equal[lane] > 0 ? equal[lane] : weight * total[lane];
         }
 }
 

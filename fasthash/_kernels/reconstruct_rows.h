@@ -47,8 +47,9 @@ static inline void FH_ROW(fh_kth_smallest)(const FH_REAL *values, int64_t n, int
         }
         #pragma omp simd
         for (int i = 0; i < FH_COUNTED; i++) {
-            const FH_REAL a = rank[i] < n_smaller ? own[i] : -FH_MOST;
-            const FH_REAL b = rank[i] <= n_smaller ? own[i] : -FH_MOST;
+            const FH_REAL value = own[i];
+            const FH_REAL a = rank[i] < n_smaller ? value : -FH_MOST;
+            const FH_REAL b = rank[i] <= n_smaller ? value : -FH_MOST;
             first[i] = first[i] < a ? a : first[i];
             second[i] = second[i] < b ? b : second[i];
         }
@@ -85,21 +86,38 @@ static inline FH_REAL FH_ROW(fh_bound_kth_score)(const fh_reconstruction *r, con
     return kth[0];
 }
 
+/* Which of 16 scores are at most `limit`, as bits, the first lowest. Their sum in FH_REAL is exact,
+   and takes no conversion between types of different size. */
+static inline uint64_t FH_ROW(fh_compare_16)(const FH_REAL *scores, FH_REAL limit)
+{
+    static const FH_REAL bits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192,
+                                     16384, 32768};
+    FH_REAL sum[4] = {0};
+    for (int part = 0; part < 16; part += 4) {
+        #pragma omp simd
+        for (int i = 0; i < 4; i++) {
+            const FH_REAL bit = bits[part + i];
+            sum[i] += scores[part + i] <= limit ? bit : (FH_REAL)0;
+        }
+    }
+    return (uint64_t)(int)((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
 /* The anchors with a score of at most `limit`, ascending; returns how many there are. */
 static inline int64_t FH_ROW(fh_find_candidates)(const fh_reconstruction *r,
                                                  const FH_REAL *restrict scores, FH_REAL limit)
 {
     int64_t n_candidates = 0;
     for (int64_t start = 0; start < r->n_anchors; start += 64) {
+        const FH_REAL *some = scores + start;
         const int64_t n = r->n_anchors - start < 64 ? r->n_anchors - start : 64;
-        uint8_t marks[64] = {0};
-        if (n == 64)
-            for (int j = 0; j < 64; j++)
-                marks[j] = scores[start + j] <= limit;
-        else
-            for (int64_t j = 0; j < n; j++)
-                marks[j] = scores[start + j] <= limit;
-        for (uint64_t bits = fh_marks_to_bits(marks); bits != 0; bits &= bits - 1)
+        uint64_t bits = 0;
+        int64_t j = 0;
+        for (; j + 16 <= n; j += 16)
+            bits |= FH_ROW(fh_compare_16)(some + j, limit) << j;
+        for (; j < n; j++)
+            bits |= (uint64_t)(some[j] <= limit) << j;
+        for (; bits != 0; bits &= bits - 1)
             r->candidates[n_candidates++] = (int32_t)(start + fh_lowest_bit(bits));
     }
     return n_candidates;

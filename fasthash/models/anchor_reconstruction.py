@@ -13,6 +13,7 @@ That only near anchors take part, the formula of the weights and its regularisat
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["reconstruct"]
 
-# Values of a block of samples, copied, and their scores: a part of a core's second-level cache.
-_BLOCK_VALUES = 1 << 18
+# Values of a block of samples, copied, and their scores: what a core's second-level cache holds,
+# and enough that threads seldom meet at the interpreter's lock.
+_BLOCK_VALUES = 1 << 19
 
 
 def reconstruct(
@@ -79,9 +81,10 @@ def reconstruct(
     where they might lose more than half the digits of the dtype. The number of threads changes no
     bit.
 
-    Costs O(n (n_anchors d + k³)), about half of it the product, and O(n k² d) more at worst, for
-    differences. Memory beyond the result: n_anchors² float64, and per thread a block of one or two
-    mebibytes and about k (d + 4 k) float64.
+    Costs O(n (n_anchors d + k³)), about half of the time one matrix product. Differences cost
+    O(n (n_anchors + k²) d) more at worst, where clusters are tiny beside their distance to the mean
+    anchor: several times as long. Memory beyond the result: n_anchors² float64, and per thread a
+    block of two mebibytes in float32, four in float64, and about k (d + 4 k) float64.
 
     Examples
     --------
@@ -110,27 +113,29 @@ def reconstruct(
     origin, operand, gram = _operands(anchors)
     indices, weights = np.empty((n, k), np.int32), np.empty((n, k), dtype)
 
-    def visit(blocks: Sequence[slice]) -> None:
-        n_rows = blocks[0].stop - blocks[0].start
-        left, products = (
-            np.ones((n_rows, len(operand)), dtype),
-            np.empty((n_rows, n_anchors), dtype),
-        )
-        for rows in blocks:
+    blocks = _blocks(n, n_anchors + len(operand))
+    # A thread keeps its block: fresh memory for every strip would cost a tenth of the time.
+    own = threading.local()
+
+    def visit(strip: Sequence[slice]) -> None:
+        if not hasattr(own, "left"):
+            own.left = np.ones((blocks[0].stop, len(operand)), dtype)
+            own.scores = np.empty((blocks[0].stop, n_anchors), dtype)
+        for rows in strip:
             block = np.ascontiguousarray(source.read(rows))
-            centred, scores = left[: len(block), :-1], products[: len(block)]
+            left, scores = own.left[: len(block)], own.scores[: len(block)]
             # The kernel knows where a square may have overflowed, and takes differences there.
             with np.errstate(over="ignore", invalid="ignore"):
-                np.subtract(block, origin, out=centred)
-                np.matmul(left[: len(block)], operand, out=scores)
+                np.subtract(block, origin, out=left[:, :-1])
+                np.matmul(left, operand, out=scores)
             out = indices[rows], weights[rows]
-            kernels.reconstruct(block, anchors, centred, scores, gram, regularisation, *out)
+            kernels.reconstruct(block, anchors, left[:, :-1], scores, gram, regularisation, *out)
 
-    for _ in workers.map(visit, _blocks(n, n_anchors + len(operand))):
+    for _ in workers.map(visit, blocks):
         pass
     # scipy wants one type for both kinds of indices, and takes the smaller where it can.
     is_small = n * k <= np.iinfo(np.int32).max
-    ends = np.arange(n + 1, dtype=np.int32 if is_small else np.int64) * k
+    ends = np.arange(0, n * k + 1, k, dtype=np.int32 if is_small else np.int64)
     return csr_array((weights.ravel(), indices.ravel(), ends), shape=(n, n_anchors))
 
 
