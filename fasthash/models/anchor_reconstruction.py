@@ -4,7 +4,8 @@ Each sample is written as a combination of its k nearest anchors, with weights t
 negative and sum to 1: a row of k numbers of a sparse matrix S, so that S A is close to X. The work
 is linear in the samples, and nothing of samples x anchors is held: a thread multiplies some hundred
 samples with the anchors, then chooses and solves while the products are in its cache. The products
-are BLAS's, one thread a call, because they are half the time even so; the rest is a kernel.
+are BLAS's, one thread a call, because loops of our own take seven times as long; the rest is a
+kernel.
 
 Source of the relations: Wang, Shi, Luo, Zhang, Cheng, Xiao, "Reconstruction Relations Embedded
 Hashing", ICIC 2024, arXiv 2405.17777, which reconstructs samples from anchors by least squares.
@@ -81,7 +82,7 @@ def reconstruct(
     where they might lose more than half the digits of the dtype. The number of threads changes no
     bit.
 
-    Costs O(n (n_anchors d + k³)), about half of the time one matrix product. Differences cost
+    Costs O(n (n_anchors d + k³)), up to half of the time one matrix product. Differences cost
     O(n (n_anchors + k²) d) more at worst, where clusters are tiny beside their distance to the mean
     anchor: several times as long. Memory beyond the result: n_anchors² float64, and per thread a
     block of two mebibytes in float32, four in float64, and about k (d + 4 k) float64.
