@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import reconstruct as kernels
-from ..rows import Rows, Workers
+from ..rows import Rows, Workers, cut
 from ..validation import check_count, check_number
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def reconstruct(
     origin, operand, gram = _operands(anchors)
     indices, weights = np.empty((n, k), np.int32), np.empty((n, k), dtype)
 
-    blocks = _blocks(n, n_anchors + len(operand))
+    blocks = cut(n, n_anchors + len(operand), _BLOCK_VALUES)
     # A thread keeps its block: fresh memory for every strip would cost a tenth of the time.
     own = threading.local()
 
@@ -155,8 +155,3 @@ def _operands(anchors: NDArray) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
         operand[:-1] = -2 * centred.T
         operand[-1] = np.diagonal(gram)
     return origin, operand, gram
-
-
-def _blocks(n: int, n_columns: int) -> list[slice]:
-    step = max(1, _BLOCK_VALUES // n_columns)
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
