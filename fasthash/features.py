@@ -32,7 +32,7 @@ class FeatureMap:
     Attributes
     ----------
     mean : ndarray of float64, shape (n_out,)
-        Column means over the samples of the fit.
+        Column means over the samples of the fit, or over some of them where they are many.
     anchors : ndarray of shape (n_anchors, n_features) or None
         Samples drawn at random.
     width : float or None

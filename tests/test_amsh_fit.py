@@ -105,6 +105,22 @@ def test_a_fit_interrupted_anywhere_ends_as_if_it_had_not_been(small_blocks, tol
         assert_same_model(model.fit(features, labels, resume=True), whole)
 
 
+def test_latents_completed_at_random_are_so_again_after_an_interrupt():
+    """Without quantisation every sweep draws directions: a resumed one draws what it would have."""
+    features, labels = make()
+    parameters = {"n_sweeps": 4, "tol": 0, "eta": 0.0}
+    whole = hasher(**parameters).fit(features, labels)
+
+    def stop_after_two_sweeps(stage, done, total):
+        if (stage, done) == ("codes", 2):
+            raise StopError
+
+    model = hasher(**parameters)
+    with pytest.raises(StopError):
+        model.fit(features, labels, stop_after_two_sweeps)
+    assert_same_model(model.fit(features, labels, resume=True), whole)
+
+
 def test_an_interrupt_by_the_keyboard_keeps_the_old_model_and_the_work_done(small_blocks):
     features, labels = make(sizes=(3000, 2500))
     other_features, other_labels = make(seed=1)

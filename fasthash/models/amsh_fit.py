@@ -158,7 +158,7 @@ class AmshFit:
                 if name not in self.feature_maps:
                     self._map_features(name, x[name], workers)
                     report("features", len(self.feature_maps), len(x))
-            self._restore_random_state(None)
+            self._random_states.setdefault(None, self._random_state.get_state())
             for n_bits in self.settings.lengths:
                 if n_bits not in self.learned:
                     self._learn_codes(n_bits, x, workers, report)
