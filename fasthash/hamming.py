@@ -1,7 +1,8 @@
 """Exact Hamming search over packed codes: distances, top-k, radius search, full ranking.
 
 Ids are row numbers of the database. Order is always (distance, id), so results do not depend on the
-number of threads or the instruction set. A mask restricts a search to some rows.
+number of threads or the instruction set. A mask restricts a search to some rows. A long call
+answers an interrupt between its parts, see `scan`.
 """
 
 from __future__ import annotations
@@ -13,20 +14,10 @@ from ._kernels import hamming as _kernels
 from ._kernels import sorting as _sorting
 from .codes import check_codes, check_same_width
 from .runtime import resolve_threads
+from .scan import MAX_SORTED, allow, query_pieces, scan_topk, scan_within
 from .validation import check_count, check_mask
 
 __all__ = ["distances", "rank", "topk", "within"]
-
-# Few queries scan all rows and drop what they may not find, unless they may find only this share:
-# gathering the allowed rows costs as much as some queries. More queries gather.
-_FEW_QUERIES = 16
-_FEW_ALLOWED = 0.03
-
-# From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
-_SORT_SHARE = 8
-
-# The counting sort numbers rows in int32.
-_MAX_RANKED = 2**31 - 1
 
 
 def distances(a: ArrayLike, b: ArrayLike, n_threads: int | None = None) -> NDArray[np.int32]:
@@ -64,7 +55,9 @@ def distances(a: ArrayLike, b: ArrayLike, n_threads: int | None = None) -> NDArr
     """
     a, b = _check_pair(a, "a", b, "b")
     out = np.empty((len(a), len(b)), np.int32)
-    _kernels.distances(a, b, out, resolve_threads(n_threads))
+    n_threads = resolve_threads(n_threads)
+    for rows in query_pieces(len(a), len(b), b):
+        _kernels.distances(a[rows], b, out[rows], n_threads)
     return out
 
 
@@ -118,29 +111,8 @@ def topk(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     k = check_count(k, "k")
-    rows, allowed, n_allowed = _restrict(mask, len(database), len(queries))
-    n_found = min(k, n_allowed)
-    found_distances = np.empty((len(queries), n_found), np.int32)
-    found = np.empty((len(queries), n_found), np.int64)
-    if allowed is None and _SORT_SHARE * n_found >= n_allowed and n_allowed <= _MAX_RANKED:
-        _sorting.rank(queries, database, rows, found_distances, found, resolve_threads(n_threads))
-    else:
-        _kernels.topk(
-            queries,
-            database,
-            rows,
-            allowed,
-            n_found,
-            found_distances,
-            found,
-            resolve_threads(n_threads),
-        )
-    ids = found if rows is None else rows[found]
-    if n_found == k:
-        return found_distances, ids
-    missing = ((0, 0), (0, k - n_found))
-    padded = (np.pad(x, missing, constant_values=-1) for x in (found_distances, ids))
-    return tuple(padded)
+    allowed = allow(check_mask(mask, len(database)))
+    return scan_topk(queries, database, k, resolve_threads(n_threads), allowed)
 
 
 def within(
@@ -194,11 +166,8 @@ def within(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     radius = min(check_count(radius, "radius", minimum=0), 8 * queries.shape[1])
-    rows, allowed, _ = _restrict(mask, len(database), len(queries))
-    limits, found_distances, found = _kernels.within(
-        queries, database, rows, allowed, radius, resolve_threads(n_threads)
-    )
-    return limits, found_distances, found if rows is None else rows[found]
+    allowed = allow(check_mask(mask, len(database)))
+    return scan_within(queries, database, radius, resolve_threads(n_threads), allowed)
 
 
 def rank(
@@ -245,27 +214,16 @@ def rank(
     allowed = check_mask(mask, len(database))
     rows = None if allowed is None else np.flatnonzero(allowed)
     n_ranked = len(database) if rows is None else len(rows)
-    if n_ranked > _MAX_RANKED:
+    if n_ranked > MAX_SORTED:
         raise ValueError(
-            f"rank would sort {n_ranked} rows for every query; the limit is {_MAX_RANKED}: use "
+            f"rank would sort {n_ranked} rows for every query; the limit is {MAX_SORTED}: use "
             "topk for the first ones, or a mask"
         )
     out = np.empty((len(queries), n_ranked), np.int64)
-    _sorting.rank(queries, database, rows, None, out, resolve_threads(n_threads))
+    n_threads = resolve_threads(n_threads)
+    for q in query_pieces(len(queries), n_ranked, database):
+        _sorting.rank(queries[q], database, rows, None, out[q], n_threads)
     return out if rows is None else rows[out]
-
-
-def _restrict(
-    mask: ArrayLike | None, n: int, n_queries: int
-) -> tuple[NDArray[np.int64] | None, NDArray[np.uint8] | None, int]:
-    """(rows to gather, or flags of the rows that may be found, or neither; how many they are)."""
-    allowed = check_mask(mask, n)
-    if allowed is None:
-        return None, None, n
-    n_allowed = int(np.count_nonzero(allowed))
-    if n_queries < _FEW_QUERIES and n_allowed > _FEW_ALLOWED * n:
-        return None, allowed.view(np.uint8), n_allowed
-    return np.flatnonzero(allowed), None, n_allowed
 
 
 def _check_pair(a: ArrayLike, a_name: str, b: ArrayLike, b_name: str) -> tuple[NDArray, NDArray]:

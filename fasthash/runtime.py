@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import operator
 import os
+import threading
+import weakref
+from contextlib import AbstractContextManager
 
 from ._kernels import hamming as _kernels
 
-__all__ = ["n_cores", "openmp_version", "resolve_threads", "simd_level", "simd_levels"]
+__all__ = [
+    "ForkSafeLock",
+    "n_cores",
+    "openmp_version",
+    "resolve_threads",
+    "simd_level",
+    "simd_levels",
+]
 
 # What the OpenMP runtime allowed when it was loaded. Where it allows less later, somebody limits it
 # (threadpoolctl does, and with it scikit-learn): that is respected.
@@ -18,6 +28,33 @@ _unlimited = _kernels.openmp_max_threads()
 
 _ran_parallel = False
 _forked_after_parallel = False
+
+
+class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
+    """
+    A lock that a forked child finds free, although a thread of its parent held it.
+
+    That thread does not exist in the child, so nobody would ever release it there. What the lock
+    guards must be whole at any moment, as a state is that changes by one assignment.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _fork_safe_locks.add(self)
+
+    def __enter__(self) -> ForkSafeLock:
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def renew(self) -> None:
+        """Be free, whoever held it."""
+        self._lock = threading.Lock()
+
+
+_fork_safe_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 
 
 def simd_level() -> str:
@@ -142,6 +179,8 @@ def _threads_of_environment() -> int | None:
 def _note_fork() -> None:
     global _forked_after_parallel
     _forked_after_parallel = _forked_after_parallel or _ran_parallel
+    for lock in list(_fork_safe_locks):
+        lock.renew()
 
 
 if hasattr(os, "register_at_fork"):

@@ -76,7 +76,7 @@ def test_probing_alone_matches_the_reference(problem, data):
     costs, done = np.zeros(3, np.int64), np.zeros(3, np.uint8)
     if k:
         d, rows = np.zeros((3, k), np.int32), np.zeros((3, k), np.int64)
-        tables.topk(queries, k, UNLIMITED, d, rows, costs, done, 1)
+        tables.topk(queries, k, UNLIMITED, None, d, rows, costs, done, 1)
         assert done.all() and (costs > 0).all()
         assert_same((d, rows), reference.topk(queries, codes, k))
     radius = data.draw(st.integers(0, n_bits))
@@ -160,8 +160,9 @@ def test_a_plan_that_knows_both_methods_gives_the_same_answers(monkeypatch):
         assert_same(found, fh.topk(queries[:n], codes, k))
         found = index.within(queries[:n], 6, n_threads=1)
         assert_same(found, fh.within(queries[:n], codes, 6))
-    assert index._plan.tables is not None
-    assert all(timing.n_trials for timing in index._plan._timings.values())
+    plan = index._storage.state.base.searcher
+    assert plan.tables is not None
+    assert all(timing.n_trials for timing in plan._timings.values())
 
 
 def test_tables_are_built_where_they_pay_and_only_there(monkeypatch):
@@ -232,7 +233,7 @@ def test_identical_codes_are_scanned_not_probed(n_bits):
     tables = Tables(codes, n_bits, 4 * n_bits // 64, 1)
     costs, done = np.zeros(4, np.int64), np.zeros(4, np.uint8)
     d, rows = np.zeros((4, 3), np.int32), np.zeros((4, 3), np.int64)
-    tables.topk(codes[:4], 3, 50_000, d, rows, costs, done, 1)
+    tables.topk(codes[:4], 3, 50_000, None, d, rows, costs, done, 1)
     assert not done.any()
 
 

@@ -142,27 +142,47 @@ static inline uint32_t fh_bucket_of(const fh_multi_index *index, const fh_table 
     return fh_substring(index->codes + row * index->n_bytes, table->start, table->length);
 }
 
-/* Sorts the rows of one table by bucket: a counting sort, O(n + 2^length). Buckets come in no order,
- * so the bounds of rows further on are requested from memory, and then the places they name. */
-static inline void fh_build_table(const fh_multi_index *index, const fh_table *table)
+/* The rows of one table are sorted by bucket: a counting sort, O(n + 2^length). Counting and placing
+ * go over rows [from, to) at a time, in order, so that a caller can stop in between. Buckets come in
+ * no order, so the bounds of rows further on are requested from memory, and then the places they
+ * name. */
+static inline void fh_table_start(const fh_table *table)
 {
-    const int64_t n = index->n, n_buckets = INT64_C(1) << table->length, ahead = FH_CHUNK / 2;
-    uint32_t *bounds = table->bounds, total = 0;
-    memset(bounds, 0, ((size_t)n_buckets + 1) * sizeof *bounds);
-    for (int64_t row = 0; row < n; row++) {
-        if (row + ahead < n)
+    memset(table->bounds, 0, (((size_t)1 << table->length) + 1) * sizeof *table->bounds);
+}
+
+static inline void fh_table_count(const fh_multi_index *index, const fh_table *table, int64_t from,
+                                  int64_t to)
+{
+    const int64_t ahead = FH_CHUNK / 2;
+    uint32_t *bounds = table->bounds;
+    for (int64_t row = from; row < to; row++) {
+        if (row + ahead < to)
             FH_PREFETCH(bounds + fh_bucket_of(index, table, row + ahead));
         bounds[fh_bucket_of(index, table, row)]++;
     }
-    for (int64_t b = 0; b < n_buckets; b++) {
-        const uint32_t count = bounds[b];
-        bounds[b] = total;
+}
+
+/* Turns counts into the place where each bucket starts. */
+static inline void fh_table_sum(const fh_table *table)
+{
+    uint32_t total = 0;
+    for (int64_t b = 0; b < INT64_C(1) << table->length; b++) {
+        const uint32_t count = table->bounds[b];
+        table->bounds[b] = total;
         total += count;
     }
-    for (int64_t row = 0; row < n; row++) {
-        if (row + 2 * ahead < n)
+}
+
+static inline void fh_table_place(const fh_multi_index *index, const fh_table *table, int64_t from,
+                                  int64_t to)
+{
+    const int64_t ahead = FH_CHUNK / 2;
+    uint32_t *bounds = table->bounds;
+    for (int64_t row = from; row < to; row++) {
+        if (row + 2 * ahead < to)
             FH_PREFETCH(bounds + fh_bucket_of(index, table, row + 2 * ahead));
-        if (row + ahead < n) {
+        if (row + ahead < to) {
             const uint32_t place = bounds[fh_bucket_of(index, table, row + ahead)];
             FH_PREFETCH(table->rows + place);
             if (table->rests != NULL)
@@ -177,8 +197,13 @@ static inline void fh_build_table(const fh_multi_index *index, const fh_table *t
                    (size_t)table->rest_bytes);
         }
     }
-    /* Every bound has moved on to the end of its bucket, which is where the next one starts. */
-    memmove(bounds + 1, bounds, (size_t)n_buckets * sizeof *bounds);
+}
+
+/* Every bound has moved on to the end of its bucket, which is where the next one starts. */
+static inline void fh_table_finish(const fh_table *table)
+{
+    uint32_t *bounds = table->bounds;
+    memmove(bounds + 1, bounds, ((size_t)1 << table->length) * sizeof *bounds);
     bounds[0] = 0;
 }
 

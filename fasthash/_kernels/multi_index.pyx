@@ -4,6 +4,7 @@ multi_index.h says how it works. Every thread has its own workspace, and every q
 in the output, so results do not depend on the number of threads. Order is always (distance, row).
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -37,13 +38,24 @@ cdef extern from "multi_index.h" nogil:
         int64_t k
         int32_t bound
         int32_t failed
-    void fh_build_table(const fh_multi_index *index, const fh_table *table)
+    void fh_table_start(const fh_table *table)
+    void fh_table_count(const fh_multi_index *index, const fh_table *table, int64_t first,
+                        int64_t end)
+    void fh_table_sum(const fh_table *table)
+    void fh_table_place(const fh_multi_index *index, const fh_table *table, int64_t first,
+                        int64_t end)
+    void fh_table_finish(const fh_table *table)
     int fh_answer_reserve(fh_answer *answer, int64_t more)
     void fh_sort_keys(uint64_t *keys, int64_t n, uint64_t *scratch)
 
 cdef extern from "multi_index_probe.h" nogil:
-    int fh_probe(const fh_multi_index *index, const uint8_t *query, int32_t last_step,
-                 int64_t budget, uint32_t *keys, fh_answer *answer, int64_t *cost)
+    int fh_probe(const fh_multi_index *index, const uint8_t *query, const uint8_t *allowed,
+                 int32_t last_step, int64_t budget, uint32_t *keys, fh_answer *answer,
+                 int64_t *cost)
+
+cdef enum:
+    # Rows between two looks at pending signals while tables are built: some tenths of a second.
+    BUILD_ROWS = 1 << 22
 
 SUBSTRING_BITS_MAX = FH_SUBSTRING_BITS_MAX
 NARROW_BITS = FH_NARROW_BITS
@@ -96,9 +108,31 @@ cdef class Tables:
                 held.append(rests)
                 self.nbytes += rests.nbytes
         self.held = held
-        for j in prange(n_tables, nogil=True, schedule="dynamic",
-                        num_threads=min(n_threads, n_tables)):
-            fh_build_table(&self.index, &self.index.tables[j])
+        self.build(min(n_threads, n_tables))
+
+    cdef build(self, int n_threads):
+        """Sort the rows of every table; an interrupt is answered between parts."""
+        cdef const fh_multi_index *index = &self.index
+        cdef int64_t first, end
+        cdef int32_t j
+        cdef bint places
+        for j in range(index.n_tables):
+            fh_table_start(&index.tables[j])
+        for places in (False, True):
+            for first in range(0, index.n, BUILD_ROWS):
+                end = min(first + BUILD_ROWS, index.n)
+                for j in prange(index.n_tables, nogil=True, schedule="dynamic",
+                                num_threads=n_threads):
+                    if places:
+                        fh_table_place(index, &index.tables[j], first, end)
+                    else:
+                        fh_table_count(index, &index.tables[j], first, end)
+                PyErr_CheckSignals()
+            for j in range(index.n_tables):
+                if places:
+                    fh_table_finish(&index.tables[j])
+                else:
+                    fh_table_sum(&index.tables[j])
 
     def __dealloc__(self):
         free(self.index.tables)
@@ -108,15 +142,17 @@ cdef class Tables:
         return self.index.n_tables
 
     def topk(self, const uint8_t[:, ::1] queries, int64_t k, int64_t budget,
-             int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows, int64_t[::1] costs,
-             uint8_t[::1] done, int n_threads):
-        """The k nearest codes of every query, 1 <= k <= n.
+             const uint8_t[::1] allowed, int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows,
+             int64_t[::1] costs, uint8_t[::1] done, int n_threads):
+        """The k nearest codes of every query, 1 <= k <= number of rows that may be found.
 
-        costs[q] is what query q cost. done[q] is 0 where that would exceed the budget; its output
-        is then left as it was.
+        ``allowed`` (None: all) has a flag per row that says whether it may be found. costs[q] is
+        what query q cost. done[q] is 0 where that would exceed the budget; its output is then left
+        as it was.
         """
         cdef Py_ssize_t n_queries = queries.shape[0], q, thread
         cdef const fh_multi_index *index = &self.index
+        cdef const uint8_t *flags = &allowed[0] if allowed is not None else NULL
         if n_queries == 0:
             return
         n_threads = <int>min(<Py_ssize_t>n_threads, n_queries)
@@ -125,9 +161,9 @@ cdef class Tables:
         cdef uint32_t[:, ::1] keys = np.empty((n_threads, index.n_tables), np.uint32)
         for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
             thread = threadid()
-            done[q] = topk_of_query(index, &queries[q, 0], k, budget, &found[thread, 0],
-                                    &keys[thread, 0], &out_distances[q, 0], &out_rows[q, 0],
-                                    &costs[q])
+            done[q] = topk_of_query(index, &queries[q, 0], flags, k, budget,
+                                    &found[thread, 0], &keys[thread, 0], &out_distances[q, 0],
+                                    &out_rows[q, 0], &costs[q])
 
     def within(self, const uint8_t[:, ::1] queries, int32_t radius, int64_t budget,
                int64_t[::1] costs, uint8_t[::1] done, int n_threads):
@@ -188,9 +224,9 @@ cdef void split_keys(const uint64_t *keys, int64_t n, int32_t *out_distances,
         out_rows[i] = <uint32_t>keys[i]
 
 
-cdef uint8_t topk_of_query(const fh_multi_index *index, const uint8_t *query, int64_t k,
-                           int64_t budget, uint64_t *found, uint32_t *keys,
-                           int32_t *out_distances, int64_t *out_rows,
+cdef uint8_t topk_of_query(const fh_multi_index *index, const uint8_t *query,
+                           const uint8_t *allowed, int64_t k, int64_t budget, uint64_t *found,
+                           uint32_t *keys, int32_t *out_distances, int64_t *out_rows,
                            int64_t *cost) noexcept nogil:
     cdef fh_answer answer
     answer.keys = found
@@ -198,7 +234,7 @@ cdef uint8_t topk_of_query(const fh_multi_index *index, const uint8_t *query, in
     answer.capacity = answer.k = k
     answer.bound = INT32_MAX
     answer.failed = 0
-    if not fh_probe(index, query, index.n_bits, budget, keys, &answer, cost):
+    if not fh_probe(index, query, allowed, index.n_bits, budget, keys, &answer, cost):
         return 0
     fh_sort_keys(found, k, found + k)
     split_keys(found, k, out_distances, out_rows)
@@ -211,7 +247,7 @@ cdef uint8_t within_of_query(const fh_multi_index *index, const uint8_t *query, 
     """Append the query's answer, sorted; what it may have appended otherwise is taken back."""
     cdef int64_t start = answer.n, n_found
     answer.bound = radius
-    if not fh_probe(index, query, radius, budget, keys, answer, cost):
+    if not fh_probe(index, query, NULL, radius, budget, keys, answer, cost):
         answer.n = start
         return 0
     n_found = answer.n - start

@@ -14,6 +14,7 @@ typedef struct {
     const uint8_t *query;
     uint64_t word;            /* the query as a number, where codes are narrow */
     const uint32_t *keys;     /* its substring in every table */
+    const uint8_t *allowed;   /* nonzero for rows that may be found, or NULL for all */
     fh_answer *answer;
     int64_t cost;             /* so far; see FH_BUCKET_COST */
     int64_t budget;           /* cost past which the caller would rather scan */
@@ -46,6 +47,12 @@ static inline int fh_meets_before(int32_t away, int32_t i, int32_t a, int32_t j)
     return away < a + (i < j);
 }
 
+static FH_ALWAYS_INLINE void fh_offer(const fh_probe_state *s, int32_t distance, uint32_t row)
+{
+    if (s->allowed == NULL || s->allowed[row])
+        fh_answer_add(s->answer, distance, row);
+}
+
 static FH_ALWAYS_INLINE void fh_offer_narrow(const fh_probe_state *s, int32_t j, int32_t a,
                                              uint64_t rest, int32_t distance, uint32_t row,
                                              int hardware)
@@ -60,7 +67,7 @@ static FH_ALWAYS_INLINE void fh_offer_narrow(const fh_probe_state *s, int32_t j,
         met |= (i != j) & fh_meets_before(away, i, a, j);
     }
     if (!met)
-        fh_answer_add(s->answer, distance, row);
+        fh_offer(s, distance, row);
 }
 
 static FH_ALWAYS_INLINE void fh_offer_wide(const fh_probe_state *s, int32_t j, int32_t a,
@@ -76,7 +83,7 @@ static FH_ALWAYS_INLINE void fh_offer_wide(const fh_probe_state *s, int32_t j, i
         if (fh_meets_before(fh_count_bits(differing, hardware), i, a, j))
             return;
     }
-    fh_answer_add(s->answer, distance, row);
+    fh_offer(s, distance, row);
 }
 
 /* Compares the codes at the positions [first, end) of a table with the query. */
@@ -242,12 +249,13 @@ static inline int fh_probe_dispatch(fh_probe_state *s, int32_t last_step)
 #define fh_probe_dispatch fh_probe_portable
 #endif
 
-/* Fills `answer` with what the steps up to last_step find; `keys` is room for n_tables numbers.
- * Returns 1, or 0 where it would cost more than the budget. */
-static inline int fh_probe(const fh_multi_index *index, const uint8_t *query, int32_t last_step,
-                           int64_t budget, uint32_t *keys, fh_answer *answer, int64_t *cost)
+/* Fills `answer` with what the steps up to last_step find among the allowed rows (NULL: all); `keys`
+ * is room for n_tables numbers. Returns 1, or 0 where it would cost more than the budget. */
+static inline int fh_probe(const fh_multi_index *index, const uint8_t *query,
+                           const uint8_t *allowed, int32_t last_step, int64_t budget,
+                           uint32_t *keys, fh_answer *answer, int64_t *cost)
 {
-    fh_probe_state s = {index, query, 0, keys, answer, 0, budget};
+    fh_probe_state s = {index, query, 0, keys, allowed, answer, 0, budget};
     if (index->n_bits <= FH_NARROW_BITS)
         s.word = fh_word(index, query);
     for (int32_t j = 0; j < index->n_tables; j++)

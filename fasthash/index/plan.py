@@ -1,8 +1,8 @@
 """`Plan`: whether a search scans the codes or probes the tables of multi-index hashing.
 
 Both give the same answer, so only time decides, and time is measured, not assumed. For every kind
-of search (nearest or radius, how many queries at once, how many threads) the plan keeps what a
-query took under either method:
+of search (nearest or radius, how many queries at once, how many threads, which share of the codes
+may be found) the plan keeps what a query took under either method:
 
 1. What has not been timed is tried, on a few of the queries.
 2. Then the faster method answers.
@@ -20,14 +20,14 @@ rent has cost as much as buying. Where probing never pays, no tables are built.
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hamming import topk, within
+from ..runtime import ForkSafeLock
+from ..scan import Allowed, join_within, scan_topk, scan_within
 from .tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
 
 __all__ = ["Plan"]
@@ -103,47 +103,59 @@ class Plan:
         self._choice = multi_index
         self._n_tables = best_n_tables(n_bits, len(codes))
         self.tables: CodeTables | None = None
-        self._build_lock = threading.Lock()
+        self._build_lock = ForkSafeLock()
         self._timings: dict[tuple, _Timing] = {}
         # Seconds that tables would have saved, and those with what they will save in this call.
         self._saved = self._due = 0.0
         self._expected_costs: list[float] | None = None
 
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether there are tables, or may be."""
+        return self._choice != "never"
+
     def topk(
-        self, queries: NDArray[np.uint8], k: int, n_threads: int
+        self, queries: NDArray[np.uint8], k: int, n_threads: int, allowed: Allowed | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Answer as `hamming.topk` does."""
-        parts = self._answer("nearest", k, queries, n_threads)
+        """Answer as `scan.scan_topk` does."""
+        parts = self._answer("nearest", k, queries, n_threads, allowed)
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def within(
-        self, queries: NDArray[np.uint8], radius: int, n_threads: int
+        self,
+        queries: NDArray[np.uint8],
+        radius: int,
+        n_threads: int,
+        allowed: Allowed | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        """Answer as `hamming.within` does."""
-        parts = self._answer("radius", min(radius, self._n_bits), queries, n_threads)
-        if len(parts) == 1:
-            return parts[0]
-        counts = np.concatenate([np.diff(p[0]) for p in parts])
-        limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        return limits, np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts])
+        """Answer as `scan.scan_within` does."""
+        radius = min(radius, self._n_bits)
+        return join_within(self._answer("radius", radius, queries, n_threads, allowed))
 
     def _answer(
-        self, kind: str, extent: int, queries: NDArray[np.uint8], n_threads: int
+        self,
+        kind: str,
+        extent: int,
+        queries: NDArray[np.uint8],
+        n_threads: int,
+        allowed: Allowed | None,
     ) -> list[tuple[Any, ...]]:
         """Answer the queries, part by part, by the method that is due; extent is k or radius."""
         n = len(queries)
-        if self._choice == "never" or n == 0:
-            return [self._scan(kind, extent, queries, n_threads)]
+        if self._choice == "never" or n == 0 or (allowed is not None and allowed.flags is None):
+            # Of a few rows that are listed, no table is needed.
+            return [self._scan(kind, extent, queries, n_threads, allowed)]
         if self._choice == "always":
             budget = (self.tables or self._build(n_threads)).default_budget
-            return [self._probe(kind, extent, queries, budget, n_threads)]
+            return [self._probe(kind, extent, queries, budget, n_threads, allowed)]
         # A large batch costs less per query, up to what fills a trial. Similar k cost the same.
         crowd = min(n, _TRIAL_QUERIES).bit_length()
-        scanning = self._timing(kind, crowd, n_threads, None)
+        rarity = 0 if allowed is None else (len(self._codes) // max(1, allowed.n)).bit_length()
+        scanning = self._timing(kind, crowd, n_threads, rarity, None)
         probed_extent = extent.bit_length() if kind == "nearest" else extent
-        probing = self._timing(kind, crowd, n_threads, probed_extent)
+        probing = self._timing(kind, crowd, n_threads, rarity, probed_extent)
         parts: list[tuple[Any, ...]] = []
         first = 0
         while first < n:
@@ -154,7 +166,7 @@ class Plan:
             first += count
             start = time.perf_counter()
             if by_scan:
-                parts.append(self._scan(kind, extent, part, n_threads))
+                parts.append(self._scan(kind, extent, part, n_threads, allowed))
                 seconds = time.perf_counter() - start
                 scanning.note(seconds / count)
                 probing.waited += seconds
@@ -164,21 +176,34 @@ class Plan:
             else:
                 workers = min(n_threads, count)
                 budget = int(scanning.seconds * workers / self.tables.seconds_per_candidate)
-                parts.append(self._probe(kind, extent, part, budget, n_threads))
+                parts.append(self._probe(kind, extent, part, budget, n_threads, allowed))
                 seconds = time.perf_counter() - start
                 probing.note(seconds / count)
                 scanning.waited += seconds
         return parts
 
-    def _scan(self, kind: str, extent: int, queries: NDArray, n_threads: int) -> tuple[Any, ...]:
-        search = topk if kind == "nearest" else within
-        return search(queries, self._codes, extent, n_threads)
+    def _scan(
+        self,
+        kind: str,
+        extent: int,
+        queries: NDArray,
+        n_threads: int,
+        allowed: Allowed | None,
+    ) -> tuple[Any, ...]:
+        search = scan_topk if kind == "nearest" else scan_within
+        return search(queries, self._codes, extent, n_threads, allowed)
 
     def _probe(
-        self, kind: str, extent: int, queries: NDArray, budget: int, n_threads: int
+        self,
+        kind: str,
+        extent: int,
+        queries: NDArray,
+        budget: int,
+        n_threads: int,
+        allowed: Allowed | None,
     ) -> tuple[Any, ...]:
         search = self.tables.topk if kind == "nearest" else self.tables.within
-        return search(queries, extent, budget, n_threads)
+        return search(queries, extent, budget, n_threads, allowed)
 
     def _choose(self, scanning: _Timing, probing: _Timing, left: int) -> tuple[bool, int]:
         """Whether to scan, and how many of the queries left before the next decision."""
@@ -196,9 +221,11 @@ class Plan:
             return not scan_is_faster, few
         return scan_is_faster, many
 
-    def _timing(self, kind: str, crowd: int, n_threads: int, extent: int | None) -> _Timing:
+    def _timing(
+        self, kind: str, crowd: int, n_threads: int, rarity: int, extent: int | None
+    ) -> _Timing:
         """What is known of a method; a scan takes as long whatever the extent, here None."""
-        key = kind, crowd, n_threads, extent
+        key = kind, crowd, n_threads, rarity, extent
         timing = self._timings.get(key)
         if timing is None:
             timing = self._timings[key] = _Timing(is_steady=extent is None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._kernels.multi_index import BUCKET_COST, SUBSTRING_BITS_MAX
 from .._kernels.multi_index import Tables as _Tables
-from ..hamming import topk, within
+from ..scan import Allowed, Pace, join_within, scan_topk, scan_within
 
 __all__ = ["MAX_CODES", "CodeTables", "best_n_tables", "expected_costs"]
 
@@ -31,6 +31,9 @@ _FREE_COST = 10_000
 # A first guess, until a search has taken long enough to say what a candidate takes and not a call.
 _SECONDS_PER_CANDIDATE = 1.5e-9
 _MEASURABLE_SECONDS = 2e-4
+
+# What the queries of the first call may cost together, so that an interrupt need not wait long.
+_FIRST_COST = 1 << 27
 
 
 def best_n_tables(n_bits: int, n: int) -> int:
@@ -113,47 +116,82 @@ class CodeTables:
         return len(self._codes) // _SCAN_ADVANTAGE + _FREE_COST
 
     def topk(
-        self, queries: NDArray[np.uint8], k: int, budget: int, n_threads: int
+        self,
+        queries: NDArray[np.uint8],
+        k: int,
+        budget: int,
+        n_threads: int,
+        allowed: Allowed | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Answer as `hamming.topk` does, each query probed as far as its budget goes."""
+        """Answer as `scan.scan_topk` does, each query probed as far as its budget goes."""
         shape = (len(queries), k)
-        n_found = min(k, len(self._codes))
+        n_found = min(k, len(self._codes) if allowed is None else allowed.n)
         if n_found < k:
             distances, rows = np.full(shape, -1, np.int32), np.full(shape, -1, np.int64)
             if n_found:
-                found = self.topk(queries, n_found, budget, n_threads)
+                found = self.topk(queries, n_found, budget, n_threads, allowed)
                 distances[:, :n_found], rows[:, :n_found] = found
             return distances, rows
+        flags = None if allowed is None else allowed.flags_of(len(self._codes)).view(np.uint8)
         distances, rows = np.empty(shape, np.int32), np.empty(shape, np.int64)
-        costs, done = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.uint8)
-        start = time.perf_counter()
-        self._tables.topk(queries, k, budget, distances, rows, costs, done, n_threads)
-        self._note_speed(time.perf_counter() - start, costs, n_threads)
+        done = np.zeros(len(queries), np.uint8)
+        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).pieces(len(queries)):
+            costs = np.zeros(q.stop - q.start, np.int64)
+            start = time.perf_counter()
+            self._tables.topk(
+                queries[q], k, budget, flags, distances[q], rows[q], costs, done[q], n_threads
+            )
+            self._note_speed(time.perf_counter() - start, costs, n_threads)
         if not done.all():
             left = np.flatnonzero(done == 0)
-            distances[left], rows[left] = topk(queries[left], self._codes, k, n_threads)
+            found = scan_topk(queries[left], self._codes, k, n_threads, allowed)
+            distances[left], rows[left] = found
         return distances, rows
 
     def within(
-        self, queries: NDArray[np.uint8], radius: int, budget: int, n_threads: int
+        self,
+        queries: NDArray[np.uint8],
+        radius: int,
+        budget: int,
+        n_threads: int,
+        allowed: Allowed | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        """Answer as `hamming.within` does, each query probed as far as its budget goes."""
+        """Answer as `scan.scan_within` does, each query probed as far as its budget goes."""
         radius = min(radius, self._n_bits)
-        costs, done = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.uint8)
-        start = time.perf_counter()
-        counts, distances, rows = self._tables.within(
-            queries, radius, budget, costs, done, n_threads
-        )
-        self._note_speed(time.perf_counter() - start, costs, n_threads)
+        done = np.zeros(len(queries), np.uint8)
+        answers = []
+        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).pieces(len(queries)):
+            costs = np.zeros(q.stop - q.start, np.int64)
+            start = time.perf_counter()
+            counts, *found = self._tables.within(
+                queries[q], radius, budget, costs, done[q], n_threads
+            )
+            self._note_speed(time.perf_counter() - start, costs, n_threads)
+            limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+            answers.append((limits, *found))
+        limits, distances, rows = join_within(answers)
+        if allowed is not None:
+            limits, distances, rows = self._only(allowed, limits, distances, rows)
         if not done.all():
             left = np.flatnonzero(done == 0)
-            limits, *scanned = within(queries[left], self._codes, radius, n_threads)
-            counts[left] = np.diff(limits)
+            scan_limits, *scanned = scan_within(
+                queries[left], self._codes, radius, n_threads, allowed
+            )
+            counts = np.diff(limits)
+            counts[left] = np.diff(scan_limits)
             is_probed = np.repeat(done.view(bool), counts)
             distances = _interleave(is_probed, distances, scanned[0])
             rows = _interleave(is_probed, rows, scanned[1])
-        limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+            limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         return limits, distances, rows
+
+    def _only(
+        self, allowed: Allowed, limits: NDArray, distances: NDArray, rows: NDArray
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """Drop the rows that may not be found."""
+        kept = allowed.flags_of(len(self._codes))[rows]
+        n_kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+        return n_kept[limits], distances[kept], rows[kept]
 
     def _note_speed(self, seconds: float, costs: NDArray[np.int64], n_threads: int) -> None:
         if seconds > _MEASURABLE_SECONDS:

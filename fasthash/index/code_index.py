@@ -1,0 +1,276 @@
+"""`CodeIndex`: what the indexes have in common, ids and changes, filtered search, files.
+
+How a set of codes is searched is left to the index: see `HammingIndex` and `MultiIndexHash`.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..codes import check_codes
+from ..runtime import resolve_threads
+from ..scan import merge_topk, merge_within, scan_topk, scan_within
+from ..validation import check_choice, check_count
+from .filters import Filter, allowed_rows
+from .snapshot import SortedCodes
+from .storage import CodeStorage
+
+__all__ = ["CodeIndex"]
+
+
+class CodeIndex:
+    """
+    Base of the indexes: packed codes with the caller's ids, changed and searched.
+
+    Any number of threads may search while others change the index. A search answers for the state
+    that was there when it began; changes wait for each other and happen whole or not at all.
+    """
+
+    def __init__(self, n_bits: int, most: int | None = None) -> None:
+        self.n_bits = check_count(n_bits, "n_bits")
+        self._storage = CodeStorage(self.n_bits, most)
+
+    def __len__(self) -> int:
+        return len(self._storage)
+
+    def __contains__(self, item: Any) -> bool:
+        try:
+            number = operator.index(item)
+        except TypeError:
+            return False
+        if not 0 <= number <= np.iinfo(np.int64).max:
+            return False
+        return any(rows[0] >= 0 for rows in self._storage.state.find(np.array([number])))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(n_bits={self.n_bits}) of {len(self)} codes"
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        return self._storage.state.codes()
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return self._storage.state.ids
+
+    def add(self, codes: ArrayLike, ids: ArrayLike | None = None, *, replace: bool = False) -> None:
+        """
+        Add codes.
+
+        Parameters
+        ----------
+        codes : array_like of uint8, shape (n, ceil(n_bits / 8))
+            Packed codes, as made by `pack`; they are copied.
+        ids : array_like of int, shape (n,), optional
+            What the codes are called in answers, at least 0. By default they are numbered on from
+            the largest id that the index has ever held.
+        replace : bool, default False
+            Whether a code takes the place of one with its id, instead of being refused.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If codes or ids are of the wrong type or shape, or an id is negative, given twice, or
+            held already and not to be replaced. The index is then unchanged, as it is after a
+            MemoryError.
+
+        Notes
+        -----
+        Amortised O(n). Codes that do not belong behind all others, or that come when there are
+        tables already, are scanned beside the others until they are an eighth of them.
+        """
+        self._storage.add(codes, ids, replace)
+
+    def update(self, ids: ArrayLike, codes: ArrayLike) -> None:
+        """
+        Give ids that are held new codes.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (n,)
+        codes : array_like of uint8, shape (n, ceil(n_bits / 8))
+            Packed codes, as made by `pack`; they are copied.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If codes or ids are of the wrong type or shape, or an id is given twice or not held. The
+            index is then unchanged.
+        """
+        self._storage.update(ids, codes)
+
+    def remove(self, ids: ArrayLike, *, missing: str = "raise") -> int:
+        """
+        Remove codes.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (n,)
+        missing : {"raise", "ignore"}, default "raise"
+            What to do about ids that are not held.
+
+        Returns
+        -------
+        int
+            How many codes were removed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ids are no integers, or one is not held and not to be ignored. The index is then
+            unchanged.
+
+        Notes
+        -----
+        O(n log(codes held)) and a copy of one byte per code held: milliseconds for ten million. The
+        codes are marked, and tables stay. `compact` gives their memory back; so does whatever moves
+        the other codes to make room for new ones.
+        """
+        check_choice(missing, "missing", ("raise", "ignore"))
+        return self._storage.remove(ids, missing)
+
+    def compact(self) -> None:
+        """
+        Give back the memory of removed codes, and bring all others into one place.
+
+        Notes
+        -----
+        O(codes held), unless nothing has been removed or added since; tables are then built again
+        when they are due.
+        """
+        self._storage.compact()
+
+    def reconstruct(self, ids: ArrayLike) -> NDArray[np.uint8]:
+        """
+        Look codes up by their ids.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (n,)
+
+        Returns
+        -------
+        ndarray of uint8, shape (n, ceil(n_bits / 8))
+            In the order of `ids`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ids are no integers, or one is not held.
+        """
+        return self._storage.codes_of(ids)
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int,
+        n_threads: int | None = None,
+        *,
+        filter: Filter | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """
+        Find the k nearest codes of every query.
+
+        Parameters
+        ----------
+        queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8))
+            Packed codes, as made by `pack`.
+        k : int
+            How many to return; may exceed the number of codes held.
+        n_threads : int, optional
+            Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+        filter : array_like of int, array_like of bool, or callable, optional
+            Which codes may be found: ids, of which those not held find nothing; or a boolean for
+            every code held, in the order of `ids`; or a function that is given all ids held,
+            ascending, and returns such booleans. By default all.
+
+        Returns
+        -------
+        distances : ndarray of int32, shape (n_queries, k)
+            Ascending; -1 where fewer than k codes may be found.
+        ids : ndarray of int64, shape (n_queries, k)
+            Equal distances in ascending order of id; -1 where missing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the queries are not codes of `n_bits`, k is less than 1, or the filter does not fit.
+        """
+        queries = check_codes(queries, "queries", self.n_bits)
+        k = check_count(k, "k")
+        threads = resolve_threads(n_threads)
+        state = self._storage.state
+        in_base, in_recent = allowed_rows(state, filter)
+        distances, rows = self._searcher(state.base, threads).topk(queries, k, threads, in_base)
+        answer = distances, _ids_of(state.base, rows)
+        if len(state.recent) == 0:
+            return answer
+        distances, rows = scan_topk(queries, state.recent.codes, k, threads, in_recent)
+        return merge_topk([answer, (distances, _ids_of(state.recent, rows))], k)
+
+    def within(
+        self,
+        queries: ArrayLike,
+        radius: int,
+        n_threads: int | None = None,
+        *,
+        filter: Filter | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """
+        Find all codes within a Hamming radius of every query.
+
+        Parameters
+        ----------
+        queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8))
+            Packed codes, as made by `pack`.
+        radius : int
+            Largest distance that counts, in bits; inclusive.
+        n_threads : int, optional
+            Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+        filter : array_like of int, array_like of bool, or callable, optional
+            Which codes may be found, as in `search`.
+
+        Returns
+        -------
+        limits : ndarray of int64, shape (n_queries + 1,)
+            The answers to query i are at ``[limits[i]:limits[i + 1]]`` of the other two.
+        distances : ndarray of int32, shape (n_found,)
+            Ascending within a query.
+        ids : ndarray of int64, shape (n_found,)
+            Equal distances in ascending order of id.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the queries are not codes of `n_bits`, the radius is negative, or the filter does not
+            fit.
+        """
+        queries = check_codes(queries, "queries", self.n_bits)
+        radius = min(check_count(radius, "radius", minimum=0), self.n_bits)
+        threads = resolve_threads(n_threads)
+        state = self._storage.state
+        in_base, in_recent = allowed_rows(state, filter)
+        searcher = self._searcher(state.base, threads)
+        limits, distances, rows = searcher.within(queries, radius, threads, in_base)
+        answer = limits, distances, _ids_of(state.base, rows)
+        if len(state.recent) == 0:
+            return answer
+        limits, distances, rows = scan_within(
+            queries, state.recent.codes, radius, threads, in_recent
+        )
+        return merge_within([answer, (limits, distances, _ids_of(state.recent, rows))])
+
+    def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
+        """What searches these codes: made at the first search, then kept with them."""
+        raise NotImplementedError
+
+
+def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Replace rows by ids; -1 stays."""
+    if len(codes) == 0:
+        return rows
+    return np.where(rows >= 0, codes.ids[rows], rows)
