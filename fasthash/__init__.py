@@ -20,6 +20,7 @@ _ROOMS = {
     "average_precision": ".metrics",
     "datasets": "",
     "distances": ".hamming",
+    "load": ".loading",
     "mean_average_precision": ".metrics",
     "metrics": "",
     "models": "",

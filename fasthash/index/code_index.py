@@ -6,7 +6,8 @@ How a set of codes is searched is left to the index: see `HammingIndex` and `Mul
 from __future__ import annotations
 
 import operator
-from typing import Any
+import os
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,7 @@ from ..runtime import resolve_threads
 from ..scan import merge_topk, merge_within, scan_topk, scan_within
 from ..validation import check_choice, check_count
 from .filters import Filter, allowed_rows
+from .index_file import check_content, read_index, write_index
 from .snapshot import SortedCodes
 from .storage import CodeStorage
 
@@ -29,6 +31,9 @@ class CodeIndex:
     Any number of threads may search while others change the index. A search answers for the state
     that was there when it began; changes wait for each other and happen whole or not at all.
     """
+
+    # What the constructor takes, beside n_bits; the attributes are called so too.
+    _options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, n_bits: int, most: int | None = None) -> None:
         self.n_bits = check_count(n_bits, "n_bits")
@@ -263,6 +268,90 @@ class CodeIndex:
             queries, state.recent.codes, radius, threads, in_recent
         )
         return merge_within([answer, (limits, distances, _ids_of(state.recent, rows))])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write the index to a file.
+
+        Parameters
+        ----------
+        path : path
+            Of the file, in a folder that exists. A file that is there is replaced when the new one
+            is complete and on the disk: a crash at any moment leaves the one or the other.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there is then unchanged.
+
+        Notes
+        -----
+        Holds codes and ids, and no tables. Other threads may go on searching and changing the
+        index; what is written is the state at the call.
+        """
+        parameters = {name: getattr(self, name) for name in ("n_bits", *self._options)}
+        write_index(path, type(self).__name__, parameters, self._storage.state)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
+        """
+        Read an index from a file that `save` has written.
+
+        Parameters
+        ----------
+        path : path
+            Of the file. It may come from anybody: what is wrong with it gives an error, and nothing
+            in it is run.
+        mmap : bool, default False
+            Whether codes and ids stay in the file and are read from there as they are needed.
+            Opening takes milliseconds then, and processes share the memory. The file must not be
+            changed in place meanwhile; `save` does not, it makes a new one. Changes of the index
+            stay in memory.
+
+        Returns
+        -------
+        The index.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it holds no index of this kind, is of another format version, or is damaged. With
+            `mmap` only the header is checked: see `verify`.
+        """
+        content = read_index(path, mmap)
+        if content.kind != cls.__name__:
+            raise ValueError(f"{content.path} holds {content.kind!r}, not {cls.__name__!r}")
+        options = content.parameters
+        if set(options) != {"n_bits", *cls._options}:
+            raise ValueError(f"{content.path} is damaged: it says {cls.__name__}(**{options})")
+        try:
+            index = cls(**options)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{content.path} is damaged: {error}") from None
+        index._storage.put(
+            content.codes, content.ids, content.next_id, content.checksums if mmap else None
+        )
+        return index
+
+    def verify(self) -> None:
+        """
+        Check what the index holds, all of it; for one that is mapped, also against its checksums.
+
+        Raises
+        ------
+        ValueError
+            If checksums differ, ids do not ascend, or padding bits are set: the file is damaged.
+
+        Notes
+        -----
+        O(codes held); reads the whole file of an index loaded with ``mmap=True``. One loaded
+        without it has been checked so when it was loaded.
+        """
+        state = self._storage.state
+        for held in (state.base, state.recent):
+            check_content("the index", held.codes, held.ids, self.n_bits, held.checksums)
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
         """What searches these codes: made at the first search, then kept with them."""

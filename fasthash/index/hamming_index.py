@@ -68,6 +68,8 @@ class HammingIndex(CodeIndex):
     (array([[1]], dtype=int32), array([[80]]))
     """
 
+    _options = ("multi_index",)
+
     def __init__(self, n_bits: int, multi_index: str = "auto") -> None:
         super().__init__(n_bits)
         check_choice(multi_index, "multi_index", ("auto", "always", "never"))

@@ -85,6 +85,8 @@ class MultiIndexHash(CodeIndex):
     (array([0, 2]), array([1, 1], dtype=int32), array([50, 70]))
     """
 
+    _options = ("n_tables",)
+
     def __init__(self, n_bits: int, n_tables: int | None = None) -> None:
         super().__init__(n_bits, most=MAX_CODES)
         self.n_tables = n_tables

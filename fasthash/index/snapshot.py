@@ -41,21 +41,21 @@ class SortedCodes:
     ids : ndarray of int64, shape (n,), read-only
     searcher : Plan or CodeTables or None
         Made by the index at the first search.
-    is_mapped : bool
-        Whether they lie in a file.
+    checksums : dict of str to int or None
+        Where they are mapped from a file: what is written there of "codes" and "ids".
     """
 
-    __slots__ = ("_room", "codes", "ids", "is_mapped", "searcher")
+    __slots__ = ("_room", "checksums", "codes", "ids", "searcher")
 
     def __init__(
         self,
         codes: NDArray[np.uint8],
         ids: NDArray[np.int64],
         room: Room | None = None,
-        is_mapped: bool = False,
+        checksums: dict[str, int] | None = None,
     ) -> None:
         self.codes, self.ids = _read_only(codes), _read_only(ids)
-        self.is_mapped = is_mapped
+        self.checksums = checksums
         self.searcher: Any = None
         self._room = room
 

@@ -134,9 +134,15 @@ class CodeStorage:
             if not self.state.is_compact:
                 self.state = self._compacted(self.state)
 
-    def put(self, codes: NDArray, ids: NDArray, next_id: int, is_mapped: bool) -> None:
-        """Hold codes in ascending order of id, which the caller has checked, without a copy."""
-        base = SortedCodes(codes, ids, is_mapped=is_mapped)
+    def put(
+        self,
+        codes: NDArray[np.uint8],
+        ids: NDArray[np.int64],
+        next_id: int,
+        checksums: dict[str, int] | None,
+    ) -> None:
+        """Hold codes in ascending order of id, without a copy; see `SortedCodes`."""
+        base = SortedCodes(codes, ids, checksums=checksums)
         self.state = Snapshot(base, None, len(base), self._sorted_nothing(), next_id)
 
     def codes_of(self, ids: ArrayLike) -> NDArray[np.uint8]:
@@ -266,4 +272,5 @@ def _without(state: Snapshot, in_base: NDArray, in_recent: NDArray) -> Snapshot:
 
 def _is_worth_keeping(base: SortedCodes) -> bool:
     """Whether it is better to search new codes beside these than to move them or their tables."""
-    return base.is_mapped or (base.searcher is not None and base.searcher.is_worth_keeping)
+    is_mapped = base.checksums is not None
+    return is_mapped or (base.searcher is not None and base.searcher.is_worth_keeping)

@@ -22,10 +22,11 @@ from ..validation import (
     check_rows,
     label_classes,
 )
-from .amsh_codes import LabelRows, Weights
-from .amsh_fit import AmshFit, Settings
+from .amsh_codes import LabelRows, Weights, Whitening
+from .amsh_fit import AmshFit, Growth, Settings
 from .base import CrossModalHasher
-from .hash_functions import MappedRows, SweepRule, add_rows
+from .code_rules import CodeRule
+from .hash_functions import MappedRows, Regression, SweepRule, add_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -129,6 +130,9 @@ class AMSH(CrossModalHasher):
     >>> bool((y[found] == y[0]).all())
     True
     """
+
+    _learned = (*CrossModalHasher._learned, "objective_", "n_iter_", "classes_", "_growth")
+    _parts = (*CrossModalHasher._parts, CodeRule, Growth, Regression, Whitening)
 
     def __init__(
         self,
@@ -406,6 +410,12 @@ class AMSH(CrossModalHasher):
             classes_=fit.classes,
             _growth=fit.growth(place),
         )
+
+    def _set_learned_state(self, learned: dict[str, Any]) -> None:
+        super()._set_learned_state(learned)
+        n_classes = self.classes_ if isinstance(self.classes_, int) else len(self.classes_)
+        for name in self.modalities_:
+            self._growth[name].check(*self.projections_[name].shape, n_classes)
 
     def _n_anchors_of(self, n_samples: int) -> int | None:
         if self.n_anchors is None:

@@ -29,6 +29,7 @@ from .hash_functions import (
     first_sweep,
     next_sweep,
 )
+from .saving import check_shape
 
 __all__ = ["AmshFit", "Growth", "LearnedCodes", "Settings"]
 
@@ -106,6 +107,27 @@ class Growth:
     rule: CodeRule
     regression: Regression
     gram: NDArray[np.float64]
+
+    def check(self, n_out: int, n_bits: int, n_classes: int) -> None:
+        """
+        Refuse parts whose shapes do not fit, as a file may hold them.
+
+        Raises
+        ------
+        ValueError
+            If one does not: kernels trust them.
+        """
+        rule, regression = self.rule, self.regression
+        check_shape(rule.p, "p", (n_bits, n_classes))
+        for votes in (rule.z_votes, rule.b_votes):
+            check_shape(votes, "votes", (n_classes, n_bits))
+        check_shape(rule.whitening.mean, "mean", (n_bits,))
+        check_shape(rule.whitening.matrix, "matrix", (n_bits, n_bits))
+        check_shape(regression.projection, "projection", (n_out, n_bits))
+        check_shape(regression.moments, "moments", (n_out, n_bits))
+        check_shape(self.gram, "gram", (n_out, n_out))
+        if not isinstance(rule.eta, float):
+            raise ValueError("eta must be a number")
 
 
 class AmshFit:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..codes import pack
+from ..codes import check_codes, pack
 from ..features import FeatureMap
 from ..rows import Rows, Workers, cut
 from ..runtime import resolve_threads
 from ..validation import check_rows
+from .saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
 
@@ -22,11 +23,12 @@ __all__ = ["CrossModalHasher"]
 _BLOCK_VALUES = 1 << 20
 
 
-class CrossModalHasher(BaseEstimator):
+class CrossModalHasher(SavedModel, BaseEstimator):
     """
     Base of the models whose hash functions are linear in mapped features.
 
     A subclass's ``fit`` ends by calling `_set_fitted`; until then nothing of the model has changed.
+    To be saved it adds its further learned attributes to `_learned`, see `SavedModel`.
 
     Attributes
     ----------
@@ -41,6 +43,15 @@ class CrossModalHasher(BaseEstimator):
     codes_ : dict of str to ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
         Packed codes of the training samples.
     """
+
+    _learned: ClassVar[tuple[str, ...]] = (
+        "modalities_",
+        "n_features_in_",
+        "feature_maps_",
+        "projections_",
+        "codes_",
+    )
+    _parts: ClassVar[tuple[type, ...]] = (FeatureMap,)
 
     def encode(
         self, X: ArrayLike, modality: str, n_threads: int | None = None
@@ -89,6 +100,15 @@ class CrossModalHasher(BaseEstimator):
                 f"got {modality!r}"
             )
 
+    def _set_learned_state(self, learned: dict[str, Any]) -> None:
+        for name in learned["modalities_"]:
+            n_features = learned["n_features_in_"][name]
+            projection = learned["projections_"][name]
+            n_bits = check_shape(projection, f"projections_[{name!r}]", (None, None)).shape[1]
+            check_feature_map(learned["feature_maps_"][name], n_features, len(projection))
+            check_codes(learned["codes_"][name], f"codes_[{name!r}]", n_bits)
+        super()._set_learned_state(learned)
+
     def _set_fitted(
         self,
         features: dict[str, Rows],
@@ -105,6 +125,28 @@ class CrossModalHasher(BaseEstimator):
         self.codes_ = codes
         for name, value in learned.items():
             setattr(self, name, value)
+
+
+def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
+    """
+    Refuse what does not map n_features to n_out, as a file may say.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if not isinstance(feature_map, FeatureMap):
+        raise ValueError("feature_maps_ holds no feature map")
+    check_shape(feature_map.mean, "mean", (n_out,))
+    if feature_map.anchors is None:
+        fits = n_features == n_out
+    else:
+        dtype = np.float32 if feature_map.anchors.dtype == np.float32 else np.float64
+        check_shape(feature_map.anchors, "anchors", (n_out, n_features), dtype)
+        fits = isinstance(feature_map.width, float) and feature_map.width > 0
+    if not fits:
+        raise ValueError("feature_maps_ and n_features_in_ do not fit together")
 
 
 def encode_rows(

@@ -74,6 +74,8 @@ class CCAITQ(CrossModalHasher):
     True
     """
 
+    _learned = (*CrossModalHasher._learned, "correlations_")
+
     def __init__(
         self,
         n_bits: int = 64,

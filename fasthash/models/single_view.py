@@ -21,6 +21,7 @@ from ..runtime import resolve_threads
 from ..validation import check_count
 from .base import encode_rows
 from .rotation import quantising_rotation
+from .saving import SavedModel, check_shape
 
 __all__ = ["ITQ", "RandomHyperplanes"]
 
@@ -28,8 +29,10 @@ __all__ = ["ITQ", "RandomHyperplanes"]
 _DTYPES = (np.float64, np.float32)
 
 
-class _LinearTransformer(TransformerMixin, BaseEstimator):
+class _LinearTransformer(TransformerMixin, SavedModel, BaseEstimator):
     """Base of the transformers whose bits are signs of centred features times `projection_`."""
+
+    _learned = ("mean_", "projection_", "n_features_in_", "feature_names_in_")
 
     def transform(self, X: ArrayLike) -> NDArray[np.uint8]:
         """
@@ -62,6 +65,14 @@ class _LinearTransformer(TransformerMixin, BaseEstimator):
         return encode_rows(
             Rows(x, x.dtype), FeatureMap(self.mean_), self.projection_, resolve_threads(None)
         )
+
+    def _set_learned_state(self, learned: dict[str, Any]) -> None:
+        n_features = learned["n_features_in_"]
+        check_shape(learned["mean_"], "mean_", (n_features,))
+        check_shape(learned["projection_"], "projection_", (n_features, None))
+        if "feature_names_in_" in learned:
+            check_shape(learned["feature_names_in_"], "feature_names_in_", (n_features,), object)
+        super()._set_learned_state(learned)
 
     def _set_fitted(
         self, X: ArrayLike, feature_map: FeatureMap, projection: NDArray[np.float64]
@@ -132,6 +143,8 @@ class ITQ(_LinearTransformer):
     >>> codes.shape, codes.dtype
     ((300, 2), dtype('uint8'))
     """
+
+    _learned = (*_LinearTransformer._learned, "explained_variance_")
 
     def __init__(
         self, n_bits: int = 64, *, n_iterations: int = 50, random_state: Any = None
