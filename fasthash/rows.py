@@ -78,14 +78,17 @@ class Rows:
         return all((self.read(rows) == first).all() for rows in cut(*self.shape))
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
-        """Read ascending rows into one array, which costs a reading of the blocks they lie in."""
+        """Read rows, in any order, into one array: costs a reading of the blocks they lie in."""
         if self._lock is None:
             return self._source[indices].astype(self.dtype, copy=False)
         out = np.empty((len(indices), self.shape[1]), self.dtype)
+        # What is behind may give ascending rows only.
+        order = np.argsort(indices)
+        ascending = indices[order]
         for rows in cut(*self.shape):
-            first, last = np.searchsorted(indices, [rows.start, rows.stop])
+            first, last = np.searchsorted(ascending, [rows.start, rows.stop])
             if first < last:
-                out[first:last] = self.read(rows)[indices[first:last] - rows.start]
+                out[order[first:last]] = self.read(rows)[ascending[first:last] - rows.start]
         return out
 
 

@@ -27,3 +27,12 @@ def test_the_scale_of_the_scores_does_not_matter():
     scores = np.random.default_rng(0).standard_normal((100, 5))
     one, other = (quantising_rotation(c * scores, 20, np.random.RandomState(3)) for c in (1, 64))
     np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_more_bits_than_scores():
+    scores = np.random.default_rng(0).standard_normal((100, 3))
+    rotations = [quantising_rotation(scores, k, np.random.RandomState(0), 7) for k in range(1, 9)]
+    for rotation in rotations:
+        assert rotation.shape == (3, 7)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    assert (np.diff([quantisation_loss(scores, r) for r in rotations]) <= 1e-9).all()

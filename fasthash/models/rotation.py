@@ -10,27 +10,35 @@ __all__ = ["quantising_rotation"]
 
 
 def quantising_rotation(
-    scores: NDArray[np.floating], n_iterations: int, random_state: np.random.RandomState
+    scores: NDArray[np.floating],
+    n_iterations: int,
+    random_state: np.random.RandomState,
+    n_bits: int | None = None,
 ) -> NDArray[np.float64]:
     """
     Turn scores so that they come near to their own signs.
+
+    There may be more bits than scores: the rotation then has orthonormal rows, and lays the space
+    of the scores into that of the bits.
 
     Alternates the two steps that each lower ‖B - VR‖²: B = sign(VR), and the Procrustes rotation R
     of V to B. The scale of the scores does not matter.
 
     Parameters
     ----------
-    scores : ndarray of float32 or float64, shape (n, n_bits)
+    scores : ndarray of float32 or float64, shape (n, n_columns)
         V, centred projections of the samples.
     n_iterations : int
         Steps; fifty are enough by experience.
     random_state : RandomState
         Draws the rotation to start from.
+    n_bits : int, optional
+        At least the number of columns, which is the default.
 
     Returns
     -------
-    ndarray of float64, shape (n_bits, n_bits)
-        R, orthogonal.
+    ndarray of float64, shape (n_columns, n_bits)
+        R, with orthonormal rows.
 
     Notes
     -----
@@ -52,10 +60,10 @@ def quantising_rotation(
     >>> np.abs(corners @ rotation).round(3)[0]
     array([0.707, 0.707])
     """
-    n_bits = scores.shape[1]
-    rotation, _ = linalg.qr(random_state.standard_normal((n_bits, n_bits)))
+    n_bits = n_bits or scores.shape[1]
+    rotation = linalg.qr(random_state.standard_normal((n_bits, n_bits)))[0][: scores.shape[1]]
     for _ in range(n_iterations):
         signs = np.where(scores @ rotation >= 0, 1.0, -1.0)
-        left, _, right = linalg.svd(scores.T @ signs)
+        left, _, right = linalg.svd(scores.T @ signs, full_matrices=False)
         rotation = left @ right
     return rotation
