@@ -16,6 +16,7 @@ _ROOMS = {
     "HammingIndex": ".index",
     "ITQ": ".models",
     "MultiIndexHash": ".index",
+    "RREH": ".models",
     "RandomHyperplanes": ".models",
     "average_precision": ".metrics",
     "datasets": "",

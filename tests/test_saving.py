@@ -38,6 +38,12 @@ MODELS = {
         random_state=np.random.RandomState(3),
     ),
     "CCAITQ": lambda: fh.CCAITQ(8, random_state=0).fit(features()[0]),
+    "RREH": lambda: fh.RREH(8, random_state=0).fit(
+        features()[0], pairs=np.stack([np.arange(0, 120, 2)] * 2, axis=1)
+    ),
+    "RREH, linear, float32": lambda: fh.RREH(8, kernel="linear", random_state=0).fit(
+        features(np.float32)[0]
+    ),
     "ITQ": lambda: fh.ITQ(8, random_state=0).fit(features()[0]["image"]),
     "RandomHyperplanes": lambda: fh.RandomHyperplanes(70).fit(features()[0]["image"]),
 }

@@ -1,0 +1,226 @@
+"""RREH as users meet it: what unpaired samples are good for, what is read and kept, refusals."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import fasthash as fh
+from fasthash.datasets import semi_paired_split
+
+
+def make(n=900, seed=0, dtype=np.float64):
+    """Two modalities of ten classes on curved shapes, and their labels."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 10, n)
+    place = 1.5 * rng.standard_normal((10, 4))[y] + 0.5 * rng.standard_normal((n, 4))
+    x = {}
+    for name, d in (("image", 30), ("text", 20)):
+        lifted = np.tanh(place @ rng.standard_normal((4, d)))
+        x[name] = (lifted + 0.5 * rng.standard_normal((n, d)) + 3).astype(dtype)
+    return x, y
+
+
+def semi_paired(x, ratio=0.1, seed=0):
+    n = len(next(iter(x.values())))
+    split = semi_paired_split(n, ratio, modalities=tuple(x), random_state=seed)
+    return {name: values[split.rows[name]] for name, values in x.items()}, split.pairs
+
+
+def score(model, x, y, queries, query_labels):
+    """mAP of both directions, everything coded by the hash functions."""
+    a, b = x
+    return np.mean(
+        [
+            fh.mean_average_precision(
+                model.encode(queries[q], q), model.encode(x[t], t), query_labels, y, ties="expected"
+            )
+            for q, t in ((a, b), (b, a))
+        ]
+    )
+
+
+def test_unpaired_samples_help():
+    x, y = make(1300)
+    queries = {name: values[900:] for name, values in x.items()}
+    database = {name: values[:900] for name, values in x.items()}
+    few, pairs = semi_paired(database, 0.05)
+    scores = {}
+    for unpaired in (True, False):
+        model = fh.RREH(32, unpaired=unpaired, random_state=0).fit(few, pairs=pairs)
+        scores[unpaired] = score(model, database, y[:900], queries, y[900:])
+    ccaitq = fh.CCAITQ(32, ridge=1.0, random_state=0).fit(few, pairs=pairs)
+    assert scores[True] > scores[False] + 0.02
+    assert scores[True] > score(ccaitq, database, y[:900], queries, y[900:]) + 0.02
+
+
+def test_what_a_fit_learns():
+    x, _ = make()
+    few, pairs = semi_paired(x)
+    before = {name: values.copy() for name, values in few.items()}
+    model = fh.RREH(24, n_anchors=50, random_state=0).fit(few, pairs=pairs)
+    assert model.modalities_ == ("image", "text")
+    assert model.n_features_in_ == {"image": 30, "text": 20}
+    assert (np.diff(model.objective_) <= 1e-9 * model.objective_[0]).all()
+    assert model.objective_.shape == (5,) and model.anchors_.shape == (50,)
+    for column, name in enumerate(x):
+        assert 0 < model.reliability_[name] < 1 and 0 < model.weights_[name] <= 1
+        assert model.codes_[name].shape == (900, 3) and model.codes_[name].dtype == np.uint8
+        np.testing.assert_array_equal(few[name], before[name])
+        agreement = fh.unpack(model.codes_[name], 24) == fh.unpack(
+            model.encode(few[name], name), 24
+        )
+        assert agreement.mean() > 0.9
+        first, codes = model.codes_["image"][pairs[:, 0]], model.codes_[name][pairs[:, column]]
+        np.testing.assert_array_equal(codes, first)
+
+
+def test_without_pairs_row_belongs_to_row():
+    x, _ = make(200)
+    default = fh.RREH(16, random_state=0).fit(x)
+    given = fh.RREH(16, random_state=0).fit(x, pairs=np.stack([np.arange(200)] * 2, axis=1))
+    assert default.weights_ == {"image": 0.0, "text": 0.0}
+    for name in x:
+        np.testing.assert_array_equal(default.codes_[name], given.codes_[name])
+        np.testing.assert_array_equal(default.codes_[name], default.codes_["image"])
+
+
+def test_paired_only_is_a_fit_of_the_pairs():
+    x, _ = make(300)
+    few, pairs = semi_paired(x, 0.3)
+    model = fh.RREH(16, unpaired=False, random_state=0).fit(few, pairs=pairs)
+    alone = fh.RREH(16, random_state=0).fit(
+        {name: values[pairs[:, column]] for column, (name, values) in enumerate(few.items())}
+    )
+    for column, name in enumerate(few):
+        np.testing.assert_array_equal(model.projections_[name], alone.projections_[name])
+        np.testing.assert_array_equal(model.codes_[name][pairs[:, column]], alone.codes_[name])
+        others = np.delete(np.arange(len(few[name])), pairs[:, column])
+        np.testing.assert_array_equal(
+            model.codes_[name][others], model.encode(few[name][others], name)
+        )
+
+
+def test_three_modalities():
+    x, y = make(400)
+    x["audio"] = x["image"][:, ::-1] ** 2
+    few, pairs = semi_paired(x, 0.4)
+    model = fh.RREH(16, random_state=0).fit(few, pairs=pairs)
+    assert set(model.codes_) == {"image", "text", "audio"}
+    found = fh.topk(model.encode(x["audio"][:50], "audio"), model.encode(x["text"], "text"), k=5)[1]
+    assert np.mean(y[found] == y[:50, None]) > 0.5
+
+
+@pytest.mark.parametrize("kind", ["memmap", "h5py"])
+def test_files_are_read_like_arrays(kind, tmp_path):
+    x, _ = make(300, dtype=np.float32)
+    few, pairs = semi_paired(x, 0.3)
+    expected = fh.RREH(16, random_state=0).fit(few, pairs=pairs)
+    opened = {}
+    for name, values in few.items():
+        if kind == "memmap":
+            np.save(tmp_path / f"{name}.npy", values)
+            opened[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+        else:
+            h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+            with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+                file["x"] = values
+            opened[name] = h5py.File(tmp_path / f"{name}.h5")["x"]
+    model = fh.RREH(16, random_state=0).fit(opened, pairs=pairs)
+    for name in few:
+        np.testing.assert_array_equal(model.codes_[name], expected.codes_[name])
+
+
+def test_same_seed_same_codes_whatever_the_threads():
+    x, _ = make(300)
+    few, pairs = semi_paired(x, 0.3)
+    one = fh.RREH(16, random_state=3).fit(few, pairs=pairs, n_threads=1)
+    two = fh.RREH(16, random_state=3).fit(few, pairs=pairs, n_threads=2)
+    for name in few:
+        np.testing.assert_array_equal(one.codes_[name], two.codes_[name])
+
+
+def test_progress_and_interruption():
+    x, _ = make(200)
+    seen = []
+    model = fh.RREH(8, n_sweeps=3, random_state=0)
+    model.fit(x, callback=lambda *event: seen.append(event))
+    assert seen == [("start", 1, 1), *(("sweeps", done, 3) for done in (1, 2, 3))]
+    codes = model.codes_
+
+    def interrupt(stage, done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(n_bits=16).fit(x, callback=interrupt)
+    assert model.codes_ is codes
+
+
+def test_an_estimator_like_others():
+    model = fh.RREH(n_bits=8, mu=2.0)
+    assert clone(model).get_params() == model.get_params()
+    with pytest.raises(NotFittedError):
+        model.encode(np.ones((1, 2)), "image")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_anchors": 1},
+        {"n_anchors": 5000},
+        {"k": 500},
+        {"kernel": "linear"},
+        {"reconstruction": "dense"},
+        {"n_components": 500},
+        {"n_bits": 200},
+        {"whitening": 0.0},
+    ],
+)
+def test_unusual_settings_work(change):
+    x, _ = make(120)
+    few, pairs = semi_paired(x, 0.3)
+    model = fh.RREH(**{"n_bits": 16, "random_state": 0, **change}).fit(few, pairs=pairs)
+    assert np.isfinite(model.objective_).all()
+    assert (np.diff(model.objective_) <= 1e-9 * model.objective_[0]).all()
+
+
+def test_unusual_data_works():
+    """Rows given twice, columns that do not vary, two pairs, one sample without a partner."""
+    x, _ = make(60)
+    x["image"][1:20] = x["image"][0]
+    x["text"][:, 3] = 7.0
+    for rows in (range(30, 32), range(59)):
+        pairs = np.stack([rows] * 2, axis=1)
+        model = fh.RREH(8, random_state=0).fit(x, pairs=pairs)
+        assert np.isfinite(model.objective_).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"n_components": 0}, ValueError, "n_components"),
+        ({"width": 0.0}, ValueError, "width"),
+        ({"reconstruction": "thin"}, ValueError, "reconstruction must be one of 'sparse', 'dense'"),
+        ({"kernel": "cubic"}, ValueError, "kernel must be one of"),
+        ({"reliability": -1.0}, ValueError, "reliability"),
+        ({"unpaired": "no"}, TypeError, "unpaired must be True or False"),
+    ],
+)
+def test_parameters_it_refuses(parameters, error, message):
+    x, _ = make(30)
+    with pytest.raises(error, match=message):
+        fh.RREH(**parameters).fit(x)
+
+
+def test_data_it_refuses():
+    x, _ = make(30)
+    with pytest.raises(ValueError, match=r"features\['text'\] has the same row in all samples"):
+        fh.RREH(8).fit({**x, "text": np.ones((30, 4))})
+    x["image"][:2] = 1.0
+    with pytest.raises(ValueError, match=r"features\['image'\] has the same row in all pairs"):
+        fh.RREH(8).fit(x, pairs=[[0, 0], [1, 1]])
+    with pytest.raises(ValueError, match="pairs is None"):
+        fh.RREH(8).fit({**x, "text": x["text"][:-1]})
+    with pytest.raises(ValueError, match="modality must be one of 'image', 'text'"):
+        fh.RREH(8, random_state=0).fit(x).encode(x["image"], "audio")

@@ -1,0 +1,197 @@
+"""The sweeps of RREH: no block update raises the objective, and each one finds the minimum."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from fasthash.models.rreh_fit import RrehFit
+from fasthash.models.rreh_start import start_views
+from fasthash.rows import Rows, Workers
+from fasthash.validation import check_pairs
+
+BLOCKS = [
+    "update_bases",
+    "update_hash_functions",
+    "update_unpaired_latents",
+    "update_paired_latents",
+    "update_rotation",
+    "update_codes",
+]
+
+
+def make(sizes=(60, 50), n_pairs=25, d=(7, 5), seed=0, dtype=np.float64):
+    """Modalities with a common part; pairs in an order that is none of the rows'."""
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((max(sizes), 3))
+    x = {
+        f"modality {i}": (
+            common[:n] @ rng.standard_normal((3, columns)) + 0.3 * rng.standard_normal((n, columns))
+        ).astype(dtype)
+        for i, (n, columns) in enumerate(zip(sizes, d, strict=True))
+    }
+    pairs = np.stack([rng.permutation(min(sizes))[:n_pairs]] * len(sizes), axis=1)
+    return x, pairs
+
+
+def start(x, pairs, workers, **parameters):
+    parameters = {"n_bits": 9, "n_components": 4, "n_anchors": 12, "k": 4, **parameters}
+    settings = fh.RREH(**parameters)._settings()
+    rng = np.random.RandomState(0)
+    rows = {name: Rows(values, values.dtype) for name, values in x.items()}
+    pairs = check_pairs(pairs, {name: len(values) for name, values in x.items()})
+    views, anchors = start_views(rows, pairs, settings, rng, workers)
+    return RrehFit(views, anchors, settings, rng, workers), settings
+
+
+def dense_objective(fit, settings):
+    """J of the module's first lines, row by row."""
+    n_pairs, z = fit.views[0].n_pairs, fit.latents.astype(np.float64)
+    b, r = fit.signs.astype(np.float64), fit.rotation
+    total = settings.theta * np.sum((b[:n_pairs] - z[:n_pairs] @ r) ** 2)
+    for i, view in enumerate(fit.views):
+        rows = slice(0, len(view.rows))
+        x, place = view.read(rows).astype(np.float64), view.place
+        phi = view.feature_map.transform(view.rows.read(rows)) @ view.basis
+        alone = place >= n_pairs
+        w = np.where(alone, view.weight, 1.0)
+        total += settings.alpha * w @ np.sum((x - z[place] @ fit.bases[i]) ** 2, axis=1)
+        total += settings.rho * w @ np.sum((b[place] - phi @ fit.hash_weights[i]) ** 2, axis=1)
+        related = view.relations.times(rows, z[fit.anchors])
+        loose = np.sum((z[place] - related) ** 2, axis=1)
+        missed = np.sum((b[place] - z[place] @ r) ** 2, axis=1)
+        total += (w * alone) @ (settings.mu * loose + settings.theta * missed)
+        total += settings.alpha * settings.nu * n_pairs * np.sum(fit.bases[i] ** 2)
+        total += settings.rho * fit.ridges[i] * np.sum(fit.hash_weights[i] ** 2)
+    return total
+
+
+CASES = {
+    "two modalities": ({}, {}),
+    "three modalities": ({"sizes": (40, 60, 50), "d": (6, 5, 4)}, {}),
+    "linear": ({}, {"kernel": "linear"}),
+    "dense relations": ({}, {"reconstruction": "dense"}),
+    "no relation term": ({}, {"mu": 0.0}),
+    "full trust": ({}, {"reliability": 1.0, "mu": 0.1, "theta": 3.0}),
+    "no trust": ({}, {"reliability": 0.0}),
+    "one row alone": ({"sizes": (26, 25)}, {}),
+    "fewer pairs than anchors": ({"n_pairs": 6}, {}),
+    "more components than pairs": ({"n_pairs": 3}, {"n_components": 8}),
+    "one bit": ({}, {"n_bits": 1, "n_components": 1}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_update_raises_the_objective(case):
+    data, parameters = CASES[case]
+    x, pairs = make(**data)
+    with Workers(1) as workers:
+        fit, settings = start(x, pairs, workers, **parameters)
+        fit.update_bases()
+        fit.update_hash_functions()
+        before = dense_objective(fit, settings)
+        for _ in range(4):
+            for block in BLOCKS:
+                getattr(fit, block)()
+                after = dense_objective(fit, settings)
+                assert after <= before + 1e-9 * abs(before), block
+                before = after
+            assert fit.objective() == pytest.approx(after, rel=1e-9)
+
+
+@pytest.mark.parametrize("block", BLOCKS[:4])
+def test_an_update_finds_the_minimum_of_its_block(block):
+    """The block is what the update leaves; any step from there raises the objective."""
+    x, pairs = make()
+    rng = np.random.default_rng(1)
+    with Workers(1) as workers:
+        fit, settings = start(x, pairs, workers)
+        fit.sweep()
+        for name in BLOCKS[: BLOCKS.index(block) + 1]:
+            getattr(fit, name)()
+        best = dense_objective(fit, settings)
+        n_pairs = fit.views[0].n_pairs
+        for _ in range(20):
+            kept = fit.latents.copy()
+            values = {
+                "update_bases": fit.bases[0],
+                "update_hash_functions": fit.hash_weights[0],
+                "update_unpaired_latents": fit.latents[n_pairs:],
+                "update_paired_latents": fit.latents[:n_pairs],
+            }[block]
+            step = 1e-3 * rng.standard_normal(values.shape)
+            values += step
+            assert dense_objective(fit, settings) > best
+            values -= step
+            fit.latents[:] = kept
+
+
+def test_codes_are_the_best_bit_by_bit():
+    x, pairs = make()
+    with Workers(1) as workers:
+        fit, settings = start(x, pairs, workers)
+        fit.sweep()
+        best = dense_objective(fit, settings)
+        rng = np.random.default_rng(2)
+        for row, bit in zip(rng.integers(0, 85, 30), rng.integers(0, 9, 30), strict=True):
+            fit.signs[row, bit] *= -1
+            assert dense_objective(fit, settings) >= best - 1e-9 * best
+            fit.signs[row, bit] *= -1
+
+
+def test_the_rotation_keeps_lengths():
+    x, pairs = make()
+    with Workers(1) as workers:
+        fit, _ = start(x, pairs, workers)
+        fit.sweep()
+    np.testing.assert_allclose(fit.rotation @ fit.rotation.T, np.eye(4), atol=1e-12)
+
+
+def test_pairs_share_latent_and_code():
+    x, pairs = make()
+    with Workers(1) as workers:
+        fit, _ = start(x, pairs, workers)
+        fit.sweep()
+    for view, column in zip(fit.views, pairs.T, strict=True):
+        np.testing.assert_array_equal(view.place[column], np.arange(25))
+        assert len(np.unique(view.place)) == len(view.rows)
+    a, b = fit.codes().values()
+    np.testing.assert_array_equal(a[pairs[:, 0]], b[pairs[:, 1]])
+
+
+def test_blocks_and_threads_change_nothing(monkeypatch):
+    """Several blocks a strip and several strips, against everything at once."""
+    x, pairs = make(sizes=(900, 700), n_pairs=300)
+    with Workers(1) as workers:
+        whole, _ = start(x, pairs, workers)
+        whole.sweep()
+    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 12 * 13)
+    results = []
+    for n_threads in (1, 3):
+        with Workers(n_threads) as workers:
+            fit, _ = start(x, pairs, workers)
+            fit.sweep()
+            assert len(fit.views[0].blocks) > 60
+        results.append(fit)
+    np.testing.assert_array_equal(results[0].latents, results[1].latents)
+    np.testing.assert_array_equal(results[0].signs, results[1].signs)
+    np.testing.assert_allclose(results[0].latents, whole.latents, rtol=1e-6, atol=1e-9)
+    assert np.mean(results[0].signs != whole.signs) < 1e-3
+
+
+def test_float32_follows_float64():
+    x, pairs = make(sizes=(300, 280), n_pairs=100)
+    objectives = []
+    for dtype in (np.float32, np.float64):
+        few = {name: values.astype(dtype) for name, values in x.items()}
+        with Workers(1) as workers:
+            fit, _ = start(few, pairs, workers)
+            objectives.append([fit.sweep() for _ in range(3)])
+            assert fit.latents.dtype == dtype
+    np.testing.assert_allclose(objectives[0], objectives[1], rtol=1e-3)
+
+
+def test_settings_are_the_parameters():
+    fields = {field.name for field in dataclasses.fields(fh.RREH()._settings())}
+    assert fields == set(fh.RREH().get_params()) - {"unpaired", "random_state"}
