@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +24,9 @@ import fasthash as fh
 from fasthash.datasets import load_emoji
 
 
-def load(path: str | None, validate: bool, seed: int):
+def load(
+    path: str | Path | None, validate: bool, seed: int, modalities: Sequence[str] | None = None
+):
     """(train features, train labels, test features, test labels), modalities still aligned."""
     if path is None:
         emoji = load_emoji()
@@ -36,7 +40,10 @@ def load(path: str | None, validate: bool, seed: int):
             names = [key.removesuffix("_train") for key in file.files if key.endswith("_train")]
             names.remove("labels")
             split = {
-                part: ({m: file[f"{m}_{part}"] for m in names[:2]}, file[f"labels_{part}"])
+                part: (
+                    {m: file[f"{m}_{part}"] for m in modalities or names[:2]},
+                    file[f"labels_{part}"],
+                )
                 for part in ("train", "test")
             }
     if validate:

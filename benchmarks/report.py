@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from limits import Limits
 from timing import Ratio
@@ -37,6 +38,8 @@ class Context:
     repeats: int
     # None where the probe cannot be built; shares of the limit are then left out.
     limits: Limits | None
+    # Where feature sets lie that do not come with the package; without it they are left out.
+    data: Path | None = None
 
     def progress(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
     --quick               small sizes, a minute: does it run; targets are not judged
     --sections NAME ...   only these
+    --data FOLDER         where wiki.npz and uci_digits.npz lie, for the accuracy of RREH
     --update              put these sections in the place they have in RESULTS.md, with their date
     --output FILE         default: RESULTS.md beside this file; standard output for a partial run
 
@@ -30,6 +31,8 @@ import section_one_query
 import section_peers
 import section_ranking
 import section_reconstruct
+import section_rreh
+import section_rreh_scale
 from limits import Limits, NoCompilerError
 from machine import describe
 from report import NOT_MET, Context
@@ -46,6 +49,8 @@ SECTIONS: dict[str, ModuleType] = {
     "memory": section_memory,
     "amsh": section_amsh,
     "reconstruct": section_reconstruct,
+    "rreh": section_rreh,
+    "rreh-scale": section_rreh_scale,
 }
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -67,6 +72,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="rounds per measurement")
     parser.add_argument("--output", type=Path, help="file to write")
     parser.add_argument("--update", action="store_true", help="replace sections of RESULTS.md")
+    parser.add_argument("--data", type=Path, help="folder of wiki.npz and uci_digits.npz")
     options = parser.parse_args()
     is_partial = options.quick or len(options.sections) < len(SECTIONS)
     output = options.output or (None if is_partial else RESULTS)
@@ -77,7 +83,7 @@ def main() -> None:
     except NoCompilerError as error:
         print(f"no shares of the limit: {error}", file=sys.stderr)
         limits = None
-    context = Context(options.quick, options.repeats, limits)
+    context = Context(options.quick, options.repeats, limits, options.data)
     parts: dict[str, str] = {}
     if options.update:
         output = RESULTS

@@ -185,6 +185,16 @@ def test_unusual_settings_work(change):
     assert (np.diff(model.objective_) <= 1e-9 * model.objective_[0]).all()
 
 
+def test_single_precision_whitens_without_breaking():
+    """Smooth kernels in few dimensions: their small eigenvalues are below the rounding."""
+    y = np.random.default_rng(0).random((2000, 2))
+    x = {"image": (y + 10).astype(np.float32), "text": np.hstack([y, y**2]).astype(np.float32)}
+    model = fh.RREH(16, width=3.0, whitening=1.0, random_state=0).fit(x)
+    assert np.isfinite(model.objective_).all()
+    found = fh.topk(model.encode(x["image"], "image"), model.encode(x["text"], "text"), k=1)[1]
+    assert np.median(np.linalg.norm(y[found[:, 0]] - y, axis=1)) < 0.25
+
+
 def test_unusual_data_works():
     """Rows given twice, columns that do not vary, two pairs, one sample without a partner."""
     x, _ = make(60)

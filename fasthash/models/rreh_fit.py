@@ -112,8 +112,7 @@ class RrehFit:
         """φᵀwφ + ℓI, factored, and SᵀwS with its eigenvectors: they stay for all sweeps."""
         self.ridges, self._grams, self._factors, self._relation_grams = [], [], [], []
         for view, mapped in zip(self.views, self._mapped, strict=True):
-            features, relations = self._grams_of(view, mapped)
-            gram = view.basis.T @ features @ view.basis
+            gram, relations = self._grams_of(view, mapped)
             ridge = self._settings.ridge * np.trace(gram) / len(gram)
             gram.flat[:: len(gram) + 1] += ridge
             self.ridges.append(ridge)
@@ -124,8 +123,11 @@ class RrehFit:
         self._anchor_values, self._anchor_vectors = linalg.eigh((total + total.T) / 2)
 
     def _grams_of(self, view: View, mapped: MappedRows) -> list[NDArray[np.float64]]:
+        basis = view.basis.astype(view.rows.dtype)
+
         def add(rows: slice) -> list:
-            features, weights = mapped[rows], view.row_weights(rows)
+            # Not T applied to the sum: rounding of large sums would outweigh small eigenvalues.
+            features, weights = mapped[rows] @ basis, view.row_weights(rows)
             gram = (features.T @ (weights[:, None] * features)).astype(np.float64)
             alone = weights * (view.place[rows] >= self._n_pairs)
             return [gram, view.relations.gram(rows, alone)]

@@ -29,9 +29,9 @@ __all__ = ["Settings", "View", "start_views"]
 # Enough rows to tell means, widths and scales by, and enough pairs to tell correlations by.
 _SAMPLE_ROWS = 16384
 
-# Eigenvalues of the anchors' kernel matrix below this share of the largest are taken for it:
-# their directions are rounding.
-_LEAST_EIGENVALUE = 1e-6
+# Eigenvalues of the anchors' kernel matrix below this share of the largest are taken to be that
+# much: to whiten them would be to multiply the rounding of single precision.
+_LEAST_EIGENVALUE = 1e-5
 
 # How much more than its error says a modality's unpaired rows are trusted; chosen on validation
 # splits, flat between 1 and 10.
@@ -279,7 +279,9 @@ def _find_variates(
                 f"features[{view.name!r}] has the same row in all pairs: there is no correlation "
                 "to learn from; pass pairs that differ"
             )
-    ridges = [shrinkage * _typical_eigenvalue(phi) for phi in features]
+    # Squared: of two modalities the one that varies in fewer directions then leads, and the other is
+    # fitted to it, which served retrieval better than an equal ridge.
+    ridges = [shrinkage * _typical_eigenvalue(phi) ** 2 for phi in features]
     n_components = min(n_components, len(sample) - 1, *(phi.shape[1] for phi in features))
     directions, correlations = canonical_directions(features, ridges, max(1, n_components))
     for view, mean, direction in zip(views, means, directions, strict=True):
@@ -288,7 +290,7 @@ def _find_variates(
 
 
 def _typical_eigenvalue(x: NDArray[np.floating]) -> float:
-    """The mean of the covariance's eigenvalues, each weighted by itself."""
+    """The mean of the covariance's eigenvalues, each weighted by itself; their sum is about 1."""
     covariance = (x.T @ x).astype(np.float64) / len(x)
     return np.sum(covariance**2) / np.trace(covariance)
 
