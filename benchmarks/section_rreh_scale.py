@@ -69,8 +69,8 @@ def _fits(context: Context) -> Table:
         ),
         rows,
         f"A tenth as many pairs besides; {WIDTHS['image']} and {WIDTHS['text']} "
-        f"features of float32, {N_ANCHORS} anchors, {N_BITS} bits, {N_THREADS} threads, each fit in "
-        "a process of its own; per sample is per row of either modality.",
+        f"features of float32, {N_ANCHORS} anchors, {N_BITS} bits, {N_THREADS} threads, each fit "
+        "in a process of its own; per sample is per row of either modality.",
     )
 
 

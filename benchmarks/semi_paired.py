@@ -9,9 +9,9 @@ Protocol: a share of the training rows stay pairs; the others keep both halves w
 correspondence ("keep") or lose one of them ("missing"). Queries are test rows, the database is the
 training rows of the other modality, kept or not; both are coded by the hash functions. Relevant
 means the same class, ties count in expectation. RREH, with and without its unpaired half, has its
-defaults throughout. CCA-ITQ chooses features, ridge and number of directions per set, share and kind
-by `fasthash.models.select_by_pairs`, on one split of the pairs of every seed, at 32 bits; once among
-radial basis functions too, once among linear features alone, its usual form.
+defaults throughout. CCA-ITQ chooses features, ridge and number of directions per set, share and
+kind by `fasthash.models.select_by_pairs`, on one split of the pairs of every seed, at 32 bits; once
+among radial basis functions too, once among linear features alone, its usual form.
 """
 
 from __future__ import annotations

@@ -41,17 +41,23 @@ def score(model, x, y, queries, query_labels):
 
 
 def test_unpaired_samples_help():
-    x, y = make(1300)
-    queries = {name: values[900:] for name, values in x.items()}
-    database = {name: values[:900] for name, values in x.items()}
-    few, pairs = semi_paired(database, 0.05)
-    scores = {}
-    for unpaired in (True, False):
-        model = fh.RREH(32, unpaired=unpaired, random_state=0).fit(few, pairs=pairs)
-        scores[unpaired] = score(model, database, y[:900], queries, y[900:])
-    ccaitq = fh.CCAITQ(32, ridge=1.0, random_state=0).fit(few, pairs=pairs)
-    assert scores[True] > scores[False] + 0.02
-    assert scores[True] > score(ccaitq, database, y[:900], queries, y[900:]) + 0.02
+    """By how much varies from one set to the next, so three of them."""
+    scores = {"RREH": 0.0, "paired only": 0.0, "CCA-ITQ": 0.0}
+    for seed in range(3):
+        x, y = make(1300, seed)
+        queries = {name: values[900:] for name, values in x.items()}
+        database = {name: values[:900] for name, values in x.items()}
+        few, pairs = semi_paired(database, 0.05, seed)
+        models = {
+            "RREH": fh.RREH(32, random_state=0),
+            "paired only": fh.RREH(32, unpaired=False, random_state=0),
+            "CCA-ITQ": fh.CCAITQ(32, ridge=1.0, random_state=0),
+        }
+        for name, model in models.items():
+            model.fit(few, pairs=pairs)
+            scores[name] += score(model, database, y[:900], queries, y[900:]) / 3
+    assert scores["RREH"] > scores["paired only"] + 0.02
+    assert scores["RREH"] > scores["CCA-ITQ"] + 0.02
 
 
 def test_what_a_fit_learns():

@@ -64,6 +64,8 @@ def canonical_directions(
             joined[places[i], places[j]] = whitenings[i].T @ cross @ whitenings[j]
     found, vectors = eigh(joined, subset_by_index=[edges[-1] - n_components, edges[-1] - 1])
     vectors = np.sqrt(len(x)) * vectors[:, ::-1]
+    # Which of two opposite vectors is found is a matter of rounding; what follows starts from it.
+    vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)])
     directions = [w @ vectors[place] for w, place in zip(whitenings, places, strict=True)]
     return directions, found[::-1] / (len(x) - 1)
 

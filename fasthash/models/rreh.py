@@ -45,7 +45,7 @@ class RREH(CrossModalHasher):
     whitening : float, default 0.5
         Power of the anchors' inverse kernel matrix that the radial basis functions are multiplied
         by: 0 leaves them as they are, 1 makes their products those of the kernel.
-    shrinkage : float, default 1.0
+    shrinkage : float, default 0.5
         Ridge of the canonical correlations: times the square of a typical eigenvalue of the
         covariance, of which the sum is 1.
     ridge : float, default 1e-3
@@ -142,7 +142,7 @@ class RREH(CrossModalHasher):
         kernel: str = "rbf",
         width: float = 0.7,
         whitening: float = 0.5,
-        shrinkage: float = 1.0,
+        shrinkage: float = 0.5,
         ridge: float = 1e-3,
         reconstruction: str = "sparse",
         k: int = 10,

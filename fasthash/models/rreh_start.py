@@ -279,8 +279,8 @@ def _find_variates(
                 f"features[{view.name!r}] has the same row in all pairs: there is no correlation "
                 "to learn from; pass pairs that differ"
             )
-    # Squared: of two modalities the one that varies in fewer directions then leads, and the other is
-    # fitted to it, which served retrieval better than an equal ridge.
+    # Squared: of two modalities the one that varies in fewer directions then leads, and the other
+    # is fitted to it, which served retrieval better than an equal ridge.
     ridges = [shrinkage * _typical_eigenvalue(phi) ** 2 for phi in features]
     n_components = min(n_components, len(sample) - 1, *(phi.shape[1] for phi in features))
     directions, correlations = canonical_directions(features, ridges, max(1, n_components))
