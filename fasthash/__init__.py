@@ -21,6 +21,7 @@ _ROOMS = {
     "average_precision": ".metrics",
     "datasets": "",
     "distances": ".hamming",
+    "interchange": "",
     "load": ".loading",
     "mean_average_precision": ".metrics",
     "metrics": "",

@@ -131,6 +131,8 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     Parameters
     ----------
     codes : array_like of uint8, shape (n, n_bytes)
+        Or of int8, each byte less 128, as embedding services give binary embeddings with a sign;
+        these are copied.
     name : str
         What the argument is called, for the error.
     n_bits : int, optional
@@ -143,16 +145,18 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     Raises
     ------
     TypeError
-        If the dtype is not uint8.
+        If the dtype is neither uint8 nor int8.
     ValueError
         If the shape or the padding is wrong.
     """
     x = np.asarray(codes)
+    if x.dtype == np.int8:
+        # 128 less, in two's complement, is the highest bit turned.
+        x = x.view(np.uint8) ^ np.uint8(0x80)
     if x.dtype != np.uint8:
-        hint = (
-            "use .view(np.uint8) if they are packed" if x.dtype == np.int8 else "use pack() first"
+        raise TypeError(
+            f"{name} must be packed codes of dtype uint8, got {x.dtype}: use pack() first"
         )
-        raise TypeError(f"{name} must be packed codes of dtype uint8, got {x.dtype}: {hint}")
     _check_matrix(x, name, "one packed code per row")
     if x.shape[1] == 0:
         raise ValueError(f"{name} has no columns: a packed code is at least one byte")

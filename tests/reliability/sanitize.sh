@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Builds the kernels with sanitizers, in a copy of the tracked files, and runs their tests on them.
+#
+#   tests/reliability/sanitize.sh address [pytest arguments]   AddressSanitizer and
+#                                                              UndefinedBehaviorSanitizer
+#   tests/reliability/sanitize.sh thread [seconds]             ThreadSanitizer: searches while one
+#                                                              thread changes the index
+#
+# Needs gcc with its sanitizer libraries, and in PYTHON (default: python3) what the tests need. The
+# first finding ends it with an error.
+set -euo pipefail
+kind=${1:?address or thread}
+shift
+python=$(command -v "${PYTHON:-python3}")
+cd "$(git -C "$(dirname "$0")" rev-parse --show-toplevel)"
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
+cd "$copy"
+
+case $kind in
+address)
+    flags="-fsanitize=address,undefined -fno-sanitize-recover=all"
+    library=libasan.so
+    # What Python itself leaves behind at its end is no finding.
+    export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
+    export UBSAN_OPTIONS=print_stacktrace=1
+    ;;
+thread)
+    # OpenMP's own synchronisation cannot be seen; threads of Python share the kernels instead.
+    flags="-fsanitize=thread"
+    library=libtsan.so
+    export FASTHASH_OPENMP=0
+    export TSAN_OPTIONS="halt_on_error=1:exitcode=66"
+    ;;
+*)
+    echo "the first argument must be address or thread, got $kind" >&2
+    exit 2
+    ;;
+esac
+
+# In CC, so that the probe for OpenMP is linked with them too.
+CC="gcc $flags" CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+    "$python" setup.py -q build_ext --inplace
+preload=$(gcc -print-file-name="$library")
+# The C++ library first, so that the sanitizer sees its exceptions.
+run=(env LD_PRELOAD="$preload:$(gcc -print-file-name=libstdc++.so.6)" PYTHONPATH="$copy" PYTHONMALLOC=malloc
+    OPENBLAS_NUM_THREADS=1 "$python")
+"${run[@]}" -c "import fasthash; from fasthash import runtime
+assert fasthash.__file__.startswith('$copy'), fasthash.__file__
+print('kernels with $flags:', ', '.join(fasthash.simd_levels()))"
+
+if [ "$kind" = address ]; then
+    "${run[@]}" -m pytest -q -p no:cacheprovider "$@" tests/test_hamming.py tests/test_scan.py \
+        tests/test_multi_index.py tests/test_index.py tests/test_index_changes.py \
+        tests/test_index_file.py tests/test_codes.py tests/test_metrics.py \
+        tests/test_discrete_kernels.py tests/test_reconstruct_kernels.py
+else
+    "${run[@]}" tests/reliability/threads.py --seconds "${1:-20}"
+fi
