@@ -50,8 +50,8 @@ _FIRST_WORDS = 1 << 24
 # A search of no more words than this is one call, if a query takes no more than these.
 _ONE_CALL_WORDS = 1 << 27
 _ONE_CALL_QUERY_WORDS = 1 << 25
-# A call over all rows takes at least so many queries, which share what a tile costs; else it is cut
-# by rows, and takes this many queries and rows.
+# A top-k over all rows takes at least so many queries, which share what a tile costs; else it is
+# cut by rows, and takes this many queries and rows.
 _SHARING_QUERIES = 64
 _MOST_QUERIES = 256
 _FEWEST_ROWS = 1 << 16
@@ -136,7 +136,8 @@ def scan_topk(
     distances = np.empty((len(queries), n_found), np.int32)
     found = np.empty((len(queries), n_found), np.int64)
     if n_found:
-        for q, parts in _cut(len(queries), n_allowed if flags is None else len(codes), codes):
+        n_searched = n_allowed if flags is None else len(codes)
+        for q, parts in _cut(len(queries), n_searched, codes, _SHARING_QUERIES):
             if parts is None:
                 _topk(queries[q], codes, rows, flags, distances[q], found[q], n_threads)
             else:
@@ -173,7 +174,9 @@ def scan_within(
     """
     rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries))
     answers = []
-    for q, parts in _cut(len(queries), n_allowed if flags is None else len(codes), codes):
+    n_searched = n_allowed if flags is None else len(codes)
+    # Merging what parts of the rows give costs more than sharing tiles saves: one query is enough.
+    for q, parts in _cut(len(queries), n_searched, codes, 1):
         if parts is None:
             answers.append(_kernels.within(queries[q], codes, rows, flags, radius, n_threads))
         else:
@@ -303,9 +306,13 @@ def query_pieces(n_queries: int, n_rows: int, codes: NDArray[np.uint8]) -> Itera
 
 
 def _cut(
-    n_queries: int, n_rows: int, codes: NDArray
+    n_queries: int, n_rows: int, codes: NDArray, fewest: int
 ) -> Iterator[tuple[slice, Iterator[slice] | None]]:
-    """Cut a search into calls: queries, and parts of the searched rows, None for all at once."""
+    """
+    Cut a search into calls: queries, and parts of the searched rows, None for all at once.
+
+    A call over all rows takes `fewest` queries at least, or the rows are cut.
+    """
     n_words = -(-codes.shape[1] // 8)
     per_query = n_rows * n_words
     is_short = per_query <= _ONE_CALL_QUERY_WORDS and n_queries * per_query <= _ONE_CALL_WORDS
@@ -317,7 +324,7 @@ def _cut(
     while first < n_queries:
         left = n_queries - first
         count = min(left, pace.amount // per_query)
-        if count >= min(left, _SHARING_QUERIES):
+        if count >= min(left, fewest):
             began = time.perf_counter()
             yield slice(first, first + count), None
             pace.timed(count * per_query, time.perf_counter() - began)

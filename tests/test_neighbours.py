@@ -184,7 +184,6 @@ def test_threadpoolctl_sees_and_limits_a_search(monkeypatch):
         used.append(n_threads)
         return scan_topk(queries, codes, k, n_threads, allowed)
 
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(plan, "scan_topk", noting)
     index = big_index()
     with threadpool_limits(limits=1, user_api="openmp"):

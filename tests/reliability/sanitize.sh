@@ -22,6 +22,7 @@ case $kind in
 address)
     flags="-fsanitize=address,undefined -fno-sanitize-recover=all"
     library=libasan.so
+    finding=heap-buffer-overflow
     # What Python itself leaves behind at its end is no finding.
     export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
     export UBSAN_OPTIONS=print_stacktrace=1
@@ -30,6 +31,7 @@ thread)
     # OpenMP's own synchronisation cannot be seen; threads of Python share the kernels instead.
     flags="-fsanitize=thread"
     library=libtsan.so
+    finding="data race"
     export FASTHASH_OPENMP=0
     export TSAN_OPTIONS="halt_on_error=1:exitcode=66"
     ;;
@@ -49,6 +51,21 @@ run=(env LD_PRELOAD="$preload:$(gcc -print-file-name=libstdc++.so.6)" PYTHONPATH
 "${run[@]}" -c "import fasthash; from fasthash import runtime
 assert fasthash.__file__.startswith('$copy'), fasthash.__file__
 print('kernels with $flags:', ', '.join(fasthash.simd_levels()))"
+
+# A fault on purpose: an output too small, or one output for two threads. It must be found.
+fault="import threading, numpy as np
+from fasthash._kernels.hamming import distances
+a = np.zeros((2000, 8), np.uint8)
+out = np.zeros((1 if '$kind' == 'address' else 2000, 2000), np.int32)
+threads = [threading.Thread(target=distances, args=(a, a, out, 1)) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]"
+if "${run[@]}" -c "$fault" > fault.log 2>&1 || ! grep -q "$finding" fault.log; then
+    tail fault.log
+    echo "the sanitizer does not find a fault that is there" >&2
+    exit 1
+fi
+echo "a fault made on purpose is found: $(grep -m1 "$finding" fault.log)"
 
 if [ "$kind" = address ]; then
     "${run[@]}" -m pytest -q -p no:cacheprovider "$@" tests/test_hamming.py tests/test_scan.py \
