@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import fasthash as fh
+from fasthash.index import plan as plan_module
 from fasthash.index import storage as storage_module
 from fasthash.reference.index import Index as Twin
 from strategies import random_codes
 
 KINDS = {
     "scan": lambda n_bits: fh.HammingIndex(n_bits, multi_index="never"),
+    "auto": fh.HammingIndex,
     "tables": lambda n_bits: fh.HammingIndex(n_bits, multi_index="always"),
     "multi-index": fh.MultiIndexHash,
 }
@@ -38,14 +40,17 @@ class Changes(RuleBasedStateMachine):
         most_recent=st.sampled_from([0, 5, 4096]),
     )
     def start(self, kind, n_bits, most_recent):
-        self.before = storage_module._MOST_RECENT
-        storage_module._MOST_RECENT = most_recent
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(storage_module, "_MOST_RECENT", most_recent)
+        # Few codes are enough for a plan, and tables are earned at once.
+        self.patch.setattr(plan_module, "_FEWEST_CODES", 3)
+        self.patch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
         self.n_bits = n_bits
         self.index, self.twin = KINDS[kind](n_bits), Twin(n_bits)
 
     def teardown(self):
-        if hasattr(self, "before"):
-            storage_module._MOST_RECENT = self.before
+        if hasattr(self, "patch"):
+            self.patch.undo()
 
     def codes(self, n, seed):
         # Few different codes, so that distances tie.
@@ -178,13 +183,11 @@ def test_many_codes_removed_added_and_filtered(kind, seed):
 
 
 def test_a_plan_follows_changes_by_both_methods(monkeypatch):
-    monkeypatch.setattr("fasthash.index.plan._SECONDS_PER_ENTRY", 1e-12)
-    index, codes = clustered_index("scan")
-    index = fh.HammingIndex(64)
-    index.add(codes)
+    monkeypatch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
+    index, codes = clustered_index("auto")
     for step in range(12):
         queries = codes[step * 10 : step * 10 + 10]
-        index.remove([step, 40_000 + step])
+        index.remove([2 * step, 40_000 + 2 * step])
         index.add(codes[step : step + 1])
         held_codes, held_ids = index.codes, index.ids
         d, rows = fh.topk(queries, held_codes, 5)
@@ -194,6 +197,19 @@ def test_a_plan_follows_changes_by_both_methods(monkeypatch):
     plan = index._storage.state.base.searcher
     assert plan.tables is not None
     assert all(timing.n_trials for timing in plan._timings.values())
+
+
+def test_many_recent_codes_get_tables_of_their_own(monkeypatch):
+    monkeypatch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
+    monkeypatch.setattr(plan_module, "_FEWEST_CODES", 1000)
+    index, codes = clustered_index("auto")
+    index.search(codes[:40], 1)
+    index.add(codes[:5000])
+    d, rows = fh.topk(codes[:40], index.codes, 2)
+    for _ in range(4):
+        assert_same(index.search(codes[:40], 2), (d, index.ids[rows]))
+    state = index._storage.state
+    assert state.base.searcher.tables is not None and state.recent.searcher.tables is not None
 
 
 def test_ids_of_removed_codes_are_not_given_again():

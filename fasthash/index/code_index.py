@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..codes import check_codes
 from ..runtime import resolve_threads
-from ..scan import merge_topk, merge_within, scan_topk, scan_within
+from ..scan import merge_topk, merge_within
 from ..validation import check_choice, check_count
 from .filters import Filter, allowed_rows
 from .index_file import check_content, read_index, write_index
@@ -86,7 +86,7 @@ class CodeIndex:
         Notes
         -----
         Amortised O(n). Codes that do not belong behind all others, or that come when there are
-        tables already, are scanned beside the others until they are an eighth of them.
+        tables already, are searched beside the others until they are an eighth of them.
         """
         self._storage.add(codes, ids, replace)
 
@@ -214,7 +214,8 @@ class CodeIndex:
         answer = distances, _ids_of(state.base, rows)
         if len(state.recent) == 0:
             return answer
-        distances, rows = scan_topk(queries, state.recent.codes, k, threads, in_recent)
+        searcher = self._recent_searcher(state.recent)
+        distances, rows = searcher.topk(queries, k, threads, in_recent)
         return merge_topk([answer, (distances, _ids_of(state.recent, rows))], k)
 
     def within(
@@ -264,9 +265,8 @@ class CodeIndex:
         answer = limits, distances, _ids_of(state.base, rows)
         if len(state.recent) == 0:
             return answer
-        limits, distances, rows = scan_within(
-            queries, state.recent.codes, radius, threads, in_recent
-        )
+        searcher = self._recent_searcher(state.recent)
+        limits, distances, rows = searcher.within(queries, radius, threads, in_recent)
         return merge_within([answer, (limits, distances, _ids_of(state.recent, rows))])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -355,6 +355,10 @@ class CodeIndex:
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
         """What searches these codes: made at the first search, then kept with them."""
+        raise NotImplementedError
+
+    def _recent_searcher(self, codes: SortedCodes) -> Any:
+        """What searches recent codes, which are others after the next change."""
         raise NotImplementedError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..validation import check_choice
 from .code_index import CodeIndex
-from .plan import Plan
+from .plan import Plan, plan_of
 from .snapshot import SortedCodes
 
 __all__ = ["HammingIndex"]
@@ -43,7 +43,7 @@ class HammingIndex(CodeIndex):
     -----
     The codes take ceil(n_bits / 8) bytes each and 8 for the id. Tables, where there are any, take
     about as much as `MultiIndexHash` says. They follow changes: removed codes are marked, added
-    ones scanned beside the tables until they are an eighth of all. Then tables are dropped and
+    ones searched beside the tables until they are an eighth of all. Then tables are dropped and
     earned again.
 
     Any number of threads may search while others change the index. A search answers for the state
@@ -76,9 +76,8 @@ class HammingIndex(CodeIndex):
         self.multi_index = multi_index
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Plan:
-        # Kept in a local, so that a search in another thread finds a whole plan.
-        plan = codes.searcher
-        if plan is None:
-            plan = Plan(codes.codes, self.n_bits, self.multi_index)
-            codes.searcher = plan
-        return plan
+        return plan_of(codes, self.n_bits, self.multi_index)
+
+    def _recent_searcher(self, codes: SortedCodes) -> Plan:
+        choice = "never" if self.multi_index == "never" else "auto"
+        return plan_of(codes, self.n_bits, choice)

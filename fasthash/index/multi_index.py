@@ -16,6 +16,7 @@ from ..runtime import ForkSafeLock
 from ..scan import Allowed
 from ..validation import check_count
 from .code_index import CodeIndex
+from .plan import Plan, plan_of
 from .snapshot import SortedCodes
 from .tables import MAX_CODES, CodeTables, best_n_tables
 
@@ -64,7 +65,7 @@ class MultiIndexHash(CodeIndex):
     decided from the code itself.
 
     The tables are built at the first search, in O(n · n_tables). They follow changes: removed codes
-    are marked, added ones scanned beside the tables until they are an eighth of all; then tables
+    are marked, added ones searched beside them until they are an eighth of all; then tables
     are built anew. They take 4 bytes per code and table, another 4 at most for the buckets, and up
     to 64 bits also the bits of the code outside the substring: about 33 bytes per code for ten
     million codes of 64 bits.
@@ -124,6 +125,9 @@ class MultiIndexHash(CodeIndex):
                         CodeTables(codes.codes, self.n_bits, n_tables, n_threads)
                     )
         return codes.searcher
+
+    def _recent_searcher(self, codes: SortedCodes) -> Plan:
+        return plan_of(codes, self.n_bits, "auto")
 
 
 class _Probing:

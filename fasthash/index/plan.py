@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 
 from ..runtime import ForkSafeLock
 from ..scan import Allowed, join_within, scan_topk, scan_within
+from .snapshot import SortedCodes
 from .tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "plan_of"]
 
 # With fewer codes a scan takes little longer than asking which method is faster.
 _FEWEST_CODES = 1 << 15
@@ -252,6 +253,16 @@ class Plan:
             if self.tables is None:
                 self.tables = CodeTables(self._codes, self._n_bits, self._n_tables, n_threads)
             return self.tables
+
+
+def plan_of(codes: SortedCodes, n_bits: int, multi_index: str) -> Plan:
+    """The plan of these codes: made at the first search, then kept with them."""
+    # Kept in a local, so that a search in another thread finds a whole plan.
+    plan = codes.searcher
+    if plan is None:
+        plan = Plan(codes.codes, n_bits, multi_index)
+        codes.searcher = plan
+    return plan
 
 
 def _middle(distances: NDArray[np.int32]) -> int:

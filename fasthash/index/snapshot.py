@@ -1,9 +1,9 @@
 """What an index holds at one moment: codes in ascending order of id, which never change again.
 
 Most codes are in `base`, which tables may be built over. Codes of ids that would have to go between
-those of the base, and codes added after tables were built, are in `recent`, which is scanned beside
-it. A code that is removed stays in the base, marked. Everything here is immutable, so a search that
-holds a snapshot sees one state of the index, whatever is changed meanwhile.
+those of the base, and codes added after tables were built, are in `recent`, which is searched
+beside it. A code that is removed stays in the base, marked. Everything here is immutable, so a
+search that holds a snapshot sees one state of the index, whatever is changed meanwhile.
 """
 
 from __future__ import annotations
