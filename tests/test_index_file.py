@@ -127,6 +127,23 @@ def test_permissions_and_links_stay(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link", "x"]
 
 
+def test_a_file_that_cannot_be_written_can_be_read(tmp_path):
+    index = changed_index()
+    folder = tmp_path / "media"
+    folder.mkdir()
+    index.save(folder / "x")
+    os.chmod(folder / "x", 0o444)
+    os.chmod(folder, 0o555)
+    try:
+        for mmap in (False, True):
+            assert_same_index(fh.load(folder / "x", mmap=mmap), index)
+        if os.name == "posix" and os.geteuid() != 0:
+            with pytest.raises(PermissionError):
+                index.save(folder / "x")
+    finally:
+        os.chmod(folder, 0o755)
+
+
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     index = changed_index()
     index.save(tmp_path / "x")

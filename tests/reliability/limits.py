@@ -3,12 +3,14 @@
 python tests/reliability/limits.py interrupts     seconds from SIGINT to KeyboardInterrupt
 python tests/reliability/limits.py large          2^31 codes and more, in a file with holes
 python tests/reliability/limits.py changes        beside a search of the same index
+python tests/reliability/limits.py forks          seconds to an answer of a forked child
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -145,12 +147,38 @@ def measure_changes(n=10_000_000, rounds=9):
     print(f"{'compact':32} {1e3 * (time.perf_counter() - began):8.0f} ms")
 
 
+def measure_forks(rounds=100):
+    """Fork a process that has searched on several threads; search in the child."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (1_000_000, 8), np.uint8)
+    indexes = [fh.HammingIndex(64, multi_index=choice) for choice in ("never", "always")]
+    for index in indexes:
+        index.add(codes)
+        index.search(codes[:1000], 10, n_threads=2)
+    seconds = []
+    for i in range(rounds):
+        receive, send = os.pipe()
+        began = time.perf_counter()
+        child = os.fork()
+        if child == 0:
+            ids = indexes[i % 2].search(codes[:10], 1, n_threads=2)[1]
+            os.write(send, b"right" if len(ids) == 10 else b"wrong")
+            os._exit(0)
+        assert os.read(receive, 5) == b"right"
+        seconds.append(time.perf_counter() - began)
+        os.waitpid(child, 0)
+        os.close(receive)
+        os.close(send)
+    print(f"{rounds} forks: median {np.median(seconds):.3f} s, longest {max(seconds):.3f} s")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     measures = {
         "interrupts": measure_interrupts,
         "large": measure_large,
         "changes": measure_changes,
+        "forks": measure_forks,
     }
     parser.add_argument("what", choices=sorted(measures))
     measures[parser.parse_args().what]()
