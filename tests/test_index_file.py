@@ -39,7 +39,7 @@ def assert_same_index(a, b):
 
 @pytest.mark.parametrize("mmap", [False, True])
 @given(n_bits=st.sampled_from([1, 8, 63, 64, 70, 1000]), n=st.integers(0, 60))
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_what_is_saved_comes_back(tmp_path_factory, mmap, n_bits, n):
     path = tmp_path_factory.mktemp("index") / "some.index"
     for index in (
