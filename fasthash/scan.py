@@ -148,8 +148,10 @@ def scan_topk(
     if n_found == k:
         return distances, ids
     missing = ((0, 0), (0, k - n_found))
-    padded = (np.pad(x, missing, constant_values=-1) for x in (distances, ids))
-    return tuple(padded)
+    return (
+        np.pad(distances, missing, constant_values=-1),
+        np.pad(ids, missing, constant_values=-1),
+    )
 
 
 def scan_within(

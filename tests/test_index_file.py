@@ -250,15 +250,16 @@ def test_deeply_nested_json_is_refused(tmp_path):
 )
 def test_codes_no_index_would_hold_are_refused(tmp_path, n_bits, ids, codes, message):
     index = fh.HammingIndex(n_bits)
-    index._storage.put(np.array(codes, np.uint8), np.array(ids, np.int64), 9, None)
-    with pytest.raises(ValueError, match=message):
+    codes, ids = np.array(codes, np.uint8), np.array(ids, np.int64)
+    index._storage.put(index_file.Content("", "", {}, 9, codes, ids, {}), is_mapped=False)
+    with pytest.raises(ValueError, match="the index is damaged: .*" + message):
         index.verify()
     index.save(tmp_path / "x")
     with pytest.raises(ValueError, match=message):
         fh.load(tmp_path / "x")
     mapped = fh.load(tmp_path / "x", mmap=True)
     mapped.search(random_codes(2, n_bits), 5)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"{tmp_path}.* is damaged: .*{message}"):
         mapped.verify()
 
 

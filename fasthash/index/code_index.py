@@ -330,9 +330,7 @@ class CodeIndex:
             index = cls(**options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{content.path} is damaged: {error}") from None
-        index._storage.put(
-            content.codes, content.ids, content.next_id, content.checksums if mmap else None
-        )
+        index._storage.put(content, is_mapped=mmap)
         return index
 
     def verify(self) -> None:
@@ -351,7 +349,10 @@ class CodeIndex:
         """
         state = self._storage.state
         for held in (state.base, state.recent):
-            check_content("the index", held.codes, held.ids, self.n_bits, held.checksums)
+            name, checksums = "the index", None
+            if held.source is not None:
+                name, checksums = held.source.path, held.source.checksums
+            check_content(name, held.codes, held.ids, self.n_bits, checksums)
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
         """What searches these codes: made at the first search, then kept with them."""

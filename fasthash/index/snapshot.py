@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .index_file import Content
 
 __all__ = ["Room", "Snapshot", "SortedCodes", "merged"]
 
@@ -41,21 +44,21 @@ class SortedCodes:
     ids : ndarray of int64, shape (n,), read-only
     searcher : Plan or CodeTables or None
         Made by the index at the first search.
-    checksums : dict of str to int or None
-        Where they are mapped from a file: what is written there of "codes" and "ids".
+    source : Content or None
+        The file they are mapped from.
     """
 
-    __slots__ = ("_room", "checksums", "codes", "ids", "searcher")
+    __slots__ = ("_room", "codes", "ids", "searcher", "source")
 
     def __init__(
         self,
         codes: NDArray[np.uint8],
         ids: NDArray[np.int64],
         room: Room | None = None,
-        checksums: dict[str, int] | None = None,
+        source: Content | None = None,
     ) -> None:
         self.codes, self.ids = _read_only(codes), _read_only(ids)
-        self.checksums = checksums
+        self.source = source
         self.searcher: Any = None
         self._room = room
 
@@ -136,11 +139,7 @@ class Snapshot:
     @cached_property
     def places(self) -> NDArray[np.int64]:
         """Before which of the live rows of the base the recent codes belong."""
-        places = np.searchsorted(self.base.ids, self.recent.ids)
-        if self.live is None:
-            return places
-        n_live_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.live)])
-        return n_live_before[places]
+        return np.searchsorted(self._live(self.base.ids), self.recent.ids)
 
     def codes(self) -> NDArray[np.uint8]:
         """All codes held, in the order of `ids`, read-only; a copy unless the state is compact."""

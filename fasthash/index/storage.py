@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..codes import check_codes
 from ..runtime import ForkSafeLock
+from .index_file import Content
 from .snapshot import Snapshot, SortedCodes, merged
 
 __all__ = ["CodeStorage", "check_ids"]
@@ -134,16 +135,11 @@ class CodeStorage:
             if not self.state.is_compact:
                 self.state = self._compacted(self.state)
 
-    def put(
-        self,
-        codes: NDArray[np.uint8],
-        ids: NDArray[np.int64],
-        next_id: int,
-        checksums: dict[str, int] | None,
-    ) -> None:
-        """Hold codes in ascending order of id, without a copy; see `SortedCodes`."""
-        base = SortedCodes(codes, ids, checksums=checksums)
-        self.state = Snapshot(base, None, len(base), self._sorted_nothing(), next_id)
+    def put(self, content: Content, is_mapped: bool) -> None:
+        """Hold what a file has, in ascending order of id, without a copy."""
+        source = content if is_mapped else None
+        base = SortedCodes(content.codes, content.ids, source=source)
+        self.state = Snapshot(base, None, len(base), self._sorted_nothing(), content.next_id)
 
     def codes_of(self, ids: ArrayLike) -> NDArray[np.uint8]:
         """
@@ -272,5 +268,5 @@ def _without(state: Snapshot, in_base: NDArray, in_recent: NDArray) -> Snapshot:
 
 def _is_worth_keeping(base: SortedCodes) -> bool:
     """Whether it is better to search new codes beside these than to move them or their tables."""
-    is_mapped = base.checksums is not None
+    is_mapped = base.source is not None
     return is_mapped or (base.searcher is not None and base.searcher.is_worth_keeping)
