@@ -3,16 +3,22 @@
 Everything that is data lives in pyproject.toml; this file only finds out what the compiler can do.
 """
 
+import gzip
 import os
 import sys
+import sysconfig
+import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 KERNELS = "fasthash/_kernels"
+INCLUDE = "fasthash/include"
 SIMD_SOURCES = [
     f"{KERNELS}/simd/{name}.c" for name in ("dispatch", "scalar", "avx2", "avx512", "neon")
 ]
@@ -22,6 +28,11 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.hamming",
         [f"{KERNELS}/hamming.pyx", *SIMD_SOURCES],
+        depends=SIMD_HEADERS,
+    ),
+    Extension(
+        "fasthash._kernels.search",
+        [f"{KERNELS}/search.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
     Extension(
@@ -49,7 +60,17 @@ EXTENSIONS = [
         [f"{KERNELS}/multi_index.pyx"],
         depends=[f"{KERNELS}/multi_index.h", f"{KERNELS}/multi_index_probe.h"],
     ),
+    Extension(
+        "fasthash.c_api",
+        ["fasthash/c_api.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{INCLUDE}/fasthash.h"],
+    ),
 ]
+
+# One build serves every CPython from this version on; free-threaded builds have no stable ABI.
+LIMITED_API = (3, 11)
+LIMITED_API_HEX = f"0x{LIMITED_API[0]:02x}{LIMITED_API[1]:02x}0000"
+USES_LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 # (compile flags, link flags), tried in order; the empty last resort builds without threads.
 OPENMP_FLAGS = {
@@ -70,9 +91,15 @@ class BuildKernels(build_ext):
     def build_extensions(self) -> None:
         msvc = self.compiler.compiler_type == "msvc"
         base = ["/O2", "/std:c11"] if msvc else ["-O3", "-std=c11", "-fvisibility=hidden"]
+        if not msvc:
+            # What debuggers read must not name the folder of the build: it differs every time.
+            base.append(f"-ffile-prefix-map={os.getcwd()}=.")
         compile_openmp, link_openmp = self.openmp_flags(msvc)
         for extension in self.extensions:
-            extension.include_dirs.append(KERNELS)
+            extension.include_dirs += [KERNELS, INCLUDE]
+            if USES_LIMITED_API:
+                extension.py_limited_api = True
+                extension.define_macros.append(("Py_LIMITED_API", LIMITED_API_HEX))
             extension.extra_compile_args += base + compile_openmp
             extension.extra_link_args += link_openmp
         super().build_extensions()
@@ -105,6 +132,31 @@ class BuildKernels(build_ext):
         return True
 
 
+class ReproducibleSdist(sdist):
+    """sdist whose bytes depend on the files and SOURCE_DATE_EPOCH alone."""
+
+    def make_archive(self, base_name: str, format: str, root_dir=None, base_dir=None, **_) -> str:
+        if format != "gztar":
+            raise ValueError(f"a source distribution is a .tar.gz, not {format!r}")
+        date = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+
+        def normalised(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.mtime, member.uid, member.gid, member.uname, member.gname = date, 0, 0, "", ""
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member
+
+        archive = Path(f"{base_name}.tar.gz")
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            archive.open("wb") as file,
+            gzip.GzipFile("", "wb", mtime=date, fileobj=file) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            # tarfile adds what a folder holds in alphabetical order.
+            tar.add(Path(root_dir or ".", base_dir), base_dir, filter=normalised)
+        return str(archive)
+
+
 setup(
     ext_modules=cythonize(
         EXTENSIONS,
@@ -119,5 +171,10 @@ setup(
             "freethreading_compatible": True,
         },
     ),
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "sdist": ReproducibleSdist},
+    options=(
+        {"bdist_wheel": {"py_limited_api": "cp{}{}".format(*LIMITED_API)}}
+        if USES_LIMITED_API
+        else {}
+    ),
 )

@@ -21,6 +21,7 @@ _ROOMS = {
     "average_precision": ".metrics",
     "datasets": "",
     "distances": ".hamming",
+    "get_include": ".include",
     "interchange": "",
     "load": ".loading",
     "mean_average_precision": ".metrics",

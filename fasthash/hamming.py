@@ -7,6 +7,8 @@ answers an interrupt between its parts, see `scan`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -226,7 +228,9 @@ def rank(
     return out if rows is None else rows[out]
 
 
-def _check_pair(a: ArrayLike, a_name: str, b: ArrayLike, b_name: str) -> tuple[NDArray, NDArray]:
+def _check_pair(
+    a: ArrayLike, a_name: str, b: ArrayLike, b_name: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
     a, b = check_codes(a, a_name), check_codes(b, b_name)
     check_same_width(a, a_name, b, b_name)
     return a, b

@@ -26,9 +26,6 @@ __all__ = [
 # (threadpoolctl does, and with it scikit-learn): that is respected.
 _unlimited = _kernels.openmp_max_threads()
 
-_ran_parallel = False
-_forked_after_parallel = False
-
 
 class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
     """
@@ -146,7 +143,6 @@ def resolve_threads(n_threads: int | None) -> int:
     TypeError
         If `n_threads` is not an integer.
     """
-    global _ran_parallel
     if n_threads is None:
         resolved = _threads_of_environment() or n_cores()
         allowed = _kernels.openmp_max_threads()
@@ -163,11 +159,7 @@ def resolve_threads(n_threads: int | None) -> int:
             raise ValueError("n_threads=0 would do nothing: use 1, or None for all cores")
         if resolved < 0:
             resolved = max(1, n_cores() + 1 + resolved)
-    if _kernels.openmp_version() == 0 or _forked_after_parallel:
-        return 1
-    if resolved > 1:
-        _ran_parallel = True
-    return resolved
+    return _kernels.allowed_threads(resolved)
 
 
 def _threads_of_environment() -> int | None:
@@ -176,12 +168,10 @@ def _threads_of_environment() -> int | None:
     return int(value) if value.isdecimal() and int(value) > 0 else None
 
 
-def _note_fork() -> None:
-    global _forked_after_parallel
-    _forked_after_parallel = _forked_after_parallel or _ran_parallel
+def _renew_locks() -> None:
     for lock in list(_fork_safe_locks):
         lock.renew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
+    os.register_at_fork(after_in_child=_renew_locks)

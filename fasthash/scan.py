@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._kernels import hamming as _kernels
+from ._kernels import search as _kernels
 from ._kernels import sorting as _sorting
 
 __all__ = [

@@ -1,13 +1,18 @@
-"""What the other kernel modules use of the scan: the level in use and prepared tiles.
+"""What the other kernel modules use of the scan: the level in use, prepared tiles, scratch memory.
 
 hamming.pyx owns the one dispatch table; the functions reach other modules through its capsule.
+
+A kernel that needs memory has a plan: made from sizes alone, laid out in `memory_bytes` of memory
+that its caller brings, then run. So numpy's memory and C's serve alike, and nothing is allocated
+while a kernel runs.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
 
 cdef extern from "simd/simd.h" nogil:
     enum:
         FH_LANES_MAX
+        FH_CODE_BYTES_MAX
     ctypedef struct fh_level:
         const char *name
         int lanes
@@ -19,6 +24,10 @@ cdef extern from "simd/simd.h" nogil:
                         int32_t bound, int32_t *positions, int32_t *distances) noexcept nogil
         int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
                                  int32_t n_words, int32_t *positions) noexcept nogil
+
+cdef enum:
+    # A tile is a multiple of this many codes, so that it holds whole groups at any level.
+    TILE_STEP = 64
 
 # The codes a search runs over: rows of a database, all of them or the listed ones.
 cdef struct Database:
@@ -35,11 +44,54 @@ cdef struct TileBuffer:
     uint64_t *prepared
     uint8_t *gathered
 
+cdef struct DistancesPlan:
+    Py_ssize_t memory_bytes
+    Database database
+    Py_ssize_t n_queries
+    int n_threads
+    uint64_t *queries      # in whole words
+    uint8_t *tiles         # one per thread
+    Py_ssize_t tile_bytes
+
+# Memory handed out piece by piece, in whole cache lines; without memory it only counts.
+cdef struct Arena:
+    uint8_t *memory
+    Py_ssize_t used
+
+
+cdef inline Py_ssize_t whole_lines(Py_ssize_t n_bytes) noexcept nogil:
+    return (n_bytes + 63) // 64 * 64
+
+
+cdef inline Arena make_arena(void *memory) noexcept nogil:
+    cdef Arena arena
+    arena.memory = <uint8_t *>memory
+    arena.used = 64
+    if memory != NULL:
+        arena.memory = <uint8_t *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+        arena.used = 0
+    return arena
+
+
+cdef inline void *carve(Arena *arena, Py_ssize_t n_bytes) noexcept nogil:
+    cdef Py_ssize_t start = arena.used
+    arena.used += whole_lines(n_bytes)
+    return NULL if arena.memory == NULL else arena.memory + start
+
+
 cdef const fh_level *active_level() noexcept nogil
-cdef Database make_database(const uint8_t[:, ::1] codes, const int64_t[::1] rows,
+cdef int usable_threads(int n_threads) noexcept nogil
+cdef Database make_database(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
                             Py_ssize_t n_queries) noexcept nogil
 cdef Py_ssize_t tile_buffer_words(const Database *database, int32_t n_codes) noexcept nogil
 cdef TileBuffer make_tile_buffer(const Database *database, int32_t n_codes,
                                  uint64_t *memory) noexcept nogil
 cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32_t n,
                                const TileBuffer *buffer) noexcept nogil
+cdef void write_words(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
+                      uint64_t *words) noexcept nogil
+cdef DistancesPlan plan_distances(const Database *database, Py_ssize_t n_queries,
+                                  int n_threads) noexcept nogil
+cdef void lay_out_distances(DistancesPlan *plan, void *memory) noexcept nogil
+cdef void run_distances(const DistancesPlan *plan, const uint8_t *queries,
+                        int32_t *out) noexcept nogil

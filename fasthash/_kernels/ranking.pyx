@@ -6,24 +6,29 @@ query to it.
 """
 
 from cython.parallel cimport prange, threadid
+from libc.math cimport NAN
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memcmp
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memset
 
 from fasthash._kernels.hamming cimport (
     FH_LANES_MAX,
+    Arena,
     Database,
     TileBuffer,
     active_level,
+    carve,
     fh_level,
     load_tile,
+    make_arena,
     make_database,
     make_tile_buffer,
     tile_buffer_words,
+    whole_lines,
+    write_words,
 )
 
 import numpy as np
-
-from fasthash._kernels.hamming import as_words
 
 cdef extern from "ranking.h" nogil:
     ctypedef struct fh_note:
@@ -45,6 +50,8 @@ cdef enum:
     TASK_QUERIES = 64
     # Codes of a tile at most: with their labels, distances and places they stay near the processor.
     TILE_CODES = 2048
+    # `average_precision` counts and notes for as many queries at once as fit here, per thread.
+    CHUNK_BYTES = 1 << 23
 
 # What all tasks share: codes and labels of both sides, and per query what is counted.
 cdef struct Evaluation:
@@ -61,20 +68,21 @@ cdef struct Evaluation:
     int64_t *n_noted              # of each query
 
 
-cdef Evaluation make_evaluation(const uint64_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                                const uint64_t[:, ::1] query_labels,
-                                const uint64_t[:, ::1] labels, int64_t[:, ::1] totals,
-                                int64_t[:, ::1] relevant) noexcept nogil:
+cdef Evaluation make_evaluation(const uint64_t *queries, Py_ssize_t n_queries,
+                                const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
+                                const uint64_t *query_labels, const uint64_t *labels,
+                                int32_t label_words) noexcept nogil:
+    """Without a place for what is counted and noted, which the caller adds."""
     cdef Evaluation evaluation
-    evaluation.queries = &queries[0, 0]
-    evaluation.query_labels = &query_labels[0, 0]
-    evaluation.labels = &labels[0, 0]
-    evaluation.label_words = <int32_t>labels.shape[1]
-    evaluation.database = make_database(codes, None, queries.shape[0])
+    evaluation.queries = queries
+    evaluation.query_labels = query_labels
+    evaluation.labels = labels
+    evaluation.label_words = label_words
+    evaluation.database = make_database(codes, n, n_bytes, n_queries)
     evaluation.database.tile = min(evaluation.database.tile, <int32_t>TILE_CODES)
-    evaluation.n_distances = totals.shape[1]
-    evaluation.totals = &totals[0, 0]
-    evaluation.relevant = &relevant[0, 0]
+    evaluation.n_distances = 8 * n_bytes + 1
+    evaluation.totals = NULL
+    evaluation.relevant = NULL
     evaluation.notes = NULL
     evaluation.note_starts = NULL
     evaluation.n_noted = NULL
@@ -88,15 +96,23 @@ cdef inline bint same_labels(const Evaluation *evaluation, Py_ssize_t a,
                   8 * n_words) == 0
 
 
+cdef Py_ssize_t scratch_bytes(const Database *database) noexcept nogil:
+    """Of one thread: distances, places and listed positions of a tile; and the tile."""
+    return (whole_lines(12 * fh_apart(database.tile + FH_LANES_MAX))
+            + whole_lines(8 * tile_buffer_words(database, database.tile)))
+
+
 cdef void scan_of_task(const Evaluation *evaluation, Py_ssize_t first, Py_ssize_t n_queries,
-                       int32_t *scratch, uint64_t *tile_memory) noexcept nogil:
+                       uint8_t *scratch) noexcept nogil:
     """Count, and note where asked to, for n_queries queries from the first on."""
     cdef const fh_level *level = active_level()
     cdef const Database *database = &evaluation.database
-    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, tile_memory)
-    cdef int32_t *distances = scratch
-    cdef int32_t *places = distances + fh_apart(database.tile + FH_LANES_MAX)
-    cdef int32_t *listed = places + fh_apart(database.tile + FH_LANES_MAX)
+    cdef Py_ssize_t apart = fh_apart(database.tile + FH_LANES_MAX)
+    cdef int32_t *distances = <int32_t *>scratch
+    cdef int32_t *places = distances + apart
+    cdef int32_t *listed = places + apart
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile,
+                                              <uint64_t *>(scratch + whole_lines(12 * apart)))
     cdef Py_ssize_t start = 0, q
     cdef int32_t n, n_listed = 0
     cdef int64_t *totals
@@ -127,45 +143,52 @@ cdef void scan_of_task(const Evaluation *evaluation, Py_ssize_t first, Py_ssize_
         start = start + n
 
 
-cdef void scan(const Evaluation *evaluation, Py_ssize_t n_queries, int32_t[:, ::1] scratch,
-               uint64_t[:, ::1] memory) noexcept nogil:
-    """All tasks; one thread per row of the scratch."""
-    cdef Py_ssize_t n_threads = scratch.shape[0], task, first
+cdef void scan(const Evaluation *evaluation, Py_ssize_t n_queries, uint8_t *scratch,
+               int n_threads) noexcept nogil:
+    """All tasks; the scratch holds `scratch_bytes` for each thread."""
+    cdef Py_ssize_t per_thread = scratch_bytes(&evaluation.database), task, first
     cdef Py_ssize_t n_task = max(1, min(<Py_ssize_t>TASK_QUERIES,
                                         (n_queries + n_threads - 1) // n_threads))
-    cdef int thread
     for task in prange((n_queries + n_task - 1) // n_task, schedule="dynamic",
-                       num_threads=<int>n_threads):
-        thread = threadid()
+                       num_threads=n_threads):
         first = task * n_task
-        scan_of_task(evaluation, first, min(n_task, n_queries - first), &scratch[thread, 0],
-                     &memory[thread, 0])
+        scan_of_task(evaluation, first, min(n_task, n_queries - first),
+                     scratch + threadid() * per_thread)
 
 
-cdef make_scratch(const Database *database, int n_threads):
-    """Per thread: distances, places and listed positions of a tile; and the tile."""
-    return (
-        np.empty((n_threads, 3 * fh_apart(database.tile + FH_LANES_MAX)), np.int32),
-        np.empty((n_threads, tile_buffer_words(database, database.tile)), np.uint64),
-    )
+cdef void sum_precisions(const Evaluation *evaluation, Py_ssize_t n_queries, int64_t at,
+                         const int32_t *bin_of_rank, int64_t n_bins, int64_t *hits,
+                         Py_ssize_t hits_stride, double *sums, int n_threads) noexcept nogil:
+    """What `scan` has noted, summed up. Uses up the counts."""
+    cdef Py_ssize_t n_distances = evaluation.n_distances, q
+    for q in prange(n_queries, schedule="dynamic", num_threads=n_threads):
+        fh_counts_before(evaluation.totals + q * n_distances, n_distances)
+        fh_counts_before(evaluation.relevant + q * n_distances, n_distances)
+        sums[q] = fh_sum_precisions(
+            evaluation.notes + evaluation.note_starts[q], evaluation.n_noted[q],
+            evaluation.totals + q * n_distances, evaluation.relevant + q * n_distances, at,
+            bin_of_rank, n_bins, hits + q * hits_stride)
 
 
-def counts_per_distance(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
+def counts_per_distance(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                         const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
                         int64_t[:, ::1] totals, int64_t[:, ::1] relevant, int n_threads):
     """Add to totals[q, d] and relevant[q, d] the codes, and relevant codes, at distance d of q."""
-    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Evaluation evaluation = make_evaluation(queries, codes, query_labels, labels, totals,
-                                                 relevant)
-    cdef int32_t[:, ::1] scratch
-    cdef uint64_t[:, ::1] memory
-    scratch, memory = make_scratch(&evaluation.database, n_threads)
+    cdef Py_ssize_t n_queries = queries.shape[0], n_bytes = codes.shape[1]
+    cdef uint64_t[:, ::1] words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
+    write_words(&queries[0, 0], n_queries, n_bytes, &words[0, 0])
+    cdef Evaluation evaluation = make_evaluation(
+        &words[0, 0], n_queries, &codes[0, 0], codes.shape[0], n_bytes, &query_labels[0, 0],
+        &labels[0, 0], <int32_t>labels.shape[1])
+    evaluation.totals = &totals[0, 0]
+    evaluation.relevant = &relevant[0, 0]
+    cdef uint8_t[::1] scratch = np.empty(n_threads * scratch_bytes(&evaluation.database), np.uint8)
     with nogil:
-        scan(&evaluation, queries.shape[0], scratch, memory)
+        scan(&evaluation, n_queries, &scratch[0], n_threads)
 
 
 def precisions_in_database_order(
-        const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
+        const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
         const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
         const int64_t[::1] note_starts, int32_t[:, ::1] notes, int64_t at,
         const int32_t[::1] bin_of_rank, int64_t[::1] n_relevant, double[::1] precision_sums,
@@ -174,27 +197,164 @@ def precisions_in_database_order(
 
     ``note_starts`` leaves room for the relevant codes of query q between its entries q and q + 1;
     ``notes`` is memory for them, two values each, and for one more.
-    ``n_relevant[q]`` grows by their number, ``precision_sums[q]`` by the precisions at the relevant
-    ranks <= ``at`` (ranks count from 1), and ``hits[q, bin_of_rank[r]]`` by one for every relevant
-    rank r that has a bin. Fewer than 2^31 codes.
+    ``n_relevant[q]`` grows by their number, ``precision_sums[q]`` becomes the sum of the precisions
+    at the relevant ranks <= ``at`` (ranks count from 1), and ``hits[q, bin_of_rank[r]]`` grows by
+    one for every relevant rank r that has a bin. Fewer than 2^31 codes.
     """
-    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Py_ssize_t n_queries = queries.shape[0], n_distances = 8 * codes.shape[1] + 1, q
+    cdef Py_ssize_t n_queries = queries.shape[0], n_bytes = codes.shape[1]
+    cdef Py_ssize_t n_distances = 8 * n_bytes + 1
     cdef int64_t[:, ::1] totals = np.zeros((n_queries, n_distances), np.int64)
     cdef int64_t[:, ::1] relevant = np.zeros((n_queries, n_distances), np.int64)
-    cdef Evaluation evaluation = make_evaluation(queries, codes, query_labels, labels, totals,
-                                                 relevant)
-    cdef int32_t[:, ::1] scratch
-    cdef uint64_t[:, ::1] memory
-    scratch, memory = make_scratch(&evaluation.database, n_threads)
+    cdef uint64_t[:, ::1] words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
+    write_words(&queries[0, 0], n_queries, n_bytes, &words[0, 0])
+    cdef Evaluation evaluation = make_evaluation(
+        &words[0, 0], n_queries, &codes[0, 0], codes.shape[0], n_bytes, &query_labels[0, 0],
+        &labels[0, 0], <int32_t>labels.shape[1])
+    evaluation.totals = &totals[0, 0]
+    evaluation.relevant = &relevant[0, 0]
     evaluation.notes = <fh_note *>&notes[0, 0]
     evaluation.note_starts = &note_starts[0]
     evaluation.n_noted = &n_relevant[0]
+    cdef uint8_t[::1] scratch = np.empty(n_threads * scratch_bytes(&evaluation.database), np.uint8)
     with nogil:
-        scan(&evaluation, n_queries, scratch, memory)
-    for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
-        fh_counts_before(&totals[q, 0], n_distances)
-        fh_counts_before(&relevant[q, 0], n_distances)
-        precision_sums[q] = fh_sum_precisions(
-            evaluation.notes + note_starts[q], n_relevant[q], &totals[q, 0], &relevant[q, 0], at,
-            &bin_of_rank[0], bin_of_rank.shape[0], &hits[q, 0])
+        scan(&evaluation, n_queries, &scratch[0], n_threads)
+        sum_precisions(&evaluation, n_queries, at, &bin_of_rank[0], bin_of_rank.shape[0],
+                       &hits[0, 0], hits.shape[1], &precision_sums[0], n_threads)
+
+
+# --- for callers from C ------------------------------------------------------
+
+# Counts and notes of some queries, in memory of their own.
+cdef struct Chunk:
+    int64_t *counts         # totals, then relevant ones
+    int64_t *note_starts
+    int64_t *n_noted
+    fh_note *notes
+
+
+cdef void count_relevant(const Evaluation *evaluation, Py_ssize_t n_queries, uint8_t *scratch,
+                         int64_t *n_relevant, int n_threads) noexcept nogil:
+    """How many codes share a label with each query; equal ones side by side are counted once."""
+    cdef Py_ssize_t per_thread = scratch_bytes(&evaluation.database), q
+    for q in prange(n_queries, schedule="dynamic", num_threads=n_threads):
+        n_relevant[q] = -1
+        if q == 0 or not same_labels(evaluation, q, q - 1):
+            n_relevant[q] = count_relevant_to(evaluation, q,
+                                              <int32_t *>(scratch + threadid() * per_thread))
+    for q in range(1, n_queries):
+        if n_relevant[q] < 0:
+            n_relevant[q] = n_relevant[q - 1]
+
+
+cdef int64_t count_relevant_to(const Evaluation *evaluation, Py_ssize_t q,
+                               int32_t *listed) noexcept nogil:
+    cdef const Database *database = &evaluation.database
+    cdef int32_t n_words = evaluation.label_words
+    cdef Py_ssize_t start = 0
+    cdef int64_t n_relevant = 0
+    while start < database.n:
+        n_relevant += active_level().list_relevant(
+            evaluation.query_labels + q * n_words, evaluation.labels + start * n_words,
+            <int32_t>min(<Py_ssize_t>database.tile, database.n - start), n_words, listed)
+        start += database.tile
+    return n_relevant
+
+
+cdef Py_ssize_t chunk_end(Py_ssize_t first, Py_ssize_t n_queries, const int64_t *n_relevant,
+                          Py_ssize_t n_distances, Py_ssize_t budget) noexcept nogil:
+    """Where a chunk of at least one query ends that keeps to the budget."""
+    cdef Py_ssize_t used = 0, q = first
+    while q < n_queries:
+        used += 8 * n_relevant[q] + 16 * n_distances
+        if used > budget and q > first:
+            break
+        q += 1
+    return q
+
+
+cdef Py_ssize_t lay_out_chunk(Chunk *chunk, Py_ssize_t first, Py_ssize_t end,
+                              const int64_t *n_relevant, Py_ssize_t n_distances,
+                              void *memory) noexcept nogil:
+    """Divide the chunk's memory and return its size; NULL only asks for the size."""
+    cdef Arena arena = make_arena(memory)
+    cdef Py_ssize_t n = end - first, q
+    cdef int64_t n_notes = 0
+    chunk.counts = <int64_t *>carve(&arena, 16 * n * n_distances)
+    chunk.note_starts = <int64_t *>carve(&arena, 8 * n)
+    chunk.n_noted = <int64_t *>carve(&arena, 8 * n)
+    for q in range(n):
+        if memory != NULL:
+            chunk.note_starts[q] = n_notes
+        n_notes += n_relevant[first + q]
+    chunk.notes = <fh_note *>carve(&arena, 8 * n_notes)
+    return arena.used
+
+
+cdef void average_precision_of_chunk(const Evaluation *all_queries, const Chunk *chunk,
+                                     Py_ssize_t first, Py_ssize_t n, int64_t at,
+                                     uint8_t *scratch, double *out, int n_threads) noexcept nogil:
+    cdef Evaluation evaluation = all_queries[0]
+    cdef Py_ssize_t n_distances = evaluation.n_distances, q
+    evaluation.queries += first * evaluation.database.n_words
+    evaluation.query_labels += first * evaluation.label_words
+    evaluation.totals = chunk.counts
+    evaluation.relevant = chunk.counts + n * n_distances
+    evaluation.notes = chunk.notes
+    evaluation.note_starts = chunk.note_starts
+    evaluation.n_noted = chunk.n_noted
+    memset(chunk.counts, 0, 16 * n * n_distances)
+    memset(chunk.n_noted, 0, 8 * n)
+    scan(&evaluation, n, scratch, n_threads)
+    sum_precisions(&evaluation, n, at, NULL, 0, NULL, 0, out + first, n_threads)
+    for q in range(n):
+        out[first + q] = (out[first + q] / <double>min(at, chunk.n_noted[q])
+                          if chunk.n_noted[q] > 0 else NAN)
+
+
+cdef int average_precision(const uint8_t *queries, Py_ssize_t n_queries, const uint8_t *codes,
+                           Py_ssize_t n, Py_ssize_t n_bytes, const uint64_t *query_labels,
+                           const uint64_t *labels, int32_t label_words, int64_t at, double *out,
+                           int n_threads) noexcept nogil:
+    """Average precision in database order of every query, NaN where nothing is relevant.
+
+    at >= 1, n < 2^31. Returns 0, or -1 where there is no memory for it.
+    """
+    cdef Py_ssize_t n_words = (n_bytes + 7) // 8, largest = 0, first = 0, end
+    cdef Py_ssize_t budget = <Py_ssize_t>CHUNK_BYTES * n_threads
+    cdef Evaluation evaluation = make_evaluation(NULL, n_queries, codes, n, n_bytes, query_labels,
+                                                 labels, label_words)
+    cdef Arena arena = make_arena(NULL)
+    carve(&arena, 8 * n_queries * n_words)
+    carve(&arena, 8 * n_queries)
+    carve(&arena, n_threads * scratch_bytes(&evaluation.database))
+    cdef void *memory = malloc(arena.used)
+    if memory == NULL:
+        return -1
+    arena = make_arena(memory)
+    cdef uint64_t *words = <uint64_t *>carve(&arena, 8 * n_queries * n_words)
+    cdef int64_t *n_relevant = <int64_t *>carve(&arena, 8 * n_queries)
+    cdef uint8_t *scratch = <uint8_t *>carve(
+        &arena, n_threads * scratch_bytes(&evaluation.database))
+    cdef Chunk chunk
+    write_words(queries, n_queries, n_bytes, words)
+    evaluation.queries = words
+    count_relevant(&evaluation, n_queries, scratch, n_relevant, n_threads)
+    while first < n_queries:
+        end = chunk_end(first, n_queries, n_relevant, evaluation.n_distances, budget)
+        largest = max(largest, lay_out_chunk(&chunk, first, end, n_relevant,
+                                             evaluation.n_distances, NULL))
+        first = end
+    cdef void *chunk_memory = malloc(max(largest, <Py_ssize_t>1))
+    if chunk_memory == NULL:
+        free(memory)
+        return -1
+    first = 0
+    while first < n_queries:
+        end = chunk_end(first, n_queries, n_relevant, evaluation.n_distances, budget)
+        lay_out_chunk(&chunk, first, end, n_relevant, evaluation.n_distances, chunk_memory)
+        average_precision_of_chunk(&evaluation, &chunk, first, end - first, at, scratch, out,
+                                   n_threads)
+        first = end
+    free(chunk_memory)
+    free(memory)
+    return 0

@@ -16,11 +16,10 @@ from fasthash._kernels.hamming cimport (
     make_database,
     make_tile_buffer,
     tile_buffer_words,
+    write_words,
 )
 
 import numpy as np
-
-from fasthash._kernels.hamming import as_words
 
 cdef extern from "sorting.h" nogil:
     enum:
@@ -76,25 +75,26 @@ cdef void sort_of_task(const uint64_t *queries, Py_ssize_t n_queries, const Data
                           work.offsets + q * database.n + start)
 
 
-def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
+def rank(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
          const int64_t[::1] rows, int32_t[:, ::1] out_distances, int64_t[:, ::1] out,
          int n_threads):
     """The first out.shape[1] positions among the searched rows, by (distance, position).
 
     Sorts them all: for a k near n. Fewer than 2^31 rows. `out_distances` may be None.
     """
-    cdef const uint64_t[:, ::1] queries = as_words(np.asarray(queries_bytes))
-    cdef Database database = make_database(codes, rows, queries.shape[0])
+    cdef Py_ssize_t n_queries = queries.shape[0], task, first, n_here, q
+    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1], n_queries)
+    if rows is not None:
+        database.rows, database.n = &rows[0], rows.shape[0]
+    if n_queries == 0 or database.n == 0:
+        return
     cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1
     cdef int32_t block = FH_BLOCK // database.tile * database.tile
     cdef Py_ssize_t n_blocks = (database.n + block - 1) // block
-    cdef Py_ssize_t n_queries = queries.shape[0], task, first, n_here, q
     cdef Py_ssize_t n_task = max(1, min(<Py_ssize_t>TASK_QUERIES, n_queries // n_threads))
     cdef Py_ssize_t n_tasks = (n_queries + n_task - 1) // n_task
     cdef Py_ssize_t stride = fh_apart(block + FH_LANES_MAX)
     cdef int thread
-    if n_queries == 0 or database.n == 0:
-        return
     n_threads = <int>min(<Py_ssize_t>n_threads, n_tasks)
     cdef uint64_t[:, ::1] memory = np.empty(
         (n_threads, tile_buffer_words(&database, database.tile)), np.uint64)
@@ -102,6 +102,8 @@ def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
     cdef int64_t[:, ::1] counts = np.empty((n_threads, n_distances + n_blocks), np.int64)
     cdef uint16_t[:, ::1] runs = np.empty((n_threads, n_task * n_blocks * n_distances), np.uint16)
     cdef uint16_t[:, ::1] offsets = np.empty((n_threads, n_task * database.n), np.uint16)
+    cdef uint64_t[:, ::1] words = np.empty((n_queries, database.n_words), np.uint64)
+    write_words(&queries[0, 0], n_queries, database.n_bytes, &words[0, 0])
     cdef Workspace work
     for task in prange(n_tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
         thread = threadid()
@@ -110,7 +112,7 @@ def rank(const uint8_t[:, ::1] queries_bytes, const uint8_t[:, ::1] codes,
         work = Workspace(block, n_blocks, &memory[thread, 0], &distances[thread, 0], stride,
                          &distances[thread, n_task * stride], &counts[thread, 0],
                          &counts[thread, n_distances], &runs[thread, 0], &offsets[thread, 0])
-        sort_of_task(&queries[first, 0], n_here, &database, &work)
+        sort_of_task(&words[first, 0], n_here, &database, &work)
         for q in range(n_here):
             fh_write_runs(work.runs + q * n_blocks * n_distances, work.offsets + q * database.n,
                           n_blocks, block, n_distances, work.starts, out.shape[1],

@@ -1,0 +1,407 @@
+"""Top-k and radius search over packed codes.
+
+Work is cut into tasks: some queries against a part of the database. A task walks its part in tiles
+and scans each with all its queries. Every task owns its workspace and ids ascend within it, so
+results depend neither on the number of threads nor on the tiles. Order is always (distance, id).
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memset
+
+from fasthash._kernels.hamming cimport (
+    FH_LANES_MAX,
+    TILE_STEP,
+    Arena,
+    Database,
+    TileBuffer,
+    active_level,
+    carve,
+    fh_level,
+    load_tile,
+    make_arena,
+    make_database,
+    make_tile_buffer,
+    tile_buffer_words,
+    whole_lines,
+    write_words,
+)
+
+import numpy as np
+
+cdef extern from "selection.h" nogil:
+    void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
+                            int32_t *distances, int64_t *positions, int64_t *counts)
+    int32_t fh_selection_bound(const fh_selection *s)
+    void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
+                             const int32_t *positions, const int32_t *distances)
+    void fh_selection_finish(fh_selection *parts, Py_ssize_t n_parts, Py_ssize_t stride,
+                             int32_t *out_distances, int64_t *out_positions)
+
+cdef enum:
+    # A top-k lays out this many tiles at once, in the second-level cache, and lets a group of
+    # queries scan them all before the next group: the selections of a group stay in the cache from
+    # tile to tile, those of the other groups are fetched once per stretch.
+    STRETCH_TILES = 8
+    GROUP_QUERIES = 32
+    # Queries per task. Laying out a tile costs as much as two to four queries that scan it.
+    TASK_QUERIES = 256
+    # Bytes of selections a thread may hold; a large k lowers the number of queries per task.
+    TASK_BYTES = 48 << 20
+    # The first scan of a query takes this many codes, later ones a quarter of what it has seen, so
+    # that the bound falls before much has been appended.
+    FIRST_BLOCK = 256
+    # A database is cut into parts for several threads only where each gets this many bytes, some
+    # hundred microseconds of work: threads that wake up late cost more than they save on less.
+    PART_BYTES = 1 << 21
+
+
+cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
+                            int n_threads) noexcept nogil:
+    """Into how many parts the database is cut: one, unless there are too few queries to share."""
+    if n_queries >= 4 * n_threads:
+        return 1
+    return max(1, min(<Py_ssize_t>n_threads, database.n * database.n_bytes // PART_BYTES))
+
+
+cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
+                           Py_ssize_t n_parts) noexcept nogil:
+    """Where a part begins, in whole tiles."""
+    cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
+    return min(database.n, (n_tiles * part // n_parts) * database.tile)
+
+
+cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
+    """Enough tasks for every thread matter more than tasks that share their tiles well."""
+    return max(1, min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
+
+
+# --- top-k -------------------------------------------------------------------
+
+# What one task of a top-k needs beside its selections: their candidates and counts, one block of
+# hits, and its tiles.
+cdef struct Workspace:
+    int64_t *kept_positions
+    int32_t *kept_distances
+    int64_t *counts
+    int32_t *hit_positions
+    int32_t *hit_distances
+    uint64_t *tile
+
+
+cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t k,
+                        int n_threads) noexcept nogil:
+    """For at least one query and 1 <= k <= number of rows that may be found."""
+    cdef TopkPlan plan
+    plan.database = database[0]
+    plan.n_queries = n_queries
+    plan.k = k
+    plan.capacity = min(<int64_t>database.n, 2 * k) + database.tile
+    plan.n_parts = count_parts(database, n_queries, n_threads)
+    cdef Py_ssize_t per_query = 12 * plan.capacity + 8 * (8 * database.n_bytes + 1)
+    plan.n_task = 1
+    if plan.n_parts == 1:
+        plan.n_task = max(1, min(queries_per_task(n_queries, n_threads), TASK_BYTES // per_query))
+    cdef Py_ssize_t n_tasks = (n_queries + plan.n_task - 1) // plan.n_task
+    plan.n_threads = <int>min(<Py_ssize_t>n_threads, max(n_tasks, plan.n_parts))
+    # One slot per thread, or per part where parts wait for each other's candidates.
+    plan.n_slots = plan.n_threads if plan.n_parts == 1 else plan.n_parts
+    lay_out_topk(&plan, NULL)
+    return plan
+
+
+cdef void lay_out_topk(TopkPlan *plan, void *memory) noexcept nogil:
+    """Divide the plan's memory among its parts; NULL only finds out how much it needs."""
+    cdef Arena arena = make_arena(memory)
+    cdef Arena slot = make_arena(NULL)
+    carve_workspace(plan, &slot)
+    plan.slot_bytes = slot.used
+    plan.queries = <uint64_t *>carve(&arena, 8 * plan.n_queries * plan.database.n_words)
+    plan.selections = <fh_selection *>carve(
+        &arena, plan.n_slots * plan.n_task * <Py_ssize_t>sizeof(fh_selection))
+    plan.slots = <uint8_t *>carve(&arena, plan.n_slots * plan.slot_bytes)
+    plan.memory_bytes = arena.used
+
+
+cdef Workspace carve_workspace(const TopkPlan *plan, Arena *arena) noexcept nogil:
+    cdef Workspace work
+    cdef const Database *database = &plan.database
+    cdef Py_ssize_t n_kept = plan.n_task * plan.capacity
+    work.kept_positions = <int64_t *>carve(arena, 8 * n_kept)
+    work.kept_distances = <int32_t *>carve(arena, 4 * n_kept)
+    work.counts = <int64_t *>carve(arena, 8 * plan.n_task * (8 * database.n_bytes + 1))
+    work.hit_positions = <int32_t *>carve(arena, 4 * (database.tile + FH_LANES_MAX))
+    work.hit_distances = <int32_t *>carve(arena, 4 * (database.tile + FH_LANES_MAX))
+    work.tile = <uint64_t *>carve(
+        arena, 8 * tile_buffer_words(database, stretch_codes(database, plan.n_task)))
+    return work
+
+
+cdef void run_topk(const TopkPlan *plan, const uint8_t *queries, int32_t *out_distances,
+                   int64_t *out_positions, Py_ssize_t stride) noexcept nogil:
+    """The k nearest codes of every query, with a plan that has its memory.
+
+    A query's answer lies `stride` values behind that of the query before.
+    """
+    cdef const Database *database = &plan.database
+    cdef Py_ssize_t n_queries = plan.n_queries, n_task = plan.n_task, n_parts = plan.n_parts
+    cdef Py_ssize_t task, part, q
+    write_words(queries, n_queries, database.n_bytes, plan.queries)
+    if n_parts == 1:
+        for task in prange((n_queries + n_task - 1) // n_task, schedule="dynamic",
+                           num_threads=plan.n_threads):
+            answer_task(plan, threadid(), task * n_task,
+                        min(n_task, n_queries - task * n_task), out_distances, out_positions,
+                        stride)
+        return
+    for q in range(n_queries):
+        for part in prange(n_parts, schedule="static", num_threads=plan.n_threads):
+            topk_of_task(plan, part, q, 1, part_start(database, part, n_parts),
+                         part_start(database, part + 1, n_parts))
+        fh_selection_finish(plan.selections, n_parts, 1, out_distances + q * stride,
+                            out_positions + q * stride)
+
+
+cdef void answer_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
+                      Py_ssize_t n_queries, int32_t *out_distances, int64_t *out_positions,
+                      Py_ssize_t stride) noexcept nogil:
+    cdef Py_ssize_t q
+    topk_of_task(plan, slot, first, n_queries, 0, plan.database.n)
+    for q in range(n_queries):
+        fh_selection_finish(plan.selections + slot * plan.n_task + q, 1, 1,
+                            out_distances + (first + q) * stride,
+                            out_positions + (first + q) * stride)
+
+
+cdef void topk_of_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
+                       Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
+    """Select among the codes [start, end) for n_queries queries from the first on."""
+    cdef const Database *database = &plan.database
+    cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
+    cdef Workspace work = carve_workspace(plan, &arena)
+    cdef fh_selection *selections = plan.selections + slot * plan.n_task
+    cdef int32_t n_stretch = stretch_codes(database, n_queries)
+    cdef TileBuffer buffer = make_tile_buffer(database, n_stretch, work.tile)
+    cdef int32_t max_distance = <int32_t>(8 * database.n_bytes)
+    cdef Py_ssize_t q, group, stretch = start
+    cdef int32_t n, tile, n_tile
+    cdef const uint64_t *codes
+    for q in range(n_queries):
+        fh_selection_start(&selections[q], plan.k, plan.capacity, max_distance,
+                           work.kept_distances + q * plan.capacity,
+                           work.kept_positions + q * plan.capacity,
+                           work.counts + q * (max_distance + 1))
+    while stretch < end:
+        n = <int32_t>min(<Py_ssize_t>n_stretch, end - stretch)
+        codes = load_tile(database, stretch, n, &buffer)
+        group = 0
+        while group < n_queries:
+            tile = 0
+            while tile < n:
+                n_tile = min(database.tile, n - tile)
+                for q in range(group, min(group + GROUP_QUERIES, n_queries)):
+                    scan_tile(plan.queries + (first + q) * database.n_words,
+                              codes + <Py_ssize_t>tile * database.n_words, n_tile, database,
+                              stretch + tile, stretch + tile - start, &selections[q], &work)
+                tile = tile + n_tile
+            group = group + GROUP_QUERIES
+        stretch = stretch + n
+
+
+cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t n,
+                           const Database *database, Py_ssize_t first, Py_ssize_t n_seen,
+                           fh_selection *selection, const Workspace *work) noexcept nogil:
+    """Offer one tile to one selection, at first in short blocks, while the bound falls fast."""
+    cdef int32_t block = 0, n_block, n_hits, n_words = database.n_words
+    while block < n:
+        n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
+                                   (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
+                               <Py_ssize_t>(n - block))
+        n_hits = active_level().scan(query, tile + <Py_ssize_t>block * n_words, n_block, n_words,
+                                     fh_selection_bound(selection), work.hit_positions,
+                                     work.hit_distances)
+        if database.allowed != NULL and n_hits > 0:
+            n_hits = keep_allowed(database.allowed + first + block, n_hits, work.hit_positions,
+                                  work.hit_distances)
+        if n_hits > 0:
+            fh_selection_append(selection, first + block, n_hits, work.hit_positions,
+                                work.hit_distances)
+        block = block + n_block
+
+
+cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
+                          int32_t *distances) noexcept nogil:
+    """Drop the hits that may not be found; hits are few, so asking here costs next to nothing."""
+    cdef int32_t i, n = 0
+    for i in range(n_hits):
+        if allowed[positions[i]]:
+            positions[n] = positions[i]
+            distances[n] = distances[i]
+            n = n + 1
+    return n
+
+
+cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:
+    """How many codes a top-k task lays out at once."""
+    return database.tile * STRETCH_TILES if n_queries > GROUP_QUERIES else database.tile
+
+
+def topk(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes, const int64_t[::1] rows,
+         const uint8_t[::1] allowed, int64_t k, int32_t[:, ::1] out_distances,
+         int64_t[:, ::1] out_positions, int n_threads):
+    """The k nearest codes of every query, as positions among the searched rows (None: all).
+
+    ``allowed`` (None: all) says which of them may be found; it goes with ``rows`` None.
+    0 <= k <= number of rows that may be found.
+    """
+    if queries.shape[0] == 0 or k == 0:
+        return
+    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
+                                           queries.shape[0])
+    if rows is not None:
+        database.rows, database.n = &rows[0], rows.shape[0]
+    if allowed is not None:
+        database.allowed = &allowed[0]
+    cdef TopkPlan plan = plan_topk(&database, queries.shape[0], k, n_threads)
+    cdef uint8_t[::1] memory = np.empty(plan.memory_bytes, np.uint8)
+    lay_out_topk(&plan, &memory[0])
+    with nogil:
+        run_topk(&plan, &queries[0, 0], &out_distances[0, 0], &out_positions[0, 0], k)
+
+
+# --- radius search -----------------------------------------------------------
+
+
+cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int32_t radius,
+                            int n_threads) noexcept nogil:
+    """For 0 <= radius <= 8 * n_bytes."""
+    cdef WithinPlan plan
+    plan.database = database[0]
+    plan.n_queries = n_queries
+    plan.radius = radius
+    plan.n_threads = n_threads
+    plan.n_parts = count_parts(database, n_queries, n_threads)
+    plan.n_task = queries_per_task(n_queries, n_threads)
+    lay_out_within(&plan, NULL)
+    return plan
+
+
+cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil:
+    """Divide the plan's memory among its parts; NULL only finds out how much it needs."""
+    cdef Arena arena = make_arena(memory)
+    cdef const Database *database = &plan.database
+    plan.slot_bytes = (whole_lines(8 * (database.tile + FH_LANES_MAX))
+                       + whole_lines(8 * tile_buffer_words(database, database.tile)))
+    plan.queries = <uint64_t *>carve(&arena, 8 * plan.n_queries * database.n_words)
+    plan.places = <int64_t *>carve(&arena, 8 * n_places(plan))
+    plan.slots = <uint8_t *>carve(&arena, plan.n_threads * plan.slot_bytes)
+    plan.memory_bytes = arena.used
+
+
+cdef Py_ssize_t n_places(const WithinPlan *plan) noexcept nogil:
+    return plan.n_queries * (plan.radius + 1) * plan.n_parts
+
+
+cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
+                       int64_t *limits) noexcept nogil:
+    """Count the hits, with a plan that has its memory.
+
+    The hits of query q will lie between limits[q] and limits[q + 1]; limits has one value more than
+    there are queries. Counted per query, distance and part of the database, so that every hit has
+    its place before it is written, nothing grows, and the result is sorted as it is written.
+    """
+    cdef Py_ssize_t per_query = (plan.radius + 1) * plan.n_parts, q, i
+    cdef int64_t n_found = 0, count
+    cdef int64_t *places = plan.places
+    memset(places, 0, 8 * n_places(plan))
+    write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
+    within_pass(plan, NULL, NULL)
+    for q in range(plan.n_queries):
+        limits[q] = n_found
+        for i in range(q * per_query, (q + 1) * per_query):
+            count = places[i]
+            places[i] = n_found
+            n_found += count
+    limits[plan.n_queries] = n_found
+
+
+cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
+                       int64_t *out_positions) noexcept nogil:
+    """Write what `count_within` has counted, once."""
+    within_pass(plan, out_distances, out_positions)
+
+
+cdef void within_pass(const WithinPlan *plan, int32_t *out_distances,
+                      int64_t *out_positions) noexcept nogil:
+    cdef Py_ssize_t n_queries = plan.n_queries, n_task = plan.n_task, n_parts = plan.n_parts
+    cdef Py_ssize_t n_chunks = (n_queries + n_task - 1) // n_task
+    cdef Py_ssize_t task, first
+    for task in prange(n_chunks * n_parts, schedule="dynamic", num_threads=plan.n_threads):
+        first = (task // n_parts) * n_task
+        within_of_task(plan, threadid(), first, min(n_task, n_queries - first), task % n_parts,
+                       out_distances, out_positions)
+
+
+cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t first,
+                         Py_ssize_t n_queries, Py_ssize_t part, int32_t *out_distances,
+                         int64_t *out_positions) noexcept nogil:
+    """Count the hits per query, distance and part, or, given an output, write each at its place."""
+    cdef const Database *database = &plan.database
+    cdef const fh_level *level = active_level()
+    cdef int32_t *positions = <int32_t *>(plan.slots + slot * plan.slot_bytes)
+    cdef int32_t *hit_distances = positions + database.tile + FH_LANES_MAX
+    cdef TileBuffer buffer = make_tile_buffer(
+        database, database.tile, <uint64_t *>(hit_distances + database.tile + FH_LANES_MAX))
+    cdef Py_ssize_t start = part_start(database, part, plan.n_parts)
+    cdef Py_ssize_t end = part_start(database, part + 1, plan.n_parts)
+    cdef int32_t n_tile, n_hits, i, d
+    cdef int64_t place
+    cdef int64_t *places
+    cdef Py_ssize_t q
+    cdef const uint64_t *tile
+    while start < end:
+        n_tile = <int32_t>min(<Py_ssize_t>database.tile, end - start)
+        tile = load_tile(database, start, n_tile, &buffer)
+        for q in range(first, first + n_queries):
+            n_hits = level.scan(plan.queries + q * database.n_words, tile, n_tile,
+                                database.n_words, plan.radius + 1, positions, hit_distances)
+            if database.allowed != NULL:
+                n_hits = keep_allowed(database.allowed + start, n_hits, positions, hit_distances)
+            places = plan.places + q * (plan.radius + 1) * plan.n_parts + part
+            for i in range(n_hits):
+                d = hit_distances[i]
+                place = places[d * plan.n_parts]
+                places[d * plan.n_parts] = place + 1
+                if out_positions != NULL:
+                    out_distances[place] = d
+                    out_positions[place] = start + positions[i]
+        start = start + n_tile
+
+
+def within(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes, const int64_t[::1] rows,
+           const uint8_t[::1] allowed, int32_t radius, int n_threads):
+    """(limits, distances, positions) of all codes within the radius, 0 <= radius <= 8 * n_bytes.
+
+    Two scans: the first counts, the second writes.
+    """
+    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
+                                           queries.shape[0])
+    if rows is not None:
+        database.rows, database.n = &rows[0], rows.shape[0]
+    if allowed is not None:
+        database.allowed = &allowed[0]
+    cdef WithinPlan plan = plan_within(&database, queries.shape[0], radius, n_threads)
+    cdef uint8_t[::1] memory = np.empty(plan.memory_bytes, np.uint8)
+    limits_array = np.empty(queries.shape[0] + 1, np.int64)
+    cdef int64_t[::1] limits = limits_array
+    lay_out_within(&plan, &memory[0])
+    with nogil:
+        count_within(&plan, &queries[0, 0], &limits[0])
+    n_found = limits[queries.shape[0]]
+    found_distances, found = np.empty(n_found, np.int32), np.empty(n_found, np.int64)
+    cdef int32_t[::1] out_distances = found_distances
+    cdef int64_t[::1] out_positions = found
+    if n_found > 0:
+        with nogil:
+            write_within(&plan, &out_distances[0], &out_positions[0])
+    return limits_array, found_distances, found

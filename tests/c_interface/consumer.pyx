@@ -1,0 +1,138 @@
+# cython: boundscheck=False, wraparound=False
+"""Somebody else's extension: hands every function of the table on, and checks nothing itself."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
+
+import numpy as np
+
+from fasthash.c_api cimport FASTHASH_TABLE_VERSION, fasthash_import, fasthash_raise, fasthash_table
+
+cdef const fasthash_table *fh = fasthash_import()
+
+TABLE_VERSION = FASTHASH_TABLE_VERSION
+
+
+def version():
+    return fh.version
+
+
+def message(int error):
+    return fh.message(error).decode()
+
+
+def simd_level():
+    return fh.simd_level().decode()
+
+
+cdef const uint8_t *address(const uint8_t[:, ::1] codes):
+    return &codes[0, 0] if codes is not None and codes.shape[0] > 0 else NULL
+
+
+def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int n_threads):
+    out = np.empty((len(a), len(b)), np.int32)
+    cdef int32_t[:, ::1] view = out
+    cdef const uint8_t *a_codes = address(a)
+    cdef const uint8_t *b_codes = address(b)
+    cdef int error
+    with nogil:
+        error = fh.distances(a_codes, a.shape[0], b_codes, b.shape[0], a.shape[1],
+                             &view[0, 0], n_threads)
+    if error:
+        fasthash_raise(fh, error)
+    return out
+
+
+def topk(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int64_t k,
+         const uint8_t[::1] allowed, int n_threads):
+    found_distances = np.empty((len(queries), k), np.int32)
+    ids = np.empty((len(queries), k), np.int64)
+    cdef int32_t[:, ::1] distances_view = found_distances
+    cdef int64_t[:, ::1] ids_view = ids
+    cdef const uint8_t *query_codes = address(queries)
+    cdef const uint8_t *codes = address(database)
+    cdef const uint8_t *flags = &allowed[0] if allowed is not None else NULL
+    cdef int error
+    with nogil:
+        error = fh.topk(query_codes, queries.shape[0], codes, database.shape[0], queries.shape[1],
+                        k, flags, &distances_view[0, 0], &ids_view[0, 0], n_threads)
+    if error:
+        fasthash_raise(fh, error)
+    return found_distances, ids
+
+
+def within(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int64_t radius,
+           const uint8_t[::1] allowed, int n_threads):
+    limits = np.empty(len(queries) + 1, np.int64)
+    cdef int64_t[::1] limits_view = limits
+    cdef const uint8_t *query_codes = address(queries)
+    cdef const uint8_t *codes = address(database)
+    cdef const uint8_t *flags = &allowed[0] if allowed is not None else NULL
+    cdef int32_t *out_distances
+    cdef int64_t *out_ids
+    cdef int error
+    with nogil:
+        error = fh.within(query_codes, queries.shape[0], codes, database.shape[0],
+                          queries.shape[1], radius, flags, &limits_view[0], &out_distances,
+                          &out_ids, n_threads)
+    if error:
+        fasthash_raise(fh, error)
+    cdef Py_ssize_t n = limits[len(queries)]
+    found_distances, ids = np.empty(n, np.int32), np.empty(n, np.int64)
+    cdef int32_t[::1] distances_view = found_distances
+    cdef int64_t[::1] ids_view = ids
+    memcpy(&distances_view[0], out_distances, 4 * n)
+    memcpy(&ids_view[0], out_ids, 8 * n)
+    fh.release(out_distances)
+    fh.release(out_ids)
+    fh.release(NULL)
+    return limits, found_distances, ids
+
+
+def average_precision(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database,
+                      const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
+                      int64_t at, int n_threads):
+    scores = np.empty(len(queries))
+    cdef double[::1] view = scores
+    cdef const uint8_t *query_codes = address(queries)
+    cdef const uint8_t *codes = address(database)
+    cdef int error
+    with nogil:
+        error = fh.average_precision(query_codes, queries.shape[0], codes, database.shape[0],
+                                     queries.shape[1], &query_labels[0, 0], &labels[0, 0],
+                                     labels.shape[1], at, &view[0], n_threads)
+    if error:
+        fasthash_raise(fh, error)
+    return scores
+
+
+def raw_topk(int64_t n_queries, int64_t n, int64_t n_bytes, int64_t k, int n_threads,
+             bint null_codes=False, bint null_output=False):
+    """The error of a call with these numbers, over one code of eight bytes; never an exception."""
+    cdef uint64_t code = 0
+    cdef const uint8_t *codes = NULL if null_codes else <const uint8_t *>&code
+    cdef int32_t distance
+    cdef int64_t id
+    return fh.topk(codes, n_queries, codes, n, n_bytes, k, NULL,
+                   NULL if null_output else &distance, &id, n_threads)
+
+
+def raw_within(int64_t radius):
+    """The error, and whether both results are NULL."""
+    cdef uint64_t code = 0
+    cdef int64_t[2] limits
+    cdef int32_t *out_distances
+    cdef int64_t *out_ids
+    cdef int error = fh.within(<const uint8_t *>&code, 1, <const uint8_t *>&code, 1, 8, radius,
+                               NULL, &limits[0], &out_distances, &out_ids, 1)
+    empty = out_distances == NULL and out_ids == NULL
+    fh.release(out_distances)
+    fh.release(out_ids)
+    return error, empty
+
+
+def raw_average_precision(int64_t n, int64_t n_label_words, int64_t at):
+    cdef uint64_t code = 0
+    cdef double score
+    return fh.average_precision(<const uint8_t *>&code, 1, <const uint8_t *>&code, n, 8, &code,
+                                &code, n_label_words, at, &score, 1)

@@ -1,0 +1,310 @@
+"""The table for other packages: real outside extensions, built against the installed fasthash.
+
+They are built in a folder of their own, from what docs/calling-from-c.md prints and from
+`c_interface/consumer.pyx`, and run in processes of their own.
+"""
+
+import importlib.util
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasthash as fh
+from fasthash import runtime
+from fasthash.reference import hamming as reference
+from fasthash.relevance import check_problem
+from strategies import random_codes, search_problems, simd
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "calling-from-c.md"
+
+BUILD = """
+import fasthash
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+extension = Extension("{name}", ["{name}.{suffix}"], include_dirs={include})
+setup(name="{name}", ext_modules=cythonize([extension], language_level=3))
+"""
+
+needs_tools = pytest.mark.skipif(
+    importlib.util.find_spec("Cython") is None or importlib.util.find_spec("setuptools") is None,
+    reason="needs Cython and setuptools, which build the extensions",
+)
+needs_compiler = pytest.mark.skipif(
+    sys.platform != "win32"
+    and shutil.which(os.environ.get("CC", sysconfig.get_config_var("CC") or "cc").split()[0])
+    is None,
+    reason="no C compiler",
+)
+pytestmark = [needs_tools, needs_compiler]
+
+
+def run_python(folder, *arguments):
+    """Run Python in the folder, with the fasthash of this process.
+
+    Cython looks for ``fasthash/c_api.pxd`` along the path and does not see editable installations.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(fh.__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+    )
+
+
+def build(folder):
+    done = run_python(folder, "setup.py", "build_ext", "--inplace")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def page():
+    return PAGE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def consumer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("consumer")
+    shutil.copy(HERE / "c_interface" / "consumer.pyx", folder)
+    include = "[fasthash.get_include()]"
+    text = BUILD.format(name="consumer", suffix="pyx", include=include)
+    (folder / "setup.py").write_text(text)
+    build(folder)
+    path = next(path for path in folder.iterdir() if path.suffix in (".so", ".pyd"))
+    spec = importlib.util.spec_from_file_location("consumer", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_the_page_prints_builds_and_runs(page, tmp_path):
+    blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
+    assert [language for language, _ in blocks] == ["c", "cython", "python", "python"]
+    names = ["nearest_c.c", "nearest_cython.pyx", "setup.py", "use.py"]
+    for name, (_, text) in zip(names, blocks, strict=True):
+        assert f"`{name}`" in page or name == "use.py"
+        (tmp_path / name).write_text(text)
+    build(tmp_path)
+    done = run_python(tmp_path, "use.py")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_lists_every_error(page, consumer):
+    header = (Path(fh.get_include()) / "fasthash.h").read_text()
+    errors = re.findall(r"(FASTHASH_ERROR_\w+) = (\d+)", header)
+    assert len(errors) == 9
+    assert re.findall(r"\| `(FASTHASH_ERROR_\w+)` \| (\d+) \|", page) == errors
+    sentences = {consumer.message(int(number)) for _, number in errors}
+    assert len(sentences) == len(errors)
+    assert consumer.message(0) == "no error"
+    assert consumer.message(-1) == consumer.message(99) not in sentences
+
+
+def test_it_is_the_version_and_level_in_use(consumer):
+    assert consumer.version() == consumer.TABLE_VERSION == 1
+    for level in fh.simd_levels():
+        with simd(level):
+            assert consumer.simd_level() == level
+
+
+def test_an_older_package_is_refused(tmp_path):
+    include = tmp_path / "newer"
+    include.mkdir()
+    header = (Path(fh.get_include()) / "fasthash.h").read_text()
+    newer = header.replace("FASTHASH_TABLE_VERSION 1\n", "FASTHASH_TABLE_VERSION 2\n")
+    assert newer != header
+    (include / "fasthash.h").write_text(newer)
+    (tmp_path / "late.c").write_text(
+        '#include <Python.h>\n#include "fasthash.h"\n'
+        "static struct PyModuleDef module = "
+        '{PyModuleDef_HEAD_INIT, "late", NULL, -1, NULL, NULL, NULL, NULL, NULL};\n'
+        "PyMODINIT_FUNC PyInit_late(void)\n"
+        "{ return fasthash_import() ? PyModule_Create(&module) : NULL; }\n"
+    )
+    (tmp_path / "setup.py").write_text(
+        BUILD.format(name="late", suffix="c", include=repr([str(include)]))
+    )
+    build(tmp_path)
+    done = run_python(tmp_path, "-c", "import late")
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1] == (
+        "ImportError: this extension was built against version 2 of fasthash's C interface, the "
+        "installed fasthash has version 1: upgrade fasthash-retrieval"
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "standard", "compiler"), [("c", "-std=c99", "cc"), ("cpp", "-std=c++11", "c++")]
+)
+def test_the_header_needs_no_python_and_gives_no_warning(suffix, standard, compiler, tmp_path):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no compiler called {compiler}")
+    source = tmp_path / f"alone.{suffix}"
+    source.write_text('#include "fasthash.h"\nint version(const fasthash_table *t);\n'
+                      "int version(const fasthash_table *t) { return t->version; }\n")  # fmt: skip
+    flags = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I", fh.get_include()]
+    done = subprocess.run([compiler, standard, *flags, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@given(problem=search_problems(), n_threads=st.integers(0, 3))
+def test_distances(consumer, problem, n_threads):
+    queries, database, _ = problem
+    np.testing.assert_array_equal(
+        consumer.distances(queries, database, n_threads), reference.distances(queries, database)
+    )
+
+
+@given(
+    problem=search_problems(),
+    k=st.integers(1, 45),
+    n_threads=st.integers(0, 3),
+    masked=st.booleans(),
+)
+def test_topk(consumer, problem, k, n_threads, masked):
+    queries, database, _ = problem
+    allowed = np.arange(len(database), dtype=np.uint8) % 3 if masked else None
+    flags = np.append(allowed, np.uint8(7)) if masked else None
+    mask = None if allowed is None else allowed != 0
+    expected = fh.topk(queries, database, k, mask=mask)
+    for ours, theirs in zip(
+        consumer.topk(queries, database, k, flags, n_threads), expected, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@given(
+    problem=search_problems(),
+    radius=st.integers(0, 1100),
+    n_threads=st.integers(0, 3),
+    masked=st.booleans(),
+)
+def test_within(consumer, problem, radius, n_threads, masked):
+    queries, database, _ = problem
+    allowed = np.arange(len(database) + 1, dtype=np.uint8) % 3 if masked else None
+    mask = None if allowed is None else allowed[:-1] != 0
+    expected = fh.within(queries, database, radius, mask=mask)
+    for ours, theirs in zip(
+        consumer.within(queries, database, radius, allowed, n_threads), expected, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@given(
+    n_bits=st.sampled_from([1, 9, 64, 70]),
+    n_queries=st.integers(1, 9),
+    n=st.integers(1, 300),
+    n_classes=st.sampled_from([1, 3, 65]),
+    at=st.sampled_from([1, 3, 2**63 - 1]),
+    n_threads=st.integers(0, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_average_precision(consumer, n_bits, n_queries, n, n_classes, at, n_threads, seed):
+    rng = np.random.default_rng(seed)
+    queries, database = random_codes(n_queries, n_bits, seed), random_codes(n, n_bits, seed + 1)
+    query_labels = rng.random((n_queries, n_classes)) < 0.3
+    labels = rng.random((n, n_classes)) < 0.3
+    problem = check_problem(queries, database, query_labels, labels, 1)
+    scores = consumer.average_precision(
+        queries, database, problem.query_labels, problem.database_labels, at, n_threads
+    )
+    expected = fh.average_precision(queries, database, query_labels, labels, at=min(at, n))
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_average_precision_over_several_chunks(consumer):
+    """More relevant codes than the scratch of one chunk has room for."""
+    queries, database = random_codes(60, 64), random_codes(100_000, 64, seed=1)
+    query_labels, labels = np.arange(60) % 3, np.arange(100_000) % 3
+    problem = check_problem(queries, database, query_labels, labels, 1)
+    scores = consumer.average_precision(
+        queries, database, problem.query_labels, problem.database_labels, 2**63 - 1, 1
+    )
+    expected = fh.average_precision(queries, database, query_labels, labels)
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_errors(consumer):
+    good = dict(n_queries=1, n=1, n_bytes=8, k=1, n_threads=1)
+    assert consumer.raw_topk(**good) == 0
+    assert consumer.raw_topk(**{**good, "n_queries": 0}, null_codes=False) == 0
+    assert consumer.raw_topk(**good, null_codes=True) == 2
+    assert consumer.raw_topk(**good, null_output=True) == 2
+    for changes, error in [
+        ({"n_queries": -1}, 3),
+        ({"n": -1}, 3),
+        ({"n_bytes": 0}, 4),
+        ({"n_bytes": 2**31}, 4),
+        ({"k": 0}, 5),
+        ({"n_threads": -1}, 7),
+    ]:
+        assert consumer.raw_topk(**{**good, **changes}) == error
+    assert consumer.raw_within(8) == (0, False)
+    assert consumer.raw_within(-1) == (6, True)
+    assert consumer.raw_average_precision(1, 1, 1) == 0
+    assert consumer.raw_average_precision(2**31, 1, 1) == 3
+    assert consumer.raw_average_precision(1, 0, 1) == 8
+    assert consumer.raw_average_precision(1, 1, 0) == 9
+
+
+def test_an_error_becomes_an_exception(consumer):
+    codes = random_codes(2, 64)
+    with pytest.raises(ValueError, match="radius must be at least 0"):
+        consumer.within(codes, codes, -1, None, 1)
+
+
+def test_several_threads_call_at_once(consumer):
+    database = random_codes(20_000, 128)
+    expected = fh.topk(database[:50], database, 10)
+    answers = [None] * 8
+
+    def search(i):
+        answers[i] = consumer.topk(database[:50], database, 10, None, 1)
+
+    threads = [threading.Thread(target=search, args=(i,)) for i in range(len(answers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for answer in answers:
+        np.testing.assert_array_equal(answer[1], expected[1])
+
+
+def _search_in_child(consumer, answer):
+    codes = random_codes(5000, 64)
+    answer.put((consumer.topk(codes[:9], codes, 1, None, 2)[1][:, 0], runtime.resolve_threads(2)))
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
+)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_knows_that_c_ran_in_parallel(consumer):
+    codes = random_codes(5000, 64)
+    consumer.topk(codes, codes, 1, None, 2)
+    context = multiprocessing.get_context("fork")
+    answer = context.Queue()
+    child = context.Process(target=_search_in_child, args=(consumer, answer))
+    child.start()
+    try:
+        ids, n_threads = answer.get(timeout=30)
+    finally:
+        child.kill()
+        child.join()
+    np.testing.assert_array_equal(ids, np.arange(9))
+    assert n_threads == 1
