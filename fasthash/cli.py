@@ -156,7 +156,7 @@ def _demo(options: argparse.Namespace) -> None:
         for seed in range(options.seeds)
         for method in demo.METHODS
     ]
-    fitted = []
+    fitted: list[demo.Fitted] = []
     # A log that is no terminal gets a line's worth now and then instead of a moving bar.
     interval = 0.1 if sys.stderr.isatty() else 5
     shape = "{l_bar}{bar:24}| {elapsed}"

@@ -6,6 +6,8 @@ first), bit 1 where the value was >= 0, padding bits zero.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -69,7 +71,7 @@ def pack(values: ArrayLike) -> NDArray[np.uint8]:
     return codes
 
 
-def _bits(x: NDArray) -> NDArray[np.bool_]:
+def _bits(x: NDArray[Any]) -> NDArray[np.bool_]:
     if x.dtype.kind == "b":
         return x
     if x.dtype.kind == "u":
@@ -84,7 +86,7 @@ def _bits(x: NDArray) -> NDArray[np.bool_]:
     return x >= 0
 
 
-def _refuse_ambiguous_integers(x: NDArray) -> None:
+def _refuse_ambiguous_integers(x: NDArray[Any]) -> None:
     if x.size and x.min() == 0 and x.max() <= 1:
         raise ValueError(
             f"values has the signed dtype {x.dtype} and holds only 0 and 1, which by sign would "
@@ -177,7 +179,7 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     return np.ascontiguousarray(x)
 
 
-def check_same_width(a: NDArray, a_name: str, b: NDArray, b_name: str) -> None:
+def check_same_width(a: NDArray[Any], a_name: str, b: NDArray[Any], b_name: str) -> None:
     """
     Refuse two sets of validated codes whose widths differ.
 
@@ -193,7 +195,7 @@ def check_same_width(a: NDArray, a_name: str, b: NDArray, b_name: str) -> None:
         )
 
 
-def _check_matrix(x: NDArray, name: str, layout: str) -> None:
+def _check_matrix(x: NDArray[Any], name: str, layout: str) -> None:
     if x.ndim != 2:
         hint = f" (for a single one pass {name}[None, :])" if x.ndim == 1 else ""
         raise ValueError(f"{name} must have two dimensions, {layout}, got shape {x.shape}{hint}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,8 @@ DIRECTIONS = (("image", "text"), ("text", "image"))
 METHODS = ("AMSH", "CCA-ITQ")
 
 # Chosen on validation splits of the training samples, see docs/emoji.md.
-AMSH_SETTINGS = {"n_anchors": 1000, "width": 0.7}
-CCAITQ_SETTINGS = {"ridge": 1.0, "n_components": 16}
+AMSH_SETTINGS: dict[str, Any] = {"n_anchors": 1000, "width": 0.7}
+CCAITQ_SETTINGS: dict[str, Any] = {"ridge": 1.0, "n_components": 16}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Fitted:
     seed: int
     model: CrossModalHasher
     scores: dict[tuple[str, str], float]
-    curves: dict[tuple[str, str], tuple[NDArray, NDArray]]
+    curves: dict[tuple[str, str], tuple[NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def fit(
 
 def _fit_amsh(
     data: EmojiDataset, n_bits: int, seed: int, callback: Callable[[str, int, int], None]
-) -> tuple[AMSH, dict[str, NDArray]]:
+) -> tuple[AMSH, dict[str, NDArray[Any]]]:
     labels = _labels(data)
     rng = np.random.default_rng(seed)
     order = {name: rng.permutation(data.train) for name in data.features}

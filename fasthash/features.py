@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import Workers, cut
+from .rows import Workers, add_up, cut
 
 # At least so many samples tell the mean distance: with a thousand anchors, to a thousandth.
 _WIDTH_ROWS = 4096
@@ -73,7 +74,7 @@ class FeatureMap:
         out -= mean
         return out
 
-    def _exponents(self, x: NDArray) -> NDArray:
+    def _exponents(self, x: NDArray[Any]) -> NDArray[Any]:
         """
         -‖x - a‖² / (2 width²) as one matrix product; rounding may leave a little above 0.
 
@@ -92,8 +93,9 @@ class FeatureMap:
         return out
 
     @cached_property
-    def _operands(self) -> tuple[NDArray, NDArray]:
+    def _operands(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The mean anchor; the right factor of the product, shape (n_features + 2, n_anchors)."""
+        assert self.anchors is not None and self.width is not None
         origin = self.anchors.mean(axis=0, dtype=np.float64).astype(self.anchors.dtype)
         anchors = self.anchors - origin
         scale = 1 / (2 * self.width**2)
@@ -145,7 +147,7 @@ def rbf_map(
         )
 
     def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
-        return sum(
+        return add_up(
             uncentred.transform(sample[rows]).sum(axis=0, dtype=np.float64) for rows in blocks
         )
 
@@ -154,5 +156,5 @@ def rbf_map(
     mean_distance = sum(workers.map(distances, blocks)) / (len(few) * n_anchors)
     uncentred = FeatureMap(np.zeros(n_anchors), anchors, width * mean_distance)
     blocks = cut(len(sample), max(n_anchors, sample.shape[1]))
-    mean = sum(workers.map(column_sums, blocks)) / len(sample)
+    mean = add_up(workers.map(column_sums, blocks)) / len(sample)
     return FeatureMap(mean, anchors, uncentred.width)

@@ -316,7 +316,9 @@ def precision_recall_curve(
     return precision, recall, np.arange(n_radii)
 
 
-def _expected_precision_sums(totals: NDArray, relevant: NDArray, at: int) -> NDArray[np.float64]:
+def _expected_precision_sums(
+    totals: NDArray[Any], relevant: NDArray[Any], at: int
+) -> NDArray[np.float64]:
     """
     Expected sum of the precisions at the relevant ranks up to `at`, ties in random order.
 
@@ -338,7 +340,7 @@ def _expected_precision_sums(totals: NDArray, relevant: NDArray, at: int) -> NDA
 
 def _hits_at(
     problem: EvaluationProblem, ranks: NDArray[np.int64], ties: str
-) -> Iterator[tuple[NDArray, NDArray]]:
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Chunks of (relevant items within each rank, number of relevant items)."""
     if ties == "database":
         ascending, position = np.unique(ranks, return_inverse=True)
@@ -354,13 +356,15 @@ def _hits_at(
         yield hits, relevant.sum(axis=1)
 
 
-def _ratios(sums: NDArray, divisors: NDArray, n_relevant: NDArray) -> NDArray[np.float64]:
+def _ratios(
+    sums: NDArray[Any], divisors: NDArray[Any], n_relevant: NDArray[Any]
+) -> NDArray[np.float64]:
     """Quotients, NaN for a query that nothing is relevant to."""
     ratios = np.full(len(sums), np.nan)
     return np.divide(sums, divisors, out=ratios, where=n_relevant > 0)
 
 
-def _recall(hits: NDArray, n_relevant: NDArray) -> NDArray[np.float64]:
+def _recall(hits: NDArray[Any], n_relevant: NDArray[Any]) -> NDArray[np.float64]:
     """Hits over all relevant, NaN for a query that has none."""
     recall = np.full(hits.shape, np.nan)
     np.divide(hits, n_relevant[:, None], out=recall, where=n_relevant[:, None] > 0)

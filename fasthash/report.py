@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from .datasets import EmojiDataset
 from .demo import DIRECTIONS, Answer, Fitted
@@ -113,7 +114,9 @@ def _curves(curves_of: Sequence[Fitted]) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    style = {name: _TEXT_COLOUR for name in ("text.color", "axes.labelcolor", "axes.edgecolor")}
+    style: dict[Any, str] = {
+        name: _TEXT_COLOUR for name in ("text.color", "axes.labelcolor", "axes.edgecolor")
+    }
     style |= {name: _TEXT_COLOUR for name in ("xtick.color", "ytick.color")}
     # The salt makes the file the same in every run.
     with rc_context({**style, "svg.fonttype": "none", "svg.hashsalt": "fasthash"}):

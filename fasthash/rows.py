@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,6 +96,11 @@ def cut(n: int, n_columns: int, n_values: int | None = None) -> list[slice]:
     """Cut n rows of n_columns values into blocks of at most n_values, or of a size for features."""
     step = max(1, (n_values or _BLOCK_VALUES) // max(1, n_columns))
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def add_up(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    """Add arrays of one shape, in their order: at least one."""
+    return reduce(np.add, parts)
 
 
 class Workers(AbstractContextManager["Workers"]):

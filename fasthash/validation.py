@@ -301,7 +301,7 @@ def check_labels(
     labels: Mapping[str, Any],
     n_samples: Mapping[str, int],
     argument: str = "labels[{!r}]",
-    classes: NDArray | int | None = None,
+    classes: NDArray[Any] | int | None = None,
 ) -> dict[str, csr_array]:
     """
     Bring the labels of several sets of samples into one form, with common columns.
@@ -364,7 +364,7 @@ def check_labels(
     return {name: _multi_hot(y, argument.format(name)) for name, y in given.items()}
 
 
-def label_classes(labels: Mapping[str, Any]) -> NDArray | int:
+def label_classes(labels: Mapping[str, Any]) -> NDArray[Any] | int:
     """
     Tell what the columns are that `check_labels` gives valid labels.
 
@@ -410,7 +410,7 @@ def _as_label_array(labels: Any, name: str) -> Any:
 
 
 def _one_hot(
-    given: dict[str, NDArray], argument: str, classes: NDArray | None
+    given: dict[str, NDArray[Any]], argument: str, classes: NDArray[Any] | None
 ) -> dict[str, csr_array]:
     from scipy.sparse import csr_array
 
@@ -432,7 +432,7 @@ def _one_hot(
     return encoded
 
 
-def _classes_of(given: dict[str, NDArray]) -> NDArray:
+def _classes_of(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
     return np.unique(np.concatenate([np.unique(y) for y in given.values()]))
 
 

@@ -33,6 +33,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -373,7 +374,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
 
 
 @functools.cache
-def _parts() -> tuple[dict[str, np.ndarray], dict]:
+def _parts() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     entries = read_archive(_ARCHIVE)
     strings = json.loads(entries["strings"].tobytes())
     word_vectors = entries["word_vectors"] * entries["word_scale"][:, None]

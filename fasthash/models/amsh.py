@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
@@ -133,6 +133,10 @@ class AMSH(CrossModalHasher):
 
     _learned = (*CrossModalHasher._learned, "objective_", "n_iter_", "classes_", "_growth")
     _parts = (*CrossModalHasher._parts, CodeRule, Growth, Regression, Whitening)
+
+    # What `partial_fit` goes on from, and what `resume` does.
+    _growth: dict[str, Growth]
+    _unfinished: AmshFit | None
 
     def __init__(
         self,
@@ -379,9 +383,11 @@ class AMSH(CrossModalHasher):
         return unfinished
 
     def _settings(self, x: dict[str, Rows], lengths: tuple[int, ...]) -> Settings:
-        init = self.init
-        if isinstance(init, Mapping):
-            init = {name: np.asarray(init[name]) for name in x}
+        init: str | dict[str, NDArray[Any]]
+        if isinstance(self.init, Mapping):
+            init = {name: np.asarray(self.init[name]) for name in x}
+        else:
+            init = self.init
         return Settings(
             lengths=lengths,
             n_anchors={name: self._n_anchors_of(len(rows)) for name, rows in x.items()},
@@ -422,7 +428,7 @@ class AMSH(CrossModalHasher):
             return None
         if self.n_anchors == "auto":
             return min(_AUTO_ANCHORS, n_samples)
-        return self.n_anchors
+        return int(self.n_anchors)
 
     def _check_parameters(self) -> None:
         check_count(self.n_sweeps, "n_sweeps")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import linalg
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from .._kernels import discrete as kernels
 from ..codes import pack
-from ..rows import Workers, cut
+from ..rows import Workers, add_up, cut
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -194,15 +194,15 @@ def orthogonalise(
     """
     mean = z.mean(axis=0, dtype=np.float64)
 
-    def gram_of(blocks: Sequence[slice]) -> NDArray:
-        return sum(_gram(z[rows] - mean) for rows in blocks)
+    def gram_of(blocks: Sequence[slice]) -> NDArray[Any]:
+        return add_up(_gram(z[rows] - mean) for rows in blocks)
 
     def whiten(blocks: Sequence[slice]) -> None:
         for rows in blocks:
             z[rows] = (z[rows] - mean) @ whitening.matrix
 
-    blocks = cut(*z.shape, _BLOCK_VALUES)
-    gram = sum(workers.map(gram_of, blocks))
+    blocks = cut(len(z), z.shape[1], _BLOCK_VALUES)
+    gram = add_up(workers.map(gram_of, blocks))
     # Centred before it is squared, a constant column leaves the square of its rounding.
     rounding = (np.finfo(np.float64).eps * np.abs(mean).max()) ** 2
     whitening = _whitening(mean, gram, len(z), rounding)
@@ -224,8 +224,8 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
     """
     n, r = v.shape
 
-    def gram_of(blocks: Sequence[slice]) -> NDArray:
-        return sum(_gram(v[rows].astype(np.float64)) for rows in blocks)
+    def gram_of(blocks: Sequence[slice]) -> NDArray[Any]:
+        return add_up(_gram(v[rows].astype(np.float64)) for rows in blocks)
 
     state = Codes(
         labels=labels,
@@ -233,7 +233,7 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
         packed=pack(v),
         p=np.zeros((r, labels.n_classes)),
         vt=np.empty((r, labels.n_classes)),
-        vv=sum(workers.map(gram_of, cut(n, r, _BLOCK_VALUES))),
+        vv=add_up(workers.map(gram_of, cut(n, r, _BLOCK_VALUES))),
         v_votes=np.empty((labels.n_classes, r)),
         b_votes=np.empty((labels.n_classes, r)),
         label_gram=labels.gram(),
@@ -284,7 +284,9 @@ def sweep(
     return _objective(modalities, weights)
 
 
-def _fill_own_part(m: Codes, p: NDArray, votes: NDArray, eta: float, workers: Workers) -> Whitening:
+def _fill_own_part(
+    m: Codes, p: NDArray[Any], votes: NDArray[Any], eta: float, workers: Workers
+) -> Whitening:
     """
     Put T Pᵀ + η B in the place of V; return how Z, which is that and L̂ votes, becomes the new V.
 
@@ -296,7 +298,7 @@ def _fill_own_part(m: Codes, p: NDArray, votes: NDArray, eta: float, workers: Wo
     old_map, new_map = (x.astype(m.v.dtype) for x in (m.p, p.T))
     blocks = cut(n, r, _BLOCK_VALUES)
 
-    def fill(strip: Sequence[slice]) -> tuple[NDArray, NDArray]:
+    def fill(strip: Sequence[slice]) -> tuple[NDArray[Any], NDArray[Any]]:
         total, gram = np.zeros(r), np.zeros((r, r))
         target = np.empty((strip[0].stop - strip[0].start, old_map.shape[1]), m.v.dtype)
         ones = np.ones(len(target), m.v.dtype)
@@ -324,7 +326,7 @@ def _fill_own_part(m: Codes, p: NDArray, votes: NDArray, eta: float, workers: Wo
     return _whitening(own_mean + label_mean @ votes, gram, n, rounding)
 
 
-def _whitening(mean: NDArray, gram: NDArray, n: int, rounding: float) -> Whitening:
+def _whitening(mean: NDArray[Any], gram: NDArray[Any], n: int, rounding: float) -> Whitening:
     """From the mean and the centred Gram matrix of Z, and the rounding of one of its n products."""
     eigenvalues, rotation = linalg.eigh(gram)
     noise = 32 * n * len(gram) * rounding
@@ -356,7 +358,7 @@ def _complete(
     return True
 
 
-def _measure(m: Codes, p: NDArray, votes: NDArray | None, workers: Workers) -> None:
+def _measure(m: Codes, p: NDArray[Any], votes: NDArray[Any] | None, workers: Workers) -> None:
     """
     Measure VᵀT, ‖T - VP‖² and L̂ᵀV; before, where votes are given, make V of what stands there.
 
@@ -366,11 +368,12 @@ def _measure(m: Codes, p: NDArray, votes: NDArray | None, workers: Workers) -> N
     label_map = p.astype(dtype)
     if votes is not None:
         whitening = m.whitening
+        assert whitening is not None
         matrix = whitening.matrix.astype(dtype)
         origin = (whitening.mean @ whitening.matrix).astype(dtype)
         label_rows = (votes @ whitening.matrix).astype(dtype)
 
-    def measure(blocks: Sequence[slice]) -> tuple[NDArray, float]:
+    def measure(blocks: Sequence[slice]) -> tuple[NDArray[Any], float]:
         vt, residual = np.zeros(p.shape), 0.0
         n_rows = blocks[0].stop - blocks[0].start
         target, turned = np.empty((n_rows, p.shape[1]), dtype), np.empty((n_rows, r), dtype)
@@ -385,7 +388,7 @@ def _measure(m: Codes, p: NDArray, votes: NDArray | None, workers: Workers) -> N
         return vt, residual
 
     m.vt, m.residual = np.zeros(p.shape), 0.0
-    for vt, residual in workers.map(measure, cut(*m.v.shape, _BLOCK_VALUES)):
+    for vt, residual in workers.map(measure, cut(len(m.v), r, _BLOCK_VALUES)):
         m.vt += vt
         m.residual += residual
     m.v_votes = _label_votes(m, workers)

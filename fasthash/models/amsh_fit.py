@@ -59,7 +59,7 @@ class Settings:
     weights: Weights
     ridge: float
     width: float
-    init: str | dict[str, NDArray]
+    init: str | dict[str, NDArray[Any]]
 
     def is_equal(self, other: Settings) -> bool:
         """Tell whether all parameters are equal, latents to start from by value."""
@@ -157,7 +157,7 @@ class AmshFit:
         self,
         settings: Settings,
         labels: dict[str, LabelRows],
-        classes: NDArray | int,
+        classes: NDArray[Any] | int,
         shapes: dict[str, Any],
         random_state: np.random.RandomState,
     ) -> None:
@@ -332,10 +332,11 @@ class AmshFit:
             )
 
     def _start_from_sample(
-        self, name: str, x: Rows, codes: list[NDArray], rule: SweepRule, workers: Workers
+        self, name: str, x: Rows, codes: list[NDArray[Any]], rule: SweepRule, workers: Workers
     ) -> list[NDArray[np.float64]]:
         """Hash functions of a sample of the rows, which are near those of all."""
         sample = self._samples[name]
+        assert sample is not None
         few = MappedRows(Rows(x.take(sample), x.dtype), self.feature_maps[name], _KEPT_BYTES)
         few_codes = [packed[sample] for packed in codes]
         starts = list(self.settings.lengths)

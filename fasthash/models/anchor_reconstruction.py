@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,7 @@ def reconstruct(
     return csr_array((weights.ravel(), indices.ravel(), ends), shape=(n, n_anchors))
 
 
-def _operands(anchors: NDArray) -> tuple[NDArray, NDArray, NDArray[np.float64]]:
+def _operands(anchors: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
     """
     The mean anchor; the right factor of the scores, shape (d + 1, n_anchors); products of anchors.
 

@@ -113,8 +113,8 @@ class CrossModalHasher(SavedModel, BaseEstimator):
         self,
         features: dict[str, Rows],
         feature_maps: dict[str, FeatureMap],
-        projections: dict[str, NDArray],
-        codes: dict[str, NDArray],
+        projections: dict[str, NDArray[Any]],
+        codes: dict[str, NDArray[Any]],
         **learned: Any,
     ) -> None:
         """Store what a fit learned, all at once; `learned` are further attributes."""

@@ -147,7 +147,9 @@ class CCAITQ(CrossModalHasher):
         self._set_fitted(rows, feature_maps, projections, codes, correlations_=correlations)
         return self
 
-    def _read_pairs(self, rows: dict[str, Rows], pairs: ArrayLike | None) -> dict[str, NDArray]:
+    def _read_pairs(
+        self, rows: dict[str, Rows], pairs: ArrayLike | None
+    ) -> dict[str, NDArray[Any]]:
         """Features of the pairs: row i of one modality belongs to row i of the other."""
         pairs = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
         x = {}

@@ -68,6 +68,7 @@ def code_rules(modalities: Sequence[Codes], weights: Weights) -> list[CodeRule]:
     rules = []
     for m in modalities:
         r = m.v.shape[1]
+        assert m.whitening is not None
         others = sum(other.v_votes for other in modalities if other is not m)
         rules.append(
             CodeRule(

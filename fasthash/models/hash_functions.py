@@ -24,6 +24,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class MappedRows:
     def __init__(self, x: Rows, feature_map: FeatureMap, kept_bytes: int) -> None:
         self._x, self._map = x, feature_map
         self._n_kept = kept_bytes // (feature_map.n_out * x.dtype.itemsize)
-        self._kept: dict[int, NDArray] = {}
+        self._kept: dict[int, NDArray[Any]] = {}
         self.blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
         self.n_rows, self.n_columns = len(x), feature_map.n_out
         self.dtype = x.dtype
@@ -178,7 +179,7 @@ def inverse_factor(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float6
 def first_sweep(
     x: MappedRows,
     codes: Sequence[NDArray[np.uint8]],
-    starts: Sequence[NDArray[np.float64]] | Sequence[int],
+    starts: Sequence[NDArray[np.float64] | int],
     gram: NDArray[np.float64] | None,
     rule: SweepRule,
     workers: Workers,
@@ -243,7 +244,7 @@ def next_sweep(
     return replace(hashing, regressions=regressions)
 
 
-def _settle(regression: Regression, gram: NDArray, rule: SweepRule) -> Regression:
+def _settle(regression: Regression, gram: NDArray[Any], rule: SweepRule) -> Regression:
     """
     Finish a length that has had all its sweeps, or would gain too little by another.
 
@@ -253,7 +254,7 @@ def _settle(regression: Regression, gram: NDArray, rule: SweepRule) -> Regressio
     finished = regression.n_sweeps >= rule.n_sweeps
     if not finished and rule.tol > 0 and regression.start is not None:
         step = regression.image - regression.start
-        finished = np.sum(step * (gram @ step)) <= rule.tol * regression.loss
+        finished = bool(np.sum(step * (gram @ step)) <= rule.tol * regression.loss)
     if finished:
         return replace(regression, projection=regression.image, finished=True)
     return regression
@@ -308,6 +309,7 @@ def _secant_step(
 
     Residuals are measured in the norm of XᵀX + ridge I, that is by what they change in XF.
     """
+    assert new.start is not None and last.start is not None
     residual = new.image - new.start
     change = residual - (last.image - last.start)
     weighted = gram @ change
@@ -319,40 +321,46 @@ def _secant_step(
 def _visit(
     x: MappedRows,
     codes: Sequence[NDArray[np.uint8]],
-    starts: Sequence[NDArray[np.float64]] | Sequence[int],
+    starts: Sequence[NDArray[np.float64] | int],
     with_gram: bool,
     workers: Workers,
     report: Callable[[int], None],
-) -> tuple[list[NDArray[np.float64]], list[float], NDArray[np.float64] | None]:
-    """Per length XᵀT and the hinge loss at its start, and XᵀX, in one pass over the features."""
+) -> tuple[list[NDArray[np.float64]], list[float], NDArray[np.float64]]:
+    """
+    Per length XᵀT and the hinge loss at its start, and XᵀX, in one pass over the features.
+
+    XᵀX has no rows where it is not asked for.
+    """
     widths = [start if isinstance(start, int) else start.shape[1] for start in starts]
     edges = np.concatenate([[0], np.cumsum(widths)]).astype(int)
     columns = [slice(a, b) for a, b in itertools.pairwise(edges)]
     n_columns, dtype = x.n_columns, x.dtype
     projection = np.zeros((n_columns, edges[-1]), dtype)
+    gram_shape = (n_columns, n_columns) if with_gram else (0, 0)
     for place, start in zip(columns, starts, strict=True):
         if not isinstance(start, int):
             projection[:, place] = start
 
-    def visit(blocks: Sequence[slice]) -> tuple[NDArray, list[float], NDArray | None, int]:
+    def visit(
+        blocks: Sequence[slice],
+    ) -> tuple[NDArray[Any], list[float], NDArray[Any], int]:
         moments, losses = np.zeros(projection.shape), [0.0] * len(codes)
-        gram = np.zeros((n_columns, n_columns)) if with_gram else None
+        gram = np.zeros(gram_shape)
         for rows in blocks:
             block = x[rows]
             target = block @ projection
             for i, place in enumerate(columns):
                 losses[i] += kernels.bit_target(target[:, place], codes[i][rows])
             moments += block.T @ target
-            if gram is not None:
+            if with_gram:
                 gram += block.T @ block
         return moments, losses, gram, blocks[-1].stop
 
     moments, losses = np.zeros(projection.shape), np.zeros(len(codes))
-    gram = np.zeros((n_columns, n_columns)) if with_gram else None
+    gram = np.zeros(gram_shape)
     for strip_moments, strip_losses, strip_gram, done in workers.map(visit, x.blocks):
         moments += strip_moments
         losses += strip_losses
-        if gram is not None:
-            gram += strip_gram
+        gram += strip_gram
         report(done)
     return [moments[:, place].copy() for place in columns], losses.tolist(), gram

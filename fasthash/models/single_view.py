@@ -26,7 +26,7 @@ from .saving import SavedModel, check_shape
 __all__ = ["ITQ", "RandomHyperplanes"]
 
 # What scikit-learn leaves alone; other numbers become float64.
-_DTYPES = (np.float64, np.float32)
+_DTYPES: tuple[Any, ...] = (np.float64, np.float32)
 
 
 class _LinearTransformer(TransformerMixin, SavedModel, BaseEstimator):

@@ -1,0 +1,43 @@
+# What the lazy names of __init__.py are, for type checkers and editors.
+from . import datasets, metrics, models
+from .codes import pack, unpack
+from .hamming import distances, rank, topk, within
+from .include import get_include
+from .index import HammingIndex, MultiIndexHash
+from .metrics import (
+    average_precision,
+    mean_average_precision,
+    precision_at,
+    precision_recall_curve,
+    recall_at,
+)
+from .models import AMSH, CCAITQ, ITQ, RandomHyperplanes
+from .runtime import simd_level, simd_levels
+
+__version__: str
+__all__ = [
+    "AMSH",
+    "CCAITQ",
+    "ITQ",
+    "HammingIndex",
+    "MultiIndexHash",
+    "RandomHyperplanes",
+    "__version__",
+    "average_precision",
+    "datasets",
+    "distances",
+    "get_include",
+    "mean_average_precision",
+    "metrics",
+    "models",
+    "pack",
+    "precision_at",
+    "precision_recall_curve",
+    "rank",
+    "recall_at",
+    "simd_level",
+    "simd_levels",
+    "topk",
+    "unpack",
+    "within",
+]

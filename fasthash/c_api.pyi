@@ -1,0 +1,2 @@
+# A capsule; fasthash.h says what it holds.
+TABLE: object
