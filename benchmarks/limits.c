@@ -220,8 +220,8 @@ AVX2 INLINE __m256i avx2_saved_counts(const uint64_t *group, const __m256i *quer
             __m256i nearest = _mm256_sad_epu8(counts(tile, words, n_words), zero);                 \
             tile += 4 * n_words;                                                                   \
             for (int u = 1; u < join; u++, tile += 4 * n_words)                                    \
-                nearest = _mm256_min_epi32(                                                        \
-                    nearest, _mm256_sad_epu8(counts(tile, words, n_words), zero));                 \
+                nearest = _mm256_min_epi32(nearest,                                                \
+                                           _mm256_sad_epu8(counts(tile, words, n_words), zero));   \
             /* Upper halves are zero on both sides, so 32-bit lanes compare the 64-bit ones. */    \
             hits += _mm256_movemask_epi8(_mm256_cmpgt_epi32(limit, nearest)) != 0;                 \
         }                                                                                          \
@@ -312,8 +312,8 @@ INLINE uint8x16_t neon_counts(const uint64_t *group, const uint64x2_t *query, in
 {
     uint8x16_t counts = vcntq_u8(vreinterpretq_u8_u64(veorq_u64(vld1q_u64(group), query[0])));
     for (int w = 1; w < n_words; w++)
-        counts = vaddq_u8(counts, vcntq_u8(vreinterpretq_u8_u64(
-                                      veorq_u64(vld1q_u64(group + 2 * w), query[w]))));
+        counts = vaddq_u8(
+            counts, vcntq_u8(vreinterpretq_u8_u64(veorq_u64(vld1q_u64(group + 2 * w), query[w]))));
     return counts;
 }
 
@@ -374,6 +374,7 @@ typedef struct {
     read_function read;
 } read_variant;
 
+/* clang-format off */
 static const scan_variant scans[] = {
     WIDTHS(LIST_SCAN, PORTABLE, scalar, shifts)
 #if defined(__x86_64__)
@@ -395,6 +396,7 @@ static const read_variant readers[] = {
     READS(LIST_READ, PORTABLE, neon, neon_read)
 #endif
 };
+/* clang-format on */
 
 /* Whether the processor and the operating system have what a level of this probe needs. */
 EXPORT int limits_supports(const char *level)

@@ -35,12 +35,12 @@ static inline unsigned fh_signs_to_byte(const double *sums, int64_t n)
 }
 
 /* Four bits of a packed code as -1 or +1, most significant first. */
-#define FH_FOUR_SIGNS                                                     \
-    {                                                                     \
-        {-1, -1, -1, -1}, {-1, -1, -1, 1}, {-1, -1, 1, -1}, {-1, -1, 1, 1}, \
-        {-1, 1, -1, -1}, {-1, 1, -1, 1}, {-1, 1, 1, -1}, {-1, 1, 1, 1},     \
-        {1, -1, -1, -1}, {1, -1, -1, 1}, {1, -1, 1, -1}, {1, -1, 1, 1},     \
-        {1, 1, -1, -1}, {1, 1, -1, 1}, {1, 1, 1, -1}, {1, 1, 1, 1},         \
+#define FH_FOUR_SIGNS                                                                              \
+    {                                                                                              \
+        {-1, -1, -1, -1}, {-1, -1, -1, 1}, {-1, -1, 1, -1}, {-1, -1, 1, 1},                        \
+        {-1, 1, -1, -1},  {-1, 1, -1, 1},  {-1, 1, 1, -1},  {-1, 1, 1, 1},                         \
+        {1, -1, -1, -1},  {1, -1, -1, 1},  {1, -1, 1, -1},  {1, -1, 1, 1},                         \
+        {1, 1, -1, -1},   {1, 1, -1, 1},   {1, 1, 1, -1},   {1, 1, 1, 1},                          \
     }
 static const float fh_signs_float[16][4] = FH_FOUR_SIGNS;
 static const double fh_signs_double[16][4] = FH_FOUR_SIGNS;

@@ -33,8 +33,8 @@ static inline FH_REAL FH_ROW(fh_few_bit_targets)(FH_REAL *restrict margins, cons
         missing[j] = margin < 1 ? 1 - margin : 0;
         margins[j] = margin < 1 ? signs[j] : margins[j];
     }
-    return (missing[0] * missing[0] + missing[1] * missing[1])
-           + (missing[2] * missing[2] + missing[3] * missing[3]);
+    return (missing[0] * missing[0] + missing[1] * missing[1]) +
+           (missing[2] * missing[2] + missing[3] * missing[3]);
 }
 
 /* margins -> b max(1, b margins), bit by bit; returns the squared hinge loss, the sum of

@@ -43,7 +43,7 @@
 #define FH_FETCH 64
 
 typedef struct {
-    int32_t start;      /* first bit of the substring, most significant first */
+    int32_t start; /* first bit of the substring, most significant first */
     int32_t length;
     int32_t shift;      /* of the substring in the word of a narrow code */
     int32_t rest_bytes; /* of the rest of a narrow code: ceil((n_bits - length) / 8) */
@@ -67,8 +67,8 @@ typedef struct {
     int64_t n;
     int64_t capacity;
     int64_t k;
-    int32_t bound;    /* larger distances are of no interest */
-    int32_t failed;   /* out of memory */
+    int32_t bound;  /* larger distances are of no interest */
+    int32_t failed; /* out of memory */
 } fh_answer;
 
 /* ---- words and bits -------------------------------------------------------------------------- */

@@ -12,12 +12,12 @@
 typedef struct {
     const fh_multi_index *index;
     const uint8_t *query;
-    uint64_t word;            /* the query as a number, where codes are narrow */
-    const uint32_t *keys;     /* its substring in every table */
-    const uint8_t *allowed;   /* nonzero for rows that may be found, or NULL for all */
+    uint64_t word;          /* the query as a number, where codes are narrow */
+    const uint32_t *keys;   /* its substring in every table */
+    const uint8_t *allowed; /* nonzero for rows that may be found, or NULL for all */
     fh_answer *answer;
-    int64_t cost;             /* so far; see FH_BUCKET_COST */
-    int64_t budget;           /* cost past which the caller would rather scan */
+    int64_t cost;   /* so far; see FH_BUCKET_COST */
+    int64_t budget; /* cost past which the caller would rather scan */
 } fh_probe_state;
 
 static FH_ALWAYS_INLINE int32_t fh_code_distance(const uint8_t *a, const uint8_t *b,

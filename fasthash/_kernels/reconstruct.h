@@ -29,24 +29,21 @@
 typedef struct {
     int64_t n_anchors;
     int64_t n_features;
-    int64_t k;                /* 1 <= k <= n_anchors */
-    double regularisation;    /* > 0 */
-    const double *gram;       /* n_anchors x n_anchors: products of the centred anchors */
-    double largest_norm;      /* of the centred anchors */
-    int64_t n_groups;         /* a multiple of FH_GROUPS, more than k */
-    void *values;             /* 2 n_groups + FH_COUNTED, of any floating type */
-    int32_t *candidates;      /* n_anchors */
-    int32_t *nearest;         /* k + 1, the last for what is not chosen */
-    double *distances;        /* k */
-    double *differences;      /* k x n_features */
-    double *local;            /* k (k + 1) / 2 entries of FH_LANES: C by rows, then its factor */
-    double *weights;          /* k entries of FH_LANES */
+    int64_t k;             /* 1 <= k <= n_anchors */
+    double regularisation; /* > 0 */
+    const double *gram;    /* n_anchors x n_anchors: products of the centred anchors */
+    double largest_norm;   /* of the centred anchors */
+    int64_t n_groups;      /* a multiple of FH_GROUPS, more than k */
+    void *values;          /* 2 n_groups + FH_COUNTED, of any floating type */
+    int32_t *candidates;   /* n_anchors */
+    int32_t *nearest;      /* k + 1, the last for what is not chosen */
+    double *distances;     /* k */
+    double *differences;   /* k x n_features */
+    double *local;         /* k (k + 1) / 2 entries of FH_LANES: C by rows, then its factor */
+    double *weights;       /* k entries of FH_LANES */
 } fh_reconstruction;
 
-static inline int64_t fh_round_up(int64_t n, int64_t step)
-{
-    return (n + step - 1) / step * step;
-}
+static inline int64_t fh_round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 /* The position of the lowest bit that is set; one is. */
 static inline int fh_lowest_bit(uint64_t bits)
@@ -96,10 +93,7 @@ static inline void fh_sort_positions(int32_t *positions, int64_t n)
 }
 
 /* Where row i of a lower triangle begins. */
-static inline int64_t fh_triangle(int64_t i)
-{
-    return i * (i + 1) / 2;
-}
+static inline int64_t fh_triangle(int64_t i) { return i * (i + 1) / 2; }
 
 /* Scales each lane's C to a mean diagonal of 1 and adds the regularisation. Without spread, where
    all anchors equal the sample, there is no direction to prefer: the identity takes the place of C,

@@ -90,8 +90,8 @@ static inline FH_REAL FH_ROW(fh_bound_kth_score)(const fh_reconstruction *r, con
    and takes no conversion between types of different size. */
 static inline uint64_t FH_ROW(fh_compare_16)(const FH_REAL *scores, FH_REAL limit)
 {
-    static const FH_REAL bits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192,
-                                     16384, 32768};
+    static const FH_REAL bits[16] = {1,   2,   4,    8,    16,   32,   64,    128,
+                                     256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
     FH_REAL sum[4] = {0};
     for (int part = 0; part < 16; part += 4) {
         #pragma omp simd
@@ -188,11 +188,11 @@ static inline int FH_ROW(fh_fill_from_scores)(const fh_reconstruction *r, const 
         trace += score + norm * norm;
         largest = own > largest ? own : largest;
     }
-    const double error = FH_EPSILON * (largest + sqrt(largest) * norm)
-                         + (double)r->n_features * FH_LEAST;
+    const double error =
+        FH_EPSILON * (largest + sqrt(largest) * norm) + (double)r->n_features * FH_LEAST;
     const double eigenvalue = r->regularisation * trace / (double)k;
-    if (!(largest + norm * norm < FH_MOST / 8)
-        || !(eigenvalue * sqrt(FH_EPSILON) >= (double)k * error))
+    if (!(largest + norm * norm < FH_MOST / 8) ||
+        !(eigenvalue * sqrt(FH_EPSILON) >= (double)k * error))
         return 0;
     double *entry = r->local + lane;
     for (int64_t i = 0; i < k; i++) {
@@ -228,10 +228,9 @@ static inline void FH_ROW(fh_fill_from_differences)(const fh_reconstruction *r,
 
 /* Reconstructs n <= FH_LANES samples. Rows: `samples` as given, n_features long; `centred` relative
    to the mean anchor, stride apart; `scores`, n_anchors long; `indices` and `weights`, k long. */
-static inline void FH_ROW(fh_reconstruct)(const fh_reconstruction *r, int n,
-                                          const FH_REAL *samples, const FH_REAL *anchors,
-                                          const FH_REAL *centred, int64_t stride,
-                                          const FH_REAL *scores, int32_t *indices,
+static inline void FH_ROW(fh_reconstruct)(const fh_reconstruction *r, int n, const FH_REAL *samples,
+                                          const FH_REAL *anchors, const FH_REAL *centred,
+                                          int64_t stride, const FH_REAL *scores, int32_t *indices,
                                           FH_REAL *weights)
 {
     if (n < FH_LANES)

@@ -17,14 +17,14 @@
 
 typedef struct {
     int64_t k;
-    int64_t capacity;  /* at least k + the largest block that is appended at once */
-    int64_t n_kept;    /* candidates held, some of them already beaten */
-    int64_t n_closer;  /* candidates whose distance is < limit */
+    int64_t capacity; /* at least k + the largest block that is appended at once */
+    int64_t n_kept;   /* candidates held, some of them already beaten */
+    int64_t n_closer; /* candidates whose distance is < limit */
     int32_t max_distance;
-    int32_t limit;     /* invariant: n_closer < k, or one class fewer would leave less than k */
+    int32_t limit; /* invariant: n_closer < k, or one class fewer would leave less than k */
     int32_t *distances;
     int64_t *positions;
-    int64_t *counts;   /* candidates per distance, for distances < limit */
+    int64_t *counts; /* candidates per distance, for distances < limit */
 } fh_selection;
 
 static inline void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity,

@@ -27,8 +27,7 @@ static Guarded guarded(size_t size)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t n = (size + page - 1) / page * page;
-    uint8_t *memory =
-        mmap(NULL, n + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    uint8_t *memory = mmap(NULL, n + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
     if (memory == MAP_FAILED || mprotect(memory + n, page, PROT_NONE) != 0) {
         perror("guard page");
         exit(2);
@@ -183,7 +182,7 @@ static void check_list(int32_t n, int32_t n_words, uint64_t rare)
 
 static void check_level(const fh_level *checked)
 {
-    static const int32_t wide[] = {191,  192,  193,  232,  240,  248, 249,
+    static const int32_t wide[] = {191, 192,  193,  232,  240,  248,      249,
                                    256, 1000, 2048, 4096, 4097, BYTES_MAX};
     level = checked;
     for (int32_t n_bytes = 1; n_bytes <= 130; n_bytes++)

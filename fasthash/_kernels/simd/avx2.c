@@ -174,8 +174,7 @@ static INLINE __m256i sum_words(const uint64_t *query, const uint64_t *group, in
 }
 
 /* Distances of one whole group, as 64-bit lanes. */
-static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *group,
-                                      int32_t n_words)
+static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *group, int32_t n_words)
 {
     const int mixed = n_words <= MIXED_WORDS_MAX;
     if (n_words <= WORDS_PER_SUM)
@@ -183,16 +182,16 @@ static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *gro
     __m256i total = sum_words(query, group, WORDS_PER_SUM, mixed);
     for (int32_t w = WORDS_PER_SUM; w < n_words; w += WORDS_PER_SUM) {
         const int32_t n = n_words - w < WORDS_PER_SUM ? n_words - w : WORDS_PER_SUM;
-        total = _mm256_add_epi64(
-            total, sum_words(query + w, group + (ptrdiff_t)w * LANES, n, mixed));
+        total =
+            _mm256_add_epi64(total, sum_words(query + w, group + (ptrdiff_t)w * LANES, n, mixed));
     }
     return total;
 }
 
 /* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
  * behind them; wider tiles hold whole groups. */
-static INLINE __m256i last_distances(const uint64_t *query, const uint64_t *group,
-                                     int32_t n_words, int32_t n)
+static INLINE __m256i last_distances(const uint64_t *query, const uint64_t *group, int32_t n_words,
+                                     int32_t n)
 {
     if (n_words > 1)
         return group_distances(query, group, n_words);

@@ -76,8 +76,8 @@ AVX512 static inline __m512i nearest_of_block(const uint64_t *query, const uint6
 {
     __m512i nearest = group_distances(query, tile, n_words);
     for (int32_t u = 1; u < unroll; u++)
-        nearest = _mm512_min_epu32(
-            nearest, group_distances(query, tile + u * n_words * LANES, n_words));
+        nearest =
+            _mm512_min_epu32(nearest, group_distances(query, tile + u * n_words * LANES, n_words));
     return nearest;
 }
 
@@ -135,8 +135,7 @@ AVX512 static inline int32_t scan_of_width(const uint64_t *query, const uint64_t
     for (; i < n; i += LANES, tile += (ptrdiff_t)LANES * n_words) {
         const int32_t n_here = n - i < LANES ? n - i : LANES;
         const __m512i distance = last_distances(query, tile, n_words, n_here);
-        const __mmask8 hits =
-            _mm512_mask_cmplt_epi64_mask(first_lanes(n_here), distance, limit);
+        const __mmask8 hits = _mm512_mask_cmplt_epi64_mask(first_lanes(n_here), distance, limit);
         if (hits)
             n_hits = append(distance, hits, i, n_hits, positions, distances);
     }
@@ -174,10 +173,9 @@ AVX512 static inline void distances_of_width(const uint64_t *query, const uint64
     const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
     int32_t i = 0;
     for (; i + 2 * LANES <= n; i += 2 * LANES, tile += 2 * stride)
-        _mm512_storeu_si512(
-            distances + i,
-            _mm512_permutex2var_epi32(group_distances(query, tile, n_words), halves,
-                                      group_distances(query, tile + stride, n_words)));
+        _mm512_storeu_si512(distances + i, _mm512_permutex2var_epi32(
+                                               group_distances(query, tile, n_words), halves,
+                                               group_distances(query, tile + stride, n_words)));
     for (; i + LANES <= n; i += LANES, tile += stride)
         _mm256_storeu_si256((__m256i *)(distances + i),
                             _mm512_cvtepi64_epi32(group_distances(query, tile, n_words)));
@@ -275,7 +273,8 @@ AVX512 static inline void prepare_group(const uint8_t *codes, int32_t n, ptrdiff
     }
 }
 
-AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
+AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+                                  uint64_t *tile)
 {
     const ptrdiff_t group_words = (n_bytes + 7) / 8 * LANES;
     int32_t i = 0;

@@ -55,8 +55,8 @@ static Features find_features(void)
     const int bmi = has_bit(r[EBX], 3) && has_bit(r[EBX], 8);
     const int f = has_bit(r[EBX], 16), bw = has_bit(r[EBX], 30), vl = has_bit(r[EBX], 31);
     features.avx2 = has_bit(r[EBX], 5) && (saved & ymm_state) == ymm_state;
-    features.avx512_vpopcntdq = features.avx2 && bmi && f && bw && vl &&
-                                has_bit(r[ECX], 14) && (saved & zmm_state) == zmm_state;
+    features.avx512_vpopcntdq = features.avx2 && bmi && f && bw && vl && has_bit(r[ECX], 14) &&
+                                (saved & zmm_state) == zmm_state;
     return features;
 }
 

@@ -99,8 +99,8 @@ static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile,
         }
         if (vminvq_s32(nearest) < bound)
             for (int32_t u = 0; u < unroll; u++)
-                n_hits = append(distance[u], LANES, bound, i + u * LANES, n_hits, positions,
-                                distances);
+                n_hits =
+                    append(distance[u], LANES, bound, i + u * LANES, n_hits, positions, distances);
     }
     for (; i < n; i += LANES, tile += stride) {
         const int32_t n_here = n - i < LANES ? n - i : LANES;

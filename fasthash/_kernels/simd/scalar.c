@@ -50,8 +50,8 @@ static inline void distances_of_width(const uint64_t *query, const uint64_t *til
     }
 }
 
-static void scalar_distances(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
-                             int32_t *distances)
+static void scalar_distances(const uint64_t *query, const uint64_t *tile, int32_t n,
+                             int32_t n_words, int32_t *distances)
 {
     /* A width known at compile time unrolls the loop over words. */
     switch (n_words) {
