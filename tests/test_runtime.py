@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -132,6 +133,27 @@ def test_other_python_threads_run_during_a_search():
     done.set()
     watcher.join()
     assert gaps[0] < elapsed / 2
+
+
+def test_python_threads_search_at_once():
+    """Without a lock between them, on Pythons that have none."""
+    database, labels = random_codes(20_000, 128), np.arange(20_000) % 7
+    queries, query_labels = database[:40], labels[:40]
+    index = fh.MultiIndexHash(n_bits=128)
+    index.add(database)
+    searches = [
+        lambda: fh.topk(queries, database, 10, n_threads=2)[1],
+        lambda: fh.within(queries, database, 45, n_threads=2)[2],
+        lambda: fh.rank(queries, database, n_threads=2),
+        lambda: fh.distances(queries, database, n_threads=2),
+        lambda: fh.average_precision(queries, database, query_labels, labels, n_threads=2),
+        lambda: index.search(queries, 3, n_threads=2)[1],
+    ]
+    expected = [search() for search in searches]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: searches[i % len(searches)](), range(48)))
+    for i, answer in enumerate(answers):
+        np.testing.assert_array_equal(answer, expected[i % len(searches)])
 
 
 def _search_in_child(answer):

@@ -1,0 +1,82 @@
+/* Counts what the functions of fasthash's table allocate: loaded before the C library (LD_PRELOAD),
+ * it stands in for the allocator of GNU's C library and passes everything on.
+ */
+#include "fasthash.h"
+
+#include <stddef.h>
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+
+static long n_allocations;
+
+void *malloc(size_t size)
+{
+    __atomic_fetch_add(&n_allocations, 1, __ATOMIC_RELAXED);
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    __atomic_fetch_add(&n_allocations, 1, __ATOMIC_RELAXED);
+    return __libc_calloc(n, size);
+}
+
+void *realloc(void *memory, size_t size)
+{
+    __atomic_fetch_add(&n_allocations, 1, __ATOMIC_RELAXED);
+    return __libc_realloc(memory, size);
+}
+
+int posix_memalign(void **memory, size_t alignment, size_t size)
+{
+    __atomic_fetch_add(&n_allocations, 1, __ATOMIC_RELAXED);
+    *memory = __libc_memalign(alignment, size);
+    return *memory == NULL ? 12 : 0;
+}
+
+/* Allocations of one call over n codes of n_bytes bytes that are queries and database, or -1. */
+long of_distances(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries, int64_t n,
+                  int64_t n_bytes, int32_t *distances)
+{
+    const long before = n_allocations;
+    return fh->distances(codes, n_queries, codes, n, n_bytes, distances, 1) != FASTHASH_OK
+               ? -1
+               : n_allocations - before;
+}
+
+long of_topk(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries, int64_t n,
+             int64_t n_bytes, int64_t k, int32_t *distances, int64_t *ids)
+{
+    const long before = n_allocations;
+    return fh->topk(codes, n_queries, codes, n, n_bytes, k, NULL, distances, ids, 1) != FASTHASH_OK
+               ? -1
+               : n_allocations - before;
+}
+
+long of_within(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries, int64_t n,
+               int64_t n_bytes, int64_t radius, int64_t *limits)
+{
+    int32_t *distances;
+    int64_t *ids;
+    const long before = n_allocations;
+    const int error =
+        fh->within(codes, n_queries, codes, n, n_bytes, radius, NULL, limits, &distances, &ids, 1);
+    const long n_more = n_allocations - before;
+    fh->release(distances);
+    fh->release(ids);
+    return error != FASTHASH_OK ? -1 : n_more;
+}
+
+/* The codes' own bits are their labels. */
+long of_average_precision(const fasthash_table *fh, const uint64_t *codes, int64_t n_queries,
+                          int64_t n, double *scores)
+{
+    const long before = n_allocations;
+    return fh->average_precision((const uint8_t *)codes, n_queries, (const uint8_t *)codes, n, 8,
+                                 codes, codes, 1, INT64_MAX, scores, 1) != FASTHASH_OK
+               ? -1
+               : n_allocations - before;
+}

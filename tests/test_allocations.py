@@ -1,0 +1,82 @@
+"""Nothing is allocated while a kernel runs: a call brings its memory at once, whatever its size.
+
+The allocator itself is counted, in a process of its own; see `c_interface/allocations.c`.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fasthash as fh
+
+SOURCE = Path(__file__).parent / "c_interface" / "allocations.c"
+
+pytestmark = [
+    pytest.mark.skipif(
+        sys.platform != "linux" or platform.libc_ver()[0] != "glibc",
+        reason="the allocator is counted through names of GNU's C library",
+    ),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler called cc"),
+]
+
+# What each call allocates on one thread: its scratch, and results that it hands over.
+EXPECTED = {"distances": 1, "topk": 1, "within": 3, "average_precision": 2}
+
+PROGRAM = """
+import ctypes, sys
+import numpy as np
+import fasthash.c_api
+
+shim = ctypes.CDLL(sys.argv[1])
+address = ctypes.pythonapi.PyCapsule_GetPointer
+address.restype, address.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+table = ctypes.c_void_p(address(fasthash.c_api.TABLE, b"fasthash.c_api.TABLE"))
+
+def pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+def count(name, *arguments):
+    call = getattr(shim, f"of_{name}")
+    call.restype = ctypes.c_long
+    numbers = [ctypes.c_int64(x) if isinstance(x, int) else x for x in arguments]
+    call(table, *numbers)
+    print(name, call(table, *numbers))
+
+for n_queries, n in [(1, 1), (3, 1000), (100, 20_000), (600, 100_000)]:
+    codes = np.random.default_rng(0).integers(0, 256, (n, 8), dtype=np.uint8)
+    n_queries = min(n_queries, n)
+    distances, ids = np.empty(n_queries * n, np.int32), np.empty(n_queries * 10, np.int64)
+    limits, scores = np.empty(n_queries + 1, np.int64), np.empty(n_queries)
+    few = codes & 1
+    count("distances", pointer(codes), n_queries, n, 8, pointer(distances))
+    count("topk", pointer(codes), n_queries, n, 8, 10, pointer(distances), pointer(ids))
+    count("within", pointer(codes), n_queries, n, 8, 20, pointer(limits))
+    count("average_precision", pointer(few), min(n_queries, 20), n, pointer(scores))
+"""
+
+
+def test_a_call_allocates_as_often_however_large_it_is(tmp_path):
+    shim = tmp_path / "allocations.so"
+    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
+    built = subprocess.run(
+        [*command, "-I", fh.get_include(), SOURCE, "-o", shim], capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, shim],
+        cwd=tmp_path,
+        env={**os.environ, "LD_PRELOAD": str(shim)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    counts = [line.split() for line in done.stdout.splitlines()]
+    assert len(counts) == 16
+    for name, n_allocations in counts:
+        assert int(n_allocations) == EXPECTED[name], done.stdout
