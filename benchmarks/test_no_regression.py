@@ -15,6 +15,7 @@ import pytest
 
 import fasthash as fh
 from codes import make_codes
+from fasthash._kernels import hamming as kernels
 from limits import Limits, NoCompilerError
 from peers import (
     as_signs,
@@ -36,6 +37,7 @@ NUMPY_ONE_QUERY = {"scalar": 1.0, "vector": 3.0}
 NUMPY_RANK = 0.4
 NUMPY_AVERAGE_PRECISION = {"scalar": 1.0, "vector": 1.5}
 MASK_OF_A_HUNDREDTH = 0.5
+AVX2_OVER_PORTABLE = 2.0
 
 # The portable level is not held to the limit of a popcount instruction it may not use.
 kind_of_level = "scalar" if fh.simd_level() == "scalar" else "vector"
@@ -62,6 +64,24 @@ def test_topk_against_the_limit(n_bits):
     )
     share = rounds.ratio("limit", "topk").times(N * N_QUERIES / scan.n_distances)
     assert share.median >= SHARE_OF_LIMIT, f"topk reaches {share} of the limit"
+
+
+@pytest.mark.skipif("avx2" not in fh.simd_levels(), reason="this machine has no AVX2")
+@pytest.mark.parametrize("n_bits", [64, 256, 1024])
+def test_avx2_against_the_portable_level(n_bits):
+    database, queries = make_codes("uniform", N, 16, n_bits)
+
+    def topk_at(level):
+        kernels.use_level(level)
+        return fh.topk(queries, database, 10, n_threads=1)
+
+    before = fh.simd_level()
+    try:
+        rounds = interleave({name: partial(topk_at, name) for name in ("avx2", "scalar")}, REPEATS)
+    finally:
+        kernels.use_level(before)
+    ratio = rounds.ratio("scalar", "avx2")
+    assert ratio.median >= AVX2_OVER_PORTABLE, f"the portable level takes {ratio} of AVX2's time"
 
 
 @pytest.mark.parametrize("n_bits", [64, 256])

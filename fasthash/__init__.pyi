@@ -4,6 +4,7 @@ from .codes import pack, unpack
 from .hamming import distances, rank, topk, within
 from .include import get_include
 from .index import HammingIndex, MultiIndexHash
+from .loading import load
 from .metrics import (
     average_precision,
     mean_average_precision,
@@ -27,6 +28,7 @@ __all__ = [
     "datasets",
     "distances",
     "get_include",
+    "load",
     "mean_average_precision",
     "metrics",
     "models",

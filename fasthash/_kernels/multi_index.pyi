@@ -21,6 +21,7 @@ class Tables:
         queries: NDArray[np.uint8],
         k: int,
         budget: int,
+        allowed: NDArray[np.uint8] | None,
         out_distances: NDArray[np.int32],
         out_rows: NDArray[np.int64],
         costs: NDArray[np.int64],

@@ -421,7 +421,8 @@ class AMSH(CrossModalHasher):
         super()._set_learned_state(learned)
         n_classes = self.classes_ if isinstance(self.classes_, int) else len(self.classes_)
         for name in self.modalities_:
-            self._growth[name].check(*self.projections_[name].shape, n_classes)
+            n_out, n_bits = self.projections_[name].shape
+            self._growth[name].check(n_out, n_bits, n_classes)
 
     def _n_anchors_of(self, n_samples: int) -> int | None:
         if self.n_anchors is None:

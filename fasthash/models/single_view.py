@@ -6,7 +6,7 @@ a code learned from the principal components, and one that is not learned at all
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +32,12 @@ _DTYPES: tuple[Any, ...] = (np.float64, np.float32)
 class _LinearTransformer(TransformerMixin, SavedModel, BaseEstimator):
     """Base of the transformers whose bits are signs of centred features times `projection_`."""
 
-    _learned = ("mean_", "projection_", "n_features_in_", "feature_names_in_")
+    _learned: ClassVar[tuple[str, ...]] = (
+        "mean_",
+        "projection_",
+        "n_features_in_",
+        "feature_names_in_",
+    )
 
     def transform(self, X: ArrayLike) -> NDArray[np.uint8]:
         """
@@ -144,7 +149,7 @@ class ITQ(_LinearTransformer):
     ((300, 2), dtype('uint8'))
     """
 
-    _learned = (*_LinearTransformer._learned, "explained_variance_")
+    _learned: ClassVar[tuple[str, ...]] = (*_LinearTransformer._learned, "explained_variance_")
 
     def __init__(
         self, n_bits: int = 64, *, n_iterations: int = 50, random_state: Any = None
