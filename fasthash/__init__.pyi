@@ -12,7 +12,7 @@ from .metrics import (
     precision_recall_curve,
     recall_at,
 )
-from .models import AMSH, CCAITQ, ITQ, RandomHyperplanes
+from .models import AMSH, CCAITQ, ITQ, RREH, RandomHyperplanes
 from .runtime import simd_level, simd_levels
 
 __version__: str
@@ -20,6 +20,7 @@ __all__ = [
     "AMSH",
     "CCAITQ",
     "ITQ",
+    "RREH",
     "HammingIndex",
     "MultiIndexHash",
     "RandomHyperplanes",
