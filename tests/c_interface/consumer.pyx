@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, freethreading_compatible=True
 """Somebody else's extension: hands every function of the table on, and checks nothing itself."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
