@@ -1,5 +1,5 @@
 # What the lazy names of __init__.py are, for type checkers and editors.
-from . import datasets, metrics, models
+from . import datasets, interchange, metrics, models
 from .codes import pack, unpack
 from .hamming import distances, rank, topk, within
 from .include import get_include
@@ -29,6 +29,7 @@ __all__ = [
     "datasets",
     "distances",
     "get_include",
+    "interchange",
     "load",
     "mean_average_precision",
     "metrics",
