@@ -32,8 +32,8 @@ def test_its_python_runs(readme, tmp_path, monkeypatch):
     assert names["score"] > 0.87
 
 
-# Pages whose code another test runs, because it needs a compiler or files of its own.
-RUN_ELSEWHERE = {"calling-from-c.md", "clsr.md"}
+# Pages whose code needs a compiler, or files and models of its own.
+NEED_MORE = {"calling-from-c.md", "clsr.md", "files.md"}
 
 
 def test_the_python_of_the_pages_runs(tmp_path, monkeypatch):
@@ -43,7 +43,7 @@ def test_the_python_of_the_pages_runs(tmp_path, monkeypatch):
     for page in pages:
         names = {}
         blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        for block in blocks if page.name not in RUN_ELSEWHERE else []:
+        for block in blocks if page.name not in NEED_MORE else []:
             exec(compile(block, str(page), "exec"), names)
 
 
