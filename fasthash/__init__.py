@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "AMSH": ".models",
     "CCAITQ": ".models",
+    "CLSR": ".models",
     "HammingIndex": ".index",
     "ITQ": ".models",
     "MultiIndexHash": ".index",
@@ -32,9 +33,11 @@ _ROOMS = {
     "precision_recall_curve": ".metrics",
     "rank": ".hamming",
     "recall_at": ".metrics",
+    "retrieval_scores": ".retrieval_metrics",
     "simd_level": ".runtime",
     "simd_levels": ".runtime",
     "topk": ".hamming",
+    "topk_reranked": ".reranking",
     "unpack": ".codes",
     "within": ".hamming",
 }

@@ -224,7 +224,10 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
 
 
 def check_pairs(
-    pairs: ArrayLike | None, n_samples: Mapping[str, int], minimum: int = 2
+    pairs: ArrayLike | None,
+    n_samples: Mapping[str, int],
+    minimum: int = 2,
+    repeated: bool = False,
 ) -> NDArray[np.int64] | None:
     """
     Validate which samples of several modalities belong together.
@@ -232,12 +235,14 @@ def check_pairs(
     Parameters
     ----------
     pairs : array_like of int, shape (n_pairs, n_modalities), or None
-        Row numbers, a column per modality in the order of `n_samples`; no row twice in a column.
-        None pairs row i of each, which takes equal numbers of rows.
+        Row numbers, a column per modality in the order of `n_samples`. None pairs row i of each,
+        which takes equal numbers of rows.
     n_samples : mapping of str to int
         The number of rows of each modality.
     minimum : int
         How many pairs are needed.
+    repeated : bool
+        Whether a row may be in several pairs; the same pair must not be given twice.
 
     Returns
     -------
@@ -249,8 +254,8 @@ def check_pairs(
     TypeError
         If the row numbers are not integers.
     ValueError
-        If the shape is wrong, pairs are too few, a row number is out of range or used twice, or
-        there are no pairs and the numbers of rows differ.
+        If the shape is wrong, pairs are too few, a row number is out of range, a row or a pair
+        repeats that must not, or there are no pairs and the numbers of rows differ.
 
     Notes
     -----
@@ -289,10 +294,18 @@ def check_pairs(
                 f"numbers go from 0 to {n - 1}"
             )
         used = np.bincount(column.astype(np.int64), minlength=n)
-        if used.max() > 1:
+        if not repeated and used.max() > 1:
             raise ValueError(
                 f"pairs holds row {used.argmax()} of {name!r} {used.max()} times: a row may be in "
                 "one pair only; drop the others"
+            )
+    if repeated:
+        different, counts = np.unique(given, axis=0, return_counts=True)
+        if len(different) < len(given):
+            twice = counts.argmax()
+            raise ValueError(
+                f"pairs holds {different[twice].tolist()} {counts[twice]} times: np.unique(pairs, "
+                "axis=0) drops what repeats"
             )
     return np.ascontiguousarray(given, np.int64)
 

@@ -17,7 +17,12 @@ MODULES = sorted(
 
 
 # What examples import that not every installation has.
-NEEDS = {"fasthash.interchange": "pyarrow"}
+NEEDS = {
+    "fasthash.interchange": "pyarrow",
+    "fasthash.models.clsr": "torch",
+    "fasthash.models.clsr_losses": "torch",
+    "fasthash.models.clsr_training": "torch",
+}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,0 +1,277 @@
+"""CLSR: what it learns, its parts at work, latents and codes, inputs of any kind."""
+
+import itertools
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from clips import NO_PARTS, assert_same_model, fit, make_clips, recall_sum
+
+torch = pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip install '.[clsr]'")
+
+
+def test_it_finds_clips_by_captions_it_has_not_seen():
+    model = fit(*make_clips())
+    views, pairs = make_clips(n=100, seed=1)
+    # A random order gives about 100 · 2 · (.01 + .05 + .10), a little more from text.
+    assert recall_sum(model, views, pairs) > 350
+    codes = {name: model.encode(x, name) for name, x in views.items()}
+    assert fh.retrieval_scores(codes, pairs)["text", "audio"].recall[10] > 0.6
+
+
+def test_latents_have_unit_length_and_codes_are_their_centred_signs():
+    views, pairs = make_clips()
+    model = fit(views, pairs)
+    for name, x in views.items():
+        latents = model.transform(x, name)
+        assert latents.dtype == np.float32 and latents.shape == (len(x), 32)
+        np.testing.assert_allclose(np.linalg.norm(latents, axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(latents.mean(axis=0), model.feature_maps_[name].mean, atol=1e-6)
+        centred = latents - model.feature_maps_[name].mean
+        clear = np.abs(centred) > 1e-6
+        bits = fh.unpack(model.encode(x, name), 32)
+        np.testing.assert_array_equal(bits[clear], (centred >= 0)[clear])
+        np.testing.assert_array_equal(model.codes_[name], model.encode(x, name))
+
+
+@pytest.mark.parametrize("n_bits", [1, 9, 31])
+def test_fewer_bits_than_latents(n_bits):
+    views, pairs = make_clips()
+    model = fit(views, pairs, parameters={"n_bits": n_bits})
+    projection = model.projections_["text"]
+    np.testing.assert_allclose(projection.T @ projection, np.eye(n_bits), atol=1e-10)
+    assert model.codes_["audio"].shape == (240, (n_bits + 7) // 8)
+
+
+def test_shorter_codes_lose_less_than_cut_ones():
+    train, pairs = make_clips()
+    views, test_pairs = make_clips(n=100, seed=1)
+    short = fit(train, pairs, parameters={"n_bits": 8})
+    full = fit(train, pairs)
+
+    def recall(codes):
+        return fh.retrieval_scores(codes, test_pairs)["text", "audio"].recall[10]
+
+    ours = recall({name: short.encode(x, name) for name, x in views.items()})
+    assert ours > recall({name: full.encode(x, name)[:, :1] for name, x in views.items()})
+
+
+def test_search_in_two_stages_is_one_call():
+    model = fit(*make_clips())
+    views, _ = make_clips(n=100, seed=1)
+    codes, latents = (f(views["audio"], "audio") for f in (model.encode, model.transform))
+    similarities, ids = model.search(views["text"], "text", codes, latents, k=5, n_candidates=100)
+    cosines = model.transform(views["text"], "text") @ latents.T
+    np.testing.assert_allclose(
+        similarities, -np.sort(-cosines, axis=1)[:, :5], rtol=1e-4, atol=1e-5
+    )
+    assert (np.take_along_axis(cosines, ids, axis=1) - similarities).max() < 1e-5
+
+
+PARTS = {
+    "consistency": {"consistency": 0.3},
+    "semantic": {"semantic": 0.03},
+    "reconstruction": {"reconstruction": 1.0},
+}
+
+
+@pytest.mark.parametrize("on", [c for n in range(4) for c in itertools.combinations(PARTS, n)])
+def test_parts_are_switched_on_their_own(on):
+    views, pairs = make_clips(n=60)
+    weights = {**NO_PARTS, **{k: v for part in on for k, v in PARTS[part].items()}}
+    record = fit(views, pairs, parameters={**weights, "n_epochs": 1}).history_[0]
+    assert set(record.parts) == {"contrast", *on}
+    weighted = sum(weights.get(name, 1.0) * value for name, value in record.parts.items())
+    assert record.loss == pytest.approx(weighted, rel=1e-5)
+
+
+def neighbourhoods(latents, temperature=0.1):
+    logits = latents @ latents.T / temperature
+    np.fill_diagonal(logits, -np.inf)
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True) + 1e-12
+
+
+def test_consistency_makes_neighbourhoods_alike_within_the_modalities():
+    views, pairs = make_clips(n_captions=1)
+    views["text"] = views["text"][np.argsort(pairs[:, 0])]
+    divergence = {}
+    for weight in (0.0, 3.0):
+        model = fit(views, None, parameters={**NO_PARTS, "consistency": weight})
+        a, t = (neighbourhoods(model.transform(x, name)) for name, x in views.items())
+        divergence[weight] = ((a - t) * np.log(a / t)).sum(axis=1).mean() / 2
+    assert divergence[3.0] < 0.8 * divergence[0.0]
+
+
+def test_the_teacher_separates_within_each_modality():
+    """Latents of a kind of sound stay nearer to each other than to the rest, in both modalities."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(240) % 4
+    own = rng.standard_normal((240, 6))
+    kinds = 1.5 * np.random.default_rng(9).standard_normal((4, 10))[kind]
+    text = np.hstack([kinds, own @ rng.standard_normal((6, 6))])
+    views = {"audio": own @ rng.standard_normal((6, 20)), "text": text}
+    views["audio"] += 0.3 * kinds @ rng.standard_normal((10, 20))
+    separability = {}
+    same = (kind[:, None] == kind) & ~np.eye(240, dtype=bool)
+    for weight in (0.0, 1.0):
+        model = fit(views, None, parameters={**NO_PARTS, "semantic": weight})
+        for name, x in views.items():
+            latents = model.transform(x, name)
+            cosines = latents @ latents.T
+            separability[name, weight] = (
+                cosines[same].mean() - cosines[kind[:, None] != kind].mean()
+            )
+    for name in views:
+        assert separability[name, 1.0] > separability[name, 0.0] + 0.05
+
+
+def test_reconstruction_errors_fall():
+    history = fit(*make_clips(), parameters={"n_epochs": 10}).history_
+    errors = [record.parts["reconstruction"] for record in history]
+    assert errors[-1] < 0.7 * errors[0]
+
+
+@pytest.mark.parametrize("slope", [-0.5, 0.5])
+def test_the_temperature_follows_alignment(slope):
+    views, pairs = make_clips()
+    history = fit(views, pairs, parameters={"temperature_slope": slope}).history_
+    temperatures = [record.temperature for record in history]
+    assert all(0.01 <= t <= 0.3 for t in temperatures)
+    # Pairs align as training goes on.
+    assert np.sign(temperatures[-1] - temperatures[0]) == np.sign(slope)
+    bounded = fit(views, pairs, parameters={"temperature_slope": 100 * slope}).history_
+    assert bounded[-1].temperature == pytest.approx(0.3 if slope > 0 else 0.01)
+    fixed = fit(views, pairs).history_
+    assert {round(record.temperature, 6) for record in fixed} == {0.1}
+
+
+def test_rows_repeat_on_either_side():
+    views, pairs = make_clips()
+    turned = {"text": views["text"], "audio": views["audio"]}
+    model = fit(turned, pairs[:, ::-1], parameters={"teacher": "text"})
+    assert recall_sum(model, turned, pairs[:, ::-1]) > 300
+
+
+def test_rows_in_no_pair_get_codes_and_teach_nothing():
+    views, pairs = make_clips(n=80)
+    more = {name: np.vstack([x, 100 + x[:7]]) for name, x in views.items()}
+    a, b = fit(views, pairs), fit(more, pairs)
+    for name, x in views.items():
+        assert len(b.codes_[name]) == len(x) + 7
+        np.testing.assert_array_equal(b.codes_[name][: len(x)], a.codes_[name])
+
+
+def test_equal_captions_are_no_negatives():
+    """Two kinds of sound with one caption each: clips of a kind must not be driven apart."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(200) % 2
+    text = np.eye(2)[kind]
+    audio = np.hstack([3 * text, 0.1 * rng.standard_normal((200, 4))])
+    model = fit({"audio": audio, "text": text}, None)
+    latents = model.transform(audio, "audio")
+    cosines = latents @ latents.T
+    assert cosines[kind[:, None] == kind].mean() > 0.8
+    assert np.isfinite(model.history_[-1].loss)
+
+
+def test_inputs_of_any_kind_are_never_changed(tmp_path):
+    views, pairs = make_clips(n=60)
+    before = {name: x.copy() for name, x in views.items()}
+    single = {name: x.astype(np.float32) for name, x in views.items()}
+    np.save(tmp_path / "audio.npy", single["audio"])
+    mapped = {**single, "audio": np.load(tmp_path / "audio.npy", mmap_mode="r")}
+    for x in (*views.values(), *single.values(), pairs):
+        x.setflags(write=False)
+    fit(views, pairs)
+    assert_same_model(fit(single, pairs), fit(mapped, pairs))
+    for name, x in before.items():
+        np.testing.assert_array_equal(views[name], x)
+
+
+@pytest.mark.parametrize("preprocessing", ["whiten", "centre", {"text": "none"}])
+def test_preprocessing(preprocessing):
+    views, pairs = make_clips(n=80)
+    views["audio"][:, 3] = 7.0
+    model = fit(views, pairs, parameters={"preprocessing": preprocessing})
+    assert np.isfinite(model.history_[-1].loss)
+    for name, x in views.items():
+        mapped = model.feature_maps_[name].preprocessing.transform(x)
+        kind = preprocessing
+        if kind == "centre":
+            np.testing.assert_allclose(mapped.mean(axis=0), 0, atol=1e-4)
+            np.testing.assert_allclose(mapped.std(axis=0).mean(), 1, rtol=1e-4)
+        elif preprocessing == {"text": "none"} and name == "text":
+            np.testing.assert_allclose(mapped, x, rtol=1e-6)
+        else:
+            covariance = np.cov(mapped, rowvar=False)
+            np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-4)
+            assert (np.diag(covariance) < 1.02).all()
+
+
+def make_encoder(n_in=15, n_out=32):
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(n_in, 24), torch.nn.Tanh(), torch.nn.Linear(24, n_out)
+    )
+
+
+def test_a_module_of_the_caller():
+    views, pairs = make_clips()
+    encoder = make_encoder()
+    before = [p.detach().clone() for p in encoder.parameters()]
+    model = fit(views, pairs, parameters={"encoders": {"text": encoder}})
+    for mine, old in zip(encoder.parameters(), before, strict=True):
+        torch.testing.assert_close(mine.detach(), old)
+    assert recall_sum(model, *make_clips(n=100, seed=1)) > 300
+    np.testing.assert_array_equal(model.encode(views["text"], "text"), model.codes_["text"])
+    again = fit(views, pairs, parameters={"encoders": {"text": encoder}})
+    np.testing.assert_array_equal(again.codes_["text"], model.codes_["text"])
+    with pytest.raises(ValueError, match=r"encoders\['text'\] makes shape \(2, 31\)"):
+        fit(views, pairs, parameters={"encoders": {"text": make_encoder(n_out=31)}})
+
+
+def test_a_fitted_model_needs_no_pytorch(tmp_path):
+    import pickle
+
+    views, pairs = make_clips(n=60)
+    model = fit(views, pairs)
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
+    np.save(tmp_path / "text.npy", views["text"])
+    program = f"""
+        import pickle, sys
+        import numpy as np
+
+        class Missing:
+            def find_spec(name, path, target=None):
+                if name.partition(".")[0] == "torch":
+                    raise ModuleNotFoundError(name, name=name)
+
+        sys.meta_path.insert(0, Missing)
+        model = pickle.load(open({str(tmp_path / "model.pickle")!r}, "rb"))
+        text = np.load({str(tmp_path / "text.npy")!r})
+        np.save({str(tmp_path / "codes.npy")!r}, model.encode(text, "text"))
+        try:
+            model.fit({{"audio": text, "text": text}})
+        except ImportError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert 'pip install "fasthash-retrieval[clsr]"' in done.stdout
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), model.codes_["text"])
+
+
+def test_importing_does_not_load_pytorch():
+    program = (
+        "import sys, fasthash.models, fasthash; fasthash.CLSR(); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
