@@ -22,6 +22,8 @@ from threadpoolctl import threadpool_limits
 
 import section_amsh
 import section_batched
+import section_clsr
+import section_clsr_time
 import section_levels
 import section_masks
 import section_memory
@@ -51,6 +53,8 @@ SECTIONS: dict[str, ModuleType] = {
     "reconstruct": section_reconstruct,
     "rreh": section_rreh,
     "rreh-scale": section_rreh_scale,
+    "clsr": section_clsr,
+    "clsr-time": section_clsr_time,
 }
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
