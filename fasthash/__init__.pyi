@@ -12,13 +12,16 @@ from .metrics import (
     precision_recall_curve,
     recall_at,
 )
-from .models import AMSH, CCAITQ, ITQ, RREH, RandomHyperplanes
+from .models import AMSH, CCAITQ, CLSR, ITQ, RREH, RandomHyperplanes
+from .reranking import topk_reranked
+from .retrieval_metrics import retrieval_scores
 from .runtime import simd_level, simd_levels
 
 __version__: str
 __all__ = [
     "AMSH",
     "CCAITQ",
+    "CLSR",
     "ITQ",
     "RREH",
     "HammingIndex",
@@ -39,9 +42,11 @@ __all__ = [
     "precision_recall_curve",
     "rank",
     "recall_at",
+    "retrieval_scores",
     "simd_level",
     "simd_levels",
     "topk",
+    "topk_reranked",
     "unpack",
     "within",
 ]
