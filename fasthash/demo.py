@@ -20,7 +20,7 @@ from .hamming import topk
 from .metrics import mean_average_precision, precision_recall_curve
 from .models import AMSH, CCAITQ, CrossModalHasher
 
-__all__ = ["DIRECTIONS", "METHODS", "Answer", "Fitted", "answer", "chance", "fit"]
+__all__ = ["DIRECTIONS", "METHODS", "Answer", "Fitted", "answer", "chance", "fit", "labels"]
 
 DIRECTIONS = (("image", "text"), ("text", "image"))
 METHODS = ("AMSH", "CCA-ITQ")
@@ -121,19 +121,30 @@ def fit(
 def _fit_amsh(
     data: EmojiDataset, n_bits: int, seed: int, callback: Callable[[str, int, int], None]
 ) -> tuple[AMSH, dict[str, NDArray[Any]]]:
-    labels = _labels(data)
+    y = labels(data)
     rng = np.random.default_rng(seed)
     order = {name: rng.permutation(data.train) for name in data.features}
     model = AMSH(n_bits, random_state=seed, **AMSH_SETTINGS).fit(
         {name: data.features[name][rows] for name, rows in order.items()},
-        labels={name: labels[rows] for name, rows in order.items()},
+        labels={name: y[rows] for name, rows in order.items()},
         callback=callback,
     )
     return model, {name: data.groups[rows] for name, rows in order.items()}
 
 
-def _labels(data: EmojiDataset) -> NDArray[np.bool_]:
-    """Groups and subgroups as 0/1 columns. Keywords would be the pairs in disguise."""
+def labels(data: EmojiDataset) -> NDArray[np.bool_]:
+    """
+    Groups and subgroups as 0/1 columns. Keywords would be the pairs in disguise.
+
+    Parameters
+    ----------
+    data : EmojiDataset
+
+    Returns
+    -------
+    ndarray of bool, shape (n, n_groups + n_subgroups)
+        Two emoji share a label where they are of one group.
+    """
     return np.hstack(
         [
             np.eye(len(data.group_names), dtype=bool)[data.groups],

@@ -78,7 +78,7 @@ def test_demo(tmp_path):
         (["demo", "--bits", "0"], 2, "not at least 1"),
         (["demo", "--seeds", "many"], 2, "invalid"),
         ([], 2, "required"),
-        (["index"], 2, "invalid choice"),
+        (["indexes"], 2, "invalid choice"),
     ],
 )
 def test_errors_are_short(tmp_path, arguments, status, message):

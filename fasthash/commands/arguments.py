@@ -1,0 +1,179 @@
+"""Arguments of the command line: a parser with errors of one line, types, configuration files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+__all__ = [
+    "Parser",
+    "add_command",
+    "named_source",
+    "output_file",
+    "parameter",
+    "positive",
+    "row_range",
+    "whole",
+    "with_config",
+]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} ({self.prog} --help shows what there is)", file=sys.stderr)
+        sys.exit(2)
+
+
+def add_command(commands: Any, name: str, summary: str, description: str, example: str) -> Parser:
+    """Declare a command with the options that all have; the example is shown by its help."""
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"example: {example}",
+        allow_abbrev=False,
+    )
+    add_common(command)
+    return command
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the options that may stand before and behind a command."""
+    options = parser.add_argument_group("what is printed")
+    # Without a default: what stands before the command is not forgotten behind it.
+    for name, text in (
+        ("--quiet", "print results only: no notes and no progress bars"),
+        ("--json", "print results as JSON"),
+        ("--debug", "show where in the program an error happened"),
+    ):
+        options.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def whole(text: str) -> int:
+    """An integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
+
+
+def named_source(text: str) -> tuple[str, str]:
+    """``modality=path`` or ``modality=path:name``."""
+    name, equals, source = text.partition("=")
+    if not (name and equals and source):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form modality=path, as in image=feats.mat:I_tr"
+        )
+    return name, source
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """``name=value``: numbers, true, false and none are what they say, all else is text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    return name, _value(value)
+
+
+def _value(text: str) -> Any:
+    word = text.strip().lower()
+    if word in ("none", "null"):
+        return None
+    if word in ("true", "false"):
+        return word == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def row_range(text: str) -> slice:
+    """``START:STOP``, either of which may be left out."""
+    start, colon, stop = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return slice(whole(start) if start else 0, whole(stop) if stop else None)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form START:STOP, as in 0:10"
+        ) from None
+
+
+def output_file(text: str) -> Path:
+    """A file to write, in a folder that exists: refused before the work, not after it."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
+
+
+def with_config(arguments: Sequence[str], command: str, config: Path) -> list[str]:
+    """
+    Put what a configuration file says in front of a command's own options, which so win.
+
+    A key is the name of an option; a list is several values, and so is a table, of ``name=value``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is neither TOML nor JSON, or holds something else than such keys.
+    """
+    content = _read_config(config)
+    said: list[str] = []
+    for key, value in content.items():
+        option = f"--{key.replace('_', '-')}"
+        if key == "config":
+            raise ValueError(f"{config} names another configuration file, which is not read")
+        if value is True:
+            said.append(option)
+        elif value is not False:
+            values = value if isinstance(value, list) else [value]
+            if isinstance(value, Mapping):
+                values = [f"{name}={_text(config, key, one)}" for name, one in value.items()]
+            texts = [_text(config, key, one) for one in values]
+            # One value is tied to its option, so that it may begin with a dash.
+            said += [f"{option}={texts[0]}"] if len(texts) == 1 else [option, *texts]
+    at = list(arguments).index(command) + 1
+    return [*arguments[:at], *said, *arguments[at:]]
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
+        raise ValueError(f"{path} is no {kind}: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold options by name, like bits = 64")
+    return content
+
+
+def _text(path: Path, key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError(f"{path}: {key} must be a number, text, a list or a table of them")

@@ -1,0 +1,217 @@
+"""``fasthash demo``: codes learned for the embedded emoji, scored, searched, shown on a page."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from . import arguments
+from .printing import Printer, format_table
+
+__all__ = ["declare", "run"]
+
+DEFAULT_QUERIES = ("dog", "rain", "happy face", "fruit", "red heart")
+
+
+def declare(commands: Any) -> None:
+    """Describe the command and its options."""
+    demo = arguments.add_command(
+        commands,
+        "demo",
+        "learn codes for emoji, score them, search them with words",
+        "Fit AMSH and a CCA-ITQ baseline on the embedded emoji set, print mean average "
+        "precision, answer text queries and write a page with pictures.",
+        'fasthash demo --query "sleepy cat" --bits 32 64 --seeds 1',
+    )
+    demo.add_argument(
+        "--query",
+        action="append",
+        metavar="WORDS",
+        help="words to search glyphs with; may be given several times",
+    )
+    demo.add_argument(
+        "--bits",
+        type=arguments.positive,
+        nargs="+",
+        default=[16, 32, 64, 128],
+        help="code lengths to compare (default: 16 32 64 128)",
+    )
+    demo.add_argument(
+        "--seeds",
+        type=arguments.positive,
+        default=3,
+        help="runs per code length, for mean and standard deviation (default: 3)",
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("fasthash-demo.html"),
+        help="the page to write (default: fasthash-demo.html)",
+    )
+    demo.add_argument(
+        "--files",
+        type=Path,
+        metavar="FOLDER",
+        help="only write the emoji features to plain files in this folder, for the other commands",
+    )
+    demo.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, printer: Printer) -> None:
+    """Fit, score, search and write the page; or write the data to files."""
+    if options.files is not None:
+        _write_files(options.files, printer)
+        return
+
+    for name in ("matplotlib", "tqdm"):
+        if find_spec(name) is None:
+            raise ImportError(f"the demo needs {name}: pip install 'fasthash-retrieval[demo]'")
+    from tqdm import tqdm
+
+    from .. import demo, report
+    from ..datasets import load_emoji
+
+    began = time.perf_counter()
+    if not options.output.parent.is_dir():
+        raise FileNotFoundError(f"--output: there is no folder {options.output.parent}")
+    say = printer.say
+    data = load_emoji()
+    queries = options.query or list(DEFAULT_QUERIES)
+    # Words nobody can look up are refused now, not after the work.
+    data.text_features(queries)
+    say(
+        f"{len(data.names)} emoji, {len(data.train)} to learn from, {len(data.test)} held out; "
+        f"{len(data.group_names)} groups, {len(data.subgroup_names)} subgroups"
+    )
+
+    tasks = [
+        (method, n_bits, seed)
+        for n_bits in options.bits
+        for seed in range(options.seeds)
+        for method in demo.METHODS
+    ]
+    fitted: list[demo.Fitted] = []
+    # A log that is no terminal gets a line's worth now and then instead of a moving bar.
+    interval = 0.1 if sys.stderr.isatty() else 5
+    shape = "{l_bar}{bar:24}| {elapsed}"
+    with tqdm(
+        total=len(tasks), bar_format=shape, mininterval=interval, disable=printer.quiet
+    ) as bar:
+        bar.set_description(f"{tasks[0][0]} {tasks[0][1]} bits, run 1")
+        for method, n_bits, seed in tasks:
+            step = partial(_advance, bar, len(fitted), f"{method} {n_bits} bits, run {seed + 1}")
+            fitted.append(demo.fit(data, method, n_bits, seed, step))
+            step("scores", 1, 1)
+        bar.set_description("done")
+
+    chance = demo.chance(data)
+    table = _score_table(fitted, options.bits, chance)
+    say("\nmean average precision by Unicode group (mean ± standard deviation over runs)\n")
+    say(format_table(table))
+
+    # The length most people would use is shown, or the nearest one there is.
+    shown = min(options.bits, key=lambda n_bits: abs(n_bits - 64))
+    best = [run for run in fitted if run.n_bits == shown and run.seed == 0]
+    answers = demo.answer(data, best[0].model, queries, k=12)
+    say(f"\nwords to glyphs, {shown} bits: glyph, name, Hamming distance")
+    for answer in answers:
+        say(f"\n  {answer.query}")
+        for row, distance in list(zip(answer.rows, answer.distances, strict=True))[:6]:
+            say(f"    {data.characters[row]}  {data.names[row]}  {distance}")
+
+    settings = {
+        "fasthash": __version__,
+        "AMSH": best[0].model,
+        "AMSH labels": "Unicode group and subgroup",
+        "CCA-ITQ": best[1].model,
+        "code lengths": ", ".join(map(str, options.bits)),
+        "seeds": f"0 to {options.seeds - 1}",
+        "chance": f"{chance:.3f}",
+        "held out": f"{len(data.test)} of {len(data.names)}",
+        "seconds": f"{time.perf_counter() - began:.0f}",
+    }
+    page = report.demo_page(data, table, best, answers, settings)
+    options.output.write_text(page, encoding="utf-8")
+    say(f"\n{time.perf_counter() - began:.0f} s; the page with pictures: {options.output}")
+    if printer.as_json:
+        printer.result(
+            "",
+            {
+                "page": str(options.output),
+                "table": table,
+                "answers": {
+                    one.query: [data.names[row] for row in one.rows.tolist()] for one in answers
+                },
+            },
+        )
+
+
+def _write_files(folder: Path, printer: Printer) -> None:
+    """The training and the test samples with the literature's names, and what the rows show."""
+    from .. import demo
+    from ..datasets import load_emoji
+    from ..files import replacing
+
+    data = load_emoji()
+    folder.mkdir(exist_ok=True)
+    labels = demo.labels(data)
+    arrays: dict[str, Any] = {}
+    for part, rows in (("tr", data.train), ("te", data.test)):
+        arrays |= {
+            f"I_{part}": data.features["image"][rows],
+            f"T_{part}": data.features["text"][rows],
+            f"L_{part}": labels[rows],
+        }
+    with replacing(folder / "emoji.npz") as file:
+        np.savez(file, **arrays)
+    for part, rows in (("train", data.train), ("test", data.test)):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["name", "glyph", "group"])
+        for row in rows:
+            group = data.group_names[data.groups[row]]
+            writer.writerow([data.names[row], data.characters[row], group])
+        with replacing(folder / f"{part}.csv") as file:
+            file.write(text.getvalue().encode())
+    written = [str(folder / name) for name in ("emoji.npz", "train.csv", "test.csv")]
+    printer.result(
+        f"{', '.join(written)}: {len(data.train)} emoji to learn from, {len(data.test)} held out",
+        {"files": written, "train": len(data.train), "test": len(data.test)},
+    )
+
+
+def _advance(bar: Any, n_finished: int, task: str, stage: str, done: int, total: int) -> None:
+    """Name the stage a task is in; the last one, its scores, moves the bar."""
+    bar.set_description(f"{task}: {stage}", refresh=False)
+    bar.update(n_finished + (stage == "scores") - bar.n)
+
+
+def _score_table(fitted: Iterable[Any], bits: Sequence[int], chance: float) -> list[list[str]]:
+    """Rows of text: a code length, then every method in both directions, then chance."""
+    from ..demo import DIRECTIONS, METHODS
+
+    columns = [(method, direction) for method in METHODS for direction in DIRECTIONS]
+    header = [f"{method} {query}→{target}" for method, (query, target) in columns]
+    table = [["bits", *header, "chance"]]
+    scores: dict[Any, list[float]] = {}
+    for run in fitted:
+        for direction, score in run.scores.items():
+            scores.setdefault((run.n_bits, run.method, direction), []).append(score)
+    for n_bits in bits:
+        row = [str(n_bits)]
+        for method, direction in columns:
+            values = scores[n_bits, method, direction]
+            row.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}")
+        table.append([*row, f"{chance:.3f}"])
+    return table

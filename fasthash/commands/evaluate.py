@@ -1,0 +1,295 @@
+"""``fasthash evaluate``: methods, code lengths and seeds in one table of scores."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import arguments, inputs
+from .fit import add_config
+from .printing import Printer, format_table
+
+if TYPE_CHECKING:
+    from ..datasets import Part
+    from ..experiments import Score, Summary
+
+__all__ = ["declare", "run"]
+
+
+def declare(commands: Any) -> None:
+    """Describe the command and its options."""
+    evaluate = arguments.add_command(
+        commands,
+        "evaluate",
+        "score methods or models on held-out queries",
+        "Fit methods for several code lengths and seeds, or take saved models, and score them: "
+        "queries are test samples of one modality, the database the learned codes of another's "
+        "training samples, relevant is what shares a label.",
+        "fasthash evaluate --data emoji/emoji.npz --methods AMSH CCAITQ --bits 16 32 --seeds 2",
+    )
+    samples = evaluate.add_argument_group("samples")
+    samples.add_argument(
+        "--data",
+        metavar="FILE",
+        help="a file with arrays such as I_tr, T_tr, L_tr, I_te, T_te, L_te, or XAll, YAll, LAll",
+    )
+    for part in ("train", "test", "database"):
+        samples.add_argument(
+            f"--{part}",
+            type=arguments.named_source,
+            nargs="+",
+            metavar="MODALITY=SOURCE",
+            help={
+                "train": "features to learn from, row i of one belonging to row i of the others",
+                "test": "features of the queries",
+                "database": "features of what is searched (default: what is learned from)",
+            }[part],
+        )
+        samples.add_argument(f"--{part}-labels", metavar="SOURCE", help=f"labels of --{part}")
+    samples.add_argument(
+        "--test-share",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="of samples without a split, such as XAll, how many are test samples (default: 0.1)",
+    )
+    what = evaluate.add_argument_group("what is scored")
+    what.add_argument(
+        "--methods", nargs="+", choices=inputs.METHODS, help="methods to fit (default: AMSH)"
+    )
+    what.add_argument("--models", nargs="+", metavar="FILE", help="saved models instead")
+    what.add_argument(
+        "--bits",
+        type=arguments.positive,
+        nargs="+",
+        default=[16, 32, 64],
+        help="code lengths (default: 16 32 64)",
+    )
+    what.add_argument(
+        "--seeds",
+        type=arguments.positive,
+        default=3,
+        help="runs, with seeds from 0, for mean and standard deviation (default: 3)",
+    )
+    what.add_argument(
+        "--set",
+        type=arguments.parameter,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="METHOD.NAME=VALUE",
+        help="parameters of the methods, such as AMSH.n_anchors=500",
+    )
+    what.add_argument(
+        "--pairs",
+        choices=("all", "keep", "missing"),
+        default="all",
+        help="which pairs methods know that learn from pairs: all; or a share, where others are "
+        "there unpaired, or each lacks one modality (default: all)",
+    )
+    what.add_argument(
+        "--share", type=float, default=0.1, help="of the pairs that are known (default: 0.1)"
+    )
+    what.add_argument(
+        "--metrics",
+        nargs="+",
+        default=["map"],
+        help="map, map@N, precision@N, recall@N (default: map)",
+    )
+    what.add_argument(
+        "--ties",
+        choices=("expected", "database"),
+        default="expected",
+        help="how equal distances count, see docs/metrics.md (default: expected)",
+    )
+    evaluate.add_argument(
+        "--output", type=arguments.output_file, help="write every score to this JSON file as well"
+    )
+    add_config(evaluate)
+    evaluate.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, printer: Printer) -> None:
+    """Fit and score, or score; print one table."""
+    from ..experiments import Metric, summarise
+
+    began = time.perf_counter()
+    metrics = [Metric.parse(text) for text in options.metrics]
+    if options.models and options.methods:
+        raise ValueError("pass either --methods to fit or --models that are saved")
+    methods = [] if options.models else options.methods or ["AMSH"]
+    parameters = _parameters_by_method(methods, options.set)
+    parts = _read_parts(options, printer)
+    with printer.progress() as progress:
+        if options.models:
+            scores = _score_models(options, parts, metrics)
+        else:
+            scores = _compare(options, parameters, parts, metrics, progress)
+    summaries = summarise(scores)
+    content = {
+        "settings": {
+            "samples": {name: len(part) for name, part in parts.items()},
+            "parameters": parameters,
+            "seeds": None if options.models else list(range(options.seeds)),
+            "pairs": options.pairs if options.pairs == "all" else [options.pairs, options.share],
+            "ties": options.ties,
+        },
+        "scores": [dataclasses.asdict(score) for score in scores],
+        "table": [dataclasses.asdict(summary) for summary in summaries],
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    if options.output is not None:
+        _write(options.output, content)
+    if printer.as_json:
+        print(json.dumps(content))
+        return
+    printer.note(
+        ", ".join(f"{len(part)} {name} samples" for name, part in parts.items())
+        + (f"; mean ± standard deviation of {options.seeds} seeds" if not options.models else "")
+        + f"; ties: {options.ties}"
+    )
+    print(format_table(_table(summaries, with_spread=not options.models)))
+
+
+def _parameters_by_method(
+    methods: list[str], settings: list[tuple[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    parameters: dict[str, dict[str, Any]] = {method: {} for method in methods}
+    for name, value in settings:
+        method, dot, own = name.partition(".")
+        if not dot or method not in parameters:
+            raise ValueError(
+                f"--set {name}: say whose parameter it is, as in "
+                f"{methods[0] if methods else 'AMSH'}.{own or name}=…; methods here are "
+                f"{', '.join(methods) or 'none'}"
+            )
+        parameters[method][own] = value
+    return {name: inputs.check_parameters(name, given) for name, given in parameters.items()}
+
+
+def _read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]:
+    """Samples by part: "train" and "test", perhaps "database", or "all"."""
+    from ..datasets import read_layout
+
+    if (options.data is None) == (options.train is None):
+        raise ValueError("pass either --data FILE, or --train and --test with their labels")
+    if options.data is None:
+        if options.test is None:
+            raise ValueError("--test is missing: queries are needed")
+        parts = {}
+        for part in ("train", "test", "database"):
+            sources = getattr(options, part)
+            if sources is not None:
+                labels = getattr(options, f"{part}_labels")
+                parts[part] = inputs.read_part(f"--{part}", sources, labels, printer)
+    else:
+        parts = read_layout(options.data)
+    if "train" in parts and "test" in parts:
+        return parts
+    if set(parts) == {"all"} and not options.models:
+        return parts
+    raise ValueError(
+        f"{options.data} has {' and '.join(parts)} samples, and train and test are needed"
+    )
+
+
+def _compare(
+    options: argparse.Namespace,
+    parameters: dict[str, dict[str, Any]],
+    parts: dict[str, Part],
+    metrics: list[Any],
+    progress: Any,
+) -> list[Score]:
+    from ..experiments import compare
+
+    models = {name: inputs.method_of(name)(**given) for name, given in parameters.items()}
+    scores = []
+    # A split is drawn anew for each seed.
+    for seed in range(options.seeds) if "all" in parts else [None]:
+        train, test, database = _split(parts, options.test_share, seed)
+        scores += compare(
+            models,
+            train,
+            test,
+            n_bits=options.bits,
+            seeds=range(options.seeds) if seed is None else [seed],
+            metrics=metrics,
+            database=database,
+            pairs=options.pairs,
+            share=options.share,
+            ties=options.ties,
+            callback=progress,
+        )
+    return scores
+
+
+def _split(
+    parts: dict[str, Part], share: float, seed: int | None
+) -> tuple[Part, Part, Part | None]:
+    """Training samples, test samples, and what is searched if it is not the former."""
+    if seed is None:
+        return parts["train"], parts["test"], parts.get("database")
+    from ..datasets import Part, validation_split
+    from ..validation import check_rows
+
+    whole = parts["all"]
+    train, test = (
+        Part(
+            {name: check_rows(x, name).take(rows) for name, x in whole.features.items()},
+            None if whole.labels is None else whole.labels[rows],
+        )
+        for rows in validation_split(len(whole), share, random_state=seed)
+    )
+    return train, test, None
+
+
+def _score_models(
+    options: argparse.Namespace, parts: dict[str, Part], metrics: list[Any]
+) -> list[Score]:
+    from ..experiments import Score, score_model
+
+    scores = []
+    for path in options.models:
+        model = inputs.load_model(path)
+        if not hasattr(model, "modalities_"):
+            raise ValueError(f"{path} holds {type(model).__name__}, which knows one modality only")
+        database: Any = parts.get("database")
+        for name, part in (("test", parts["test"]), ("database", database or parts["train"])):
+            if part.labels is None:
+                raise ValueError(f"--{name}-labels is missing: what is relevant is told by labels")
+        if database is None:
+            database = dict.fromkeys(model.modalities_, parts["train"].labels)
+            for name in model.modalities_:
+                if len(model.codes_[name]) != len(parts["train"]):
+                    raise ValueError(
+                        f"{path} has learned from {len(model.codes_[name])} {name} samples, and "
+                        f"there are {len(parts['train'])} training samples: pass --database to "
+                        "search other samples"
+                    )
+        for found in score_model(model, parts["test"], database, metrics, options.ties):
+            scores.append(Score(Path(path).name, inputs.n_bits_of(model), None, *found))
+    return scores
+
+
+def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:
+    """A row per method and length, a column per direction and metric."""
+    columns = list(dict.fromkeys((s.query, s.database, s.metric) for s in summaries))
+    table = [["method", "bits", *(f"{query}→{target} {m}" for query, target, m in columns)]]
+    rows: dict[tuple[str, int], dict[Any, str]] = {}
+    for s in summaries:
+        cell = f"{s.mean:.3f} ± {s.std:.3f}" if with_spread else f"{s.mean:.3f}"
+        rows.setdefault((s.method, s.n_bits), {})[s.query, s.database, s.metric] = cell
+    for (method, n_bits), cells in sorted(rows.items(), key=lambda row: row[0][0]):
+        table.append([method, str(n_bits), *(cells[column] for column in columns)])
+    return table
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    from ..files import replacing
+
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1).encode())

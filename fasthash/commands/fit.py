@@ -1,0 +1,134 @@
+"""``fasthash fit``: a model learned from feature files, and saved."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from . import arguments, inputs
+from .printing import Printer
+
+__all__ = ["declare", "run"]
+
+
+def declare(commands: Any) -> None:
+    """Describe the command and its options."""
+    fit = arguments.add_command(
+        commands,
+        "fit",
+        "learn codes from feature files",
+        "Fit a model to features of two or more modalities, and save it. A source is PATH or "
+        "PATH:NAME, an array in a .npy, .npz, .mat, HDF5, Parquet, Arrow or CSV file.",
+        "fasthash fit --method AMSH --data emoji/emoji.npz --bits 64 --output emoji.model",
+    )
+    add_samples(fit)
+    fit.add_argument("--method", choices=inputs.METHODS, help="AMSH learns from labels, the "
+                     "others from pairs (default: AMSH)", default="AMSH")  # fmt: skip
+    fit.add_argument(
+        "--bits", type=arguments.positive, default=64, help="length of the codes (default: 64)"
+    )
+    fit.add_argument(
+        "--seed", type=arguments.whole, default=0, help="of all that is random (default: 0)"
+    )
+    fit.add_argument(
+        "--set",
+        type=arguments.parameter,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters of the method, such as n_anchors=500",
+    )
+    fit.add_argument("--output", type=arguments.output_file, help="the model file to write")
+    add_config(fit)
+    fit.set_defaults(run=run)
+
+
+def add_samples(command: argparse.ArgumentParser) -> None:
+    """Add the options that name what is learned from."""
+    samples = command.add_argument_group("what is learned from")
+    samples.add_argument(
+        "--data",
+        metavar="FILE",
+        help="a file with arrays such as I_tr, T_tr, L_tr, or XAll, YAll, LAll",
+    )
+    samples.add_argument(
+        "--features",
+        type=arguments.named_source,
+        nargs="+",
+        metavar="MODALITY=SOURCE",
+        help="features by modality, as in image=feats.mat:I_tr text=text.npy",
+    )
+    samples.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="SOURCE",
+        help="labels of all modalities, or MODALITY=SOURCE for each: class names, numbers or "
+        "0/1 columns",
+    )
+    samples.add_argument(
+        "--pairs",
+        metavar="SOURCE",
+        help="row numbers from 0, a column per modality (default: row i belongs to row i)",
+    )
+    samples.add_argument(
+        "--columns", action="store_true", help="samples are the columns of --features"
+    )
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """Add the option that names a configuration file."""
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML or JSON file of these options by name; those given here win",
+    )
+
+
+def run(options: argparse.Namespace, printer: Printer) -> None:
+    """Fit, save, and say what was learned from."""
+    from ..experiments import fit_model, learns_from
+
+    began = time.perf_counter()
+    if options.output is None:
+        raise ValueError("--output is missing: name the model file to write")
+    if find_spec("safetensors") is None:
+        raise ImportError(
+            "models are saved with safetensors, which is not installed: "
+            "pip install 'fasthash-retrieval[models]'"
+        )
+    parameters = inputs.check_parameters(options.method, dict(options.set))
+    model = inputs.method_of(options.method)(
+        n_bits=options.bits, random_state=options.seed, **parameters
+    )
+    if options.labels and not learns_from(model, "labels"):
+        raise ValueError(f"--labels: {options.method} learns from pairs alone; leave it out")
+    if options.pairs and not learns_from(model, "pairs"):
+        raise ValueError(f"--pairs: {options.method} learns from labels alone; leave it out")
+    features, labels, pairs = inputs.read_samples(options, printer)
+    if labels is None and learns_from(model, "labels"):
+        raise ValueError(f"--labels is missing: {options.method} learns from labels")
+    with printer.progress() as progress:
+        fit_model(model, features, labels, pairs, progress)
+    model.save(options.output)
+
+    seconds = time.perf_counter() - began
+    shapes = {name: [int(length) for length in x.shape] for name, x in features.items()}
+    learned = ", ".join(f"{n} {name} samples of {d} features" for name, (n, d) in shapes.items())
+    printer.result(
+        f"{options.output}: {options.method}, {options.bits} bits, learned from {learned}; "
+        f"{seconds:.1f} s",
+        {
+            "output": str(options.output),
+            "method": options.method,
+            "n_bits": options.bits,
+            "seed": options.seed,
+            "parameters": parameters,
+            "samples": shapes,
+            "seconds": round(seconds, 3),
+        },
+    )

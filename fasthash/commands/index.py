@@ -1,0 +1,215 @@
+"""``fasthash index``: an index file built of codes, changed, described and checked."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import arguments, inputs
+from .encode import add_encoding
+from .printing import Printer
+
+__all__ = ["declare", "load_index"]
+
+
+def declare(commands: Any) -> None:
+    """Describe the command, its own commands and their options."""
+    parser = commands.add_parser(
+        "index",
+        help="build, change and check an index of codes",
+        description="Build an index of codes, add to it, remove from it, describe and check it.",
+        epilog="example: fasthash index build emoji.index --codes image-codes.npy",
+    )
+    arguments.add_common(parser)
+    own = parser.add_subparsers(required=True, metavar="what", dest="what")
+
+    build = arguments.add_command(
+        own,
+        "build",
+        "make an index of codes, or of features",
+        "Make an index file of codes, or of features and the model that encodes them. A file that "
+        "is there is not overwritten.",
+        "fasthash index build emoji.index --codes image-codes.npy",
+    )
+    _add_index(build)
+    _add_codes(build)
+    build.add_argument(
+        "--bits",
+        type=arguments.positive,
+        help="length of the codes, where it is not 8 per byte and no model tells it",
+    )
+    build.add_argument("--overwrite", action="store_true", help="replace an index that is there")
+    build.set_defaults(run=_build)
+
+    add = arguments.add_command(
+        own,
+        "add",
+        "add codes to an index",
+        "Add codes, or features that a model encodes, to an index file.",
+        "fasthash index add emoji.index --model emoji.model --modality image "
+        "--features emoji/emoji.npz:I_te",
+    )
+    _add_index(add)
+    _add_codes(add)
+    add.add_argument(
+        "--replace", action="store_true", help="replace the codes of ids that are there already"
+    )
+    add.set_defaults(run=_add)
+
+    remove = arguments.add_command(
+        own,
+        "remove",
+        "remove codes from an index",
+        "Remove codes from an index file by their ids.",
+        "fasthash index remove emoji.index --id 1437 1438",
+    )
+    _add_index(remove)
+    which = remove.add_mutually_exclusive_group(required=True)
+    which.add_argument("--id", type=arguments.whole, nargs="+", help="ids to remove")
+    which.add_argument("--ids", metavar="SOURCE", help="an array of ids to remove")
+    remove.add_argument(
+        "--ignore-missing", action="store_true", help="ids that are not there are no error"
+    )
+    remove.set_defaults(run=_remove)
+
+    info = arguments.add_command(
+        own,
+        "info",
+        "describe an index",
+        "Show what an index file holds.",
+        "fasthash index info emoji.index",
+    )
+    _add_index(info)
+    info.set_defaults(run=_info)
+
+    verify = arguments.add_command(
+        own,
+        "verify",
+        "check an index against its checksums",
+        "Read all of an index file and check it against its checksums.",
+        "fasthash index verify emoji.index",
+    )
+    _add_index(verify)
+    verify.set_defaults(run=_verify)
+
+
+def load_index(path: str | os.PathLike[str], *, mmap: bool) -> Any:
+    """
+    Load an index.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `fasthash.load`, and if the file holds a model.
+    """
+    from ..index.code_index import CodeIndex
+    from ..loading import load
+
+    index = load(path, mmap=mmap)
+    if not isinstance(index, CodeIndex):
+        raise ValueError(
+            f"{path} holds a model, and an index is needed: 'fasthash index build' makes one"
+        )
+    return index
+
+
+def describe_index(path: str | os.PathLike[str], index: Any) -> tuple[str, dict[str, Any]]:
+    """What an index holds, as a line and as content."""
+    n = len(index)
+    n_bytes = os.path.getsize(path)
+    span = f", ids {index.ids[0]} to {index.ids[-1]}" if n else ""
+    return (
+        f"{path}: {type(index).__name__}, {n} codes of {index.n_bits} bits{span}; "
+        f"{n_bytes:,} bytes",
+        {
+            "path": str(path),
+            "kind": type(index).__name__,
+            "n": n,
+            "n_bits": index.n_bits,
+            "smallest_id": int(index.ids[0]) if n else None,
+            "largest_id": int(index.ids[-1]) if n else None,
+            "bytes": n_bytes,
+        },
+    )
+
+
+def _add_index(command: argparse.ArgumentParser) -> None:
+    command.add_argument("index", metavar="INDEX", type=Path, help="the index file")
+
+
+def _add_codes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--codes", metavar="SOURCE", help="packed codes, uint8")
+    add_encoding(command)
+    command.add_argument(
+        "--ids",
+        metavar="SOURCE",
+        help="what the codes are called, integers from 0 (default: numbered on)",
+    )
+
+
+def _read_codes(options: argparse.Namespace, printer: Printer) -> tuple[NDArray[np.uint8], int]:
+    """Codes, given or encoded, and how long they are."""
+    if (options.codes is None) == (options.features is None):
+        raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
+    if options.codes is not None:
+        codes = inputs.read_codes(options.codes)
+        return codes, 8 * codes.shape[1]
+    if options.model is None:
+        raise ValueError("--model is missing: --features are encoded by a model")
+    model = inputs.load_model(options.model)
+    modality = inputs.check_modality(model, options.modality)
+    x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
+    return inputs.encode(model, modality, x), inputs.n_bits_of(model)
+
+
+def _read_ids(options: argparse.Namespace) -> NDArray | None:
+    return None if options.ids is None else inputs.read_ids(options.ids)
+
+
+def _build(options: argparse.Namespace, printer: Printer) -> None:
+    from ..index import HammingIndex
+
+    if options.index.exists() and not options.overwrite:
+        raise ValueError(
+            f"{options.index} exists: add to it with 'fasthash index add', or pass --overwrite"
+        )
+    arguments.output_file(str(options.index))
+    codes, n_bits = _read_codes(options, printer)
+    index = HammingIndex(options.bits or n_bits)
+    index.add(codes, _read_ids(options))
+    index.save(options.index)
+    printer.result(*describe_index(options.index, index))
+
+
+def _add(options: argparse.Namespace, printer: Printer) -> None:
+    index = load_index(options.index, mmap=False)
+    codes, _ = _read_codes(options, printer)
+    index.add(codes, _read_ids(options), replace=options.replace)
+    index.save(options.index)
+    printer.result(*describe_index(options.index, index))
+
+
+def _remove(options: argparse.Namespace, printer: Printer) -> None:
+    index = load_index(options.index, mmap=False)
+    ids = np.array(options.id) if options.ids is None else inputs.read_ids(options.ids)
+    n_removed = index.remove(ids, missing="ignore" if options.ignore_missing else "raise")
+    index.save(options.index)
+    printer.note(f"{n_removed} removed")
+    text, content = describe_index(options.index, index)
+    printer.result(text, {**content, "removed": n_removed})
+
+
+def _info(options: argparse.Namespace, printer: Printer) -> None:
+    printer.result(*describe_index(options.index, load_index(options.index, mmap=True)))
+
+
+def _verify(options: argparse.Namespace, printer: Printer) -> None:
+    index = load_index(options.index, mmap=True)
+    index.verify()
+    text, content = describe_index(options.index, index)
+    printer.result(f"{text}; as its checksums say", {**content, "verified": True})

@@ -1,0 +1,271 @@
+"""What options name: features, labels, pairs, codes, models; refused with the option's name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.layouts import Part, read_layout
+from ..datasets.readers import read_array, read_labels, read_numbers
+from .printing import Printer
+
+__all__ = [
+    "METHODS",
+    "check_parameters",
+    "load_model",
+    "method_of",
+    "named",
+    "read_codes",
+    "read_ids",
+    "read_model_features",
+    "read_pairs",
+    "read_part",
+    "read_samples",
+]
+
+# Models that learn from named modalities; a test compares this with fasthash.models.
+METHODS = ("AMSH", "CCAITQ", "RREH")
+
+
+def method_of(name: str) -> Any:
+    """The class of a method."""
+    from .. import models
+
+    return getattr(models, name)
+
+
+def check_parameters(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Refuse what is no parameter of a method.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or has an option of its own.
+    """
+    known = [name for name in method_of(method)._get_param_names()]
+    own = {"n_bits": "--bits", "random_state": "--seed"}
+    for name in parameters:
+        if name in own:
+            raise ValueError(f"--set {name}: use {own[name]}")
+        if name not in known:
+            names = ", ".join(other for other in known if other not in own)
+            raise ValueError(f"--set {name}: {method} has no such parameter; it has {names}")
+    return dict(parameters)
+
+
+def named(option: str, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """
+    Sources by modality.
+
+    Raises
+    ------
+    ValueError
+        If a modality is named twice.
+    """
+    by_name = dict(sources)
+    if len(by_name) < len(sources):
+        raise ValueError(f"{option} names a modality twice: {', '.join(n for n, _ in sources)}")
+    return by_name
+
+
+def read_samples(
+    options: argparse.Namespace, printer: Printer
+) -> tuple[dict[str, Any], dict[str, Any] | None, NDArray | None]:
+    """
+    What a fit learns from: features by modality, labels by modality or None, pairs or None.
+
+    Raises
+    ------
+    ValueError
+        If neither --data nor --features are given, or both are, or arrays do not fit.
+    """
+    if (options.data is None) == (options.features is None):
+        raise ValueError(
+            "pass either --data FILE, with arrays such as I_tr, T_tr, L_tr, or --features "
+            "image=FILE text=FILE"
+        )
+    pairs = None if options.pairs is None else read_pairs(options.pairs)
+    if options.data is not None:
+        if options.labels:
+            raise ValueError("--labels goes with --features: with --data the file has the labels")
+        parts = read_layout(options.data)
+        part = parts.get("train") or parts.get("all")
+        if part is None:
+            raise ValueError(
+                f"{options.data} has no training samples, but {' and '.join(parts)} alone"
+            )
+        labels = None if part.labels is None else dict.fromkeys(part.features, part.labels)
+        return dict(part.features), labels, pairs
+    features = {
+        name: read_numbers(source) for name, source in named("--features", options.features).items()
+    }
+    labels = _read_labels_by_modality(options.labels, list(features))
+    if options.columns:
+        features = {name: x.T for name, x in features.items()}
+    elif labels is not None:
+        features = {
+            name: _as_many_rows(x, labels[name].shape[0], name, printer)
+            for name, x in features.items()
+        }
+    return features, labels, pairs
+
+
+def read_part(
+    option: str,
+    sources: Sequence[tuple[str, str]],
+    labels: str | None,
+    printer: Printer,
+    columns: bool = False,
+) -> Part:
+    """Samples that belong together, of features by modality and the labels of all."""
+    features = {name: read_numbers(source) for name, source in named(option, sources).items()}
+    y = None if labels is None else read_labels(labels)
+    for name, x in features.items():
+        if columns:
+            features[name] = x.T
+        elif y is not None:
+            features[name] = _as_many_rows(x, y.shape[0], name, printer)
+    counts = {name: x.shape[0] for name, x in features.items()}
+    if y is not None:
+        counts["labels"] = y.shape[0]
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"{option}: the numbers of samples differ: {counts}")
+    return Part(features, y)
+
+
+def read_pairs(source: str) -> NDArray:
+    """Row numbers, a column per modality."""
+    pairs = np.asarray(read_array(source))
+    if pairs.dtype.kind == "f" and (pairs == np.floor(pairs)).all():
+        # MATLAB has no integers unless asked.
+        pairs = pairs.astype(np.int64)
+    return pairs
+
+
+def read_ids(source: str) -> NDArray:
+    """Ids, in one dimension."""
+    return np.asarray(read_labels(source))
+
+
+def read_codes(source: str) -> NDArray[np.uint8]:
+    """
+    Packed codes.
+
+    Raises
+    ------
+    ValueError
+        If the array is none.
+    """
+    codes = read_array(source)
+    if np.dtype(codes.dtype) != np.uint8 or codes.ndim != 2:
+        raise ValueError(
+            f"{source} holds {codes.dtype} of shape {tuple(codes.shape)}, and packed codes are "
+            "uint8 of shape (n, bytes): 'fasthash encode' makes them of features"
+        )
+    return np.asarray(codes) if not isinstance(codes, np.ndarray) else codes
+
+
+def load_model(path: str) -> Any:
+    """
+    Load a model.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `fasthash.load`, and if the file holds an index.
+    """
+    from ..index.code_index import CodeIndex
+    from ..loading import load
+
+    model = load(path)
+    if isinstance(model, CodeIndex):
+        raise ValueError(f"{path} holds an index, and a model is needed: 'fasthash fit' makes one")
+    return model
+
+
+def check_modality(model: Any, modality: str | None) -> str | None:
+    """
+    The modality to encode; None for a model of one kind of features.
+
+    Raises
+    ------
+    ValueError
+        If it is needed and not given, or unknown.
+    """
+    if not hasattr(model, "modalities_"):
+        if modality is not None:
+            raise ValueError(f"--modality: {type(model).__name__} knows one kind of features only")
+        return None
+    if modality not in model.modalities_:
+        raise ValueError(
+            f"--modality must be one of {', '.join(model.modalities_)}, got {modality or 'none'}"
+        )
+    return modality
+
+
+def encode(model: Any, modality: str | None, x: Any) -> NDArray[np.uint8]:
+    """Codes of features, by a model of one kind of features or of several."""
+    if modality is None:
+        return model.transform(np.asarray(x))
+    return model.encode(x, modality)
+
+
+def read_model_features(
+    source: str, model: Any, modality: str | None, printer: Printer, columns: bool = False
+) -> Any:
+    """Features that a model can encode; samples are rows where the number of features says so."""
+    x = read_numbers(source)
+    if columns:
+        return x.T
+    given = model.n_features_in_
+    n_features = given if modality is None else given[modality]
+    if x.shape[1] != n_features and x.shape[0] == n_features:
+        printer.note(f"{source}: samples are columns, {x.shape[1]} of them")
+        return x.T
+    if x.shape[1] != n_features:
+        raise ValueError(
+            f"{source} has shape {tuple(x.shape)}, and the model takes {n_features} features"
+            + (f" of {modality}" if modality else "")
+        )
+    return x
+
+
+def _read_labels_by_modality(
+    sources: Sequence[str] | None, modalities: list[str]
+) -> dict[str, Any] | None:
+    """Labels of each modality, from one source for all or a named one for each."""
+    if not sources:
+        return None
+    by_name = {}
+    for source in sources:
+        name, equals, rest = source.partition("=")
+        if equals and name in modalities:
+            by_name[name] = rest
+    if not by_name and len(sources) == 1:
+        return dict.fromkeys(modalities, read_labels(sources[0]))
+    if len(by_name) < len(sources) or set(by_name) != set(modalities):
+        raise ValueError(
+            f"--labels must be one source for all modalities, or one for each of "
+            f"{', '.join(modalities)}, as in {modalities[0]}=FILE; got {' '.join(sources)}"
+        )
+    return {name: read_labels(by_name[name]) for name in modalities}
+
+
+def _as_many_rows(x: Any, n: int, name: str, printer: Printer) -> Any:
+    """Turn features whose columns are as many as the labels, and whose rows are not."""
+    if x.shape[0] != n and x.shape[1] == n:
+        printer.note(f"{name}: samples are columns, {n} of them, as there are labels")
+        return x.T
+    return x
+
+
+def n_bits_of(model: Any) -> int:
+    """How long the codes of a fitted model are."""
+    projections = getattr(model, "projections_", None)
+    projection = model.projection_ if projections is None else next(iter(projections.values()))
+    return int(projection.shape[1])

@@ -1,0 +1,220 @@
+"""``fasthash search``: the nearest codes of queries, as a table or as lines of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.readers import read_texts
+from . import arguments, inputs
+from .encode import add_encoding
+from .index import load_index
+from .printing import Printer
+
+__all__ = ["declare", "run"]
+
+# Queries that are encoded and searched at a time: answers come while others are still to be done.
+_BLOCK_ROWS = 1024
+
+# Bytes of standard input that are looked at in one go.
+_READ_BYTES = 1 << 20
+
+
+def declare(commands: Any) -> None:
+    """Describe the command and its options."""
+    search = arguments.add_command(
+        commands,
+        "search",
+        "find the nearest codes of an index",
+        "Search an index with codes, or with features that a model encodes. Answers are printed "
+        "as they are found, nearest first. With - for a source, queries are lines of standard "
+        "input: JSON lists of features, or codes in hexadecimal.",
+        "fasthash search emoji.index --model emoji.model --modality text "
+        "--features emoji/emoji.npz:T_te --rows 0:3 -k 5 --names emoji/train.csv:name",
+    )
+    search.add_argument("index", metavar="INDEX", help="the index file")
+    search.add_argument("--codes", metavar="SOURCE", help="queries as packed codes, uint8")
+    add_encoding(search)
+    search.add_argument(
+        "--rows",
+        type=arguments.row_range,
+        metavar="START:STOP",
+        default=slice(0, None),
+        help="which rows of the source are queries (default: all)",
+    )
+    how_far = search.add_mutually_exclusive_group()
+    how_far.add_argument(
+        "-k", type=arguments.positive, default=10, help="how many to find (default: 10)"
+    )
+    how_far.add_argument(
+        "--radius", type=arguments.whole, help="find all within this many bits instead"
+    )
+    search.add_argument("--among", metavar="SOURCE", help="an array of ids; only these are found")
+    search.add_argument(
+        "--names",
+        metavar="SOURCE",
+        help="texts to show beside ids, such as captions.csv:caption; row i is that of id i",
+    )
+    search.add_argument(
+        "--query-names", metavar="SOURCE", help="texts to show for queries, row i for row i"
+    )
+    search.add_argument(
+        "--format",
+        choices=("table", "jsonl"),
+        help="how to print (default: table; with --json: jsonl, a line per query)",
+    )
+    search.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, printer: Printer) -> None:
+    """Search block by block, and print answers as they are found."""
+    index = load_index(options.index, mmap=True)
+    names = None if options.names is None else read_texts(options.names)
+    query_names = None if options.query_names is None else read_texts(options.query_names)
+    among = None if options.among is None else inputs.read_ids(options.among)
+    as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
+    for first, codes in _queries(options, index.n_bits, printer):
+        for i, (distances, ids) in enumerate(_answers(index, codes, options, among)):
+            query = first + i
+            answer = {
+                "query": query,
+                "query_name": _name(query_names, query),
+                "ids": ids.tolist(),
+                "distances": distances.tolist(),
+                "names": None if names is None else [_name(names, id_) for id_ in ids.tolist()],
+            }
+            shown = {key: value for key, value in answer.items() if value is not None}
+            print(json.dumps(shown, ensure_ascii=False) if as_json else _as_text(shown))
+        sys.stdout.flush()
+
+
+def _queries(
+    options: argparse.Namespace, n_bits: int, printer: Printer
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Blocks of (number of the first query, codes)."""
+    if (options.codes is None) == (options.features is None):
+        raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
+    encode: Callable[[Any], NDArray[np.uint8]] = np.asarray
+    if options.features is not None:
+        if options.model is None:
+            raise ValueError("--model is missing: --features are encoded by a model")
+        model = inputs.load_model(options.model)
+        modality = inputs.check_modality(model, options.modality)
+        found = inputs.n_bits_of(model)
+        if found != n_bits:
+            raise ValueError(
+                f"{options.model} makes codes of {found} bits, and {options.index} holds codes of "
+                f"{n_bits}"
+            )
+        encode = lambda x: inputs.encode(model, modality, x)  # noqa: E731
+    source = options.codes if options.features is None else options.features
+    if source == "-":
+        for first, lines in _lines_of_input(options.rows):
+            read = _codes_of_lines if options.features is None else _features_of_lines
+            yield first, encode(read(first, lines, n_bits))
+        return
+    if options.features is None:
+        x = inputs.read_codes(source)
+    else:
+        x = inputs.read_model_features(source, model, modality, printer, options.columns)
+    start, stop, _ = options.rows.indices(x.shape[0])
+    for first in range(start, stop, _BLOCK_ROWS):
+        yield first, encode(x[first : min(first + _BLOCK_ROWS, stop)])
+
+
+def _lines_of_input(rows: slice) -> Iterator[tuple[int, list[bytes]]]:
+    """The whole lines that have arrived, together, and the number of the first."""
+    number, rest = 0, b""
+    while True:
+        # Returns what there is: a single line is answered at once, many are answered together.
+        arrived = os.read(sys.stdin.fileno(), _READ_BYTES)
+        lines = (rest + arrived).split(b"\n")
+        rest = lines.pop() if arrived else b""
+        lines = [line for line in lines if line.strip()]
+        start = max(rows.start - number, 0)
+        stop = None if rows.stop is None else max(rows.stop - number, 0)
+        if lines[start:stop]:
+            yield number + start, lines[start:stop]
+        number += len(lines)
+        if not arrived or (rows.stop is not None and number >= rows.stop):
+            return
+
+
+def _features_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray:
+    rows: list[NDArray] = []
+    for number, line in enumerate(lines, first + 1):
+        try:
+            row = np.asarray(json.loads(line), np.float64)
+        except (ValueError, TypeError):
+            row = np.empty(0)
+        if row.ndim != 1 or not len(row) or (rows and len(row) != len(rows[0])):
+            raise ValueError(
+                f"query {number} of standard input is no list of features: {_cut(line)}"
+            )
+        rows.append(row)
+    return np.array(rows)
+
+
+def _codes_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray[np.uint8]:
+    n_bytes = (n_bits + 7) // 8
+    codes = np.empty((len(lines), n_bytes), np.uint8)
+    for row, line in enumerate(lines):
+        try:
+            code = bytes.fromhex(line.decode().strip().strip('"'))
+            if len(code) != n_bytes:
+                raise ValueError
+            codes[row] = np.frombuffer(code, np.uint8)
+        except ValueError:
+            raise ValueError(
+                f"query {first + row + 1} of standard input is no code of {n_bits} bits, "
+                f"{2 * n_bytes} hexadecimal digits: {_cut(line)}"
+            ) from None
+    return codes
+
+
+def _cut(line: bytes) -> str:
+    text = line.decode(errors="replace").strip()
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def _answers(
+    index: Any, codes: NDArray[np.uint8], options: argparse.Namespace, among: NDArray | None
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+    """Distances and ids of what is found for each query."""
+    if options.radius is not None:
+        limits, distances, ids = index.within(codes, options.radius, filter=among)
+        for start, stop in itertools.pairwise(limits):
+            yield distances[start:stop], ids[start:stop]
+        return
+    for distances, ids in zip(*index.search(codes, options.k, filter=among), strict=True):
+        is_found = ids >= 0
+        yield distances[is_found], ids[is_found]
+
+
+def _name(names: NDArray | None, row: int) -> str | None:
+    if names is None or row >= len(names):
+        return None
+    return str(names[row])
+
+
+def _as_text(answer: dict[str, Any]) -> str:
+    title = f"query {answer['query']}"
+    if "query_name" in answer:
+        title += f"  {answer['query_name']}"
+    lines = [title]
+    ids, distances = answer["ids"], answer["distances"]
+    width = max((len(str(id_)) for id_ in ids), default=1)
+    for i, (id_, distance) in enumerate(zip(ids, distances, strict=True)):
+        name = f"  {answer['names'][i] or ''}" if "names" in answer else ""
+        lines.append(f"  {distance:>4}  {id_:>{width}}{name}".rstrip())
+    if not ids:
+        lines.append("  nothing found")
+    return "\n".join(lines)
