@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             raise ImportError(f"the demo needs {name}: pip install 'fasthash-retrieval[demo]'")
     from tqdm import tqdm
 
-    from .. import demo, report
+    from .. import demo, demo_page
     from ..datasets import load_emoji
 
     began = time.perf_counter()
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         "held out": f"{len(data.test)} of {len(data.names)}",
         "seconds": f"{time.perf_counter() - began:.0f}",
     }
-    page = report.demo_page(data, table, best, answers, settings)
+    page = demo_page.demo_page(data, table, best, answers, settings)
     options.output.write_text(page, encoding="utf-8")
     say(f"\n{time.perf_counter() - began:.0f} s; the page with pictures: {options.output}")
     if printer.as_json:
@@ -164,7 +164,7 @@ def _write_files(folder: Path, printer: Printer) -> None:
     from ..files import replacing
 
     data = load_emoji()
-    folder.mkdir(exist_ok=True)
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
     labels = demo.labels(data)
     arrays: dict[str, Any] = {}
     for part, rows in (("tr", data.train), ("te", data.test)):
@@ -178,13 +178,18 @@ def _write_files(folder: Path, printer: Printer) -> None:
     for part, rows in (("train", data.train), ("test", data.test)):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["name", "glyph", "group"])
+        writer.writerow(["name", "glyph", "group", "picture"])
         for row in rows:
             group = data.group_names[data.groups[row]]
-            writer.writerow([data.names[row], data.characters[row], group])
+            picture = f"pictures/{row}.png"
+            (folder / picture).write_bytes(data.thumbnail(row))
+            writer.writerow([data.names[row], data.characters[row], group, picture])
         with replacing(folder / f"{part}.csv") as file:
             file.write(text.getvalue().encode())
-    written = [str(folder / name) for name in ("emoji.npz", "train.csv", "test.csv")]
+    with replacing(folder / "labels.txt") as file:
+        file.write("\n".join((*data.group_names, *data.subgroup_names)).encode())
+    names = ("emoji.npz", "train.csv", "test.csv", "labels.txt", "pictures")
+    written = [str(folder / name) for name in names]
     printer.result(
         f"{', '.join(written)}: {len(data.train)} emoji to learn from, {len(data.test)} held out",
         {"files": written, "train": len(data.train), "test": len(data.test)},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..datasets import Part
     from ..experiments import Score, Summary
 
-__all__ = ["declare", "run"]
+__all__ = ["add_samples", "declare", "load_models", "read_parts", "run"]
 
 
 def declare(commands: Any) -> None:
@@ -31,33 +31,15 @@ def declare(commands: Any) -> None:
         "training samples, relevant is what shares a label.",
         "fasthash evaluate --data emoji/emoji.npz --methods AMSH CCAITQ --bits 16 32 --seeds 2",
     )
-    samples = evaluate.add_argument_group("samples")
-    samples.add_argument(
-        "--data",
-        metavar="FILE",
-        help="a file with arrays such as I_tr, T_tr, L_tr, I_te, T_te, L_te, or XAll, YAll, LAll",
-    )
-    for part in ("train", "test", "database"):
-        samples.add_argument(
-            f"--{part}",
-            type=arguments.named_source,
-            nargs="+",
-            metavar="MODALITY=SOURCE",
-            help={
-                "train": "features to learn from, row i of one belonging to row i of the others",
-                "test": "features of the queries",
-                "database": "features of what is searched (default: what is learned from)",
-            }[part],
-        )
-        samples.add_argument(f"--{part}-labels", metavar="SOURCE", help=f"labels of --{part}")
-    samples.add_argument(
+    add_samples(evaluate)
+    what = evaluate.add_argument_group("what is scored")
+    what.add_argument(
         "--test-share",
         type=float,
         default=0.1,
         metavar="SHARE",
         help="of samples without a split, such as XAll, how many are test samples (default: 0.1)",
     )
-    what = evaluate.add_argument_group("what is scored")
     what.add_argument(
         "--methods", nargs="+", choices=inputs.METHODS, help="methods to fit (default: AMSH)"
     )
@@ -113,6 +95,29 @@ def declare(commands: Any) -> None:
     evaluate.set_defaults(run=run)
 
 
+def add_samples(command: argparse.ArgumentParser) -> None:
+    """Add the options that name samples to learn from, to query with and to search."""
+    samples = command.add_argument_group("samples")
+    samples.add_argument(
+        "--data",
+        metavar="FILE",
+        help="a file with arrays such as I_tr, T_tr, L_tr, I_te, T_te, L_te, or XAll, YAll, LAll",
+    )
+    for part in ("train", "test", "database"):
+        samples.add_argument(
+            f"--{part}",
+            type=arguments.named_source,
+            nargs="+",
+            metavar="MODALITY=SOURCE",
+            help={
+                "train": "features to learn from, row i of one belonging to row i of the others",
+                "test": "features of the queries",
+                "database": "features of what is searched (default: what is learned from)",
+            }[part],
+        )
+        samples.add_argument(f"--{part}-labels", metavar="SOURCE", help=f"labels of --{part}")
+
+
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Fit and score, or score; print one table."""
     from ..experiments import Metric, summarise
@@ -123,7 +128,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError("pass either --methods to fit or --models that are saved")
     methods = [] if options.models else options.methods or ["AMSH"]
     parameters = _parameters_by_method(methods, options.set)
-    parts = _read_parts(options, printer)
+    parts = read_parts(options, printer)
     with printer.progress() as progress:
         if options.models:
             scores = _score_models(options, parts, metrics)
@@ -171,8 +176,15 @@ def _parameters_by_method(
     return {name: inputs.check_parameters(name, given) for name, given in parameters.items()}
 
 
-def _read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]:
-    """Samples by part: "train" and "test", perhaps "database", or "all"."""
+def read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]:
+    """
+    Samples by part: "train" and "test", perhaps "database"; or "all", where methods are fitted.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        If files cannot be read, or parts are missing.
+    """
     from ..datasets import read_layout
 
     if (options.data is None) == (options.train is None):
@@ -247,32 +259,58 @@ def _split(
     return train, test, None
 
 
+def load_models(
+    paths: list[str], parts: dict[str, Part]
+) -> tuple[dict[str, Any], Part | dict[str, Any]]:
+    """
+    Saved models by their file names, and what they are to search.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        If a file cannot be read, holds no model of several modalities, or does not fit the samples.
+    """
+    database: Any = parts.get("database")
+    for name, part in (("test", parts["test"]), ("train", database or parts["train"])):
+        if part.labels is None:
+            raise ValueError(f"--{name}-labels is missing: what is relevant is told by labels")
+    models = {}
+    for path in paths:
+        model = inputs.load_model(path)
+        if not hasattr(model, "modalities_"):
+            raise ValueError(f"{path} holds {type(model).__name__}, which knows one modality only")
+        if Path(path).name in models:
+            raise ValueError(f"--models names {Path(path).name} twice: rename one of them")
+        models[Path(path).name] = model
+        missing = set(model.modalities_) - set(parts["test"].features)
+        if len(model.modalities_) - len(missing) < 2:
+            raise ValueError(
+                f"{path} knows {', '.join(model.modalities_)}, and test has "
+                f"{', '.join(parts['test'].features)}: two of them are needed"
+            )
+        for name in model.modalities_ if database is None else ():
+            if len(model.codes_[name]) != len(parts["train"]):
+                raise ValueError(
+                    f"{path} has learned from {len(model.codes_[name])} {name} samples, and there "
+                    f"are {len(parts['train'])} training samples: pass --database to search others"
+                )
+    if database is None:
+        names = {name for model in models.values() for name in model.modalities_}
+        return models, dict.fromkeys(sorted(names), parts["train"].labels)
+    return models, database
+
+
 def _score_models(
     options: argparse.Namespace, parts: dict[str, Part], metrics: list[Any]
 ) -> list[Score]:
     from ..experiments import Score, score_model
 
-    scores = []
-    for path in options.models:
-        model = inputs.load_model(path)
-        if not hasattr(model, "modalities_"):
-            raise ValueError(f"{path} holds {type(model).__name__}, which knows one modality only")
-        database: Any = parts.get("database")
-        for name, part in (("test", parts["test"]), ("database", database or parts["train"])):
-            if part.labels is None:
-                raise ValueError(f"--{name}-labels is missing: what is relevant is told by labels")
-        if database is None:
-            database = dict.fromkeys(model.modalities_, parts["train"].labels)
-            for name in model.modalities_:
-                if len(model.codes_[name]) != len(parts["train"]):
-                    raise ValueError(
-                        f"{path} has learned from {len(model.codes_[name])} {name} samples, and "
-                        f"there are {len(parts['train'])} training samples: pass --database to "
-                        "search other samples"
-                    )
-        for found in score_model(model, parts["test"], database, metrics, options.ties):
-            scores.append(Score(Path(path).name, inputs.n_bits_of(model), None, *found))
-    return scores
+    models, database = load_models(options.models, parts)
+    return [
+        Score(called, inputs.n_bits_of(model), None, *found)
+        for called, model in models.items()
+        for found in score_model(model, parts["test"], database, metrics, options.ties)
+    ]
 
 
 def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:

@@ -1,0 +1,132 @@
+"""``fasthash report``: models looked at closely, on one page."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..datasets.readers import read_texts, split_source
+from . import arguments, evaluate
+from .printing import Printer
+
+if TYPE_CHECKING:
+    from ..report import Caption
+
+__all__ = ["declare", "run"]
+
+
+def declare(commands: Any) -> None:
+    """Describe the command and its options."""
+    report = arguments.add_command(
+        commands,
+        "report",
+        "write a page on how well models rank, and what their codes are like",
+        "Write one HTML file, which loads nothing from elsewhere: mean average precision, "
+        "precision and recall, scores by label, distances, bits, examples, settings.",
+        "fasthash report --data emoji/emoji.npz --models emoji.model --names emoji/train.csv:name "
+        "--pictures emoji/train.csv:picture --query-names emoji/test.csv:name "
+        "--query-pictures emoji/test.csv:picture --label-names emoji/labels.txt "
+        "--output report.html",
+    )
+    evaluate.add_samples(report)
+    report.add_argument(
+        "--models",
+        nargs="+",
+        metavar="FILE",
+        required=True,
+        help="saved models; the first is looked at closely, all are compared",
+    )
+    shown = report.add_argument_group("what is shown of samples")
+    for option, of in (("", "what is searched"), ("query-", "queries")):
+        shown.add_argument(
+            f"--{option}names", metavar="SOURCE", help=f"texts of {of}, row i for sample i"
+        )
+        shown.add_argument(
+            f"--{option}pictures",
+            metavar="SOURCE",
+            help=f"PNG, JPEG or GIF files of {of}, beside the file that names them",
+        )
+    shown.add_argument(
+        "--label-names", metavar="SOURCE", help="what classes are called, by number or column"
+    )
+    shown.add_argument(
+        "--examples",
+        type=arguments.whole,
+        default=6,
+        help="queries shown with their answers, in each direction (default: 6)",
+    )
+    report.add_argument(
+        "--output",
+        type=arguments.output_file,
+        default=Path("fasthash-report.html"),
+        help="the page to write (default: fasthash-report.html)",
+    )
+    report.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, printer: Printer) -> None:
+    """Score, draw and write the page."""
+    if find_spec("matplotlib") is None:
+        raise ImportError(
+            "the report needs matplotlib, which is not installed: "
+            "pip install 'fasthash-retrieval[demo]'"
+        )
+    from ..files import replacing
+    from ..report import rank_all, report_page
+
+    began = time.perf_counter()
+    parts = evaluate.read_parts(options, printer)
+    models, database = evaluate.load_models(options.models, parts)
+    captions = _captions(options.names, options.pictures)
+    query_captions = _captions(options.query_names, options.query_pictures)
+    label_names = None if options.label_names is None else read_texts(options.label_names)
+    rankings = rank_all(models, parts["test"], database)
+    settings = {
+        **{called: repr(model) for called, model in models.items()},
+        "samples": ", ".join(f"{len(part)} {name}" for name, part in parts.items()),
+        "seeds": ", ".join(f"{called}: {m.random_state}" for called, m in models.items()),
+        "ties": "expected",
+        "fasthash": __version__,
+        "Python, numpy": f"{platform.python_version()}, {np.__version__}",
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+    }
+    with printer.progress() as progress:
+        page = report_page(
+            rankings,
+            settings,
+            label_names=label_names,
+            query_captions=query_captions,
+            captions=captions,
+            n_examples=options.examples,
+            callback=progress,
+        )
+    with replacing(options.output) as file:
+        file.write(page.encode())
+    seconds = time.perf_counter() - began
+    printer.result(
+        f"{options.output}: {len(models)} models, {len(page.encode()):,} bytes; {seconds:.1f} s",
+        {"output": str(options.output), "models": list(models), "seconds": round(seconds, 3)},
+    )
+
+
+def _captions(names: str | None, pictures: str | None) -> list[Caption] | None:
+    """Texts and pictures by row; the pictures' paths are relative to the file that names them."""
+    from ..report import Caption
+
+    if names is None and pictures is None:
+        return None
+    files: list[Path] | None = None
+    if pictures is not None:
+        folder = Path(split_source(pictures)[0]).parent
+        files = [folder / path for path in read_texts(pictures)]
+    texts = read_texts(names).tolist() if names is not None else [f.stem for f in files or []]
+    if files is not None and len(files) != len(texts):
+        raise ValueError(f"{names} has {len(texts)} rows, and {pictures} has {len(files)}")
+    return [Caption(text, files[i] if files else None) for i, text in enumerate(texts)]

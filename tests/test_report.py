@@ -1,0 +1,112 @@
+"""The report: what it says against the library, nothing loaded or unescaped, drawn by Chromium."""
+
+import html
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from fasthash import cli
+from fasthash.datasets import read_layout
+
+pytest.importorskip("matplotlib", reason="charts are drawn by matplotlib")
+pytest.importorskip("safetensors", reason="models are saved with safetensors")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A folder with a report on two models, and the report."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command in (
+            "demo --files emoji",
+            "fit --data emoji/emoji.npz --bits 16 --set n_anchors=200 --output amsh",
+            "fit --method CCAITQ --data emoji/emoji.npz --bits 24 --output <b>cca",
+        ):
+            assert cli.main(["--quiet", *command.split()]) == 0
+        captions = (folder / "emoji/test.csv").read_text(encoding="utf-8")
+        (folder / "emoji/test.csv").write_text(
+            captions.replace("winking face", "<script>alert(1)</script>"), encoding="utf-8"
+        )
+        command = (
+            "report --data emoji/emoji.npz --models amsh <b>cca --names emoji/train.csv:name "
+            "--pictures emoji/train.csv:picture --query-names emoji/test.csv:name --examples 469 "
+            "--query-pictures emoji/test.csv:picture --label-names emoji/labels.txt --output r.html"
+        )
+        assert cli.main(["--quiet", *command.split()]) == 0
+    return folder, (folder / "r.html").read_text(encoding="utf-8")
+
+
+def test_scores_are_those_of_the_library(report):
+    folder, page = report
+    parts = read_layout(folder / "emoji/emoji.npz")
+    model = fh.load(folder / "<b>cca")
+    codes = model.encode(parts["test"].features["text"], "text")
+    labels = parts["test"].labels, parts["train"].labels
+    score = fh.mean_average_precision(codes, model.codes_["image"], *labels, ties="expected")
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", page)]
+    row = next(row for row in cells if row and row[0] == "&lt;b&gt;cca")
+    assert row[1] == "24" and row[3] == f"{score:.3f}"
+    assert ["flags", "68"] in [row[:2] for row in cells]
+
+
+def test_what_is_relevant_is_marked(report):
+    folder, page = report
+    parts = read_layout(folder / "emoji/emoji.npz")
+    model = fh.load(folder / "amsh")
+    codes = model.encode(parts["test"].features["image"], "image")
+    _, ids = fh.topk(codes, model.codes_["text"], 10)
+    shared = (parts["test"].labels[:, None] & parts["train"].labels[ids]).any(axis=2)
+    section = page.split("<h2>Examples, image to text</h2>")[1].split("<h2>")[0]
+    marks = np.array([item != "<li>" for item in re.findall(r"<li[^>]*>", section)])
+    np.testing.assert_array_equal(marks.reshape(shared.shape), ~shared)
+
+
+def test_nothing_is_loaded_and_nothing_unescaped(report):
+    _, page = report
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert "<script" not in page and "&lt;script&gt;alert(1)" in page and "<b>cca" not in page
+    assert page.count("<svg") == 2 + 2 + 4
+    names = re.findall(r' id="([^"]+)"', page)
+    used = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", page))
+    assert {a or b for a, b in used} <= set(names)
+    for term in ("precision over recall", "AMSH(", "seeds", fh.__version__):
+        assert term in html.unescape(page)
+
+
+def test_without_captions_and_with_class_numbers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x = np.eye(3)[y] + 0.1 * rng.random((60, 3))
+    np.savez("a.npz", I_tr=x[:40], T_tr=x[:40], L_tr=y[:40], I_te=x[40:], T_te=x[40:], L_te=y[40:])
+    for command in ("fit --data a.npz --bits 8 --output m", "report --data a.npz --models m"):
+        assert cli.main(command.split()) == 0, capsys.readouterr().err
+    assert "<td>2</td>" in (tmp_path / "fasthash-report.html").read_text(encoding="utf-8")
+    assert cli.main("report --data a.npz --models m m".split()) == 1
+    assert "names m twice" in capsys.readouterr().err
+    np.savez("b.npz", I_tr=x[:9], T_tr=x[:9], L_tr=y[:9], I_te=x[40:], T_te=x[40:], L_te=y[40:])
+    assert cli.main("report --data b.npz --models m".split()) == 1
+    assert "has learned from 40 image samples, and there are 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [1000, 380], ids=["desktop", "phone"])
+def test_chromium_draws_it_without_an_error(report, tmp_path, width):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    folder, _ = report
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={tmp_path}", f"--window-size={width},2000",
+         f"--screenshot={tmp_path / 'page.png'}", (folder / "r.html").as_uri()],
+        capture_output=True, text=True, timeout=170,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "CONSOLE" not in done.stderr
+    # A page that is blank takes a few kilobytes.
+    assert (tmp_path / "page.png").stat().st_size > 30_000
