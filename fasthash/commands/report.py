@@ -111,7 +111,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         file.write(page.encode())
     seconds = time.perf_counter() - began
     printer.result(
-        f"{options.output}: {len(models)} models, {len(page.encode()):,} bytes; {seconds:.1f} s",
+        f"{options.output}: {', '.join(models)}, {len(page.encode()):,} bytes; {seconds:.1f} s",
         {"output": str(options.output), "models": list(models), "seconds": round(seconds, 3)},
     )
 
