@@ -146,7 +146,7 @@ def distances_by_relevance(
 
 def average_precision_by_label(
     scores: NDArray[np.float64], labels: Any
-) -> tuple[NDArray, NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
     """
     Average the average precision of the queries that have a label, for each label.
 

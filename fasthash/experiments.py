@@ -82,7 +82,7 @@ class Metric:
         if self.kind == "map":
             return mean_average_precision(*problem, at=self.at, ties=ties)
         measure = precision_at if self.kind == "precision" else recall_at
-        return float(measure(*problem, ranks=[self.at], ties=ties)[0])
+        return float(measure(*problem, ranks=[self.at or 1], ties=ties)[0])
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def score_model(
         codes = {name: model.encode(database.features[name], name) for name in names}
         labels = dict.fromkeys(names, database.labels)
     else:
-        codes, labels = model.codes_, database
+        codes, labels = model.codes_, dict(database)
     return [
         (
             query,
@@ -315,7 +315,7 @@ def fit_model(
     model: Any,
     features: Mapping[str, Any],
     labels: Mapping[str, Any] | None,
-    pairs: NDArray | None,
+    pairs: NDArray[Any] | None,
     callback: Callable[[str, int, int], None] | None,
 ) -> Any:
     """Fit a model to what it learns from, and leave the rest out."""

@@ -97,7 +97,9 @@ def chart(draw: Callable[[Any], None], description: str, height: float = 3.4) ->
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    style = {name: _TEXT_COLOUR for name in ("text.color", "axes.labelcolor", "axes.edgecolor")}
+    style: dict[Any, str] = {
+        name: _TEXT_COLOUR for name in ("text.color", "axes.labelcolor", "axes.edgecolor")
+    }
     style |= dict.fromkeys(
         ("xtick.color", "ytick.color", "hatch.color", "patch.edgecolor"), _TEXT_COLOUR
     )

@@ -253,7 +253,9 @@ def _precision_at_ranks(rankings: Sequence[Ranking]) -> str:
 
 
 def _by_label(rankings: Sequence[Ranking], label_names: Sequence[str] | None) -> str:
-    columns, names, counts = [], np.empty(0), np.empty(0)
+    columns: list[NDArray[np.float64]] = []
+    names: NDArray[Any] = np.empty(0)
+    counts: NDArray[Any] = np.empty(0)
     for one in rankings:
         scores = average_precision(*one.problem, ties="expected")
         names, counts, means = average_precision_by_label(scores, one.query_labels)
@@ -318,11 +320,11 @@ def _bits(rankings: Sequence[Ranking]) -> str:
         )
         apart = np.abs(correlations[np.triu_indices(one.n_bits, 1)])
 
-        def draw_means(axes: Any, means: NDArray = means) -> None:
+        def draw_means(axes: Any, means: NDArray[Any] = means) -> None:
             axes.stem(np.arange(len(means)), means, basefmt=" ", bottom=0.5)
             axes.set(xlabel="bit", ylabel="share of ones", ylim=(0, 1))
 
-        def draw_apart(axes: Any, apart: NDArray = apart) -> None:
+        def draw_apart(axes: Any, apart: NDArray[Any] = apart) -> None:
             axes.hist(apart, bins=np.linspace(0, 1, 26), fill=False, hatch="////")
             axes.set(xlabel="absolute correlation of two bits", ylabel="pairs of bits", xlim=(0, 1))
 
@@ -360,9 +362,9 @@ def _examples(
         # One query against what it found: what shares a label is at one distance, counted.
         labels = _rows_of(one.query_labels, [row]), _rows_of(one.labels, found)
         masks = check_problem(one.query_codes[[row]], one.codes[found], *labels, n_threads=1)
-        is_relevant = (masks.query_labels & masks.database_labels).any(axis=1)
+        is_relevant = np.any(masks.query_labels & masks.database_labels, axis=1).tolist()
         items = "".join(
-            _item(captions, int(id_), str(distance), bool(is_good))
+            _item(captions, int(id_), str(distance), is_good)
             for id_, distance, is_good in zip(found, apart, is_relevant, strict=True)
         )
         title = f"query {row}"

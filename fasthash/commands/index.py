@@ -167,7 +167,7 @@ def _read_codes(options: argparse.Namespace, printer: Printer) -> tuple[NDArray[
     return inputs.encode(model, modality, x), inputs.n_bits_of(model)
 
 
-def _read_ids(options: argparse.Namespace) -> NDArray | None:
+def _read_ids(options: argparse.Namespace) -> NDArray[Any] | None:
     return None if options.ids is None else inputs.read_ids(options.ids)
 
 

@@ -75,7 +75,7 @@ def named(option: str, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def read_samples(
     options: argparse.Namespace, printer: Printer
-) -> tuple[dict[str, Any], dict[str, Any] | None, NDArray | None]:
+) -> tuple[dict[str, Any], dict[str, Any] | None, NDArray[Any] | None]:
     """
     What a fit learns from: features by modality, labels by modality or None, pairs or None.
 
@@ -138,7 +138,7 @@ def read_part(
     return Part(features, y)
 
 
-def read_pairs(source: str) -> NDArray:
+def read_pairs(source: str) -> NDArray[Any]:
     """Row numbers, a column per modality."""
     pairs = np.asarray(read_array(source))
     if pairs.dtype.kind == "f" and (pairs == np.floor(pairs)).all():
@@ -147,7 +147,7 @@ def read_pairs(source: str) -> NDArray:
     return pairs
 
 
-def read_ids(source: str) -> NDArray:
+def read_ids(source: str) -> NDArray[Any]:
     """Ids, in one dimension."""
     return np.asarray(read_labels(source))
 

@@ -86,7 +86,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     models, database = evaluate.load_models(options.models, parts)
     captions = _captions(options.names, options.pictures)
     query_captions = _captions(options.query_names, options.query_pictures)
-    label_names = None if options.label_names is None else read_texts(options.label_names)
+    label_names = None if options.label_names is None else read_texts(options.label_names).tolist()
     rankings = rank_all(models, parts["test"], database)
     settings = {
         **{called: repr(model) for called, model in models.items()},

@@ -148,8 +148,8 @@ def _lines_of_input(rows: slice) -> Iterator[tuple[int, list[bytes]]]:
             return
 
 
-def _features_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray:
-    rows: list[NDArray] = []
+def _features_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray[Any]:
+    rows: list[NDArray[Any]] = []
     for number, line in enumerate(lines, first + 1):
         try:
             row = np.asarray(json.loads(line), np.float64)
@@ -186,7 +186,7 @@ def _cut(line: bytes) -> str:
 
 
 def _answers(
-    index: Any, codes: NDArray[np.uint8], options: argparse.Namespace, among: NDArray | None
+    index: Any, codes: NDArray[np.uint8], options: argparse.Namespace, among: NDArray[Any] | None
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
     """Distances and ids of what is found for each query."""
     if options.radius is not None:
@@ -199,7 +199,7 @@ def _answers(
         yield distances[is_found], ids[is_found]
 
 
-def _name(names: NDArray | None, row: int) -> str | None:
+def _name(names: NDArray[Any] | None, row: int) -> str | None:
     if names is None or row >= len(names):
         return None
     return str(names[row])

@@ -100,12 +100,12 @@ class SlicedRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: Any) -> NDArray:
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
         block = self._source[:, rows].T if self._transposed else self._source[rows]
         # What lies at any place of a file may not lie at a multiple of its size.
         return np.require(block, requirements=["C", "A"])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)
 
 
@@ -264,8 +264,8 @@ def _mapped(
     return FoundArray(shape, _name_of(dtype), read)
 
 
-def _npz_reader(path: str, name: str, dtype: np.dtype) -> Callable[[], NDArray]:
-    def read() -> NDArray:
+def _npz_reader(path: str, name: str, dtype: np.dtype) -> Callable[[], NDArray[Any]]:
+    def read() -> NDArray[Any]:
         if dtype.hasobject:
             _refuse_objects(f"{path}:{name}")
         with np.load(path, allow_pickle=False) as archive:
@@ -380,6 +380,7 @@ def _columns(path: str, schema: Any, n: int, column: Callable[[str], Any]) -> di
     from pyarrow import types
 
     found = {}
+    shape: tuple[int, ...]
     for field in schema:
         kind = field.type
         if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -409,10 +410,12 @@ def _width_of(chunked: Any) -> int:
     return len(chunked[0]) if len(chunked) and chunked[0].is_valid else 0
 
 
-def _column_reader(path: str, name: str, column: Callable[[str], Any]) -> Callable[[], NDArray]:
+def _column_reader(
+    path: str, name: str, column: Callable[[str], Any]
+) -> Callable[[], NDArray[Any]]:
     from pyarrow import types
 
-    def read() -> NDArray:
+    def read() -> NDArray[Any]:
         chunked = column(name)
         if chunked.null_count:
             raise _Refused(
@@ -430,7 +433,7 @@ def _column_reader(path: str, name: str, column: Callable[[str], Any]) -> Callab
     return read
 
 
-def _list_matrix(path: str, name: str, array: Any) -> NDArray:
+def _list_matrix(path: str, name: str, array: Any) -> NDArray[Any]:
     flat = array.flatten()
     if flat.null_count:
         raise _Refused(f"{path}:{name} lacks {flat.null_count} of its numbers: fill them in")
@@ -478,7 +481,7 @@ def _in_txt(path: str) -> dict[str, FoundArray]:
         return {"": _in_memory(np.array(file.read().splitlines(), np.str_))}
 
 
-def _numbers_or_text(cells: list[str]) -> NDArray:
+def _numbers_or_text(cells: list[str]) -> NDArray[Any]:
     text = np.array(cells, np.str_)
     for kind in (np.int64, np.float64):
         try:
@@ -488,7 +491,7 @@ def _numbers_or_text(cells: list[str]) -> NDArray:
     return text
 
 
-def _in_memory(array: NDArray) -> FoundArray:
+def _in_memory(array: NDArray[Any]) -> FoundArray:
     return FoundArray(array.shape, _name_of(array.dtype), lambda: array)
 
 
