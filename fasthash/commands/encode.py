@@ -6,7 +6,9 @@ import argparse
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..datasets.readers import read_numbers
 from . import arguments, inputs
 from .printing import Printer
 
@@ -28,6 +30,25 @@ def declare(commands: Any) -> None:
         "--learned", action="store_true", help="the codes learned for the training samples"
     )
     encode.add_argument(
+        "--method",
+        choices=("sign", "itq"),
+        help="code embeddings without a model: their signs, or ITQ, which is fitted to them",
+    )
+    encode.add_argument(
+        "--bits",
+        type=arguments.positive,
+        help="with --method, the length of the codes (default: a bit for every feature)",
+    )
+    encode.add_argument(
+        "--seed", type=arguments.whole, default=0, help="of --method itq (default: 0)"
+    )
+    encode.add_argument(
+        "--save-model",
+        type=arguments.output_file,
+        metavar="FILE",
+        help="write the model of --method itq, which queries are then encoded with",
+    )
+    encode.add_argument(
         "--output", type=arguments.output_file, required=True, help="the .npy file to write"
     )
     encode.set_defaults(run=run)
@@ -47,10 +68,15 @@ def add_encoding(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Encode, and write the codes."""
-    from ..files import replacing
-
+    if options.method is not None:
+        _encode_embeddings(options, printer)
+        return
+    if options.save_model is not None or options.bits is not None:
+        raise ValueError("--bits and --save-model go with --method")
     if options.model is None:
-        raise ValueError("--model is missing: name a file that 'fasthash fit' has written")
+        raise ValueError(
+            "--model is missing: name a file that 'fasthash fit' has written, or pass --method"
+        )
     if (options.features is None) != options.learned:
         raise ValueError("pass either --features SOURCE or --learned")
     model = inputs.load_model(options.model)
@@ -62,9 +88,42 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     else:
         x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
         codes = inputs.encode(model, modality, x)
+    _write(options, codes, inputs.n_bits_of(model), printer)
+
+
+def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
+    """Signs of embeddings, or codes by an ITQ that is fitted to them."""
+    for option in ("model", "modality", "learned"):
+        if getattr(options, option):
+            raise ValueError(f"--{option} does not go with --method")
+    if options.features is None:
+        raise ValueError("--features is missing: name the embeddings")
+    x = read_numbers(options.features)
+    x = x.T if options.columns else x
+    n_bits = options.bits or int(x.shape[1])
+    if options.method == "sign":
+        from ..embeddings import codes_of_signs
+
+        if options.save_model is not None:
+            raise ValueError("--save-model: signs need no model; code queries in the same way")
+        codes = codes_of_signs(x, n_bits)
+    else:
+        from ..models import ITQ
+
+        model = ITQ(n_bits, random_state=options.seed).fit(np.asarray(x))
+        codes = model.transform(np.asarray(x))
+        if options.save_model is not None:
+            model.save(options.save_model)
+    _write(options, codes, n_bits, printer)
+
+
+def _write(
+    options: argparse.Namespace, codes: NDArray[np.uint8], n_bits: int, printer: Printer
+) -> None:
+    from ..files import replacing
+
     with replacing(options.output) as file:
         np.save(file, codes, allow_pickle=False)
-    n_bits = inputs.n_bits_of(model)
     printer.result(
         f"{options.output}: {len(codes)} codes of {n_bits} bits",
         {"output": str(options.output), "n": len(codes), "n_bits": n_bits},

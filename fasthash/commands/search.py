@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.readers import read_texts
+from ..datasets.readers import read_numbers, read_texts
+from ..embeddings import codes_of_signs, rerank
 from . import arguments, inputs
 from .encode import add_encoding
 from .index import load_index
@@ -57,6 +58,21 @@ def declare(commands: Any) -> None:
     how_far.add_argument(
         "--radius", type=arguments.whole, help="find all within this many bits instead"
     )
+    embeddings = search.add_argument_group("embeddings")
+    embeddings.add_argument(
+        "--signs", action="store_true", help="code --features by their signs, without a model"
+    )
+    embeddings.add_argument(
+        "--rerank",
+        metavar="SOURCE",
+        help="embeddings of what is searched, row i that of id i: codes that are near are put in "
+        "the order of the cosine with --features",
+    )
+    embeddings.add_argument(
+        "--candidates",
+        type=arguments.positive,
+        help="with --rerank, how many codes to fetch (default: 10 times -k)",
+    )
     search.add_argument("--among", metavar="SOURCE", help="an array of ids; only these are found")
     search.add_argument(
         "--names",
@@ -80,9 +96,18 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     names = None if options.names is None else read_texts(options.names)
     query_names = None if options.query_names is None else read_texts(options.query_names)
     among = None if options.among is None else inputs.read_ids(options.among)
+    vectors = None if options.rerank is None else read_numbers(options.rerank)
+    if vectors is not None and (options.features is None or options.radius is not None):
+        raise ValueError("--rerank goes with --features and -k")
+    if options.candidates is not None and vectors is None:
+        raise ValueError("--candidates goes with --rerank")
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
-    for first, codes in _queries(options, index.n_bits, printer):
-        for i, (distances, ids) in enumerate(_answers(index, codes, options, among)):
+    for first, x, codes in _queries(options, index.n_bits, printer):
+        if vectors is None:
+            answers = _answers(index, codes, options, among)
+        else:
+            answers = _reranked(index, codes, x, vectors, options, among)
+        for i, (distances, ids) in enumerate(answers):
             query = first + i
             answer = {
                 "query": query,
@@ -98,36 +123,51 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 def _queries(
     options: argparse.Namespace, n_bits: int, printer: Printer
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Blocks of (number of the first query, codes)."""
+) -> Iterator[tuple[int, Any, NDArray[np.uint8]]]:
+    """Blocks of (number of the first query, what was given, codes)."""
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
-    encode: Callable[[Any], NDArray[np.uint8]] = np.asarray
-    if options.features is not None:
-        if options.model is None:
-            raise ValueError("--model is missing: --features are encoded by a model")
-        model = inputs.load_model(options.model)
-        modality = inputs.check_modality(model, options.modality)
-        found = inputs.n_bits_of(model)
-        if found != n_bits:
-            raise ValueError(
-                f"{options.model} makes codes of {found} bits, and {options.index} holds codes of "
-                f"{n_bits}"
-            )
-        encode = lambda x: inputs.encode(model, modality, x)  # noqa: E731
     source = options.codes if options.features is None else options.features
+    encode, read = _coding(options, n_bits, printer)
     if source == "-":
+        read_lines = _codes_of_lines if options.features is None else _features_of_lines
         for first, lines in _lines_of_input(options.rows):
-            read = _codes_of_lines if options.features is None else _features_of_lines
-            yield first, encode(read(first, lines, n_bits))
+            x = read_lines(first, lines, n_bits)
+            yield first, x, encode(x)
         return
-    if options.features is None:
-        x = inputs.read_codes(source)
-    else:
-        x = inputs.read_model_features(source, model, modality, printer, options.columns)
-    start, stop, _ = options.rows.indices(x.shape[0])
+    everything = read(source)
+    start, stop, _ = options.rows.indices(everything.shape[0])
     for first in range(start, stop, _BLOCK_ROWS):
-        yield first, encode(x[first : min(first + _BLOCK_ROWS, stop)])
+        x = everything[first : min(first + _BLOCK_ROWS, stop)]
+        yield first, x, encode(x)
+
+
+def _coding(
+    options: argparse.Namespace, n_bits: int, printer: Printer
+) -> tuple[Callable[[Any], NDArray[np.uint8]], Callable[[str], Any]]:
+    """How queries become codes, and how they are read from a file."""
+    if options.features is None:
+        return np.asarray, inputs.read_codes
+    if options.signs:
+        if options.model is not None:
+            raise ValueError("--signs need no --model")
+        return lambda x: codes_of_signs(x, n_bits), read_numbers
+    if options.model is None:
+        raise ValueError("--model is missing: --features are encoded by a model, or by --signs")
+    model = inputs.load_model(options.model)
+    modality = inputs.check_modality(model, options.modality)
+    found = inputs.n_bits_of(model)
+    if found != n_bits:
+        raise ValueError(
+            f"{options.model} makes codes of {found} bits, and {options.index} holds codes of "
+            f"{n_bits}"
+        )
+    return (
+        lambda x: inputs.encode(model, modality, x),
+        lambda source: inputs.read_model_features(
+            source, model, modality, printer, options.columns
+        ),
+    )
 
 
 def _lines_of_input(rows: slice) -> Iterator[tuple[int, list[bytes]]]:
@@ -197,6 +237,23 @@ def _answers(
     for distances, ids in zip(*index.search(codes, options.k, filter=among), strict=True):
         is_found = ids >= 0
         yield distances[is_found], ids[is_found]
+
+
+def _reranked(
+    index: Any,
+    codes: NDArray[np.uint8],
+    x: Any,
+    vectors: Any,
+    options: argparse.Namespace,
+    among: NDArray[Any] | None,
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+    """Distances and ids in the order of the cosines."""
+    n_candidates = max(options.candidates or 10 * options.k, options.k)
+    distances, ids = index.search(codes, n_candidates, filter=among)
+    for far, near, best in zip(distances, ids, rerank(x, vectors, ids, options.k), strict=True):
+        best = best[best >= 0]
+        by_id = np.argsort(near, kind="stable")
+        yield far[by_id[np.searchsorted(near, best, sorter=by_id)]], best
 
 
 def _name(names: NDArray[Any] | None, row: int) -> str | None:

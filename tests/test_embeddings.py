@@ -1,0 +1,142 @@
+"""Embeddings: neighbours by cosine against numpy, codes, re-ranking, and the commands."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasthash as fh
+from fasthash import cli
+from fasthash.embeddings import codes_of_signs, nearest, recall_of_codes, rerank
+
+RNG = np.random.default_rng(0)
+X, Q = RNG.standard_normal((300, 24)), RNG.standard_normal((11, 24))
+
+
+def cosines(q, x):
+    lengths = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(x, axis=1)
+    return np.divide(q @ x.T, lengths, out=np.zeros(lengths.shape), where=lengths > 0)
+
+
+@pytest.mark.parametrize("block", [1, 70, 1 << 22])
+def test_nearest_is_what_sorting_gives(monkeypatch, block):
+    from fasthash import embeddings
+
+    monkeypatch.setattr(embeddings, "_BLOCK_VALUES", block * len(Q))
+    # Equal vectors have equal cosines; rows of zeros have none.
+    x = np.vstack([X, X[:50], np.zeros((2, 24))])
+    expected = np.argsort(-cosines(Q, x).round(12), axis=1, kind="stable")
+    found = nearest(Q, x, 30)
+    ties_aside = np.take_along_axis(cosines(Q, x), found, axis=1)
+    np.testing.assert_allclose(
+        ties_aside, np.take_along_axis(cosines(Q, x), expected[:, :30], axis=1)
+    )
+    assert all(len(set(row)) == 30 for row in found.tolist())
+
+
+def test_all_candidates_in_order_are_the_nearest():
+    candidates = np.tile(np.arange(len(X))[::-1], (len(Q), 1))
+    np.testing.assert_array_equal(rerank(Q, X, candidates, 10), nearest(Q, X, 10))
+    few = np.array([[3, -1, 5]] * len(Q))
+    assert set(rerank(Q, X, few, 9)[0].tolist()) == {3, 5, -1}
+    assert (rerank(Q, X, few, 9)[:, 2] == -1).all()
+
+
+@given(st.integers(1, 24))
+def test_signs_of_the_first_features(n_bits):
+    np.testing.assert_array_equal(codes_of_signs(X, n_bits), fh.pack(X[:, :n_bits]))
+
+
+def test_recall_is_counted_against_the_nearest():
+    lines = recall_of_codes(X, Q, n_bits=[16, 24], k=5, candidates=[40, 300])
+    assert [(line.method, line.n_bits, line.candidates) for line in lines] == [
+        (method, n_bits, c)
+        for method in ("sign", "itq")
+        for n_bits in (16, 24)
+        for c in (5, 40, 300)
+    ]
+    # Who fetches everything finds everything.
+    assert all(line.value == 1 for line in lines if line.candidates == 300)
+    wanted = np.argsort(-cosines(Q, X), axis=1)[:, :5]
+    _, ids = fh.topk(fh.pack(Q), fh.pack(X), 5)
+    hits = np.mean(
+        [len(set(a) & set(b)) for a, b in zip(ids.tolist(), wanted.tolist(), strict=True)]
+    )
+    assert next(x.value for x in lines if (x.method, x.n_bits) == ("sign", 24)) == hits / 5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: nearest(Q, X, 301), "k is 301, and there are 300"),
+        (lambda: nearest(Q[:, :3], X, 1), "queries has 3 columns"),
+        (lambda: codes_of_signs(X, 25), "signs of 24 features"),
+        (lambda: rerank(Q, X, np.full((11, 2), 300), 1), "candidates holds 300"),
+        (lambda: rerank(Q, X, np.zeros((2, 2), int), 1), "2 rows for 11 queries"),
+        (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["pq"]), "methods must be one of"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def run(capsys, command, status=0):
+    capsys.readouterr()
+    assert cli.main(command.split()) == status
+    return capsys.readouterr()
+
+
+def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("safetensors", reason="models are saved with safetensors")
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    np.save("q.npy", Q)
+    run(capsys, "encode --method sign --features x.npy --output codes.npy")
+    np.testing.assert_array_equal(np.load("codes.npy"), fh.pack(X))
+    run(capsys, "index build signs.index --codes codes.npy --bits 24")
+    search = "search signs.index --features q.npy --signs --rerank x.npy -k 4 --json"
+    lines = run(capsys, f"{search} --candidates 300").out.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [answer["ids"] for answer in answers] == nearest(Q, X, 4).tolist()
+    apart = fh.distances(fh.pack(Q), fh.pack(X))
+    for answer in answers:
+        assert answer["distances"] == apart[answer["query"], answer["ids"]].tolist()
+    np.save("some.npy", np.arange(7))
+    lines = run(capsys, f"{search} --among some.npy").out.splitlines()
+    assert [json.loads(line)["ids"] for line in lines] == nearest(Q, X[:7], 4).tolist()
+
+    run(capsys, "encode --method itq --features x.npy --bits 16 --save-model m --output codes.npy")
+    np.testing.assert_array_equal(np.load("codes.npy"), fh.ITQ(16, random_state=0).fit_transform(X))
+    run(capsys, "encode --model m --features q.npy --output q-codes.npy")
+    np.testing.assert_array_equal(np.load("q-codes.npy"), fh.load("m").transform(Q))
+
+    for command, message in (
+        ("encode --method sign --features x.npy --save-model m --output c", "signs need no model"),
+        ("encode --method itq --model m --features x.npy --output c", "--model does not go with"),
+        ("encode --model m --bits 4 --features x.npy --output c", "go with --method"),
+        ("search signs.index --codes codes.npy --rerank x.npy", "--rerank goes with --features"),
+        ("search signs.index --features q.npy --signs --candidates 3", "goes with --rerank"),
+        ("search signs.index --features q.npy --signs --model m", "--signs need no --model"),
+    ):
+        assert message in run(capsys, command, status=1).err
+
+
+def test_recall_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    np.save("q.npy", Q)
+    said = json.loads(
+        run(
+            capsys, "--json recall --features x.npy --queries q.npy --bits 16 -k 5 --candidates 40"
+        ).out
+    )
+    expected = recall_of_codes(X, Q, n_bits=[16], k=5, candidates=[40])
+    assert [line["value"] for line in said["table"]] == [line.value for line in expected]
+    said = json.loads(run(capsys, "--json recall --features x.npy").out)
+    assert (said["n"], said["n_queries"]) == (270, 30)
+    assert {line["n_bits"] for line in said["table"]} == {24}
+    out = run(capsys, "recall --methods sign --bits 64 --candidates 50").out
+    assert out.split()[:2] == ["method", "bits"] and "best of 50" in out
