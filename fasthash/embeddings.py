@@ -134,7 +134,7 @@ def rerank(
     queries: ArrayLike, vectors: ArrayLike, candidates: NDArray[np.int64], k: int
 ) -> NDArray[np.int64]:
     """
-    Put candidates in the order of their cosines.
+    Put candidates in the order of their cosines: those that an index found, from any vectors.
 
     Parameters
     ----------

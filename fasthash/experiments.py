@@ -318,8 +318,30 @@ def fit_model(
     pairs: NDArray[Any] | None,
     callback: Callable[[str, int, int], None] | None,
 ) -> Any:
-    """Fit a model to what it learns from, and leave the rest out."""
-    given = {"labels": labels, "pairs": pairs, "callback": callback}
+    """
+    Fit a model to what it learns from, and leave the rest out.
+
+    Parameters
+    ----------
+    model : estimator
+    features : mapping of str to array_like
+    labels : mapping of str to labels, or None
+    pairs : ndarray of int, shape (n_pairs, n_modalities), or None
+    callback : callable or None
+        Called as ``callback(stage, done, total)``, whatever the model tells its own.
+
+    Returns
+    -------
+    The model.
+    """
+
+    def told(*what: Any) -> None:
+        # CLSR tells of epochs by a record of each.
+        step = what if len(what) == 3 else ("epochs", what[0].epoch, what[0].n_epochs)
+        if callback is not None:
+            callback(*step)
+
+    given = {"labels": labels, "pairs": pairs, "callback": told}
     return model.fit(
         features, **{name: value for name, value in given.items() if learns_from(model, name)}
     )

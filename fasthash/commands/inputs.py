@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Models that learn from named modalities; a test compares this with fasthash.models.
-METHODS = ("AMSH", "CCAITQ", "RREH")
+METHODS = ("AMSH", "CCAITQ", "CLSR", "RREH")
 
 
 def method_of(name: str) -> Any:
