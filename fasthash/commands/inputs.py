@@ -15,9 +15,12 @@ from .printing import Printer
 
 __all__ = [
     "METHODS",
+    "check_modality",
     "check_parameters",
+    "encode",
     "load_model",
     "method_of",
+    "n_bits_of",
     "named",
     "read_codes",
     "read_ids",
