@@ -140,7 +140,7 @@ def retrieval_scores(
 
 
 def best_ranks(
-    queries: NDArray, database: NDArray, pairs: NDArray[np.int64]
+    queries: NDArray[Any], database: NDArray[Any], pairs: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """
     Find the rank of every query's first relevant item.
@@ -166,7 +166,7 @@ def best_ranks(
     return np.concatenate([_first_ranks(*block) for block in blocks])
 
 
-def _check_samples(samples: Any) -> tuple[list[str], list[NDArray]]:
+def _check_samples(samples: Any) -> tuple[list[str], list[NDArray[Any]]]:
     if not isinstance(samples, Mapping) or len(samples) != 2:
         raise TypeError(
             'samples must be a mapping of two modality names to arrays, like {"audio": U, '
@@ -218,8 +218,8 @@ def _relevance(left: csr_array, right: csr_array, query: int, by_labels: bool) -
 
 
 def _blocks(
-    queries: NDArray, database: NDArray, relevance: Any
-) -> Iterator[tuple[NDArray, NDArray[np.bool_]]]:
+    queries: NDArray[Any], database: NDArray[Any], relevance: Any
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Blocks of (similarities, relevant or not), shape (n_queries of the block, n_database)."""
     packed = queries.dtype == np.uint8
     for rows in cut(len(queries), len(database), _BLOCK_VALUES):
@@ -229,7 +229,7 @@ def _blocks(
             yield queries[rows] @ database.T, relevance(rows)
 
 
-def _first_ranks(similarity: NDArray, relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _first_ranks(similarity: NDArray[Any], relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
     lowest = np.iinfo(similarity.dtype).min if similarity.dtype.kind == "i" else -np.inf
     best = similarity.max(axis=1, where=relevant, initial=lowest, keepdims=True)
     # What is more similar than the most similar relevant item is irrelevant.
@@ -239,7 +239,7 @@ def _first_ranks(similarity: NDArray, relevant: NDArray[np.bool_]) -> NDArray[np
 
 
 def _average_precision(
-    similarity: NDArray, relevant: NDArray[np.bool_], at: int | None
+    similarity: NDArray[Any], relevant: NDArray[np.bool_], at: int | None
 ) -> NDArray[np.float64]:
     n = similarity.shape[1]
     at = n if at is None else at

@@ -56,7 +56,8 @@ def run_python(folder, *arguments):
 
     Cython looks for ``fasthash/c_api.pxd`` along the path and does not see editable installations.
     """
-    environment = {**os.environ, "PYTHONPATH": str(Path(fh.__file__).parents[1])}
+    path = os.pathsep.join([str(folder), str(Path(fh.__file__).parents[1])])
+    environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,

@@ -8,6 +8,7 @@ the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def semantic_features(x: NDArray[np.floating]) -> NDArray[np.float32]:
     return (centred / np.where(lengths == 0, 1, lengths)).astype(np.float32)
 
 
-def duplicate_ids(x: NDArray) -> NDArray[np.int64]:
+def duplicate_ids(x: NDArray[Any]) -> NDArray[np.int64]:
     """A number per row, the same where rows are equal."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in x], np.int64)
