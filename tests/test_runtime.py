@@ -57,6 +57,8 @@ def test_an_unbuilt_source_tree_says_so_in_one_sentence(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", "import fasthash"],
         cwd=tmp_path,
+        # Python looks in the folder it is started in, unless told not to.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
         capture_output=True,
         text=True,
         timeout=60,
