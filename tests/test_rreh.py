@@ -85,7 +85,8 @@ def test_without_pairs_row_belongs_to_row():
     x, _ = make(200)
     default = fh.RREH(16, random_state=0).fit(x)
     given = fh.RREH(16, random_state=0).fit(x, pairs=np.stack([np.arange(200)] * 2, axis=1))
-    assert default.weights_ == {"image": 0.0, "text": 0.0}
+    trusting = fh.RREH(16, reliability=1.0, random_state=0).fit(x)
+    assert default.weights_ == trusting.weights_ == {"image": 0.0, "text": 0.0}
     for name in x:
         np.testing.assert_array_equal(default.codes_[name], given.codes_[name])
         np.testing.assert_array_equal(default.codes_[name], default.codes_["image"])

@@ -342,10 +342,10 @@ def _explained(
 
 
 def _weight(view: View, settings: Settings) -> float:
-    """ω: the trust in an unpaired row, given that all of them together get no more than pairs."""
+    """ω: at most 1, and less the more unpaired rows there are beside pairs and the less R² is."""
+    if view.n_alone == 0:
+        return 0.0
     if settings.reliability is not None:
         return settings.reliability
     explained = min(max(view.reliability, 0.0), 1 - 1e-9)
-    if view.n_alone == 0:
-        return 0.0
     return min(_TRUST * view.n_pairs / view.n_alone * explained / (1 - explained), 1.0)
