@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .codes import pack
 from .hamming import topk
+from .reranking import rerank, unit_rows
 from .rows import Rows, cut
 from .validation import check_choice, check_count, check_rows
 
-__all__ = ["METHODS", "Recall", "codes_of_signs", "nearest", "recall_of_codes", "rerank"]
+__all__ = ["METHODS", "Recall", "codes_of_signs", "nearest", "recall_of_codes"]
 
 METHODS = ("sign", "itq")
 
@@ -114,13 +115,13 @@ def nearest(queries: ArrayLike, vectors: ArrayLike, k: int) -> NDArray[np.int64]
     array([[1, 2]])
     """
     x = check_rows(vectors, "vectors")
-    q = _unit(_all(check_rows(queries, "queries", x.shape[1])))
+    q = unit_rows(_all(check_rows(queries, "queries", x.shape[1])))
     k = _check_k(k, len(x))
     best = np.full((len(q), 0), -np.inf)
     rows = np.empty((len(q), 0), np.int64)
     step = max(1, _BLOCK_VALUES // max(1, len(q)))
     for first in range(0, len(x), step):
-        block = _unit(x.read(slice(first, min(first + step, len(x)))))
+        block = unit_rows(x.read(slice(first, min(first + step, len(x)))))
         best = np.hstack([best, q @ block.T])
         new = np.broadcast_to(np.arange(first, first + len(block)), (len(q), len(block)))
         rows = np.hstack([rows, new])
@@ -128,51 +129,6 @@ def nearest(queries: ArrayLike, vectors: ArrayLike, k: int) -> NDArray[np.int64]
         order = np.argsort(-best, axis=1, kind="stable")[:, :k]
         best, rows = (np.take_along_axis(a, order, axis=1) for a in (best, rows))
     return rows
-
-
-def rerank(
-    queries: ArrayLike, vectors: ArrayLike, candidates: NDArray[np.int64], k: int
-) -> NDArray[np.int64]:
-    """
-    Put candidates in the order of their cosines: those that an index found, from any vectors.
-
-    Parameters
-    ----------
-    queries : array_like, shape (n_queries, n_features)
-    vectors : array_like, shape (n, n_features)
-        Of which the rows of the candidates are read.
-    candidates : ndarray of int64, shape (n_queries, n_candidates)
-        Rows of `vectors`; -1 is none.
-    k : int
-        How many to keep, at most.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_queries, min(k, n_candidates))
-        -1 where there are fewer candidates.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the arguments do not fit, or a candidate is no row of `vectors`.
-
-    Examples
-    --------
-    >>> rerank([[1.0, 0.1]], [[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]], np.array([[0, 2, 1]]), 2)
-    array([[1, 2]])
-    """
-    x = check_rows(vectors, "vectors")
-    q = _unit(_all(check_rows(queries, "queries", x.shape[1])))
-    if len(candidates) != len(q):
-        raise ValueError(f"candidates has {len(candidates)} rows for {len(q)} queries")
-    if candidates.size and candidates.max() >= len(x):
-        raise ValueError(f"candidates holds {candidates.max()}, and there are {len(x)} vectors")
-    found = np.empty((len(q), min(check_count(k, "k"), candidates.shape[1])), np.int64)
-    for row, (one, ids) in enumerate(zip(q, candidates, strict=True)):
-        taken = _unit(x.take(np.maximum(ids, 0)))
-        cosines = np.where(ids >= 0, taken @ one, -np.inf)
-        found[row] = ids[np.argsort(-cosines, kind="stable")[: found.shape[1]]]
-    return found
 
 
 def recall_of_codes(
@@ -234,7 +190,7 @@ def recall_of_codes(
             encode = _encoder(method, vectors, length, random_state)
             _, ids = topk(encode(queries), encode(vectors), max(fetched))
             for n in fetched:
-                found = ids[:, :k] if n <= k else rerank(queries, vectors, ids[:, :n], k)
+                found = ids[:, :k] if n <= k else rerank(queries, vectors, ids[:, :n], k)[1]
                 hits = [len(np.intersect1d(a, b)) for a, b in zip(found, wanted, strict=True)]
                 table.append(Recall(method, length, n, float(np.mean(hits)) / k))
             if callback is not None:
@@ -256,12 +212,6 @@ def _encoder(
 
 def _all(x: Rows) -> NDArray[Any]:
     return x.read(slice(0, len(x)))
-
-
-def _unit(x: NDArray[Any]) -> NDArray[Any]:
-    """Rows of length 1; one of zeros stays."""
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
 
 
 def _check_k(k: Any, n: int) -> int:

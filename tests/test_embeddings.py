@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash import cli
-from fasthash.embeddings import codes_of_signs, nearest, recall_of_codes, rerank
+from fasthash.embeddings import codes_of_signs, nearest, recall_of_codes
 
 RNG = np.random.default_rng(0)
 X, Q = RNG.standard_normal((300, 24)), RNG.standard_normal((11, 24))
@@ -34,14 +34,6 @@ def test_nearest_is_what_sorting_gives(monkeypatch, block):
         ties_aside, np.take_along_axis(cosines(Q, x), expected[:, :30], axis=1)
     )
     assert all(len(set(row)) == 30 for row in found.tolist())
-
-
-def test_all_candidates_in_order_are_the_nearest():
-    candidates = np.tile(np.arange(len(X))[::-1], (len(Q), 1))
-    np.testing.assert_array_equal(rerank(Q, X, candidates, 10), nearest(Q, X, 10))
-    few = np.array([[3, -1, 5]] * len(Q))
-    assert set(rerank(Q, X, few, 9)[0].tolist()) == {3, 5, -1}
-    assert (rerank(Q, X, few, 9)[:, 2] == -1).all()
 
 
 @given(st.integers(1, 24))
@@ -73,8 +65,6 @@ def test_recall_is_counted_against_the_nearest():
         (lambda: nearest(Q, X, 301), "k is 301, and there are 300"),
         (lambda: nearest(Q[:, :3], X, 1), "queries has 3 columns"),
         (lambda: codes_of_signs(X, 25), "signs of 24 features"),
-        (lambda: rerank(Q, X, np.full((11, 2), 300), 1), "candidates holds 300"),
-        (lambda: rerank(Q, X, np.zeros((2, 2), int), 1), "2 rows for 11 queries"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["pq"]), "methods must be one of"),
     ],
 )

@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 
 import fasthash as fh
 from fasthash.datasets import list_arrays, read_array
-from fasthash.datasets.file_formats import SlicedRows
+from fasthash.datasets.found_arrays import SlicedRows
 from fasthash.datasets.readers import read_labels, read_numbers, read_texts, split_source
 
 X = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
@@ -283,9 +283,9 @@ def test_a_colon_belongs_to_a_name_only_where_no_file_has_it(tmp_path):
 
 @pytest.mark.parametrize("package", ["h5py", "pyarrow"])
 def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
-    from fasthash.datasets import file_formats
+    from fasthash.datasets import found_arrays
 
     source, _ = (write_hdf5 if package == "h5py" else write_parquet)(tmp_path / "feats.x")
-    monkeypatch.setattr(file_formats, "find_spec", lambda name: None)
+    monkeypatch.setattr(found_arrays, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=rf"{package}.*pip install 'fasthash-retrieval\[files\]'"):
         read_array(source)

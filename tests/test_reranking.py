@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
+from fasthash.datasets.found_arrays import SlicedRows
+from fasthash.embeddings import nearest
+from fasthash.reranking import rerank
 
 
 def plain(query_codes, query_latents, codes, latents, k, n_candidates):
@@ -56,6 +59,55 @@ def test_blocks_and_memory_mapped_latents(tmp_path, monkeypatch):
     np.testing.assert_array_equal(blocks[1], whole[1])
     np.testing.assert_allclose(blocks[0], whole[0], rtol=1e-6)
     assert whole[0].dtype == np.float32 and whole[1].dtype == np.int64
+
+
+RNG = np.random.default_rng(0)
+QUERIES, VECTORS = RNG.standard_normal((11, 24)), RNG.standard_normal((300, 24))
+
+
+@pytest.mark.parametrize("hold", [np.asarray, SlicedRows, np.float32])
+def test_all_candidates_in_the_order_of_cosines_are_the_nearest(hold):
+    vectors = hold(VECTORS)
+    candidates = np.tile(np.arange(300)[::-1], (11, 1))
+    cosines, ids = rerank(QUERIES, vectors, candidates, 10)
+    np.testing.assert_array_equal(ids, nearest(QUERIES, VECTORS, 10))
+    lengths = np.linalg.norm(QUERIES, axis=1)[:, None] * np.linalg.norm(VECTORS[ids], axis=2)
+    np.testing.assert_allclose(
+        cosines, np.einsum("qd,qkd->qk", QUERIES, VECTORS[ids]) / lengths, rtol=1e-5
+    )
+
+
+def test_missing_candidates_come_last_and_ties_in_the_order_of_rows(monkeypatch):
+    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 2 * 3 * 24)
+    vectors = np.vstack([VECTORS, VECTORS[:1], np.zeros((1, 24))])
+    candidates = np.array([[300, -1, 0]] * 10 + [[-1, -1, 301]])
+    cosines, ids = rerank(QUERIES, vectors, candidates, 4)
+    assert ids.tolist() == [[0, 300, -1, -1]] * 10 + [[301, -1, -1, -1]]
+    assert np.isnan(cosines).tolist() == (ids < 0).tolist()
+    assert cosines[10, 0] == 0
+
+
+def test_only_candidates_are_looked_at():
+    vectors = VECTORS.copy()
+    vectors[7, 3] = np.nan
+    few = np.full((11, 1), 8)
+    assert (rerank(QUERIES, vectors, few, 1)[1] == 8).all()
+    with pytest.raises(ValueError, match="row 7 of vectors holds NaN"):
+        rerank(QUERIES, vectors, few - 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rerank(QUERIES, VECTORS, np.full((11, 2), 300), 1), "candidates holds 300"),
+        (lambda: rerank(QUERIES, VECTORS, np.zeros((2, 2), int), 1), "2 rows for 11 queries"),
+        (lambda: rerank(QUERIES[:, :3], VECTORS, np.zeros((11, 2), int), 1), "have 3 columns"),
+        (lambda: rerank(QUERIES, VECTORS.astype(str), np.zeros((11, 2), int), 1), "real numbers"),
+    ],
+)
+def test_what_rerank_refuses(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 X = np.eye(3)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.readers import read_numbers, read_texts
-from ..embeddings import codes_of_signs, rerank
+from ..embeddings import codes_of_signs
+from ..reranking import rerank
 from . import arguments, inputs
 from .encode import add_encoding
 from .index import load_index
@@ -250,7 +251,8 @@ def _reranked(
     """Distances and ids in the order of the cosines."""
     n_candidates = max(options.candidates or 10 * options.k, options.k)
     distances, ids = index.search(codes, n_candidates, filter=among)
-    for far, near, best in zip(distances, ids, rerank(x, vectors, ids, options.k), strict=True):
+    _, best_of_all = rerank(x, vectors, ids, options.k)
+    for far, near, best in zip(distances, ids, best_of_all, strict=True):
         best = best[best >= 0]
         by_id = np.argsort(near, kind="stable")
         yield far[by_id[np.searchsorted(near, best, sorter=by_id)]], best

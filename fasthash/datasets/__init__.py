@@ -6,8 +6,8 @@ Map of the room:
   `load_emoji` hands them out as an `EmojiDataset`. The numbers lie beside it in ``emoji.npz``,
   written by ``tools/build_emoji_dataset.py``; sources and licences are in ``EMOJI_LICENSES.md``.
 - ``readers``: `read_array` and `list_arrays`, for arrays in files; what each format takes is in
-  ``file_formats``. ``layouts``: `read_layout`, for files whose arrays have the names the
-  literature uses.
+  ``file_formats`` and ``arrow_columns``, what they find in ``found_arrays``. ``layouts``:
+  `read_layout`, for files whose arrays have the names the literature uses.
 - ``protocols``: `semi_paired_split` hides which rows of a paired set belong together,
   `validation_split` holds rows out.
 """

@@ -15,14 +15,11 @@ a name calls it "". No format here runs what is in a file: arrays of Python obje
 from __future__ import annotations
 
 import csv
-import importlib
 import os
 import struct
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,83 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import size_of
+from .arrow_columns import in_arrow, in_parquet
+from .found_arrays import FoundArray, RefusedArrayError, SlicedRows, import_package
 
-__all__ = ["FoundArray", "SlicedRows", "find_arrays", "is_text"]
+__all__ = ["find_arrays"]
 
 _FORMATS = ".npy, .npz, .mat, .h5, .hdf5, .parquet, .arrow, .feather, .csv, .tsv, .txt"
 
 # Where h5py finds the signature of a file: at the start, or behind the header that MATLAB writes.
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MATLAB_HEADER_BYTES = 512
-
-
-class _Refused(ValueError):
-    """An array is not of a kind that is read; the message says so by itself."""
-
-
-@dataclass(frozen=True)
-class FoundArray:
-    """
-    An array that a file holds.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : str
-        What its values are; "text" where they are strings.
-    read : callable
-        Returns it: an ndarray, mapped where the format allows it, a scipy sparse matrix, or a
-        `SlicedRows`.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    read: Callable[[], Any]
-
-
-class SlicedRows:
-    """
-    A matrix in a file of which blocks of rows are read, as models read features.
-
-    Parameters
-    ----------
-    source : anything with ``shape`` and ``dtype`` that can be sliced
-    transposed : bool
-        Whether the rows are the columns of `source`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rows = SlicedRows(np.arange(6).reshape(2, 3), transposed=True)
-    >>> rows.shape, rows[:1]
-    ((3, 2), array([[0, 3]]))
-    """
-
-    def __init__(self, source: Any, transposed: bool = False) -> None:
-        self._source = source
-        self._transposed = transposed
-        shape = tuple(int(length) for length in source.shape)
-        self.shape = shape[::-1] if transposed else shape
-        self.dtype = np.dtype(source.dtype)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def T(self) -> SlicedRows:
-        return SlicedRows(self._source, not self._transposed)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        block = self._source[:, rows].T if self._transposed else self._source[rows]
-        # What lies at any place of a file may not lie at a multiple of its size.
-        return np.require(block, requirements=["C", "A"])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype)
 
 
 def find_arrays(path: str | os.PathLike[str]) -> dict[str, FoundArray]:
@@ -144,9 +74,9 @@ def find_arrays(path: str | os.PathLike[str]) -> dict[str, FoundArray]:
     elif start.startswith(_HDF5) or start[_MATLAB_HEADER_BYTES:].startswith(_HDF5):
         find = _in_hdf5
     elif start.startswith(b"PAR1"):
-        find = _in_parquet
+        find = in_parquet
     elif start.startswith(b"ARROW1"):
-        find = _in_arrow
+        find = in_arrow
     elif start.startswith(b"MATLAB 5.0") or suffix == ".mat":
         find = _in_mat
     elif suffix in (".csv", ".tsv"):
@@ -155,7 +85,7 @@ def find_arrays(path: str | os.PathLike[str]) -> dict[str, FoundArray]:
         find = _in_txt
     else:
         raise ValueError(f"{path} is of no format that is read here: these are {_FORMATS}")
-    kind = find.__name__.removeprefix("_in_")
+    kind = find.__name__.removeprefix("_").removeprefix("in_")
     found = _calling_damage_by_its_name(path, kind, lambda: find(path))
     return {
         name: FoundArray(
@@ -173,16 +103,11 @@ def _calling_damage_by_its_name(name: str, kind: str, read: Callable[[], Any]) -
     """Call a reader; those of damaged files raise whatever they stumble over."""
     try:
         return read()
-    except (_Refused, ImportError, FileNotFoundError, PermissionError, MemoryError):
+    except (RefusedArrayError, ImportError, FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:
         what = " ".join(str(error).split())
         raise ValueError(f"{name} cannot be read as {kind}: {what}") from error
-
-
-def is_text(array: Any) -> bool:
-    """Tell whether an array holds strings."""
-    return isinstance(array, np.ndarray) and array.dtype.kind in "UT"
 
 
 def _name_of(dtype: np.dtype) -> str:
@@ -192,7 +117,7 @@ def _name_of(dtype: np.dtype) -> str:
 
 
 def _refuse_objects(name: str) -> Any:
-    raise _Refused(
+    raise RefusedArrayError(
         f"{name} holds Python objects, which are stored as pickles and never read: save numbers or "
         "strings instead"
     )
@@ -293,7 +218,7 @@ def _in_mat(path: str) -> dict[str, FoundArray]:
 
 
 def _in_hdf5(path: str) -> dict[str, FoundArray]:
-    h5py = _package("h5py", path)
+    h5py = import_package("h5py", path)
     file = h5py.File(path, "r")
     found: dict[str, FoundArray] = {}
 
@@ -351,105 +276,6 @@ def _matlab_sparse(group: Any) -> FoundArray:
     return FoundArray(shape, "sparse", read)
 
 
-# --- Parquet and Arrow ----------------------------------------------------------------------------
-
-
-def _in_parquet(path: str) -> dict[str, FoundArray]:
-    _package("pyarrow", path)
-    from pyarrow import parquet
-
-    file = parquet.ParquetFile(path)
-    n = file.metadata.num_rows
-
-    def column(name: str) -> Any:
-        return parquet.read_table(path, columns=[name]).column(0)
-
-    return _columns(path, file.schema_arrow, n, column)
-
-
-def _in_arrow(path: str) -> dict[str, FoundArray]:
-    _package("pyarrow", path)
-    from pyarrow import feather
-
-    # Uncompressed columns stay in the file.
-    table = feather.read_table(path, memory_map=True)
-    return _columns(path, table.schema, table.num_rows, table.column)
-
-
-def _columns(path: str, schema: Any, n: int, column: Callable[[str], Any]) -> dict[str, FoundArray]:
-    from pyarrow import types
-
-    found = {}
-    shape: tuple[int, ...]
-    for field in schema:
-        kind = field.type
-        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-            if not _is_number(kind.value_type):
-                continue
-            # How long the lists are is told by the first, where the type does not tell.
-            width = kind.list_size if types.is_fixed_size_list(kind) else -1
-            shape = (n, width) if width >= 0 else (n, _width_of(column(field.name)))
-            dtype = str(kind.value_type)
-        elif _is_number(kind):
-            shape, dtype = (n,), str(kind)
-        elif types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
-            shape, dtype = (n,), "text"
-        else:
-            continue
-        found[field.name] = FoundArray(shape, dtype, _column_reader(path, field.name, column))
-    return found
-
-
-def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-
-
-def _width_of(chunked: Any) -> int:
-    return len(chunked[0]) if len(chunked) and chunked[0].is_valid else 0
-
-
-def _column_reader(
-    path: str, name: str, column: Callable[[str], Any]
-) -> Callable[[], NDArray[Any]]:
-    from pyarrow import types
-
-    def read() -> NDArray[Any]:
-        chunked = column(name)
-        if chunked.null_count:
-            raise _Refused(
-                f"{path}:{name} lacks {chunked.null_count} of {len(chunked)} values: fill them in, "
-                "or drop these rows"
-            )
-        # One chunk is not copied by this.
-        array = chunked.combine_chunks()
-        array = array.chunk(0) if hasattr(array, "chunk") and array.num_chunks == 1 else array
-        if types.is_nested(array.type):
-            return _list_matrix(path, name, array)
-        values = array.to_numpy(zero_copy_only=False)
-        return values.astype(np.str_) if values.dtype == object else values
-
-    return read
-
-
-def _list_matrix(path: str, name: str, array: Any) -> NDArray[Any]:
-    flat = array.flatten()
-    if flat.null_count:
-        raise _Refused(f"{path}:{name} lacks {flat.null_count} of its numbers: fill them in")
-    values = flat.to_numpy(zero_copy_only=False)
-    n = len(array)
-    width = len(values) // max(n, 1)
-    lengths = array.value_lengths().to_numpy(zero_copy_only=False) if n else np.zeros(0)
-    wrong = np.flatnonzero(lengths != width)
-    if len(wrong):
-        raise _Refused(
-            f"{path}:{name} is no matrix: row {wrong[0]} has {lengths[wrong[0]]} numbers, and the "
-            f"mean is {len(values) / n:g}"
-        )
-    return values.reshape(n, width)
-
-
 # --- text -----------------------------------------------------------------------------------------
 
 
@@ -493,12 +319,3 @@ def _numbers_or_text(cells: list[str]) -> NDArray[Any]:
 
 def _in_memory(array: NDArray[Any]) -> FoundArray:
     return FoundArray(array.shape, _name_of(array.dtype), lambda: array)
-
-
-def _package(name: str, path: str) -> Any:
-    if find_spec(name) is None:
-        raise ImportError(
-            f"{path} is read with {name}, which is not installed: "
-            "pip install 'fasthash-retrieval[files]'"
-        )
-    return importlib.import_module(name)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..validation import is_sparse
-from .file_formats import FoundArray, find_arrays
+from .file_formats import find_arrays
+from .found_arrays import FoundArray
 from .readers import as_labels, describe_arrays
 
 __all__ = ["Part", "read_layout"]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..validation import is_sparse
-from .file_formats import FoundArray, find_arrays, is_text
+from .file_formats import find_arrays
+from .found_arrays import FoundArray, is_text
 
 __all__ = [
     "describe_arrays",
