@@ -10,7 +10,18 @@ from collections.abc import Sequence
 
 from . import __version__
 from .commands import arguments as command_arguments
-from .commands import demo, encode, evaluate, fit, index, info, recall, report, search
+from .commands import (
+    completion,
+    demo,
+    encode,
+    evaluate,
+    fit,
+    index,
+    info,
+    recall,
+    report,
+    search,
+)
 from .commands.printing import Printer
 
 __all__ = ["main"]
@@ -70,8 +81,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fasthash {__version__}")
     command_arguments.add_common(parser)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
-    for command in (fit, encode, index, search, evaluate, report, recall, info, demo):
+    for command in (
+        fit,
+        encode,
+        index,
+        search,
+        evaluate,
+        report,
+        recall,
+        info,
+        demo,
+        completion,
+    ):
         command.declare(commands)
+    # Completions are made of the whole parser.
+    parser.set_defaults(parser=_parser)
     return parser
 
 

@@ -6,7 +6,7 @@ fetch more candidates than are wanted and put these in the order of their cosine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,17 @@ from .reranking import rerank, unit_rows
 from .rows import Rows, cut
 from .validation import check_choice, check_count, check_rows
 
-__all__ = ["METHODS", "Recall", "codes_of_signs", "nearest", "recall_of_codes"]
+__all__ = [
+    "METHODS",
+    "Recall",
+    "check_modalities_of_rreh",
+    "codes_of_signs",
+    "nearest",
+    "recall_of_codes",
+]
 
-METHODS = ("sign", "itq")
+# The last one learns from pairs of two modalities or more.
+METHODS = ("sign", "itq", "rreh")
 
 # Products of queries and vectors that are held at a time.
 _BLOCK_VALUES = 1 << 22
@@ -35,6 +43,8 @@ class Recall:
     Attributes
     ----------
     method : str
+    query, database : str
+        Modalities of the queries and of what is searched; "" where there is one kind of vectors.
     n_bits : int
     candidates : int
         How many codes are fetched for every query, of which the best by cosine are answers; where
@@ -44,6 +54,8 @@ class Recall:
     """
 
     method: str
+    query: str
+    database: str
     n_bits: int
     candidates: int
     value: float
@@ -132,13 +144,14 @@ def nearest(queries: ArrayLike, vectors: ArrayLike, k: int) -> NDArray[np.int64]
 
 
 def recall_of_codes(
-    vectors: ArrayLike,
-    queries: ArrayLike,
+    vectors: ArrayLike | Mapping[str, ArrayLike],
+    queries: ArrayLike | Mapping[str, ArrayLike],
     *,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = ("sign", "itq"),
     n_bits: Sequence[int],
     k: int = 10,
     candidates: Sequence[int] = (),
+    pairs: ArrayLike | None = None,
     random_state: Any = 0,
     callback: Callable[[str, int, int], None] | None = None,
 ) -> list[Recall]:
@@ -148,23 +161,28 @@ def recall_of_codes(
     Parameters
     ----------
     vectors, queries : array_like, shapes (n, n_features) and (n_queries, n_features)
-    methods : sequence of {"sign", "itq"}
-        Signs of the first features, or `fasthash.ITQ` fitted to the vectors.
+        Or mappings of modalities to such. Queries of a modality search its own vectors, and those
+        of others that have as many features, as embeddings in a shared space have.
+    methods : sequence of {"sign", "itq", "rreh"}, default ("sign", "itq")
+        Signs of the first features; `fasthash.ITQ`, fitted to what is searched; `fasthash.RREH`,
+        fitted to two modalities or more, of which the learned codes are searched.
     n_bits : sequence of int
-        Each at most n_features.
+        Each at most n_features, except of "rreh".
     k : int, default 10
         How many of the nearest are to be found.
     candidates : sequence of int, default ()
         Also by fetching so many codes and putting them in the order of their cosines.
+    pairs : array_like of int, shape (n_pairs, n_modalities), optional
+        Which rows of the modalities belong together, for "rreh"; by default row i and row i.
     random_state : int or None, default 0
-        Seeds ITQ.
+        Seeds ITQ and RREH.
     callback : callable, optional
         Called as ``callback(stage, done, total)`` after each method and length.
 
     Returns
     -------
     list of Recall
-        Per method and length: of the k nearest codes, then of `candidates`.
+        Per method, length and direction: of the k nearest codes, then of `candidates`.
 
     Raises
     ------
@@ -179,35 +197,79 @@ def recall_of_codes(
     sign 16 1 1.0
     sign 16 20 1.0
     """
+    x, q = (
+        dict(given) if isinstance(given, Mapping) else {"": given} for given in (vectors, queries)
+    )
     for method in methods:
         check_choice(method, "methods", METHODS)
+        if method == "rreh":
+            check_modalities_of_rreh(list(x) if isinstance(vectors, Mapping) else [])
+    if not set(q) <= set(x):
+        raise ValueError(f"queries have the modalities {sorted(q)}, and vectors have {sorted(x)}")
     lengths = [check_count(length, "n_bits") for length in n_bits]
-    wanted = nearest(queries, vectors, k)
-    fetched = [k, *(min(c, len(check_rows(vectors, "vectors"))) for c in candidates)]
-    table = []
+    fetched = list(dict.fromkeys([k, *(check_count(n, "candidates") for n in candidates)]))
+    shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
+    wanted = {
+        (query, target): nearest(q[query], x[target], k)
+        for query in q
+        for target in x
+        if shapes[query][1] == shapes[target][1]
+    }
+    table: list[Recall] = []
+    n_done = 0
     for method in methods:
         for length in lengths:
-            encode = _encoder(method, vectors, length, random_state)
-            _, ids = topk(encode(queries), encode(vectors), max(fetched))
-            for n in fetched:
-                found = ids[:, :k] if n <= k else rerank(queries, vectors, ids[:, :n], k)[1]
-                hits = [len(np.intersect1d(a, b)) for a, b in zip(found, wanted, strict=True)]
-                table.append(Recall(method, length, n, float(np.mean(hits)) / k))
+            code = _coding(method, x, length, pairs, random_state)
+            for (query, target), best in wanted.items():
+                _, ids = topk(*code(query, target, q[query]), max(fetched))
+                for n in fetched:
+                    found = ids[:, :k] if n <= k else rerank(q[query], x[target], ids[:, :n], k)[1]
+                    hits = [len(np.intersect1d(a, b)) for a, b in zip(found, best, strict=True)]
+                    share = float(np.mean(hits)) / k
+                    table.append(Recall(method, query, target, length, n, share))
+            n_done += 1
             if callback is not None:
-                total = len(methods) * len(lengths) * len(fetched)
-                callback(f"{method}, {length} bits", len(table), total)
+                callback(f"{method}, {length} bits", n_done, len(methods) * len(lengths))
     return table
 
 
-def _encoder(
-    method: str, vectors: Any, n_bits: int, seed: Any
-) -> Callable[[Any], NDArray[np.uint8]]:
-    if method == "sign":
-        return lambda x: codes_of_signs(x, n_bits)
-    from .models import ITQ
+def check_modalities_of_rreh(modalities: Sequence[str]) -> None:
+    """
+    Refuse fewer than two modalities.
 
-    model = ITQ(n_bits, random_state=seed).fit(np.asarray(vectors))
-    return lambda x: model.transform(np.asarray(x))
+    Raises
+    ------
+    ValueError
+        If there are fewer.
+    """
+    if len(modalities) < 2:
+        raise ValueError(
+            "rreh learns from pairs of two modalities, as in image=FILE text=FILE, and there is "
+            f"{modalities[0] if modalities else 'one kind of embeddings'} alone: use sign or itq"
+        )
+
+
+def _coding(
+    method: str, vectors: dict[str, Any], n_bits: int, pairs: Any, seed: Any
+) -> Callable[[str, str, Any], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """What makes codes of queries, and of what they search: from both modalities, and queries."""
+    if method == "sign":
+        return lambda query, target, x: (
+            codes_of_signs(x, n_bits),
+            codes_of_signs(vectors[target], n_bits),
+        )
+    from .models import ITQ, RREH
+
+    if method == "rreh":
+        model = RREH(n_bits, random_state=seed).fit(vectors, pairs)
+        return lambda query, target, x: (model.encode(x, query), model.codes_[target])
+    fitted = {
+        name: ITQ(n_bits, random_state=seed).fit(np.asarray(x)) for name, x in vectors.items()
+    }
+    return lambda query, target, x: (
+        fitted[target].transform(np.asarray(x)),
+        fitted[target].transform(np.asarray(vectors[target])),
+    )
 
 
 def _all(x: Rows) -> NDArray[Any]:

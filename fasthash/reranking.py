@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -149,7 +151,7 @@ def unit_rows(x: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _check_vectors(vectors: ArrayLike, name: str, kinds: str) -> Rows:
     """Rows of numbers, of which some will be read; so they are not all looked through."""
-    source = vectors if is_sliced_by_rows(vectors) else np.asarray(vectors)
+    source: Any = vectors if is_sliced_by_rows(vectors) else np.asarray(vectors)
     shape, dtype = tuple(source.shape), np.dtype(source.dtype)
     if len(shape) != 2 or dtype.kind not in kinds:
         numbers = "floating-point rows" if kinds == "f" else "rows of real numbers"

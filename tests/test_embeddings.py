@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash import cli
+from fasthash.datasets import read_layout
 from fasthash.embeddings import codes_of_signs, nearest, recall_of_codes
 
 RNG = np.random.default_rng(0)
@@ -59,6 +60,30 @@ def test_recall_is_counted_against_the_nearest():
     assert next(x.value for x in lines if (x.method, x.n_bits) == ("sign", 24)) == hits / 5
 
 
+def test_recall_within_and_across_modalities():
+    x = {"image": X, "text": X + 0.1, "sound": X[:, :20]}
+    q = {"image": Q, "sound": Q[:, :20]}
+    lines = recall_of_codes(x, q, methods=["itq", "rreh"], n_bits=[16], k=5, candidates=[5, 400])
+    directions = [(line.query, line.database) for line in lines if line.candidates == 400]
+    # Features as many in both: within a modality, and between images and texts.
+    assert directions == [("image", "image"), ("image", "text"), ("sound", "sound")] * 2
+    assert all(line.value == 1 for line in lines if line.candidates == 400)
+    wanted = nearest(Q, X + 0.1, 5)
+    for method, codes in (
+        ("itq", lambda m: (m.transform(Q), m.transform(X + 0.1))),
+        ("rreh", lambda m: (m.encode(Q, "image"), m.codes_["text"])),
+    ):
+        model = getattr(fh, method.upper())(16, random_state=0)
+        model.fit(X + 0.1 if method == "itq" else x)
+        _, ids = fh.topk(*codes(model), 5)
+        hits = [len(set(a) & set(b)) for a, b in zip(ids.tolist(), wanted.tolist(), strict=True)]
+        assert [
+            line.value
+            for line in lines
+            if (line.method, line.database, line.candidates) == (method, "text", 5)
+        ] == [np.mean(hits) / 5]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -66,6 +91,9 @@ def test_recall_is_counted_against_the_nearest():
         (lambda: nearest(Q[:, :3], X, 1), "queries has 3 columns"),
         (lambda: codes_of_signs(X, 25), "signs of 24 features"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["pq"]), "methods must be one of"),
+        (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["rreh"]), "one kind of embeddings"),
+        (lambda: recall_of_codes({"a": X}, {"a": Q}, n_bits=[8], methods=["rreh"]), "a alone"),
+        (lambda: recall_of_codes({"a": X}, {"b": Q}, n_bits=[8]), r"modalities \['b'\]"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):
@@ -106,12 +134,59 @@ def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypat
     for command, message in (
         ("encode --method sign --features x.npy --save-model m --output c", "signs need no model"),
         ("encode --method itq --model m --features x.npy --output c", "--model does not go with"),
-        ("encode --model m --bits 4 --features x.npy --output c", "go with --method"),
+        ("encode --model m --bits 4 --features x.npy --output c", "goes with --method"),
         ("search signs.index --codes codes.npy --rerank x.npy", "--rerank goes with --features"),
         ("search signs.index --features q.npy --signs --candidates 3", "goes with --rerank"),
         ("search signs.index --features q.npy --signs --model m", "--signs need no --model"),
     ):
         assert message in run(capsys, command, status=1).err
+
+
+def test_codes_of_pairs(tmp_path, monkeypatch, capsys):
+    """The emoji in plain files: RREH as the library fits it, learned codes found across."""
+    pytest.importorskip("safetensors", reason="models are saved with safetensors")
+    monkeypatch.chdir(tmp_path)
+    run(capsys, "demo --files emoji")
+    pairs = np.random.default_rng(0).permutation(1437)[:500, None].repeat(2, axis=1)
+    np.save("pairs.npy", pairs)
+    sources = "--features image=emoji/emoji.npz:I_tr text=emoji/emoji.npz:T_tr"
+    said = json.loads(
+        run(
+            capsys,
+            f"--json encode --method rreh {sources} --pairs pairs.npy --bits 32 --seed 4 "
+            "--save-model m --output codes.npz",
+        ).out
+    )
+    assert said == {"output": "codes.npz", "n": {"image": 1437, "text": 1437}, "n_bits": 32}
+    train = read_layout("emoji/emoji.npz")["train"].features
+    model = fh.RREH(32, random_state=4).fit(train, pairs)
+    with np.load("codes.npz") as codes:
+        assert set(codes) == {"image", "text"}
+        for name in codes:
+            np.testing.assert_array_equal(codes[name], model.codes_[name])
+    run(capsys, "index build i.index --codes codes.npz:image")
+    test = "--modality text --features emoji/emoji.npz:T_te"
+    out = run(capsys, f"search i.index --model m {test} --rows :9 -k 3 --json").out
+    queries = model.encode(read_layout("emoji/emoji.npz")["test"].features["text"][:9], "text")
+    _, ids = fh.topk(queries, model.codes_["image"], 3)
+    assert [json.loads(line)["ids"] for line in out.splitlines()] == ids.tolist()
+
+    one = "emoji/emoji.npz:I_tr"
+    for command, message in (
+        (f"encode --method rreh --features {one} --output c.npz", "two modalities"),
+        (f"encode --method rreh --features image={one} --output c.npz", "two modalities"),
+        (f"encode --method rreh --features {one} {one} --output c.npz", "not of the form"),
+        (f"encode --method rreh {sources} --output c.npy", "need a .npz file"),
+        (f"encode --method itq {sources} --output c.npy", "one source at a time, got 2"),
+        (f"encode --method sign --features {one} --pairs pairs.npy --output c", "goes with"),
+        ("encode --method sign --output c.npy", "--features is missing"),
+        (f"recall --features {one} --methods rreh", "two modalities"),
+        (f"recall {sources} --pairs pairs.npy", "--queries is missing"),
+        (f"recall {sources} --queries x=emoji/emoji.npz:I_te", "has the modalities x"),
+        ("recall --pairs pairs.npy", "--pairs goes with --features"),
+    ):
+        err = run(capsys, command, status=1).err
+        assert message in err and err.count("\n") == 1
 
 
 def test_recall_command(tmp_path, monkeypatch, capsys):
@@ -128,5 +203,10 @@ def test_recall_command(tmp_path, monkeypatch, capsys):
     said = json.loads(run(capsys, "--json recall --features x.npy").out)
     assert (said["n"], said["n_queries"]) == (270, 30)
     assert {line["n_bits"] for line in said["table"]} == {24}
-    out = run(capsys, "recall --methods sign --bits 64 --candidates 50").out
-    assert out.split()[:2] == ["method", "bits"] and "best of 50" in out
+    # More candidates than there are vectors, twice.
+    out = run(capsys, "recall --features x.npy --candidates 700 700 5000").out
+    assert out.splitlines()[0].split("  ")[-3:] == ["by codes", "best of 700", "best of 5000"]
+    out = run(capsys, "recall --methods sign rreh --bits 64 --candidates 50").out
+    assert out.split()[:3] == ["search", "method", "bits"] and "best of 50" in out
+    rows = [line.split()[:2] for line in out.splitlines()[1:]]
+    assert rows == [[f"{name}→{name}", m] for name in ("image", "text") for m in ("sign", "rreh")]

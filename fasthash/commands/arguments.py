@@ -1,4 +1,4 @@
-"""Arguments of the command line: a parser with errors of one line, types, configuration files."""
+"""Arguments of the command line: a parser with errors of one line, shared options, types, files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 __all__ = [
+    "Options",
     "Parser",
     "add_command",
+    "add_config",
+    "add_pairs",
+    "add_parameters",
+    "add_seed",
     "named_source",
     "output_file",
     "parameter",
@@ -21,6 +26,9 @@ __all__ = [
     "whole",
     "with_config",
 ]
+
+# What options are added to: a parser, or a group of its options.
+Options: TypeAlias = argparse._ActionsContainer
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +62,43 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         ("--debug", "show where in the program an error happened"),
     ):
         options.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """Add the option that names a configuration file."""
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML or JSON file of these options by name; those given here win",
+    )
+
+
+def add_pairs(options: Options) -> None:
+    """Add the option that names which rows belong together."""
+    options.add_argument(
+        "--pairs",
+        metavar="SOURCE",
+        help="row numbers from 0, a column per modality (default: row i belongs to row i)",
+    )
+
+
+def add_parameters(options: Options, metavar: str, of: str, example: str) -> None:
+    """Add the option that sets parameters of methods."""
+    options.add_argument(
+        "--set",
+        type=parameter,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar=metavar,
+        help=f"parameters of {of}, such as {example}",
+    )
+
+
+def add_seed(options: Options, of: str) -> None:
+    """Add the option that seeds what is random."""
+    options.add_argument("--seed", type=whole, default=0, help=f"of {of} (default: 0)")
 
 
 def positive(text: str) -> int:

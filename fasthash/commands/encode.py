@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.readers import read_numbers
+from ..embeddings import METHODS, check_modalities_of_rreh, codes_of_signs
 from . import arguments, inputs
 from .printing import Printer
 
@@ -22,45 +23,57 @@ def declare(commands: Any) -> None:
         "encode",
         "compute the codes of features",
         "Compute packed codes of features with a saved model, or take those it learned for its "
-        "training samples, and write them as a .npy file of uint8.",
+        "training samples, and write them as a .npy file of uint8. Or, without a model, code "
+        "embeddings: by --method.",
         "fasthash encode --model emoji.model --modality image --learned --output image-codes.npy",
     )
-    add_encoding(encode)
+    add_encoding(encode, several=True)
     encode.add_argument(
         "--learned", action="store_true", help="the codes learned for the training samples"
     )
-    encode.add_argument(
+    without = encode.add_argument_group("without a model")
+    without.add_argument(
         "--method",
-        choices=("sign", "itq"),
-        help="code embeddings without a model: their signs, or ITQ, which is fitted to them",
+        choices=METHODS,
+        help="code embeddings: by their signs; by ITQ, fitted to them; or by RREH, fitted to the "
+        "pairs of two modalities, for searches across these",
     )
-    encode.add_argument(
+    without.add_argument(
         "--bits",
         type=arguments.positive,
-        help="with --method, the length of the codes (default: a bit for every feature)",
+        help="length of the codes (default: a bit for every feature; of rreh 64)",
     )
-    encode.add_argument(
-        "--seed", type=arguments.whole, default=0, help="of --method itq (default: 0)"
-    )
-    encode.add_argument(
+    arguments.add_pairs(without)
+    arguments.add_seed(without, "itq and rreh")
+    without.add_argument(
         "--save-model",
         type=arguments.output_file,
         metavar="FILE",
-        help="write the model of --method itq, which queries are then encoded with",
+        help="write the model of itq or rreh, which queries are then encoded with",
     )
     encode.add_argument(
-        "--output", type=arguments.output_file, required=True, help="the .npy file to write"
+        "--output",
+        type=arguments.output_file,
+        required=True,
+        help="the .npy file to write; of rreh a .npz file, an array for each modality",
     )
     encode.set_defaults(run=run)
 
 
-def add_encoding(command: argparse.ArgumentParser) -> None:
-    """Add the options that name features and the model that encodes them."""
+def add_encoding(command: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add the options that name features, perhaps of several modalities, and what encodes them."""
     command.add_argument("--model", metavar="FILE", help="a model that 'fasthash fit' has written")
     command.add_argument("--modality", help="which modality of the model the features are of")
-    command.add_argument(
-        "--features", metavar="SOURCE", help="what to encode, such as feats.mat:I_te"
-    )
+    text = "what to encode, such as feats.mat:I_te"
+    if several:
+        command.add_argument(
+            "--features",
+            nargs="+",
+            metavar="SOURCE",
+            help=f"{text}; of --method rreh MODALITY=SOURCE for each modality",
+        )
+    else:
+        command.add_argument("--features", metavar="SOURCE", help=text)
     command.add_argument(
         "--columns", action="store_true", help="samples are the columns of --features"
     )
@@ -69,10 +82,17 @@ def add_encoding(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Encode, and write the codes."""
     if options.method is not None:
-        _encode_embeddings(options, printer)
+        for option in ("model", "modality", "learned"):
+            if getattr(options, option):
+                raise ValueError(f"--{option} does not go with --method")
+        if options.method == "rreh":
+            _encode_pairs(options, printer)
+        else:
+            _encode_embeddings(options, printer)
         return
-    if options.save_model is not None or options.bits is not None:
-        raise ValueError("--bits and --save-model go with --method")
+    for option in ("bits", "save_model", "pairs"):
+        if getattr(options, option) is not None:
+            raise ValueError(f"--{option.replace('_', '-')} goes with --method")
     if options.model is None:
         raise ValueError(
             "--model is missing: name a file that 'fasthash fit' has written, or pass --method"
@@ -86,24 +106,20 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             raise ValueError(f"--learned: {type(model).__name__} keeps no codes: use --features")
         codes = model.codes_[modality]
     else:
-        x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
+        source = _only_source(options, "a model")
+        x = inputs.read_model_features(source, model, modality, printer, options.columns)
         codes = inputs.encode(model, modality, x)
     _write(options, codes, inputs.n_bits_of(model), printer)
 
 
 def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
     """Signs of embeddings, or codes by an ITQ that is fitted to them."""
-    for option in ("model", "modality", "learned"):
-        if getattr(options, option):
-            raise ValueError(f"--{option} does not go with --method")
-    if options.features is None:
-        raise ValueError("--features is missing: name the embeddings")
-    x = read_numbers(options.features)
+    if options.pairs is not None:
+        raise ValueError(f"--pairs goes with --method rreh: {options.method} learns from no pairs")
+    x = read_numbers(_only_source(options, f"--method {options.method}"))
     x = x.T if options.columns else x
     n_bits = options.bits or int(x.shape[1])
     if options.method == "sign":
-        from ..embeddings import codes_of_signs
-
         if options.save_model is not None:
             raise ValueError("--save-model: signs need no model; code queries in the same way")
         codes = codes_of_signs(x, n_bits)
@@ -112,9 +128,53 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
 
         model = ITQ(n_bits, random_state=options.seed).fit(np.asarray(x))
         codes = model.transform(np.asarray(x))
-        if options.save_model is not None:
-            model.save(options.save_model)
+        _save(options, model)
     _write(options, codes, n_bits, printer)
+
+
+def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
+    """Codes that RREH learns for the embeddings of several modalities."""
+    from ..files import replacing
+    from ..models import RREH
+
+    check_modalities_of_rreh(options.features or [])
+    features = inputs.read_modalities("--features", options.features)
+    if options.output.suffix != ".npz":
+        raise ValueError(
+            f"--output: codes of several modalities need a .npz file, got {options.output}"
+        )
+    if options.columns:
+        features = {name: x.T for name, x in features.items()}
+    pairs = None if options.pairs is None else inputs.read_pairs(options.pairs)
+    model = RREH(options.bits or 64, random_state=options.seed)
+    with printer.progress() as progress:
+        model.fit(features, pairs, progress)
+    _save(options, model)
+    codes: dict[str, Any] = model.codes_
+    with replacing(options.output) as file:
+        np.savez(file, **codes)
+    counts = {name: len(own) for name, own in codes.items()}
+    described = ", ".join(f"{n} {name} codes" for name, n in counts.items())
+    printer.result(
+        f"{options.output}: {described} of {model.n_bits} bits",
+        {"output": str(options.output), "n": counts, "n_bits": model.n_bits},
+    )
+
+
+def _only_source(options: argparse.Namespace, taker: str) -> str:
+    if options.features is None:
+        raise ValueError("--features is missing: name the embeddings")
+    if len(options.features) > 1:
+        raise ValueError(
+            f"--features: {taker} takes one source at a time, got {len(options.features)}; "
+            "--method rreh takes those of two modalities"
+        )
+    return str(options.features[0])
+
+
+def _save(options: argparse.Namespace, model: Any) -> None:
+    if options.save_model is not None:
+        model.save(options.save_model)
 
 
 def _write(

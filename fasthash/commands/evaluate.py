@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import arguments, inputs
-from .fit import add_config
 from .printing import Printer, format_table
 
 if TYPE_CHECKING:
@@ -57,15 +56,7 @@ def declare(commands: Any) -> None:
         default=3,
         help="runs, with seeds from 0, for mean and standard deviation (default: 3)",
     )
-    what.add_argument(
-        "--set",
-        type=arguments.parameter,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="METHOD.NAME=VALUE",
-        help="parameters of the methods, such as AMSH.n_anchors=500",
-    )
+    arguments.add_parameters(what, "METHOD.NAME=VALUE", "the methods", "AMSH.n_anchors=500")
     what.add_argument(
         "--pairs",
         choices=("all", "keep", "missing"),
@@ -91,7 +82,7 @@ def declare(commands: Any) -> None:
     evaluate.add_argument(
         "--output", type=arguments.output_file, help="write every score to this JSON file as well"
     )
-    add_config(evaluate)
+    arguments.add_config(evaluate)
     evaluate.set_defaults(run=run)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from . import arguments, inputs
@@ -30,20 +29,10 @@ def declare(commands: Any) -> None:
     fit.add_argument(
         "--bits", type=arguments.positive, default=64, help="length of the codes (default: 64)"
     )
-    fit.add_argument(
-        "--seed", type=arguments.whole, default=0, help="of all that is random (default: 0)"
-    )
-    fit.add_argument(
-        "--set",
-        type=arguments.parameter,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="parameters of the method, such as n_anchors=500",
-    )
+    arguments.add_seed(fit, "all that is random")
+    arguments.add_parameters(fit, "NAME=VALUE", "the method", "n_anchors=500")
     fit.add_argument("--output", type=arguments.output_file, help="the model file to write")
-    add_config(fit)
+    arguments.add_config(fit)
     fit.set_defaults(run=run)
 
 
@@ -69,23 +58,9 @@ def add_samples(command: argparse.ArgumentParser) -> None:
         help="labels of all modalities, or MODALITY=SOURCE for each: class names, numbers or "
         "0/1 columns",
     )
-    samples.add_argument(
-        "--pairs",
-        metavar="SOURCE",
-        help="row numbers from 0, a column per modality (default: row i belongs to row i)",
-    )
+    arguments.add_pairs(samples)
     samples.add_argument(
         "--columns", action="store_true", help="samples are the columns of --features"
-    )
-
-
-def add_config(command: argparse.ArgumentParser) -> None:
-    """Add the option that names a configuration file."""
-    command.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="a TOML or JSON file of these options by name; those given here win",
     )
 
 

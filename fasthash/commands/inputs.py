@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..datasets.layouts import Part, read_layout
 from ..datasets.readers import read_array, read_labels, read_numbers
+from . import arguments
 from .printing import Printer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "named",
     "read_codes",
     "read_ids",
+    "read_modalities",
     "read_model_features",
     "read_pairs",
     "read_part",
@@ -74,6 +76,22 @@ def named(option: str, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
     if len(by_name) < len(sources):
         raise ValueError(f"{option} names a modality twice: {', '.join(n for n, _ in sources)}")
     return by_name
+
+
+def read_modalities(option: str, sources: Sequence[str]) -> dict[str, Any]:
+    """
+    Features by modality, of sources as they were given.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        If one is not of the form MODALITY=SOURCE, a modality is named twice, or as `read_numbers`.
+    """
+    try:
+        parsed = [arguments.named_source(source) for source in sources]
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"{option}: {error}") from None
+    return {name: read_numbers(source) for name, source in named(option, parsed).items()}
 
 
 def read_samples(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+from collections.abc import Mapping
 from typing import Any
 
-from ..datasets.readers import read_numbers
-from . import arguments
+from numpy.typing import NDArray
+
+from ..datasets.readers import read_numbers, split_source
+from ..embeddings import METHODS
+from ..validation import check_rows
+from . import arguments, inputs
 from .printing import Printer, format_table
 
 __all__ = ["declare", "run"]
@@ -24,19 +30,29 @@ def declare(commands: Any) -> None:
         commands,
         "recall",
         "compare codes of embeddings with the float search",
-        "How many of the nearest embeddings by cosine a search by codes finds: by signs and by "
-        "ITQ, for several code lengths, and when more codes are fetched and put in the order of "
-        "their cosines.",
+        "How many of the nearest embeddings by cosine a search by codes finds: by signs, by ITQ "
+        "and, of two modalities, by RREH, for several code lengths, and when more codes are "
+        "fetched and put in the order of their cosines.",
         "fasthash recall --features emoji/emoji.npz:T_tr --queries emoji/emoji.npz:T_te",
     )
     recall.add_argument(
-        "--features", metavar="SOURCE", help="embeddings (default: those of the emoji's texts)"
+        "--features",
+        nargs="+",
+        metavar="SOURCE",
+        help="embeddings, or MODALITY=SOURCE for each of several (default: those of the emoji)",
     )
     recall.add_argument(
-        "--queries", metavar="SOURCE", help="of queries (default: a tenth, held out at random)"
+        "--queries",
+        nargs="+",
+        metavar="SOURCE",
+        help="of queries, as --features (default: a tenth of these, held out at random)",
     )
+    arguments.add_pairs(recall)
     recall.add_argument(
-        "--methods", nargs="+", choices=("sign", "itq"), default=["sign", "itq"], help="of coding"
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        help="of coding (default: sign and itq; of several modalities rreh as well)",
     )
     recall.add_argument(
         "--bits",
@@ -54,7 +70,7 @@ def declare(commands: Any) -> None:
         default=[50, 200],
         help="how many codes to fetch and put in order (default: 50 200)",
     )
-    recall.add_argument("--seed", type=arguments.whole, default=0, help="(default: 0)")
+    arguments.add_seed(recall, "all that is random")
     recall.set_defaults(run=run)
 
 
@@ -63,57 +79,100 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     from ..embeddings import recall_of_codes
 
     vectors, queries = _read(options)
-    n_features = int(vectors.shape[1])
-    lengths = options.bits or [n for n in (*_LENGTHS, n_features) if n <= n_features]
+    is_one_kind = list(vectors) == [""]
+    n_features = {name: int(x.shape[1]) for name, x in vectors.items()}
+    fewest = min(n_features.values())
+    lengths = options.bits or [n for n in (*_LENGTHS, fewest) if n <= fewest]
     with printer.progress() as progress:
         table = recall_of_codes(
-            vectors,
-            queries,
-            methods=options.methods,
+            vectors[""] if is_one_kind else vectors,
+            queries[""] if is_one_kind else queries,
+            methods=options.methods or (METHODS[:2] if is_one_kind else METHODS),
             n_bits=sorted(set(lengths)),
             k=options.k,
             candidates=options.candidates,
+            pairs=None if options.pairs is None else inputs.read_pairs(options.pairs),
             random_state=options.seed,
             callback=progress,
         )
     if printer.as_json:
         content = {
-            "n": int(vectors.shape[0]),
-            "n_queries": int(queries.shape[0]),
-            "n_features": n_features,
+            "n": _one_or_all({name: int(x.shape[0]) for name, x in vectors.items()}),
+            "n_queries": _one_or_all({name: int(x.shape[0]) for name, x in queries.items()}),
+            "n_features": _one_or_all(n_features),
             "k": options.k,
             "table": [dataclasses.asdict(line) for line in table],
         }
         printer.result("", content)
         return
-    printer.note(
-        f"{vectors.shape[0]} embeddings of {n_features} features, {queries.shape[0]} queries; "
-        f"share of the {options.k} nearest by cosine that are found"
+    described = (
+        f"{x.shape[0]} {f'{name} embeddings'.lstrip()} of {x.shape[1]} features, "
+        f"{queries[name].shape[0] if name in queries else 0} queries"
+        for name, x in vectors.items()
     )
-    columns = list(dict.fromkeys(line.candidates for line in table))
-    rows: dict[tuple[str, int], list[str]] = {}
+    printer.note(
+        f"{'; '.join(described)}; share of the {options.k} nearest by cosine that are found"
+    )
+    # Those of one search stand together.
+    directions = list(dict.fromkeys((line.query, line.database) for line in table))
+    table.sort(key=lambda line: directions.index((line.query, line.database)))
+    rows: dict[tuple[str, str, str, int], list[str]] = {}
     for line in table:
-        row = rows.setdefault((line.method, line.n_bits), [line.method, str(line.n_bits)])
+        key = line.method, line.query, line.database, line.n_bits
+        start = [line.method] if is_one_kind else [f"{line.query}→{line.database}", line.method]
+        row = rows.setdefault(key, [*start, str(line.n_bits)])
         row.append(f"{line.value:.3f}")
-    header = ["method", "bits", "by codes", *(f"best of {n}" for n in columns[1:])]
-    print(format_table([header, *rows.values()]))
+    fetched = list(dict.fromkeys(line.candidates for line in table))
+    header = ["method", "bits", "by codes", *(f"best of {n}" for n in fetched[1:])]
+    print(format_table([header if is_one_kind else ["search", *header], *rows.values()]))
 
 
-def _read(options: argparse.Namespace) -> tuple[Any, Any]:
-    """Embeddings and queries."""
+def _one_or_all(by_modality: dict[str, int]) -> int | dict[str, int]:
+    """Of one kind of embeddings a number."""
+    return by_modality.get("", by_modality)
+
+
+def _read(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Embeddings and queries by modality; the name is "" where there is one kind."""
     from ..datasets import load_emoji, validation_split
-    from ..validation import check_rows
 
     if options.features is None:
-        if options.queries is not None:
-            raise ValueError("--queries goes with --features")
+        for option in ("queries", "pairs"):
+            if getattr(options, option) is not None:
+                raise ValueError(f"--{option} goes with --features")
         emoji = load_emoji()
-        text = emoji.features["text"]
-        return text[emoji.train], text[emoji.test]
-    vectors = read_numbers(options.features)
+        return _parts(emoji.features, emoji.train, emoji.test)
+    vectors = _read_sources("--features", options.features)
     if options.queries is not None:
-        return vectors, read_numbers(options.queries)
-    n = int(vectors.shape[0])
-    kept, held_out = validation_split(n, min(0.1, _MOST_QUERIES / n), options.seed)
-    rows = check_rows(vectors, "--features")
-    return rows.take(kept), rows.take(held_out)
+        queries = _read_sources("--queries", options.queries)
+        if not set(queries) <= set(vectors):
+            raise ValueError(
+                f"--queries has the modalities {', '.join(queries) or 'none'}, and --features has "
+                f"{', '.join(vectors) or 'none'}"
+            )
+        return vectors, queries
+    counts = {name: int(x.shape[0]) for name, x in vectors.items()}
+    if options.pairs is not None or len(set(counts.values())) > 1:
+        raise ValueError(
+            "--queries is missing: rows can only be held out where row i belongs to row i, and "
+            + ("--pairs says which do" if options.pairs is not None else f"there are {counts}")
+        )
+    n = next(iter(counts.values()))
+    return _parts(vectors, *validation_split(n, min(0.1, _MOST_QUERIES / n), options.seed))
+
+
+def _parts(
+    features: Mapping[str, Any], kept: NDArray[Any], held_out: NDArray[Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    rows = {name: check_rows(x, name or "--features") for name, x in features.items()}
+    return (
+        {name: x.take(kept) for name, x in rows.items()},
+        {name: x.take(held_out) for name, x in rows.items()},
+    )
+
+
+def _read_sources(option: str, sources: list[str]) -> dict[str, Any]:
+    path = split_source(sources[0])[0]
+    if len(sources) == 1 and ("=" not in path or os.path.exists(path)):
+        return {"": read_numbers(sources[0])}
+    return inputs.read_modalities(option, sources)

@@ -1,7 +1,7 @@
 """What a file holds, before it is read: an array's shape, dtype and how to get it.
 
-`FoundArray` is one array, `SlicedRows` a matrix that stays in its file; `RefusedArrayError` says what
-is never read, and `import_package` gets what reads a format.
+`FoundArray` is one array, `SlicedRows` a matrix that stays in its file. `RefusedArrayError` is for
+what is never read; `import_package` gets what reads a format.
 """
 
 from __future__ import annotations

@@ -1,0 +1,64 @@
+"""``fasthash completion``: what a shell needs to complete commands, options and file names."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from . import arguments
+from .printing import Printer
+
+__all__ = ["declare", "run"]
+
+SHELLS = ("bash", "zsh", "fish")
+
+# What metavars of options say of their values.
+_FILES = ("FILE", "INDEX", "SOURCE", "MODALITY=SOURCE")
+_FOLDERS = ("FOLDER",)
+
+
+def declare(commands: Any) -> None:
+    """Describe the command and its options."""
+    completion = arguments.add_command(
+        commands,
+        "completion",
+        "print a script by which a shell completes commands",
+        "Print a script by which a shell completes commands, options, their choices and file "
+        "names. Put it where your shell looks for completions: of bash "
+        "~/.local/share/bash-completion/completions/fasthash, of zsh a file _fasthash in a folder "
+        "of $fpath, of fish ~/.config/fish/completions/fasthash.fish.",
+        "fasthash completion bash",
+    )
+    completion.add_argument("shell", choices=SHELLS, help="which shell")
+    completion.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, printer: Printer) -> None:
+    """Print the script."""
+    if find_spec("shtab") is None:
+        raise ImportError(
+            "scripts for shells are written by shtab, which is not installed: "
+            "pip install 'fasthash-retrieval[completion]'"
+        )
+    import shtab
+
+    parser = options.parser()
+    _prepare(parser, shtab.FILE, shtab.DIRECTORY)
+    script = shtab.complete(parser, options.shell)
+    printer.result(script, {"shell": options.shell, "script": script})
+
+
+def _prepare(parser: argparse.ArgumentParser, file: Any, folder: Any) -> None:
+    """Mark the arguments that name files and folders; describe commands by their summaries."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                command = action.choices[choice.dest]
+                command.description = choice.help
+                _prepare(command, file, folder)
+        elif action.metavar in _FOLDERS:
+            action.complete = folder  # type: ignore[attr-defined]
+        elif action.metavar in _FILES or action.type in (Path, arguments.output_file):
+            action.complete = file  # type: ignore[attr-defined]
