@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fasthash as fh
+from fasthash.benchmark.timing import Ratio, interleave
 from limits import Limits
 from peers import MissingPeerError, Search, check_same, faiss_flat
-from timing import Ratio, interleave
 
 # faiss takes its queries one after the other, so a few give its time per query.
 N_FAISS_QUERIES = 64

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fasthash.benchmark.cells import ratio_cell, time_cell
 from limits import Limits
-from timing import Ratio
+
+__all__ = ["NOT_MET", "Context", "Table", "rate_cell", "ratio_cell", "time_cell"]
 
 NOT_MET = "**not met**"
 
@@ -78,26 +80,6 @@ class Context:
 
 def _number(value: float, unit: str) -> str:
     return f"{100 * value:.3g} %" if unit == "%" else f"{value:.3g}{unit}"
-
-
-def ratio_cell(ratio: Ratio | None, unit: str = "×") -> str:
-    """Median, and the quartiles in brackets."""
-    if ratio is None:
-        return "–"
-    if unit == "%":
-        return f"{100 * ratio.median:.0f} % ({100 * ratio.low:.0f}–{100 * ratio.high:.0f})"
-    return f"{_figure(ratio.median)}{unit} ({_figure(ratio.low)}–{_figure(ratio.high)})"
-
-
-def _figure(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def time_cell(seconds: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
 
 
 def rate_cell(per_second: float) -> str:

@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits
 
 import fasthash as fh
 import web_scale
-from fasthash.rows import Workers, cut
+from fasthash.benchmark.model_peers import multiply_like_encode
+from fasthash.benchmark.timing import interleave
 from report import Context, Table, ratio_cell, time_cell
-from timing import interleave
 
 TITLE = "AMSH at web scale"
 
@@ -216,7 +216,7 @@ def _encode(context: Context, n: int) -> Table:
         projection = model.projections_[name].astype(np.float32)
         calls = {
             "encode": partial(model.encode, x, name, N_THREADS),
-            "products": partial(_multiply, x, anchors, projection),
+            "products": partial(multiply_like_encode, x, anchors, projection, N_THREADS),
         }
         ratio = interleave(calls, context.repeats).ratio("products", "encode")
         target = context.target(ratio.median, at_least=0.8, unit="%")
@@ -229,17 +229,3 @@ def _encode(context: Context, n: int) -> Table:
         f"{N_THREADS} threads: those of the linear algebra spin when they are done, which would "
         "fall on `encode`.",
     )
-
-
-def _multiply(x: np.ndarray, anchors: np.ndarray, projection: np.ndarray) -> None:
-    """The matrix products of `encode` and nothing else."""
-    blocks = cut(len(x), anchors.shape[1])
-
-    def multiply(strip: list[slice]) -> None:
-        mapped = np.empty((blocks[0].stop, anchors.shape[1]), np.float32)
-        for rows in strip:
-            np.matmul(x[rows], anchors, out=mapped[: rows.stop - rows.start])
-            mapped[: rows.stop - rows.start] @ projection
-
-    with Workers(N_THREADS) as workers:
-        list(workers.map(multiply, blocks))

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 import fasthash as fh
-from codes import make_codes
+from fasthash.benchmark.random_codes import make_codes
+from fasthash.benchmark.timing import interleave
 from peers import check_same
 from report import Context, Table, ratio_cell, time_cell
-from timing import interleave
 
 TITLE = "Odd widths"
 

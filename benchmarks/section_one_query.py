@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 import fasthash as fh
 from batched import faiss_or_none
-from codes import make_codes
+from fasthash.benchmark.random_codes import make_codes
+from fasthash.benchmark.timing import Ratio, interleave
 from limits import large_buffer
 from machine import available_cores
 from peers import check_same
 from report import Context, Table, rate_cell, ratio_cell, time_cell
-from timing import Ratio, interleave
 
 TITLE = "One query over ten million codes"
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import fasthash as fh
 import peers
-from codes import make_codes
+from fasthash.benchmark.random_codes import make_codes
+from fasthash.benchmark.timing import interleave
 from report import Context, Table, ratio_cell, time_cell
-from timing import interleave
 
 TITLE = "Other peers"
 

@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 
 import fasthash as fh
-from codes import make_codes
+from fasthash.benchmark.random_codes import make_codes
+from fasthash.benchmark.timing import interleave
 from peers import (
     as_signs,
     product_average_precision,
@@ -16,7 +17,6 @@ from peers import (
     xor_distances,
 )
 from report import Context, Table, ratio_cell
-from timing import interleave
 
 TITLE = "Ranking and mean average precision"
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from fasthash.benchmark.model_peers import of_differences, of_products, reconstruct_in_numpy
+from fasthash.benchmark.timing import interleave
 from fasthash.models.anchor_reconstruction import reconstruct
 from fasthash.rows import Workers
 from report import Context, Table, ratio_cell, time_cell
-from timing import interleave
 from web_scale import reset_peak, status
 
 TITLE = "Reconstruction from anchors"
@@ -27,9 +27,9 @@ N_FEATURES, N_ANCHORS, K, REGULARISATION = 128, 300, 10, 0.1
 N_CLUSTERS = 50
 THREADS = (1, 2)
 N_CHECKED = 2000
-# Rows that numpy takes at a time: more only fill memory, fewer cost calls.
-NUMPY_ROWS = 4096
 MOST_MIB = 8
+
+in_numpy = partial(reconstruct_in_numpy, k=K, regularisation=REGULARISATION)
 
 
 def run(context: Context) -> Iterator[Table]:
@@ -55,40 +55,6 @@ def ours(x: NDArray, anchors: NDArray, n_threads: int) -> tuple[NDArray, NDArray
     with Workers(n_threads) as workers:
         s = reconstruct(x, anchors, workers, K, REGULARISATION)
     return s.indices.reshape(-1, K), s.data.reshape(-1, K)
-
-
-def in_numpy(
-    local_gram: Callable, x: NDArray, anchors: NDArray, n_threads: int
-) -> tuple[NDArray, NDArray]:
-    """argpartition and a batched solve, with the Gram matrices of `local_gram`."""
-    n = len(x)
-    indices, weights = np.empty((n, K), np.int32), np.empty((n, K), x.dtype)
-    norms, gram = np.sum(anchors**2, axis=1), anchors @ anchors.T
-    diagonal, ones = np.arange(K), np.ones((K, 1), x.dtype)
-    with threadpool_limits(n_threads, "blas"):
-        for first in range(0, n, NUMPY_ROWS):
-            rows = slice(first, first + NUMPY_ROWS)
-            products = x[rows] @ anchors.T
-            nearest = np.argpartition(norms - 2 * products, K - 1, axis=1)[:, :K]
-            nearest.sort(axis=1)
-            c = local_gram(x[rows], anchors, gram, products, nearest)
-            spread = np.trace(c, axis1=1, axis2=2) / K
-            c[:, diagonal, diagonal] += REGULARISATION * spread[:, None]
-            w = np.maximum(np.linalg.solve(c, ones)[:, :, 0], 0)
-            indices[rows], weights[rows] = nearest, w / w.sum(axis=1, keepdims=True)
-    return indices, weights
-
-
-def of_differences(x, anchors, gram, products, nearest) -> NDArray:
-    """As it is written down: the differences, batched products."""
-    differences = anchors[nearest] - x[:, None]
-    return differences @ differences.transpose(0, 2, 1)
-
-
-def of_products(x, anchors, gram, products, nearest) -> NDArray:
-    """From products that are there already: less work, and exact only where nothing cancels."""
-    own = np.take_along_axis(products, nearest, axis=1) - np.sum(x**2, axis=1)[:, None] / 2
-    return gram[nearest[:, :, None], nearest[:, None]] - own[:, :, None] - own[:, None]
 
 
 def _speed(context: Context, n: int) -> Table:

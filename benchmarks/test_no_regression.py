@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from codes import make_codes
 from fasthash._kernels import hamming as kernels
+from fasthash.benchmark.random_codes import make_codes
+from fasthash.benchmark.timing import interleave
 from limits import Limits, NoCompilerError
 from peers import (
     as_signs,
@@ -24,7 +25,6 @@ from peers import (
     product_average_precision,
     xor_distances,
 )
-from timing import interleave
 
 N = 200_000
 N_QUERIES = 256

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from . import __version__
 from .commands import arguments as command_arguments
 from .commands import (
+    bench,
     completion,
     demo,
     encode,
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         recall,
         info,
         demo,
+        bench,
         completion,
     ):
         command.declare(commands)

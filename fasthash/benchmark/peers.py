@@ -1,0 +1,106 @@
+"""What fasthash is compared with: plain numpy and, where installed, faiss-cpu; do answers agree.
+
+Peers run on one thread. A missing one raises `MissingPeerError` with the reason, which tables show
+in its place. Nothing here but numpy is needed, and nothing of fasthash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "MissingPeerError",
+    "Search",
+    "check_same",
+    "faiss_flat",
+    "import_peer",
+    "nearest",
+    "numpy_bitwise_count",
+    "precision_of",
+    "xor_average_precision",
+    "xor_distances",
+]
+
+Search = Callable[[NDArray[np.uint8], int], tuple[Any, Any]]
+
+
+class MissingPeerError(ImportError):
+    """The peer cannot take part; the message says why."""
+
+
+def import_peer(name: str) -> Any:
+    """Import a module, or say that it is not installed."""
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise MissingPeerError(f"{name} is not installed here") from error
+
+
+def check_same(
+    found: tuple[Any, Any], expected: tuple[Any, Any], what: str, same_ids: bool = True
+) -> None:
+    """Distances must agree; ids too where the peer gives equal distances to the lowest id."""
+    for name, a, b in zip(("distances", "ids"), found, expected, strict=True):
+        if (name == "distances" or same_ids) and not np.array_equal(a, b):
+            raise AssertionError(f"{what}: {name} differ between fasthash and its peer")
+
+
+def faiss_flat(database: NDArray[np.uint8]) -> Search:
+    """faiss-cpu `IndexBinaryFlat` with its default heap; breaks ties by the lowest id."""
+    faiss = import_peer("faiss")
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexBinaryFlat(8 * database.shape[1])
+    index.add(database)
+    return index.search
+
+
+def numpy_bitwise_count(database: NDArray[np.uint8]) -> Search:
+    """`numpy.bitwise_count` of the xor, then `argpartition`."""
+    words = database.view(np.uint64)
+
+    def search(queries: NDArray[np.uint8], k: int) -> tuple[Any, Any]:
+        rows = [xor_distances(query, words) for query in queries.view(np.uint64)]
+        return nearest(np.stack(rows), k)
+
+    return search
+
+
+def xor_distances(query: NDArray[np.uint64], words: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Distances of one query to all codes, in the narrowest type they fit."""
+    counts = np.bitwise_count(words ^ query)
+    total = counts[:, 0].astype(np.uint8 if 64 * words.shape[1] < 256 else np.uint16)
+    # Column by column: a sum over a short axis takes numpy twice as long.
+    for word in range(1, words.shape[1]):
+        total += counts[:, word]
+    return total
+
+
+def xor_average_precision(
+    queries: NDArray[np.uint64], words: NDArray[np.uint64], query_labels: Any, labels: Any
+) -> list[float]:
+    """The same in database order and as fast as numpy allows: its stable sort is a radix sort."""
+    return [
+        precision_of(np.argsort(xor_distances(query, words), kind="stable"), labels == label)
+        for query, label in zip(queries, query_labels, strict=True)
+    ]
+
+
+def precision_of(order: NDArray[np.int64], relevant: NDArray[np.bool_]) -> float:
+    """Average precision of a ranking."""
+    ranks = np.flatnonzero(relevant[order]) + 1
+    return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+
+
+def nearest(distances: NDArray[Any], k: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Distances and ids of the k nearest of each row; ties at will."""
+    ids = np.argpartition(distances, k - 1, axis=1)[:, :k]
+    found = np.take_along_axis(distances, ids, axis=1)
+    order = np.argsort(found, axis=1, kind="stable")
+    return (
+        np.rint(np.take_along_axis(found, order, axis=1)).astype(np.int32),
+        np.take_along_axis(ids, order, axis=1),
+    )
