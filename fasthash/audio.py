@@ -144,9 +144,9 @@ def log_mel_statistics(samples: ArrayLike, rate: int, *, n_mels: int = 64) -> ND
     if not np.isfinite(x).all():
         raise ValueError("samples must be finite; replace NaN and infinity first")
     logarithms = _log_mel(_at_common_rate(x, rate), n_mels)
-    changes = np.abs(np.diff(logarithms, axis=0))
+    changes: NDArray[np.float32] = np.abs(np.diff(logarithms, axis=0))
     parts = [logarithms.mean(axis=0), logarithms.std(axis=0), logarithms.max(axis=0)]
-    parts.append(changes.mean(axis=0) if len(changes) else np.zeros(n_mels))
+    parts.append(changes.mean(axis=0) if len(changes) else np.zeros(n_mels, np.float32))
     return np.concatenate(parts).astype(np.float32)
 
 
@@ -212,8 +212,8 @@ def _read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-    samples = samples.astype(np.float32)
-    return (samples.mean(axis=1) if samples.ndim == 2 else samples), int(rate)
+    x: NDArray[np.float32] = samples.astype(np.float32)
+    return x.mean(axis=1) if x.ndim == 2 else x, int(rate)
 
 
 def _at_common_rate(x: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

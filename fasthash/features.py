@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,18 @@ _WIDTH_ROWS = 4096
 # far from all anchors, a positive one must not become a large number.
 _FAR = 1e3
 
-__all__ = ["FeatureMap", "centring_map", "rbf_map"]
+__all__ = ["BlockMap", "FeatureMap", "centring_map", "rbf_map"]
+
+
+class BlockMap(Protocol):
+    """What maps blocks of raw features to the centred ones that hash functions are linear in."""
+
+    @property
+    def n_out(self) -> int:
+        """Number of features that come out."""
+
+    def transform(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Map validated features."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -78,13 +79,13 @@ def size_of(path: str | os.PathLike[str]) -> int:
 
 def _sync(descriptor: int) -> None:
     """Have the disk, and not only the system, hold what was written."""
-    try:
-        # On macOS fsync leaves it in the cache of the disk.
-        from fcntl import F_FULLFSYNC, fcntl
-    except ImportError:
-        os.fsync(descriptor)
+    if sys.platform == "darwin":
+        # There fsync leaves it in the cache of the disk.
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
-        fcntl(descriptor, F_FULLFSYNC)
+        os.fsync(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

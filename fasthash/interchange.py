@@ -256,7 +256,7 @@ def _arrow_width(kind: Any) -> tuple[int, Any]:
     )
 
 
-def _arrow_values(chunk: Any, n_bytes: int, dtype: Any) -> NDArray:
+def _arrow_values(chunk: Any, n_bytes: int, dtype: Any) -> NDArray[Any]:
     n = len(chunk)
     if n == 0:
         return np.empty((0, n_bytes), dtype)

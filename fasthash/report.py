@@ -295,7 +295,7 @@ def _distances(one: Ranking) -> str:
             (relevant, "relevant", {"hatch": "////", "fill": False}),
             (other, "others", {"fill": False, "linestyle": "--"}),
         ):
-            share = counts / max(counts.sum(), 1)
+            share = counts / max(int(counts.sum()), 1)
             axes.stairs(share, np.append(radii, one.n_bits + 1) - 0.5, label=label, **look)
         axes.set(xlabel="Hamming distance", ylabel="share of the pairs")
         axes.legend(framealpha=0)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial, reduce
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "Workers", "cut", "is_sliced_by_rows"]
+__all__ = ["RowReader", "Rows", "Workers", "cut", "is_sliced_by_rows"]
 
 Result = TypeVar("Result")
 
@@ -34,6 +34,16 @@ def is_sliced_by_rows(x: Any) -> bool:
     return not isinstance(x, np.ndarray | np.generic) and all(
         hasattr(x, name) for name in ("shape", "dtype", "__getitem__")
     )
+
+
+class RowReader(Protocol):
+    """Rows of numbers that are computed or read block by block, as `Rows` are."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def read(self, rows: slice) -> NDArray[np.floating]:
+        """Read a block."""
 
 
 class Rows:

@@ -175,12 +175,13 @@ def scan_within(
         The rows that may be found; by default all.
     """
     rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries))
+    as_bytes = None if flags is None else flags.view(np.uint8)
     answers = []
     n_searched = n_allowed if flags is None else len(codes)
     # Merging what parts of the rows give costs more than sharing tiles saves: one query is enough.
     for q, parts in _cut(len(queries), n_searched, codes, 1):
         if parts is None:
-            answers.append(_kernels.within(queries[q], codes, rows, flags, radius, n_threads))
+            answers.append(_kernels.within(queries[q], codes, rows, as_bytes, radius, n_threads))
         else:
             answers.append(
                 _within_of_parts(queries[q], codes, rows, flags, radius, parts, n_threads)
@@ -229,12 +230,12 @@ def merge_topk(
 
 
 def _topk(
-    queries: NDArray,
-    codes: NDArray,
-    rows: NDArray | None,
-    flags: NDArray | None,
-    distances: NDArray,
-    found: NDArray,
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    flags: NDArray[np.bool_] | None,
+    distances: NDArray[np.int32],
+    found: NDArray[np.int64],
     n_threads: int,
 ) -> None:
     n_searched, n_found = len(codes) if rows is None else len(rows), distances.shape[1]
@@ -246,14 +247,14 @@ def _topk(
 
 
 def _topk_of_parts(
-    queries: NDArray,
-    codes: NDArray,
-    rows: NDArray | None,
-    flags: NDArray | None,
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    flags: NDArray[np.bool_] | None,
     k: int,
     parts: Iterator[slice],
     n_threads: int,
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """As one `_topk`, part after part of the searched rows."""
     best = np.empty((len(queries), 0), np.int32), np.empty((len(queries), 0), np.int64)
     for part in parts:
@@ -270,14 +271,14 @@ def _topk_of_parts(
 
 
 def _within_of_parts(
-    queries: NDArray,
-    codes: NDArray,
-    rows: NDArray | None,
-    flags: NDArray | None,
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    flags: NDArray[np.bool_] | None,
     radius: int,
     parts: Iterator[slice],
     n_threads: int,
-) -> tuple[NDArray, NDArray, NDArray]:
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """As one `_kernels.within`, part after part of the searched rows."""
     answers = []
     for part in parts:
@@ -291,8 +292,11 @@ def _within_of_parts(
 
 
 def _take(
-    part: slice, codes: NDArray, rows: NDArray | None, flags: NDArray | None
-) -> tuple[NDArray, NDArray | None, NDArray | None]:
+    part: slice,
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    flags: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.bool_] | None]:
     """A part of the searched rows: of all, of those that flags are about, or of those listed."""
     if rows is not None:
         return codes, rows[part], None
@@ -308,7 +312,7 @@ def query_pieces(n_queries: int, n_rows: int, codes: NDArray[np.uint8]) -> Itera
 
 
 def _cut(
-    n_queries: int, n_rows: int, codes: NDArray, fewest: int
+    n_queries: int, n_rows: int, codes: NDArray[np.uint8], fewest: int
 ) -> Iterator[tuple[slice, Iterator[slice] | None]]:
     """
     Cut a search into calls: queries, and parts of the searched rows, None for all at once.

@@ -24,7 +24,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ from ..files import replacing, size_of
 from .snapshot import Snapshot
 
 __all__ = ["MAGIC", "Content", "check_content", "read_index", "write_index"]
+
+Value = TypeVar("Value", bound=np.generic)
 
 MAGIC = b"\x89FASTHX\n"
 VERSION = 1
@@ -168,7 +170,8 @@ def check_content(
         if checksums is not None:
             found = 0
             for block in _blocks_of(array):
-                found = zlib.crc32(block.astype(array.dtype.newbyteorder("<"), copy=False), found)
+                little = block.astype(array.dtype.newbyteorder("<"), copy=False)
+                found = zlib.crc32(little.data, found)
             if found != checksums[section]:
                 raise _wrong_checksum(name, section, found, checksums[section])
     if len(ids) and ids[0] < 0:
@@ -195,10 +198,10 @@ def _sections(n: int, n_bytes: int) -> dict[str, dict[str, int]]:
     }
 
 
-def _write_blocks(file: BinaryIO, blocks: Iterable[NDArray]) -> int:
+def _write_blocks(file: BinaryIO, blocks: Iterable[NDArray[Any]]) -> int:
     checksum = 0
     for block in blocks:
-        data = memoryview(np.ascontiguousarray(block)).cast("B") if block.size else b""
+        data = np.ascontiguousarray(block).data.cast("B") if block.size else b""
         checksum = zlib.crc32(data, checksum)
         file.write(data)
     return checksum
@@ -273,7 +276,7 @@ def _read_section(path: str, file: Any, name: str, section: dict[str, int]) -> N
     file.seek(section["offset"])
     checksum = done = 0
     while done < len(array):
-        part = memoryview(array)[done : done + _BLOCK_BYTES]
+        part = array.data[done : done + _BLOCK_BYTES]
         n_read = file.readinto(part)
         if not n_read:
             raise _damaged(path, f"it ends within its {name}")
@@ -284,7 +287,7 @@ def _read_section(path: str, file: Any, name: str, section: dict[str, int]) -> N
     return array
 
 
-def _blocks_of(array: NDArray) -> Iterable[NDArray]:
+def _blocks_of(array: NDArray[Value]) -> Iterable[NDArray[Value]]:
     step = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes))
     return (array[first : first + step] for first in range(0, len(array), step))
 

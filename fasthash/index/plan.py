@@ -105,7 +105,7 @@ class Plan:
         self._n_tables = best_n_tables(n_bits, len(codes))
         self.tables: CodeTables | None = None
         self._build_lock = ForkSafeLock()
-        self._timings: dict[tuple, _Timing] = {}
+        self._timings: dict[tuple[str, int, int, int, int | None], _Timing] = {}
         # Seconds that tables would have saved, and those with what they will save in this call.
         self._saved = self._due = 0.0
         self._expected_costs: list[float] | None = None
@@ -149,8 +149,9 @@ class Plan:
             # Of a few rows that are listed, no table is needed.
             return [self._scan(kind, extent, queries, n_threads, allowed)]
         if self._choice == "always":
-            budget = (self.tables or self._build(n_threads)).default_budget
-            return [self._probe(kind, extent, queries, budget, n_threads, allowed)]
+            tables = self.tables or self._build(n_threads)
+            budget = tables.default_budget
+            return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
         # A large batch costs less per query, up to what fills a trial. Similar k cost the same.
         crowd = min(n, _TRIAL_QUERIES).bit_length()
         rarity = 0 if allowed is None else (len(self._codes) // max(1, allowed.n)).bit_length()
@@ -166,7 +167,7 @@ class Plan:
             part = queries[first : first + count] if count < n else queries
             first += count
             start = time.perf_counter()
-            if by_scan:
+            if by_scan or self.tables is None:
                 parts.append(self._scan(kind, extent, part, n_threads, allowed))
                 seconds = time.perf_counter() - start
                 scanning.note(seconds / count)
@@ -177,7 +178,9 @@ class Plan:
             else:
                 workers = min(n_threads, count)
                 budget = int(scanning.seconds * workers / self.tables.seconds_per_candidate)
-                parts.append(self._probe(kind, extent, part, budget, n_threads, allowed))
+                parts.append(
+                    self._probe(self.tables, kind, extent, part, budget, n_threads, allowed)
+                )
                 seconds = time.perf_counter() - start
                 probing.note(seconds / count)
                 scanning.waited += seconds
@@ -187,7 +190,7 @@ class Plan:
         self,
         kind: str,
         extent: int,
-        queries: NDArray,
+        queries: NDArray[np.uint8],
         n_threads: int,
         allowed: Allowed | None,
     ) -> tuple[Any, ...]:
@@ -196,14 +199,15 @@ class Plan:
 
     def _probe(
         self,
+        tables: CodeTables,
         kind: str,
         extent: int,
-        queries: NDArray,
+        queries: NDArray[np.uint8],
         budget: int,
         n_threads: int,
         allowed: Allowed | None,
     ) -> tuple[Any, ...]:
-        search = self.tables.topk if kind == "nearest" else self.tables.within
+        search = tables.topk if kind == "nearest" else tables.within
         return search(queries, extent, budget, n_threads, allowed)
 
     def _choose(self, scanning: _Timing, probing: _Timing, left: int) -> tuple[bool, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .index_file import Content
 
 __all__ = ["Room", "Snapshot", "SortedCodes", "merged"]
+
+Value = TypeVar("Value", bound=np.generic)
 
 # Rows that are copied at a time.
 _BLOCK_ROWS = 1 << 20
@@ -167,7 +169,7 @@ class Snapshot:
             some = slice(np.searchsorted(places, first), stop)
             yield merged(codes, ids, recent.codes[some], recent.ids[some])
 
-    def _live(self, rows: NDArray) -> NDArray:
+    def _live(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows if self.live is None else rows[self.live]
 
 
@@ -184,7 +186,7 @@ def merged(
     return np.insert(codes, places, more_codes, axis=0), np.insert(ids, places, more_ids)
 
 
-def _read_only(array: NDArray) -> NDArray:
+def _read_only(array: NDArray[Value]) -> NDArray[Value]:
     view = array.view()
     view.flags.writeable = False
     return view

@@ -238,20 +238,24 @@ def _check_new_ids(ids: ArrayLike, n: int) -> NDArray[np.int64]:
     return given
 
 
-def _in_order(codes: NDArray, ids: NDArray[np.int64]) -> tuple[NDArray, NDArray[np.int64]]:
+def _in_order(
+    codes: NDArray[np.uint8], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if np.all(ids[1:] > ids[:-1]):
         return codes, ids
     order = np.argsort(ids)
     return codes[order], ids[order]
 
 
-def _refuse_missing(ids: NDArray[np.int64], rows: tuple[NDArray, NDArray]) -> None:
+def _refuse_missing(
+    ids: NDArray[np.int64], rows: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> None:
     missing = (rows[0] < 0) & (rows[1] < 0)
     if missing.any():
         raise ValueError(f"ids holds {ids[missing][0]}, which the index does not hold")
 
 
-def _without(state: Snapshot, in_base: NDArray, in_recent: NDArray) -> Snapshot:
+def _without(state: Snapshot, in_base: NDArray[np.int64], in_recent: NDArray[np.int64]) -> Snapshot:
     """Without the codes in these rows; -1 is none."""
     live, n_live, recent = state.live, state.n_live, state.recent
     in_base, in_recent = in_base[in_base >= 0], in_recent[in_recent >= 0]

@@ -7,6 +7,7 @@ the codes instead. Either way the answer is the same.
 from __future__ import annotations
 
 import time
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from .._kernels.multi_index import Tables as _Tables
 from ..scan import Allowed, Pace, join_within, scan_topk, scan_within
 
 __all__ = ["MAX_CODES", "CodeTables", "best_n_tables", "expected_costs"]
+
+Value = TypeVar("Value", bound=np.generic)
 
 # Rows are uint32 in the tables.
 MAX_CODES = 2**32 - 1
@@ -163,30 +166,34 @@ class CodeTables:
         for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).pieces(len(queries)):
             costs = np.zeros(q.stop - q.start, np.int64)
             start = time.perf_counter()
-            counts, *found = self._tables.within(
+            counts, found, rows = self._tables.within(
                 queries[q], radius, budget, costs, done[q], n_threads
             )
             self._note_speed(time.perf_counter() - start, costs, n_threads)
             limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-            answers.append((limits, *found))
+            answers.append((limits, found, rows))
         limits, distances, rows = join_within(answers)
         if allowed is not None:
             limits, distances, rows = self._only(allowed, limits, distances, rows)
         if not done.all():
             left = np.flatnonzero(done == 0)
-            scan_limits, *scanned = scan_within(
+            scan_limits, scanned_distances, scanned_rows = scan_within(
                 queries[left], self._codes, radius, n_threads, allowed
             )
             counts = np.diff(limits)
             counts[left] = np.diff(scan_limits)
             is_probed = np.repeat(done.view(bool), counts)
-            distances = _interleave(is_probed, distances, scanned[0])
-            rows = _interleave(is_probed, rows, scanned[1])
+            distances = _interleave(is_probed, distances, scanned_distances)
+            rows = _interleave(is_probed, rows, scanned_rows)
             limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         return limits, distances, rows
 
     def _only(
-        self, allowed: Allowed, limits: NDArray, distances: NDArray, rows: NDArray
+        self,
+        allowed: Allowed,
+        limits: NDArray[np.int64],
+        distances: NDArray[np.int32],
+        rows: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
         """Drop the rows that may not be found."""
         kept = allowed.flags_of(len(self._codes))[rows]
@@ -201,7 +208,9 @@ class CodeTables:
             self.seconds_per_candidate += (measured - self.seconds_per_candidate) / 4
 
 
-def _interleave(is_first: NDArray[np.bool_], first: NDArray, second: NDArray) -> NDArray:
+def _interleave(
+    is_first: NDArray[np.bool_], first: NDArray[Value], second: NDArray[Value]
+) -> NDArray[Value]:
     """Lay two arrays into one: `first` where the mask is true, `second` elsewhere."""
     merged = np.empty(len(is_first), first.dtype)
     merged[is_first] = first

@@ -261,10 +261,10 @@ def sweep(
         The objective after the sweep.
     """
     # Solved, because latents to start from may be ill-conditioned.
-    maps = [linalg.solve(m.vv, m.vt) for m in modalities]
+    maps: list[NDArray[Any]] = [linalg.solve(m.vv, m.vt) for m in modalities]
     for m, p in zip(modalities, maps, strict=True):
         n, r = m.v.shape
-        others = sum(other.v_votes for other in modalities if other is not m)
+        others = add_up(other.v_votes for other in modalities if other is not m)
         votes = weights.lam * r * m.b_votes + weights.beta * r * others
         m.whitening = _fill_own_part(m, p, votes, weights.eta, workers)
         _measure(m, p, votes, workers)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import reconstruct as kernels
-from ..rows import Rows, Workers, cut
+from ..rows import RowReader, Rows, Workers, cut
 from ..validation import check_count, check_number
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _BLOCK_VALUES = 1 << 19
 
 
 def reconstruct(
-    x: Rows | NDArray[np.floating],
+    x: RowReader | NDArray[np.floating],
     anchors: NDArray[np.floating],
     workers: Workers,
     k: int = 10,
@@ -47,8 +47,8 @@ def reconstruct(
 
     Parameters
     ----------
-    x : Rows or ndarray of float32 or float64, shape (n, d)
-        Finite. Of anything with its ``shape``, ``dtype`` and ``read`` only blocks are held.
+    x : RowReader or ndarray of float32 or float64, shape (n, d)
+        Finite. Of a reader only blocks are held.
     anchors : ndarray of the same dtype, shape (n_anchors, d)
         At least one.
     workers : Workers

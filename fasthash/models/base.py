@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..codes import check_codes, pack
-from ..features import FeatureMap
+from ..features import BlockMap, FeatureMap
 from ..rows import Rows, Workers, cut
 from ..runtime import resolve_threads
 from ..validation import check_rows
@@ -23,7 +22,7 @@ __all__ = ["CrossModalHasher"]
 _BLOCK_VALUES = 1 << 20
 
 
-class CrossModalHasher(SavedModel, BaseEstimator):
+class CrossModalHasher(SavedModel):
     """
     Base of the models whose hash functions are linear in mapped features.
 
@@ -51,7 +50,9 @@ class CrossModalHasher(SavedModel, BaseEstimator):
         "projections_",
         "codes_",
     )
-    _parts: ClassVar[tuple[type, ...]] = (FeatureMap,)
+    _parts: ClassVar[tuple[type[Any], ...]] = (FeatureMap,)
+
+    feature_maps_: Mapping[str, BlockMap]
 
     def encode(
         self, X: ArrayLike, modality: str, n_threads: int | None = None
@@ -112,7 +113,7 @@ class CrossModalHasher(SavedModel, BaseEstimator):
     def _set_fitted(
         self,
         features: dict[str, Rows],
-        feature_maps: dict[str, FeatureMap],
+        feature_maps: Mapping[str, BlockMap],
         projections: dict[str, NDArray[Any]],
         codes: dict[str, NDArray[Any]],
         **learned: Any,
@@ -150,7 +151,7 @@ def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
 
 
 def encode_rows(
-    x: Rows, feature_map: FeatureMap, projection: NDArray[np.float64], n_threads: int
+    x: Rows, feature_map: BlockMap, projection: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.uint8]:
     """Packed signs of mapped features times a projection, block by block."""
     codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)

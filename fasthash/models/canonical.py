@@ -70,7 +70,7 @@ def canonical_directions(
     return directions, found[::-1] / (len(x) - 1)
 
 
-def _whitening(x: NDArray, ridge: float) -> NDArray[np.float64]:
+def _whitening(x: NDArray[np.floating], ridge: float) -> NDArray[np.float64]:
     """W with WᵀCW = I for the covariance C of the centred rows plus its ridge."""
     covariance = (x.T @ x).astype(np.float64) / len(x)
     covariance.flat[:: len(covariance) + 1] += ridge

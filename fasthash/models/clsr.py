@@ -135,6 +135,8 @@ class CLSR(CrossModalHasher):
     _learned = (*CrossModalHasher._learned, "history_", "best_epoch_")
     _parts = (LatentMap, Preprocessing, DenseHead)
 
+    feature_maps_: dict[str, LatentMap]
+
     def __init__(
         self,
         n_bits: int = 256,

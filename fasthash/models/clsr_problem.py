@@ -7,9 +7,9 @@ learned at and numbers the rows that take part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ __all__ = ["EpochRecord", "Problem", "Settings", "in_order", "make_problem", "sp
 
 # So many principal components of the first and of the second modality are kept, at most.
 _MOST_COMPONENTS = (256, 384)
+
+Value = TypeVar("Value")
 
 # Rows per modality, and the pairs among them.
 Paired = tuple[dict[str, Rows], NDArray[np.int64]]
@@ -97,7 +99,7 @@ class Problem:
             *(items.rows, items.partners, items.starts, *validation),
         ):
             digest.update(repr((array.shape, items.one, self.teacher)).encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 
@@ -290,17 +292,24 @@ def make_problem(
         duplicates.append(None if ids.max() + 1 == len(ids) else ids)
         if name == teacher:
             meaning = semantic_features(given)
+    assert meaning is not None, "the teacher is one of the modalities"
     problem = Problem(
-        tuple(rows),
-        tuple(x),
-        tuple(targets),
+        _both(rows),
+        _both(x),
+        _both(targets),
         group_pairs(local),
         meaning,
         list(rows).index(teacher),
-        tuple(duplicates),
+        _both(duplicates),
         None if held_out is None else _preprocessed(held_out, preprocessing),
     )
     return preprocessing, problem
+
+
+def _both(values: Iterable[Value]) -> tuple[Value, Value]:
+    """Of the first and of the second modality."""
+    first, second = values
+    return first, second
 
 
 def _centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -309,11 +318,11 @@ def _centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _preprocessed(
     held_out: Paired, preprocessing: dict[str, Preprocessing]
-) -> tuple[tuple[NDArray, NDArray], NDArray[np.int64]]:
+) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int64]]:
     """Features of the rows that are paired, and the pairs among them."""
     x, columns = [], []
     for (name, read), column in zip(held_out[0].items(), held_out[1].T, strict=True):
         used, local = np.unique(column, return_inverse=True)
         x.append(preprocessing[name].transform(read.take(used)))
         columns.append(local.reshape(-1))
-    return tuple(x), np.column_stack(columns)
+    return _both(x), np.column_stack(columns)

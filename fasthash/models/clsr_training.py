@@ -12,7 +12,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class _Progress:
 
     history: list[EpochRecord]
     best_epoch: int = 0
-    best: dict[str, Tensor] | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)
 
 
 class _Networks(nn.Module):
@@ -215,8 +215,9 @@ class _Run:
         done, patience = len(self.progress.history), self.settings.patience
         if done >= self.settings.n_epochs:
             return True
-        watched = patience is not None and self.problem.validation is not None
-        return watched and done - self.progress.best_epoch >= patience
+        if patience is None or self.problem.validation is None:
+            return False
+        return done - self.progress.best_epoch >= patience
 
     def epoch(self) -> EpochRecord:
         """Take one pass over the items, a random partner each; validate; remember the best."""
@@ -248,11 +249,11 @@ class _Run:
     def result(self) -> Trained:
         self.networks.heads.load_state_dict(self.progress.best)
         self.networks.eval()
-        heads = tuple(
+        first, second = (
             ModuleHead(head) if name in self.encoders else _as_arrays(head)
             for name, head in zip(self.problem.names, self.networks.heads, strict=True)
         )
-        return Trained(heads, self.progress.history, self.progress.best_epoch)
+        return Trained((first, second), self.progress.history, self.progress.best_epoch)
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write the checkpoint whole or not at all."""
@@ -344,14 +345,14 @@ class _Run:
                 semantic_teaching(x, meaning, temperature, settings.semantic_temperature, same)
                 for x in (u, v)
             ]
-            parts["semantic"] = sum(taught) / 2
+            parts["semantic"] = (taught[0] + taught[1]) / 2
             loss = loss + settings.semantic * parts["semantic"]
         if decoded:
             nearness = [
                 paired_contrast(made, y[r], temperature, same)
                 for made, y, r in zip(decoded, self.targets, rows, strict=True)
             ]
-            parts["reconstruction"] = sum(nearness) / 2
+            parts["reconstruction"] = (nearness[0] + nearness[1]) / 2
             loss = loss + settings.reconstruction * parts["reconstruction"]
         self.optimiser.zero_grad()
         loss.backward()
@@ -434,7 +435,7 @@ def _as_arrays(head: nn.Module) -> DenseHead:
     return DenseHead(
         tuple(
             (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy().copy())
-            for layer in head
+            for layer in head.modules()
             if isinstance(layer, nn.Linear)
         )
     )

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from .._kernels import discrete as kernels
-from ..features import FeatureMap
+from ..features import BlockMap
 from ..rows import Rows, Workers, cut
 
 __all__ = [
@@ -53,12 +53,12 @@ class MappedRows:
     Parameters
     ----------
     x : Rows
-    feature_map : FeatureMap
+    feature_map : BlockMap
     kept_bytes : int
         Memory for mapped blocks that are kept for the next time: the first ones.
     """
 
-    def __init__(self, x: Rows, feature_map: FeatureMap, kept_bytes: int) -> None:
+    def __init__(self, x: Rows, feature_map: BlockMap, kept_bytes: int) -> None:
         self._x, self._map = x, feature_map
         self._n_kept = kept_bytes // (feature_map.n_out * x.dtype.itemsize)
         self._kept: dict[int, NDArray[Any]] = {}

@@ -119,7 +119,7 @@ def unit_latents(head: Head, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Latents of preprocessed rows, of unit length; a zero row stays zero."""
     out = head(x)
     lengths = np.linalg.norm(out, axis=1, keepdims=True)
-    return out / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return np.divide(out, np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def make_latent_maps(

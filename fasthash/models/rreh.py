@@ -249,7 +249,7 @@ class RREH(CrossModalHasher):
         feature_maps = {view.name: view.feature_map for view in views}
         projections = dict(zip(feature_maps, fit.projections, strict=True))
         codes = fit.codes()
-        if learned_from is not x:
+        if learned_from is not x and pairs is not None:
             codes = self._codes_of_all(x, pairs, codes, feature_maps, projections, n_threads)
         self._set_fitted(
             x,

@@ -20,6 +20,7 @@ ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy import linalg
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from ..codes import pack
-from ..rows import Workers, cut
+from ..rows import Workers, add_up, cut
 from .hash_functions import MappedRows
 from .rotation import quantising_rotation
 from .rreh_start import Settings, View
@@ -119,13 +120,13 @@ class RrehFit:
             self._grams.append(gram)
             self._factors.append(cho_factor(gram))
             self._relation_grams.append(relations)
-        total = self._settings.mu * sum(self._relation_grams)
+        total = self._settings.mu * add_up(self._relation_grams)
         self._anchor_values, self._anchor_vectors = linalg.eigh((total + total.T) / 2)
 
     def _grams_of(self, view: View, mapped: MappedRows) -> list[NDArray[np.float64]]:
         basis = view.basis.astype(view.rows.dtype)
 
-        def add(rows: slice) -> list:
+        def add(rows: slice) -> list[Any]:
             # Not T applied to the sum: rounding of large sums would outweigh small eigenvalues.
             features, weights = mapped[rows] @ basis, view.row_weights(rows)
             gram = (features.T @ (weights[:, None] * features)).astype(np.float64)
@@ -154,7 +155,7 @@ class RrehFit:
         for rows in cut(n_latents, n_bits):
             self.signs[rows] = _signs(self.latents[rows] @ self.rotation.astype(dtype))
 
-    def _start_alone(self, view: View, at_anchors: NDArray) -> None:
+    def _start_alone(self, view: View, at_anchors: NDArray[np.floating]) -> None:
         def place(rows: slice) -> None:
             alone = view.place[rows] >= self._n_pairs
             self.latents[view.place[rows][alone]] = view.relations.times(rows, at_anchors)[alone]
@@ -174,10 +175,10 @@ class RrehFit:
             for view, mapped in zip(self.views, self._mapped, strict=True)
         ]
 
-    def _sums_of(self, view: View, mapped: MappedRows) -> list:
+    def _sums_of(self, view: View, mapped: MappedRows) -> list[Any]:
         """Σ w zᵀx, Σ w φᵀb before T, and Σ w ‖x‖²."""
 
-        def add(rows: slice) -> list:
+        def add(rows: slice) -> list[Any]:
             x, place = view.read(rows), view.place[rows]
             weights = view.row_weights(rows)
             weighted = weights[:, None] * x
@@ -222,7 +223,11 @@ class RrehFit:
         ]
 
     def _update_alone(
-        self, view: View, basis: NDArray, at_anchors: NDArray, from_codes: NDArray
+        self,
+        view: View,
+        basis: NDArray[np.float64],
+        at_anchors: NDArray[np.floating],
+        from_codes: NDArray[np.floating],
     ) -> NDArray[np.float64]:
         """Update the latents of a modality's unpaired rows; what pulls at the anchors, Σ ω Sᵀz."""
         s, dtype = self._settings, self.latents.dtype
@@ -231,7 +236,7 @@ class RrehFit:
         inverse = linalg.inv(left).astype(dtype)
         from_features = (s.alpha * basis.T).astype(dtype)
 
-        def update(rows: slice) -> list:
+        def update(rows: slice) -> list[Any]:
             place = view.place[rows]
             alone = place >= self._n_pairs
             right = view.read(rows) @ from_features
@@ -248,10 +253,10 @@ class RrehFit:
     def update_paired_latents(self) -> None:
         """z G = C, but for anchors z_A G + H z_A = C_A + μ Σ ω Sᵀz with H = μ Σ ω SᵀS."""
         s, dtype = self._settings, self.latents.dtype
-        gram = s.alpha * sum(basis @ basis.T for basis in self.bases)
+        gram = s.alpha * add_up(basis @ basis.T for basis in self.bases)
         gram.flat[:: len(gram) + 1] += s.theta
         values, vectors = linalg.eigh(gram)
-        right = self._pair_right[self.anchors] + s.mu * sum(self._pulls)
+        right = self._pair_right[self.anchors] + s.mu * add_up(self._pulls)
         turned = self._anchor_vectors.T @ right @ vectors
         turned /= self._anchor_values[:, None] + values
         self.latents[: self._n_pairs] = self._pair_right @ linalg.inv(gram).astype(dtype)
@@ -277,7 +282,12 @@ class RrehFit:
         self._add_up()
 
     def _update_codes_of(
-        self, view: View, mapped: MappedRows, projection: NDArray, turned: NDArray, scores: NDArray
+        self,
+        view: View,
+        mapped: MappedRows,
+        projection: NDArray[np.float64],
+        turned: NDArray[np.floating],
+        scores: NDArray[np.floating],
     ) -> None:
         """Update codes of unpaired rows; add to the scores of the pairs."""
         scaled = (self._settings.rho * projection).astype(view.rows.dtype)
@@ -329,7 +339,7 @@ class RrehFit:
         quantisation = self._quantisation(self._alone[i], alone / view.weight)
         return reconstruction, hashing, relation, view.weight * quantisation
 
-    def _quantisation(self, rows: slice, gram: NDArray) -> float:
+    def _quantisation(self, rows: slice, gram: NDArray[np.float64]) -> float:
         """Σ ‖b - z R‖², where ‖z R‖ = ‖z‖ because R Rᵀ = I."""
         cross = np.sum(self._latents_by_codes(rows) * self.rotation)
         return (rows.stop - rows.start) * self._settings.n_bits + np.trace(gram) - 2 * cross
@@ -347,10 +357,10 @@ class RrehFit:
         for _ in self._workers.map(visit, view.blocks):
             pass
 
-    def _total(self, view: View, function: Callable[[slice], list]) -> list:
+    def _total(self, view: View, function: Callable[[slice], list[Any]]) -> list[Any]:
         """What a function of blocks returns, arrays or numbers, added up in order of the rows."""
 
-        def visit(blocks: Sequence[slice]) -> list:
+        def visit(blocks: Sequence[slice]) -> list[Any]:
             return _add(function(rows) for rows in blocks)
 
         return _add(self._workers.map(visit, view.blocks))
@@ -360,7 +370,7 @@ def _signs(scores: NDArray[np.floating]) -> NDArray[np.int8]:
     return np.where(scores >= 0, np.int8(1), np.int8(-1))
 
 
-def _product(a: NDArray[np.floating], b: NDArray) -> NDArray[np.float64]:
+def _product(a: NDArray[np.floating], b: NDArray[Any]) -> NDArray[np.float64]:
     """AᵀB, added up in float64 over blocks of rows."""
     total = np.zeros((a.shape[1], b.shape[1]))
     for rows in cut(len(a), b.shape[1]):
@@ -368,9 +378,9 @@ def _product(a: NDArray[np.floating], b: NDArray) -> NDArray[np.float64]:
     return total
 
 
-def _add(terms: Iterable[list]) -> list:
+def _add(terms: Iterable[list[Any]]) -> list[Any]:
     """Sum of lists, entry by entry."""
-    total: list = []
+    total: list[Any] = []
     for term in terms:
         total = [a + b for a, b in zip(total, term, strict=True)] if total else term
     return total

@@ -192,11 +192,9 @@ def start_views(
             [joined.read(slice(row, row + 1)) for row in _rows_of(view, anchors)]
         )
         view.relations = _relations(view, joined, at_anchors, settings, workers)
-        others = np.mean(
-            [other.variates[_rows_of(other, anchors)] for other in views if other is not view],
-            axis=0,
-            dtype=np.float64,
-        )
+        others = np.stack(
+            [other.variates[_rows_of(other, anchors)] for other in views if other is not view]
+        ).mean(axis=0, dtype=np.float64)
         view.reliability = _explained(at_anchors, others, settings, workers)
         view.weight = _weight(view, settings)
     return views, anchors
@@ -253,6 +251,7 @@ def _view(
 
 def _kernel_power(feature_map: FeatureMap, whitening: float) -> NDArray[np.float64]:
     """T with TTᵀ the anchors' kernel matrix to the power of -whitening."""
+    assert feature_map.anchors is not None
     uncentred = FeatureMap(np.zeros(feature_map.n_out), feature_map.anchors, feature_map.width)
     kernel = uncentred.transform(feature_map.anchors.astype(np.float64))
     eigenvalues, vectors = linalg.eigh((kernel + kernel.T) / 2)
@@ -312,7 +311,11 @@ def _project(
 
 
 def _relations(
-    view: View, joined: _JoinedRows, anchors: NDArray, settings: Settings, workers: Workers
+    view: View,
+    joined: _JoinedRows,
+    anchors: NDArray[np.floating],
+    settings: Settings,
+    workers: Workers,
 ) -> Relations:
     if view.n_alone == 0:
         return NoRelations(len(anchors))
@@ -324,7 +327,10 @@ def _relations(
 
 
 def _explained(
-    anchors: NDArray, others: NDArray[np.float64], settings: Settings, workers: Workers
+    anchors: NDArray[np.floating],
+    others: NDArray[np.float64],
+    settings: Settings,
+    workers: Workers,
 ) -> float:
     """Share of the others' variance that anchors of other folds explain."""
     fold = np.arange(len(anchors)) % _FOLDS

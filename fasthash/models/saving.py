@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..files import replacing, size_of
@@ -47,13 +48,13 @@ _DAMAGE = (
 )
 
 
-class SavedModel:
+class SavedModel(BaseEstimator):
     """What lets a model be saved to a file and loaded from one."""
 
     # Names of the learned attributes; those a model does not have are left out.
     _learned: ClassVar[tuple[str, ...]] = ()
     # The dataclasses that may stand in them.
-    _parts: ClassVar[tuple[type, ...]] = ()
+    _parts: ClassVar[tuple[type[Any], ...]] = ()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -83,7 +84,7 @@ class SavedModel:
         """
         check_is_fitted(self)
         safetensors = _safetensors()
-        arrays: dict[str, NDArray] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         tree = {
             "model": type(self).__name__,
             "parameters": _flatten(self.get_params(deep=False), "parameters", arrays, ()),
@@ -175,7 +176,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 def check_shape(
     array: Any, name: str, shape: tuple[int | None, ...], dtype: Any = np.float64
-) -> NDArray:
+) -> NDArray[Any]:
     """
     Refuse what is no C-contiguous array of this dtype and shape; None is any length.
 
@@ -216,7 +217,7 @@ def _class_of(path: str, name: Any) -> type[SavedModel]:
     return cls
 
 
-def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray]]:
+def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The tree and the arrays of a model file."""
     size = size_of(path)
     with open(path, "rb") as file:
@@ -253,7 +254,9 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray]]:
 # --- trees of plain values, arrays and parts ----------------------------------------------------
 
 
-def _flatten(value: Any, name: str, arrays: dict[str, NDArray], parts: tuple[type, ...]) -> Any:
+def _flatten(
+    value: Any, name: str, arrays: dict[str, NDArray[Any]], parts: tuple[type[Any], ...]
+) -> Any:
     """What JSON can hold of a value; arrays go to `arrays`, under their path in the tree."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -273,7 +276,7 @@ def _flatten(value: Any, name: str, arrays: dict[str, NDArray], parts: tuple[typ
             "array": name,
             "dtype": array.dtype.name,
             "shape": list(value.shape),
-            "crc32": zlib.crc32(array.reshape(-1).view(np.uint8)),
+            "crc32": zlib.crc32(array.reshape(-1).view(np.uint8).data),
         }
     if isinstance(value, np.ndarray) and all(isinstance(item, str) for item in value.flat):
         strings = _check_strings(value.tolist())
@@ -300,7 +303,7 @@ def _check_strings(items: list[Any]) -> list[str]:
     return items
 
 
-def _restore(node: Any, arrays: dict[str, NDArray], parts: dict[str, type]) -> Any:
+def _restore(node: Any, arrays: dict[str, NDArray[Any]], parts: dict[str, type]) -> Any:
     """The value that `_flatten` made this of; ValueError, KeyError or TypeError otherwise."""
     if node is None or isinstance(node, bool | int | float | str):
         return node
@@ -315,7 +318,7 @@ def _restore(node: Any, arrays: dict[str, NDArray], parts: dict[str, type]) -> A
             array = arrays[name]
             if array.dtype.name != dtype or list(array.shape) != shape:
                 raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
-            if zlib.crc32(array.reshape(-1).view(np.uint8)) != checksum:
+            if zlib.crc32(array.reshape(-1).view(np.uint8).data) != checksum:
                 raise ValueError(f"the checksum of {name} is wrong")
             return array
         case {"strings": list(items), "dtype": dtype}:

@@ -134,8 +134,8 @@ def select_by_pairs(
 
 
 def _without(
-    x: dict[str, NDArray], held_out: NDArray[np.int64], kept: NDArray[np.int64]
-) -> tuple[dict[str, NDArray], NDArray[np.int64]]:
+    x: dict[str, NDArray[Any]], held_out: NDArray[np.int64], kept: NDArray[np.int64]
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     """Features without the rows held out, and where the kept pairs stand in them."""
     left, columns = {}, []
     for column, (name, values) in enumerate(x.items()):
@@ -146,7 +146,7 @@ def _without(
     return left, np.stack(columns, axis=1)
 
 
-def _nearest(x: NDArray, partners: NDArray[np.int64], share: float) -> NDArray[np.uint8]:
+def _nearest(x: NDArray[Any], partners: NDArray[np.int64], share: float) -> NDArray[np.uint8]:
     """Per row and partner, whether the row is among the nearest to it: 0/1, as labels are."""
     centred = x - x.mean(axis=0)
     norms = np.einsum("ij,ij->i", centred, centred)
@@ -158,7 +158,7 @@ def _nearest(x: NDArray, partners: NDArray[np.int64], share: float) -> NDArray[n
 
 def _score(
     model: CrossModalHasher,
-    x: dict[str, NDArray],
+    x: dict[str, NDArray[Any]],
     queries: NDArray[np.int64],
     relevant: dict[str, NDArray[np.uint8]],
 ) -> float:

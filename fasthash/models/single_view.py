@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -29,7 +29,7 @@ __all__ = ["ITQ", "RandomHyperplanes"]
 _DTYPES: tuple[Any, ...] = (np.float64, np.float32)
 
 
-class _LinearTransformer(TransformerMixin, SavedModel, BaseEstimator):
+class _LinearTransformer(TransformerMixin, SavedModel):
     """Base of the transformers whose bits are signs of centred features times `projection_`."""
 
     _learned: ClassVar[tuple[str, ...]] = (

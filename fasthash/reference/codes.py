@@ -1,9 +1,12 @@
 """Packing and unpacking, bit by bit."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 
-def pack(values):
+def pack(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Bit 1 where a boolean is true or a number is >= 0, most significant bit first."""
     n, n_bits = values.shape
     codes = np.zeros((n, (n_bits + 7) // 8), np.uint8)
@@ -16,7 +19,7 @@ def pack(values):
     return codes
 
 
-def unpack(codes, n_bits):
+def unpack(codes: NDArray[np.uint8], n_bits: int) -> NDArray[np.bool_]:
     """One boolean per bit."""
     values = np.zeros((len(codes), n_bits), bool)
     for i in range(len(codes)):

@@ -1,14 +1,18 @@
 """AMSH as it is written down: dense labels, similarities of n x n, loops where they help."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 
-def sign(x):
+def sign(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """+1 for x >= 0, else -1."""
     return np.where(x >= 0, 1.0, -1.0)
 
 
-def unit_rows(labels):
+def unit_rows(labels: NDArray[Any]) -> NDArray[np.float64]:
     """Rows scaled to unit length; a zero row stays zero."""
     scaled = np.zeros(labels.shape)
     for i, row in enumerate(labels):
@@ -18,7 +22,7 @@ def unit_rows(labels):
     return scaled
 
 
-def label_target(labels, prediction):
+def label_target(labels: NDArray[Any], prediction: NDArray[np.float64]) -> NDArray[np.float64]:
     """The closest target to a prediction that keeps every label on its side of the margin."""
     target = np.zeros(labels.shape)
     for i in range(labels.shape[0]):
@@ -30,28 +34,43 @@ def label_target(labels, prediction):
     return target
 
 
-def label_votes(labels, values):
+def label_votes(labels: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Per class and bit, the sum of the samples' values, each scaled by its labels' unit length."""
     return unit_rows(labels).T @ values
 
 
-def update_codes(labels, votes, v, eta):
+def update_codes(
+    labels: NDArray[Any], votes: NDArray[np.float64], v: NDArray[np.float64], eta: float
+) -> NDArray[np.float64]:
     """Codes of ±1 from the votes of a sample's labels and its latents."""
     return sign(unit_rows(labels) @ votes + eta * v)
 
 
-def bit_target(b, margins):
+def bit_target(b: NDArray[np.float64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
     """Codes with margins that grow where a bit is right already."""
     return b * np.maximum(1, b * margins)
 
 
-def orthogonal_latents(z):
+def orthogonal_latents(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """√n times the orthogonal factor of the centred Z, which must have full column rank."""
     u, _, wt = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
     return np.sqrt(len(z)) * u @ wt
 
 
-def sweep(labels, targets, v, b, lam, beta, eta):
+def sweep(
+    labels: Sequence[NDArray[Any]],
+    targets: Sequence[NDArray[np.float64]],
+    v: Sequence[NDArray[np.float64]],
+    b: Sequence[NDArray[np.float64]],
+    lam: float,
+    beta: float,
+    eta: float,
+) -> tuple[
+    list[NDArray[np.float64]],
+    list[NDArray[np.float64]],
+    list[NDArray[np.float64]],
+    list[NDArray[np.float64]],
+]:
     """One sweep over all modalities; returns new (targets, p, v, b), leaves the inputs alone."""
     unit = [unit_rows(y) for y in labels]
     v, n_modalities, r = list(v), len(v), v[0].shape[1]
@@ -71,7 +90,16 @@ def sweep(labels, targets, v, b, lam, beta, eta):
     return targets, p, v, b
 
 
-def objective(labels, targets, p, v, b, lam, beta, eta):
+def objective(
+    labels: Sequence[NDArray[Any]],
+    targets: Sequence[NDArray[np.float64]],
+    p: Sequence[NDArray[np.float64]],
+    v: Sequence[NDArray[np.float64]],
+    b: Sequence[NDArray[np.float64]],
+    lam: float,
+    beta: float,
+    eta: float,
+) -> float:
     """The sum of squares itself."""
     unit, r, total = [unit_rows(y) for y in labels], v[0].shape[1], 0.0
     for m in range(len(v)):
@@ -83,7 +111,9 @@ def objective(labels, targets, p, v, b, lam, beta, eta):
     return total
 
 
-def hash_function(x, b, ridge, n_sweeps):
+def hash_function(
+    x: NDArray[np.float64], b: NDArray[np.float64], ridge: float, n_sweeps: int
+) -> NDArray[np.float64]:
     """Ridge regression on the bits, with margins that grow where a bit is right already."""
     target = b
     for _ in range(n_sweeps):

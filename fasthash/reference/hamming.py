@@ -1,14 +1,15 @@
 """Hamming distance and the searches built on it. Order is always (distance, id)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def distance(a, b):
+def distance(a: NDArray[np.uint8] | bytes, b: NDArray[np.uint8] | bytes) -> int:
     """Number of bits in which two packed codes differ."""
     return sum((int(x) ^ int(y)).bit_count() for x, y in zip(a, b, strict=True))
 
 
-def distances(a, b):
+def distances(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Distance of every code in a to every code in b."""
     out = np.zeros((len(a), len(b)), np.int32)
     for i in range(len(a)):
@@ -17,11 +18,13 @@ def distances(a, b):
     return out
 
 
-def _sorted_pairs(query, database):
+def _sorted_pairs(query: NDArray[np.uint8], database: NDArray[np.uint8]) -> list[tuple[int, int]]:
     return sorted((distance(query, code), row) for row, code in enumerate(database))
 
 
-def topk(queries, database, k):
+def topk(
+    queries: NDArray[np.uint8], database: NDArray[np.uint8], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The k nearest of every query; what is missing is -1."""
     out_distances = np.full((len(queries), k), -1, np.int32)
     out_ids = np.full((len(queries), k), -1, np.int64)
@@ -32,7 +35,9 @@ def topk(queries, database, k):
     return out_distances, out_ids
 
 
-def within(queries, database, radius):
+def within(
+    queries: NDArray[np.uint8], database: NDArray[np.uint8], radius: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """All codes at most the radius away, as (limits, distances, ids)."""
     limits, found_distances, found_ids = [0], [], []
     for query in queries:
@@ -48,7 +53,7 @@ def within(queries, database, radius):
     )
 
 
-def rank(queries, database):
+def rank(queries: NDArray[np.uint8], database: NDArray[np.uint8]) -> NDArray[np.int64]:
     """All rows of the database for every query."""
     out = np.zeros((len(queries), len(database)), np.int64)
     for i, query in enumerate(queries):

@@ -7,35 +7,47 @@ in `flips` bits. After step r, every code within distance r has been met.
 from itertools import combinations, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
+
+# The bits of a substring; and the rows that have it, per value.
+Key = tuple[int, ...]
+Table = dict[Key, list[int]]
 
 
-def spans(n_bits, n_tables):
+def spans(n_bits: int, n_tables: int) -> list[tuple[int, int]]:
     """Where each substring starts and ends; the first ones take the bits that are left over."""
     length, longer = divmod(n_bits, n_tables)
     starts = [i * length + min(i, longer) for i in range(n_tables + 1)]
     return list(pairwise(starts))
 
 
-def substrings(code, n_bits, n_tables):
+def substrings(code: NDArray[np.uint8], n_bits: int, n_tables: int) -> list[Key]:
     """A packed code cut into tuples of bits."""
     bits = np.unpackbits(code, count=n_bits).tolist()
     return [tuple(bits[start:end]) for start, end in spans(n_bits, n_tables)]
 
 
-def build(database, n_bits, n_tables):
+def build(database: NDArray[np.uint8], n_bits: int, n_tables: int) -> list[Table]:
     """One dictionary per substring, from its value to the rows that have it."""
-    tables = [{} for _ in range(n_tables)]
+    tables: list[Table] = [{} for _ in range(n_tables)]
     for row, code in enumerate(database):
         for table, key in zip(tables, substrings(code, n_bits, n_tables), strict=True):
             table.setdefault(key, []).append(row)
     return tables
 
 
-def _differing(a, b):
+def _differing(a: Key, b: Key) -> int:
     return sum(x != y for x, y in zip(a, b, strict=True))
 
 
-def _met_at(query_keys, database, n_bits, n_tables, tables, step):
+def _met_at(
+    query_keys: list[Key],
+    database: NDArray[np.uint8],
+    n_bits: int,
+    n_tables: int,
+    tables: list[Table],
+    step: int,
+) -> list[tuple[int, int]]:
     """(distance, row) of the codes that this step meets and no earlier one has met."""
     flips, j = divmod(step, n_tables)
     met = []
@@ -50,14 +62,16 @@ def _met_at(query_keys, database, n_bits, n_tables, tables, step):
     return met
 
 
-def topk(queries, database, k, n_bits, n_tables):
+def topk(
+    queries: NDArray[np.uint8], database: NDArray[np.uint8], k: int, n_bits: int, n_tables: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The k nearest of every query; what is missing is -1."""
     tables = build(database, n_bits, n_tables)
     out_distances = np.full((len(queries), k), -1, np.int32)
     out_ids = np.full((len(queries), k), -1, np.int64)
     for i, query in enumerate(queries):
         keys = substrings(query, n_bits, n_tables)
-        found = []
+        found: list[tuple[int, int]] = []
         for step in range(n_bits + 1):
             found = sorted(found + _met_at(keys, database, n_bits, n_tables, tables, step))[:k]
             if len(found) == min(k, len(database)) and (not found or found[-1][0] <= step):
@@ -68,13 +82,15 @@ def topk(queries, database, k, n_bits, n_tables):
     return out_distances, out_ids
 
 
-def within(queries, database, radius, n_bits, n_tables):
+def within(
+    queries: NDArray[np.uint8], database: NDArray[np.uint8], radius: int, n_bits: int, n_tables: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """All codes at most the radius away, as (limits, distances, ids)."""
     tables = build(database, n_bits, n_tables)
     limits, found_distances, found_ids = [0], [], []
     for query in queries:
         keys = substrings(query, n_bits, n_tables)
-        found = []
+        found: list[tuple[int, int]] = []
         for step in range(min(radius, n_bits) + 1):
             found += _met_at(keys, database, n_bits, n_tables, tables, step)
         for d, row in sorted(found):

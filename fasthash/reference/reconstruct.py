@@ -1,9 +1,12 @@
 """Reconstruction from anchors as it is written down: every distance, every system by itself."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def nearest_anchors(sample, anchors, k):
+def nearest_anchors(
+    sample: NDArray[np.floating], anchors: NDArray[np.floating], k: int
+) -> list[int]:
     """The k nearest anchors, ascending; of anchors equally far the lower one is nearer."""
     distances = []
     for anchor in anchors:
@@ -13,7 +16,9 @@ def nearest_anchors(sample, anchors, k):
     return sorted(order[:k])
 
 
-def weights_of(sample, neighbours, regularisation):
+def weights_of(
+    sample: NDArray[np.floating], neighbours: NDArray[np.floating], regularisation: float
+) -> NDArray[np.float64]:
     """Weights >= 0 that sum to 1, with which the neighbours make up the sample."""
     k = len(neighbours)
     gram = np.zeros((k, k))
@@ -30,7 +35,9 @@ def weights_of(sample, neighbours, regularisation):
     return w / np.sum(w)
 
 
-def reconstruct(x, anchors, k, regularisation):
+def reconstruct(
+    x: NDArray[np.floating], anchors: NDArray[np.floating], k: int, regularisation: float
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Indices and weights, both of shape (n, min(k, number of anchors))."""
     k = min(k, len(anchors))
     indices = np.zeros((len(x), k), np.int32)
