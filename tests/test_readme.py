@@ -1,9 +1,14 @@
 """The README keeps its word: two commands, code that runs, no foreign package recommended."""
 
+import csv
 import pathlib
 import re
 
+import numpy as np
 import pytest
+from scipy.io import wavfile
+
+import fasthash as fh
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 
@@ -32,19 +37,73 @@ def test_its_python_runs(readme, tmp_path, monkeypatch):
     assert names["score"] > 0.87
 
 
-# Pages whose code needs a compiler, or files and models of its own.
-NEED_MORE = {"calling-from-c.md", "clsr.md", "files.md"}
+def run_blocks(page, **names):
+    """Run a page's Python from top to bottom, where it stands, with these names to start from."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks, f"{page} has no Python to run"
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    return names
 
 
-def test_the_python_of_the_pages_runs(tmp_path, monkeypatch):
+def pages_with_python():
+    pages = [README, README.with_name("CONTRIBUTING.md"), *README.parent.glob("docs/*.md")]
+    return {page.name for page in pages if page.exists() and "```python" in page.read_text("utf-8")}
+
+
+def test_the_python_of_every_page_is_run():
+    # The page on C, whose Python is a setup.py and what uses it, runs in test_c_interface.py.
+    assert pages_with_python() == {"README.md", "calling-from-c.md", "clsr.md", "files.md"}
+
+
+def test_the_python_on_files_runs(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors", reason="models are saved with safetensors")
     monkeypatch.chdir(tmp_path)
-    pages = sorted(README.parent.glob("docs/*.md"))
-    assert pages
-    for page in pages:
-        names = {}
-        blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        for block in blocks if page.name not in NEED_MORE else []:
-            exec(compile(block, str(page), "exec"), names)
+    rng = np.random.default_rng(0)
+    features = {name: rng.standard_normal((40, 6)) for name in ("image", "text")}
+    model = fh.CCAITQ(n_bits=4, random_state=0).fit(features)
+    index = fh.HammingIndex(n_bits=4)
+    index.add(model.codes_["image"])
+    names = run_blocks(README.parent / "docs" / "files.md", fh=fh, index=index, model=model)
+    assert names["index"] is not index and names["model"] is not model
+    np.testing.assert_array_equal(names["index"].codes, model.codes_["image"])
+    np.testing.assert_array_equal(names["model"].codes_["text"], model.codes_["text"])
+
+
+def test_the_python_on_clips_runs(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("torch", reason="CLSR trains with PyTorch")
+    monkeypatch.chdir(tmp_path)
+    write_clips(tmp_path / "clips")
+    names = run_blocks(README.parent / "docs" / "clsr.md")
+    printed = capfd.readouterr()
+    assert len(set(re.findall(r"'(\d+\.wav)'", printed.out))) == 10
+    assert "R@1/5/10" in printed.err
+    # Captions that name the pitch find sounds near it.
+    text = names["encoder"].transform(["pitch2 about4", "pitch9 about19"])
+    _, ids = names["model"].search(text, "text", names["codes"], names["latents"], k=10)
+    low, high = ids.mean(axis=1)
+    assert low < 45 < 75 < high
+
+
+def write_clips(folder):
+    """Tones from low to high with captions, which tell of the pitch and of what is not there."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    time = np.arange(3200) / 16_000
+    with open(folder / "captions.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "caption"])
+        for i in range(120):
+            pitch = 100 * 2 ** (i / 20)
+            tone = np.sin(2 * np.pi * pitch * time) + 0.1 * rng.standard_normal(len(time))
+            wavfile.write(folder / f"{i:03}.wav", 16_000, tone.astype(np.float32))
+            for _ in range(2):
+                words = [
+                    f"pitch{i // 10}",
+                    f"about{i // 5}",
+                    *(f"word{k}" for k in rng.integers(150, size=4)),
+                ]
+                table.writerow([f"{i:03}.wav", "a plucked string, " + " ".join(words)])
 
 
 def test_nobody_is_told_to_install_somebody_elses_package():
