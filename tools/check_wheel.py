@@ -1,13 +1,14 @@
 """Proves what can be proved of a release on this machine, step by step; ends at the first failure.
 
     pip install --group release
-    python tools/check_wheel.py                       everything, some ten minutes
-    python tools/check_wheel.py --python PATH         on this interpreter too
-    python tools/check_wheel.py --steps build,audit   some steps; --help lists them
+    python tools/check_wheel.py                         everything, some ten minutes
+    python tools/check_wheel.py --python PATH           on this interpreter too
+    python tools/check_wheel.py --steps build,contents  some steps; --help lists them
+    python tools/check_wheel.py --complete              fail where something cannot be checked
 
 The wheel is built from the source distribution, repaired, audited, and tested from an empty
-directory on every CPython from 3.11 on that lies on the PATH or under pyenv. What needs a tool that
-this machine lacks says so.
+directory on every CPython from 3.11 on that lies on the PATH or under pyenv. What could not be
+checked, for want of a tool or a Python, is listed at the end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +60,9 @@ ALLOWED = re.compile(
 
 # What tools/check_installed.py needs beside the wheel.
 TEST_PACKAGES = ["pytest", "hypothesis", "Cython", "setuptools"]
+
+# "t" is any free-threaded one.
+EXPECTED_PYTHONS = ["3.11", "3.12", "3.13", "3.14", "t"]
 
 TARGETS = [
     "x86_64-windows-gnu",
@@ -97,6 +102,14 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def facts_of(python: Path) -> tuple[str, bool]:
+    """The version of an interpreter, and whether it is free-threaded."""
+    ask = "import sys, sysconfig, json; print(json.dumps([sys.version.split()[0], "
+    ask += "bool(sysconfig.get_config_var('Py_GIL_DISABLED'))]))"
+    version, free_threaded = json.loads(run(python, "-c", ask))
+    return version, free_threaded
+
+
 def only(folder: Path, pattern: str) -> Path:
     found = list(folder.glob(pattern))
     if len(found) != 1:
@@ -109,6 +122,7 @@ class Check:
 
     def __init__(self, work: Path, pythons: list[Path]) -> None:
         self.work, self.pythons = work, pythons
+        self.left_out: list[str] = []
         self.date = run("git", "log", "-1", "--format=%ct").strip()
         for name in ("sdist", "built", "wheel"):
             (work / name).mkdir()
@@ -176,10 +190,10 @@ class Check:
 
     def test(self) -> None:
         """The kernels' tests, a fit and every level, from an empty directory, on every CPython."""
+        found = set()
         for python in self.pythons:
-            facts = "import sys, sysconfig, json; print(json.dumps([sys.version.split()[0], "
-            facts += "bool(sysconfig.get_config_var('Py_GIL_DISABLED'))]))"
-            version, free_threaded = json.loads(run(python, "-c", facts))
+            version, free_threaded = facts_of(python)
+            found.add("t" if free_threaded else version.rpartition(".")[0])
             name = f"{version}{'t' if free_threaded else ''}"
             place = self.work / f"python-{name}"
             run(python, "-m", "venv", place)
@@ -195,23 +209,39 @@ class Check:
             say(f"Python {name}, {wheel.name}")
             output = run(own, PROJECT / "tools" / "check_installed.py")
             say("    " + output.strip().replace("\n", "\n    "))
+        for version in EXPECTED_PYTHONS:
+            if version not in found:
+                kind = "free-threaded CPython" if version == "t" else f"CPython {version}"
+                self.left_out.append(f"tests on {kind}: none is here")
 
     def demo(self) -> None:
-        """The wheel and no compiler: the demo runs."""
+        """The wheel, the newest Python and no compiler: the demo runs."""
         place = self.work / "demo"
-        run(sys.executable, "-m", "venv", place)
+        ordinary = [python for python in self.pythons if not facts_of(python)[1]]
+        newest = max(ordinary, key=lambda python: [int(x) for x in facts_of(python)[0].split(".")])
+        run(newest, "-m", "venv", place)
         wheel = only(self.work / "wheel", "*.whl")
         # A build would fail for want of a compiler.
         nothing = {"CC": "/bin/false", "CXX": "/bin/false"}
         run(place / "bin" / "pip", "install", "--quiet", f"{wheel}[demo]", **nothing)
         output = run(place / "bin" / "fasthash", "demo", cwd=place, PATH=str(place / "bin"))
-        say("    " + output.strip().replace("\n", "\n    "))
+        # Without the bars that show how far it is.
+        shown = [line for line in output.splitlines() if "%|" not in line]
+        say("\n".join(f"    {line}" for line in [run(newest, "--version").strip(), *shown]))
 
     def emulate(self) -> None:
         """The NEON level, cross-compiled and run under an emulator."""
-        tests = PROJECT / "tests" / "test_neon_emulated.py"
-        place = only(self.work, f"python-{sys.version.split()[0]}") / "bin" / "python"
-        say(run(place, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", tests).strip())
+        python = self.work / f"python-{sys.version.split()[0]}" / "bin" / "python"
+        if not python.exists():
+            raise SystemExit("emulate needs the environment that the step test makes")
+        output = run(
+            *(python, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"),
+            *("--rootdir", PROJECT, "-c", PROJECT / "pyproject.toml"),
+            PROJECT / "tests" / "test_neon_emulated.py",
+            cwd=self.work,
+        )
+        say("    " + output.strip().replace("\n", "\n    "))
+        self.left_out += re.findall(r"^SKIPPED \S+ (.*)$", output, re.MULTILINE)
 
     def cross(self) -> None:
         """The C kernels for Windows, macOS and musl, warnings as errors."""
@@ -269,14 +299,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", action="append", type=Path, default=[], metavar="PATH")
     parser.add_argument("--steps", default=",".join(STEPS), help=f"of {','.join(STEPS)}")
+    parser.add_argument(
+        "--complete", action="store_true", help="fail where something cannot be checked here"
+    )
     options = parser.parse_args()
+    if unknown := set(options.steps.split(",")) - set(STEPS):
+        parser.error(f"--steps knows {', '.join(STEPS)}, not {', '.join(sorted(unknown))}")
     if sys.platform != "linux":
         raise SystemExit("this checks Linux wheels; other systems are checked where they are built")
     with tempfile.TemporaryDirectory() as folder:
         check = Check(Path(folder), found_pythons() + options.python)
         for name in options.steps.split(","):
             say(f"--- {name}: {STEPS[name].__doc__.splitlines()[0]}")
+            started = time.monotonic()
             STEPS[name](check)
+            say(f"    {name} took {time.monotonic() - started:.0f} s")
+        for what in check.left_out:
+            say(f"NOT CHECKED: {what}")
+        if check.left_out and options.complete:
+            raise SystemExit("--complete: not all of it could be checked")
 
 
 if __name__ == "__main__":
