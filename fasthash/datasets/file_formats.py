@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import os
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -206,7 +207,14 @@ def _in_mat(path: str) -> dict[str, FoundArray]:
     from scipy.io import loadmat, whosmat
 
     def reader(name: str) -> Callable[[], Any]:
-        return lambda: loadmat(path, variable_names=[name])[name]
+        def read() -> Any:
+            with warnings.catch_warnings():
+                # scipy 1.18 announces another class for sparse matrices, which serves as well, and
+                # older ones do not know the argument that chooses it.
+                warnings.filterwarnings("ignore", "The default value for `spmatrix`")
+                return loadmat(path, variable_names=[name])[name]
+
+        return read
 
     # Cells, structures and functions are no arrays of numbers.
     kinds = ("cell", "struct", "object", "function", "opaque", "unknown")
