@@ -20,7 +20,17 @@ from .hamming import topk
 from .metrics import mean_average_precision, precision_recall_curve
 from .models import AMSH, CCAITQ, CrossModalHasher
 
-__all__ = ["DIRECTIONS", "METHODS", "Answer", "Fitted", "answer", "chance", "fit", "labels"]
+__all__ = [
+    "DIRECTIONS",
+    "METHODS",
+    "Answer",
+    "Fitted",
+    "answer",
+    "chance",
+    "fit",
+    "fit_lengths",
+    "labels",
+]
 
 DIRECTIONS = (("image", "text"), ("text", "image"))
 METHODS = ("AMSH", "CCA-ITQ")
@@ -118,18 +128,49 @@ def fit(
     return Fitted(method, n_bits, seed, model, scores, curves)
 
 
+def fit_lengths(
+    data: EmojiDataset,
+    lengths: Sequence[int],
+    seed: int,
+    callback: Callable[[str, int, int], None] | None = None,
+) -> dict[int, AMSH]:
+    """
+    Fit AMSH for several code lengths.
+
+    Parameters
+    ----------
+    data : EmojiDataset
+    lengths : sequence of int
+    seed : int
+        Of the model and of the shuffling.
+    callback : callable, optional
+        Called as ``callback(stage, done, total)`` after every piece of work.
+
+    Returns
+    -------
+    dict of int to AMSH
+    """
+    y = labels(data)
+    order = _shuffled(data, seed)
+    return AMSH(random_state=seed, **AMSH_SETTINGS).fit_lengths(
+        {name: data.features[name][rows] for name, rows in order.items()},
+        labels={name: y[rows] for name, rows in order.items()},
+        n_bits=lengths,
+        callback=callback,
+    )
+
+
 def _fit_amsh(
     data: EmojiDataset, n_bits: int, seed: int, callback: Callable[[str, int, int], None]
 ) -> tuple[AMSH, dict[str, NDArray[Any]]]:
-    y = labels(data)
+    model = fit_lengths(data, [n_bits], seed, callback)[n_bits]
+    return model, {name: data.groups[rows] for name, rows in _shuffled(data, seed).items()}
+
+
+def _shuffled(data: EmojiDataset, seed: int) -> dict[str, NDArray[Any]]:
+    """Training rows of each modality in an order of its own."""
     rng = np.random.default_rng(seed)
-    order = {name: rng.permutation(data.train) for name in data.features}
-    model = AMSH(n_bits, random_state=seed, **AMSH_SETTINGS).fit(
-        {name: data.features[name][rows] for name, rows in order.items()},
-        labels={name: y[rows] for name, rows in order.items()},
-        callback=callback,
-    )
-    return model, {name: data.groups[rows] for name, rows in order.items()}
+    return {name: rng.permutation(data.train) for name in data.features}
 
 
 def labels(data: EmojiDataset) -> NDArray[np.bool_]:

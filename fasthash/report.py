@@ -24,6 +24,7 @@ from .datasets import Part
 from .hamming import topk
 from .metrics import average_precision, precision_at, precision_recall_curve
 from .models import CrossModalHasher
+from .pictures import media_type
 from .relevance import check_problem
 
 __all__ = ["Caption", "Ranking", "rank_all", "report_page"]
@@ -36,12 +37,6 @@ _N_RANKS = 24
 
 # A picture that is larger is left out of the page.
 _MOST_PICTURE_BYTES = 1 << 18
-
-_PICTURE_TYPES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-}
 
 
 @dataclass(frozen=True)
@@ -391,7 +386,7 @@ def _picture(caption: Caption) -> str:
     if caption.picture is None:
         return ""
     content = caption.picture.read_bytes()
-    kind = next((k for start, k in _PICTURE_TYPES.items() if content.startswith(start)), None)
+    kind = media_type(content)
     if kind is None or len(content) > _MOST_PICTURE_BYTES:
         return ""
     return f'<img alt="" src="data:{kind};base64,{base64.b64encode(content).decode()}">'

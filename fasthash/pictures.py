@@ -1,0 +1,29 @@
+"""Pictures that pages show: their kind is told by their first bytes, never by their name."""
+
+from __future__ import annotations
+
+__all__ = ["media_type"]
+
+
+def media_type(content: bytes) -> str | None:
+    """
+    Tell the media type of a picture that every browser draws; None for anything else.
+
+    SVG is not among them: it can hold programs.
+
+    Examples
+    --------
+    >>> media_type(b"GIF89a...")
+    'image/gif'
+    >>> media_type(b"<svg onload='...'>") is None
+    True
+    """
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith(b"GIF8"):
+        return "image/gif"
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    return None
