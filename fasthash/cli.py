@@ -22,6 +22,7 @@ from .commands import (
     recall,
     report,
     search,
+    serve,
 )
 from .commands.printing import Printer
 
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         search,
         evaluate,
         report,
+        serve,
         recall,
         info,
         demo,

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import fasthash as fh
 from fasthash import cli, models
 from fasthash.commands.inputs import METHODS
 from fasthash.datasets import read_layout
+from serving_process import serving
 
 pytest.importorskip("safetensors", reason="models are saved with safetensors")
 
@@ -89,8 +91,13 @@ def test_examples_of_all_helps_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run(capsys, "demo --files emoji")
     for example in examples():
-        assert example.startswith("fasthash ")
-        run(capsys, example.removeprefix("fasthash "))
+        program, command, *options = shlex.split(example)
+        assert program == "fasthash"
+        if command == "serve":
+            with serving(*options, cwd=tmp_path) as (url, *_):
+                assert urllib.request.urlopen(url, timeout=60).status == 200
+        else:
+            run(capsys, shlex.join([command, *options]))
 
 
 def test_methods_are_those_of_the_library():

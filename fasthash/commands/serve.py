@@ -1,0 +1,265 @@
+"""``fasthash serve``: a page to search, and its API."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..datasets.readers import read_labels, read_texts, split_source
+from . import arguments, inputs
+from .index import load_index
+from .printing import Printer
+
+if TYPE_CHECKING:
+    from ..serving.collection import Collection, Length, Words
+    from ..serving.gallery import Gallery, PictureFiles
+
+__all__ = ["declare", "run"]
+
+
+def declare(commands: Any) -> None:
+    """Describe the command and its options."""
+    serve = arguments.add_command(
+        commands,
+        "serve",
+        "serve a page to search, and its API",
+        "Serve a page that searches the embedded emoji, or what --index names: by words, by an "
+        "item, and for programs by features and codes (/openapi.json describes the API). Only this "
+        "machine is answered unless --host says otherwise; Ctrl-C ends it.",
+        "fasthash serve --index emoji.index --model emoji.model --names emoji/train.csv:name "
+        "--pictures emoji/train.csv:picture --labels emoji/train.csv:group --port 0",
+    )
+    searched = serve.add_argument_group("what is searched (default: the embedded emoji)")
+    searched.add_argument(
+        "--index", nargs="+", metavar="FILE", help="indexes, of the same ids and different lengths"
+    )
+    searched.add_argument(
+        "--model",
+        nargs="+",
+        metavar="FILE",
+        help="the model of each index, to search by features and words",
+    )
+    searched.add_argument(
+        "--words",
+        metavar="MODULE:FUNCTION",
+        help="your function that turns a list of texts into features, to search by words; it is "
+        "imported from the current folder or from what is installed",
+    )
+    searched.add_argument(
+        "--modality", help="which modality the features of --words are of (default: text)"
+    )
+    shown = serve.add_argument_group("what is shown of items; row i is that of id i")
+    shown.add_argument(
+        "--names",
+        nargs="+",
+        metavar="SOURCE",
+        help="texts, such as captions.csv:caption; rows of several sources are numbered on",
+    )
+    shown.add_argument(
+        "--pictures",
+        nargs="+",
+        metavar="SOURCE",
+        help="a folder, whose pictures are taken in the order of their names; or texts that name "
+        "PNG, JPEG, GIF or WebP files in the folder of the file that names them",
+    )
+    shown.add_argument(
+        "--labels", nargs="+", metavar="SOURCE", help="classes or 0/1 columns, to filter by"
+    )
+    shown.add_argument(
+        "--label-names", metavar="SOURCE", help="what classes are called, by number or column"
+    )
+    shown.add_argument("--title", help="of the page (default: the name of the index)")
+    server = serve.add_argument_group("the server")
+    server.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)"
+    )
+    server.add_argument(
+        "--port", type=_port, default=8000, help="0 for any that is free (default: 8000)"
+    )
+    server.add_argument(
+        "--rate",
+        type=arguments.whole,
+        default=100,
+        help="requests per second and client, five times as many at once; 0 for no limit "
+        "(default: 100)",
+    )
+    server.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="other names that browsers know this server by, such as that of a proxy",
+    )
+    server.add_argument(
+        "--proxy",
+        metavar="ADDRESS",
+        help="a proxy in front of it, which tells clients' addresses by X-Forwarded-For",
+    )
+    serve.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, printer: Printer) -> None:
+    """Open the port, prepare what is searched, and serve until a signal."""
+    for name in ("starlette", "uvicorn"):
+        if find_spec(name) is None:
+            raise ImportError(
+                f"the search page needs {name}, which is not installed: "
+                "pip install 'fasthash-retrieval[serve]'"
+            )
+    from ..serving.app import application
+    from ..serving.limits import Limits
+    from ..serving.server import open_socket, serve, url_of
+
+    # A port that is in use is told before the work, not after it.
+    with open_socket(options.host, options.port) as sock:
+        collection = _collection(options, printer)
+        n_features = max(collection.n_features.values(), default=0)
+        limits = Limits(
+            rate=options.rate,
+            burst=5 * options.rate,
+            # 32 digits and signs for a number are more than any needs.
+            body_bytes=(1 << 16) + 32 * n_features,
+        )
+        app = application(collection, limits, _hosts(options))
+        url = url_of(sock)
+        words = "words, items" if collection.words is not None else "items"
+        bits = ", ".join(map(str, collection.bits))
+        printer.result(
+            f"{collection.title}: {len(collection)} items, codes of {bits} bits, found by {words}, "
+            f"{'features, ' if collection.n_features else ''}codes\n{url}",
+            {"url": url, "n_items": len(collection), "bits": collection.bits},
+        )
+        sys.stdout.flush()
+        serve(app, sock, options.proxy)
+    printer.note("stopped")
+
+
+def _hosts(options: argparse.Namespace) -> list[str]:
+    """Names in requests that are answered; any, where any address is listened at."""
+    if options.host in ("0.0.0.0", "::", "") and not options.allow_host:
+        return ["*"]
+    return ["localhost", "127.0.0.1", "[::1]", "::1", options.host, *options.allow_host]
+
+
+def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
+    from ..serving.collection import Collection
+
+    if options.index is None:
+        for name in ("model", "words", "modality", "names", "pictures", "labels", "label_names"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} goes with --index")
+        from ..serving.emoji import emoji_collection
+
+        with printer.progress() as progress:
+            return emoji_collection(progress)
+    models = options.model or []
+    if models and len(models) != len(options.index):
+        raise ValueError(
+            f"--model: one for each index, got {len(models)} for {len(options.index)} indexes"
+        )
+    lengths = [_length(path, models[i] if models else None) for i, path in enumerate(options.index)]
+    words = None if options.words is None else _words(options.words, options.modality, lengths)
+    title = options.title or Path(options.index[0]).stem
+    return Collection(title, _gallery(options), lengths, words)
+
+
+def _length(path: str, model_path: str | None) -> Length:
+    from ..serving.collection import Length
+
+    index = load_index(path, mmap=True)
+    if model_path is None:
+        return Length(index)
+    model = inputs.load_model(model_path)
+    n_bits = inputs.n_bits_of(model)
+    if n_bits != index.n_bits:
+        raise ValueError(
+            f"{model_path} makes codes of {n_bits} bits, and {path} holds codes of {index.n_bits}"
+        )
+    given = model.n_features_in_
+    n_features = dict(given) if hasattr(model, "modalities_") else {"": int(given)}
+    return Length(index, lambda x, name: inputs.encode(model, name or None, x), n_features)
+
+
+def _words(function: str, modality: str | None, lengths: Sequence[Length]) -> Words:
+    from ..serving.collection import Words
+
+    n_features = lengths[0].n_features
+    if n_features is None:
+        raise ValueError("--words needs --model, which encodes the features of the words")
+    if modality is None:
+        modality = "text" if "text" in n_features or "" not in n_features else ""
+    if modality not in n_features:
+        known = ", ".join(filter(None, n_features)) or "none: the model has one kind of features"
+        raise ValueError(f"--modality: the features of --words must be of one of {known}")
+    return Words(_imported(function), modality)
+
+
+def _imported(function: str) -> Callable[[Sequence[str]], Any]:
+    """A function by its module and name, looked for in the current folder first."""
+    module, _, name = function.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"--words {function}: {error}") from None
+    if not callable(found):
+        raise ValueError(f"--words {function} is no function: pass MODULE:FUNCTION")
+    return found
+
+
+def _gallery(options: argparse.Namespace) -> Gallery:
+    from ..serving.gallery import Gallery, Labels
+
+    names = [name for source in options.names or () for name in read_texts(source).tolist()]
+    labels = None
+    if options.labels is not None:
+        label_names = options.label_names and read_texts(options.label_names).tolist()
+        labels = Labels(_read_labels(options.labels), label_names)
+    elif options.label_names is not None:
+        raise ValueError("--label-names goes with --labels")
+    pictures = None if options.pictures is None else _pictures(options.pictures)
+    if pictures is not None and not names:
+        names = [Path(name).stem for name in pictures.files]
+    return Gallery(names, labels, pictures)
+
+
+def _read_labels(sources: Sequence[str]) -> Any:
+    parts = [read_labels(source) for source in sources]
+    if len(parts) == 1:
+        return parts[0]
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise ValueError(f"--labels: sources of one kind are needed, got shapes {shapes}")
+    return np.concatenate([p.toarray() if hasattr(p, "toarray") else p for p in parts])
+
+
+def _pictures(sources: Sequence[str]) -> PictureFiles:
+    """Pictures of a folder, or those that files name, which must lie in one folder."""
+    from ..serving.gallery import PictureFiles, files_of_folder
+
+    if len(sources) == 1 and Path(sources[0]).is_dir():
+        return PictureFiles(sources[0], files_of_folder(Path(sources[0])))
+    folders = {Path(split_source(source)[0]).parent for source in sources}
+    if len(folders) > 1:
+        raise ValueError(
+            f"--pictures: files that lie in one folder are needed, got {', '.join(sources)}"
+        )
+    files = [name for source in sources for name in read_texts(source).tolist()]
+    return PictureFiles(folders.pop(), files)
+
+
+def _port(text: str) -> int:
+    value = arguments.whole(text)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"{value} is not at most 65535")
+    return value

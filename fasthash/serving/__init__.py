@@ -1,0 +1,16 @@
+"""The search page and its API, ``fasthash serve``: an ASGI application on Starlette.
+
+Map, from what is searched to what a client sees; each imports from those above it only:
+
+- ``gallery``: what is shown of items, their names, labels and pictures.
+- ``collection``: codes of one or several lengths, searched by words, items, features or codes.
+- ``emoji``: the embedded emoji as a collection.
+- ``schema``: what requests may say; the same objects check requests and document them.
+- ``openapi``: the description of the API.
+- ``limits``: how much a client may ask, and the headers that every answer has.
+- ``app``: the application, a function per path. ``search.html``, ``search.css`` and ``search.js``
+  are the page, which asks the API like any other program.
+- ``server``: a socket, uvicorn, and an orderly end.
+
+Nothing here knows models or the command line: a collection is given functions.
+"""

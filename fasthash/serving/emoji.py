@@ -1,0 +1,62 @@
+"""The embedded emoji as a collection: glyphs, found by words or by each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import demo
+from ..datasets import EmojiDataset, load_emoji
+from ..index import HammingIndex
+from .collection import Collection, Length, Words
+from .gallery import Gallery, Labels
+
+__all__ = ["emoji_collection"]
+
+
+class _Thumbnails:
+    def __init__(self, data: EmojiDataset) -> None:
+        self._data = data
+
+    def __contains__(self, item: int, /) -> bool:
+        return item < len(self._data)
+
+    def read(self, item: int, /) -> bytes | None:
+        return self._data.thumbnail(item) if item in self else None
+
+
+def emoji_collection(
+    callback: Callable[[str, int, int], None] | None = None,
+    lengths: tuple[int, ...] = (16, 32, 64, 128),
+) -> Collection:
+    """
+    Learn codes of all glyphs, a model for each length, as the demonstration does.
+
+    Parameters
+    ----------
+    callback : callable, optional
+        Called as ``callback(stage, done, total)`` after every piece of work.
+    lengths : tuple of int
+
+    Returns
+    -------
+    Collection
+    """
+    data = load_emoji()
+    models = demo.fit_lengths(data, lengths, seed=0, callback=callback)
+    groups = Labels(np.array(data.group_names)[data.groups])
+    gallery = Gallery(data.names, groups, _Thumbnails(data))
+    n_features = {name: x.shape[1] for name, x in data.features.items()}
+    found = []
+    for n_bits, model in models.items():
+        index = HammingIndex(n_bits)
+        index.add(model.encode(data.features["image"], "image"))
+
+        def encode(x: NDArray[Any], modality: str, model: Any = model) -> NDArray[np.uint8]:
+            return model.encode(x, modality, n_threads=1)
+
+        found.append(Length(index, encode, n_features))
+    return Collection("emoji", gallery, found, Words(data.text_features, "text"))

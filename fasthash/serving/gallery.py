@@ -1,0 +1,249 @@
+"""What is shown of items: names, labels, and pictures that never come from outside a folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ..pictures import media_type
+
+__all__ = ["Gallery", "Labels", "PictureFiles", "Pictures", "files_of_folder"]
+
+# A picture that is larger is not sent.
+_MOST_PICTURE_BYTES = 1 << 24
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
+
+
+class Labels:
+    """
+    Labels of items, looked up both ways.
+
+    Parameters
+    ----------
+    labels : array_like of shape (n,), or of shape (n, n_labels), dense or sparse
+        A class of each item, a text or a number; or 0/1 columns. Item i has row i; an empty text is
+        no label.
+    names : sequence of str, optional
+        What classes are called, by number or column; by default the texts or the numbers.
+
+    Raises
+    ------
+    ValueError
+        If names do not fit the labels, or two labels have the same one.
+    """
+
+    def __init__(self, labels: Any, names: Sequence[str] | None = None) -> None:
+        if getattr(labels, "ndim", 1) == 2:
+            self._of_item, self._names = _of_columns(labels, names)
+        else:
+            self._of_item, self._names = _of_classes(np.asarray(labels), names)
+        counts = Counter(self._names)
+        twice = [name for name, count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(f"two labels are called {twice[0]!r}")
+        by_label = self._of_item.tocsc()
+        columns = np.split(by_label.indices.astype(np.int64), by_label.indptr[1:-1])
+        self._ids = {name: ids for name, ids in zip(self._names, columns, strict=True) if len(ids)}
+
+    def __len__(self) -> int:
+        return int(self._of_item.shape[0])
+
+    def __contains__(self, name: str) -> bool:
+        """Whether some item has the label."""
+        return name in self._ids
+
+    @property
+    def names(self) -> list[str]:
+        """Labels that some item has, in their order."""
+        return list(self._ids)
+
+    def ids(self, name: str) -> NDArray[np.int64]:
+        """Items with a label, ascending; KeyError if there is none of this name."""
+        return self._ids[name]
+
+    def of(self, item: int) -> list[str]:
+        """Labels of an item."""
+        if item >= len(self):
+            return []
+        start, stop = self._of_item.indptr[item : item + 2]
+        return [self._names[i] for i in self._of_item.indices[start:stop]]
+
+
+def _of_columns(labels: Any, names: Sequence[str] | None) -> tuple[Any, list[str]]:
+    of_item = csr_array(labels).astype(bool)
+    of_item.eliminate_zeros()
+    of_item.sort_indices()
+    n_labels = of_item.shape[1]
+    if names is not None and len(names) != n_labels:
+        raise ValueError(f"there are {n_labels} labels and {len(names)} names of labels")
+    return of_item, list(map(str, range(n_labels)) if names is None else names)
+
+
+def _of_classes(labels: NDArray[Any], names: Sequence[str] | None) -> tuple[Any, list[str]]:
+    classes, numbers = np.unique(labels, return_inverse=True)
+    called = [str(one) for one in classes]
+    if names is not None:
+        if labels.dtype.kind not in "iu":
+            raise ValueError("labels are numbered from 0 where they have names of their own")
+        if len(classes) and not 0 <= int(classes[0]) <= int(classes[-1]) < len(names):
+            raise ValueError(
+                f"labels go from {classes[0]} to {classes[-1]}, and there are {len(names)} names "
+                "of labels"
+            )
+        called = [names[int(one)] for one in classes]
+    rows = np.flatnonzero(np.array([bool(name) for name in called], bool)[numbers])
+    shape = (len(numbers), len(called))
+    return csr_array((np.ones(len(rows), bool), (rows, numbers[rows])), shape=shape), called
+
+
+class Pictures(Protocol):
+    """Pictures by item."""
+
+    def __contains__(self, item: int, /) -> bool:
+        """Whether there should be one."""
+        ...
+
+    def read(self, item: int, /) -> bytes | None:
+        """The content of a file; None where there is none after all."""
+        ...
+
+
+class PictureFiles:
+    """
+    Pictures in files of one folder, and nothing else that the disk holds.
+
+    Clients name items, never files; what a list of files names is checked here, when it is given
+    and again when a file is read, since links may have come since.
+
+    Parameters
+    ----------
+    folder : path
+    files : sequence of str
+        The picture of item i, relative to the folder; an empty text is none.
+
+    Attributes
+    ----------
+    files : list of str
+        As given.
+
+    Raises
+    ------
+    ValueError
+        If a name leads out of the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], files: Sequence[str]) -> None:
+        self._folder = Path(folder).resolve()
+        self.files = list(files)
+        for name in self.files:
+            # Names alone: a million links are not followed before there is a page.
+            inside = Path(os.path.normpath(self._folder / name)).is_relative_to(self._folder)
+            if "\0" in name or not inside:
+                raise ValueError(f"the picture {name!r} is not in {self._folder}")
+
+    def read(self, item: int) -> bytes | None:
+        """
+        Read a picture.
+
+        Parameters
+        ----------
+        item : int
+
+        Returns
+        -------
+        bytes or None
+            None where there is no file, it leads out of the folder, or it is too large or no file.
+        """
+        if item >= len(self.files) or not self.files[item]:
+            return None
+        try:
+            path = (self._folder / self.files[item]).resolve(strict=True)
+            if not path.is_relative_to(self._folder):
+                return None
+            # Neither a link put there since, nor a pipe that nobody writes to.
+            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+            with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_PICTURE_BYTES:
+                    return None
+                return file.read(_MOST_PICTURE_BYTES)
+        except (OSError, ValueError, RuntimeError):
+            return None
+
+    def __contains__(self, item: int) -> bool:
+        return item < len(self.files) and bool(self.files[item])
+
+
+def files_of_folder(folder: Path) -> list[str]:
+    """
+    Name the pictures of a folder, in the order of their names.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it holds no pictures.
+    """
+    names = sorted(
+        entry.name for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in _SUFFIXES
+    )
+    if not names:
+        raise ValueError(f"{folder} holds no pictures: {', '.join(sorted(_SUFFIXES))}")
+    return names
+
+
+class Gallery:
+    """
+    Names, labels and pictures of items; any of them may be missing.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of item i; items beyond have none.
+    labels : Labels, optional
+    pictures : Pictures, optional
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str] = (),
+        labels: Labels | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
+        self._names = list(names)
+        self._folded = [name.casefold() for name in self._names]
+        self.labels = labels
+        self._pictures = pictures
+
+    @property
+    def has_names(self) -> bool:
+        return bool(self._names)
+
+    def name(self, item: int) -> str:
+        """What an item is called: its number, where it has no name."""
+        return self._names[item] if item < len(self._names) else f"item {item}"
+
+    def is_called(self, item: int, words: Sequence[str]) -> bool:
+        """Whether the name of an item contains all words, which have been case-folded."""
+        if item >= len(self._folded):
+            return all(word in f"item {item}" for word in words)
+        return all(word in self._folded[item] for word in words)
+
+    def has_picture(self, item: int) -> bool:
+        return self._pictures is not None and item in self._pictures
+
+    def picture(self, item: int) -> tuple[bytes, str] | None:
+        """Content and media type of an item's picture; None where there is none to show."""
+        content = None if self._pictures is None else self._pictures.read(item)
+        kind = None if content is None else media_type(content)
+        return None if content is None or kind is None else (content, kind)

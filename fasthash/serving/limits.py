@@ -1,0 +1,176 @@
+"""How much a client may ask: bytes of a body, length of an address, requests per second.
+
+Also the headers that every answer has. All of it is in front of the application, as ASGI
+middleware, so that what is refused costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Limits", "RateLimit", "SafeHeaders", "TokenBuckets", "read_json"]
+
+# Clients that are remembered; the one that asked longest ago is forgotten first.
+_MOST_CLIENTS = 10_000
+
+# More than the longest texts that are allowed take, with twelve bytes for a character of four.
+_MOST_QUERY_BYTES = 1 << 14
+
+# The page loads its own style and script, asks its own API, and is shown in nobody's frame.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    Attributes
+    ----------
+    rate : float
+        Requests per second and client, in the long run; 0 for no limit.
+    burst : int
+        Requests at once.
+    body_bytes : int
+    body_seconds : float
+        A body must have arrived by then.
+    """
+
+    rate: float = 100.0
+    burst: int = 500
+    body_bytes: int = 1 << 20
+    body_seconds: float = 20.0
+
+
+class TokenBuckets:
+    """
+    A bucket of tokens per client: a request takes one, and time fills it up again.
+
+    Parameters
+    ----------
+    rate : float
+        Tokens per second.
+    burst : int
+        Tokens that a bucket holds.
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(
+        self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rate, self._burst, self._clock = rate, burst, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, client: str) -> float:
+        """Take a token; returns 0, or the seconds until there is one."""
+        now = self._clock()
+        tokens, then = self._buckets.pop(client, (float(self._burst), now))
+        tokens = min(self._burst, tokens + (now - then) * self._rate)
+        wait = 0.0 if tokens >= 1 else (1 - tokens) / self._rate
+        self._buckets[client] = (tokens if wait else tokens - 1, now)
+        if len(self._buckets) > _MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        return wait
+
+
+class RateLimit:
+    """Refuse clients that ask too often, and addresses that are too long."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._buckets = TokenBuckets(limits.rate, limits.burst) if limits.rate else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            client = scope["client"][0] if scope.get("client") else ""
+            wait = 0.0 if self._buckets is None else self._buckets.take(client)
+            if wait:
+                seconds = math.ceil(wait)
+                answer = JSONResponse(
+                    {"error": f"too many requests: wait {seconds} s"},
+                    429,
+                    headers={"Retry-After": str(seconds)},
+                )
+                return await answer(scope, receive, send)
+            if len(scope["query_string"]) > _MOST_QUERY_BYTES:
+                text = f"the query has more than {_MOST_QUERY_BYTES} bytes"
+                return await JSONResponse({"error": text}, 414)(scope, receive, send)
+        await self._app(scope, receive, send)
+
+
+class SafeHeaders:
+    """Give every answer the headers that keep a browser from doing more than the page needs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+async def read_json(request: Request, limits: Limits) -> object:
+    """
+    Read the JSON of a request, no further than it may go on.
+
+    Raises
+    ------
+    HTTPException
+        415 if it says that it is something else, 413 if it is too large, 408 if it does not come,
+        400 if it is no JSON.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(415, "the body must be application/json")
+    too_large = HTTPException(413, f"the body has more than {limits.body_bytes} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limits.body_bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        with anyio.fail_after(limits.body_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, "the body did not arrive in time") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body ended early") from None
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the body is no JSON") from None
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,147 @@
+"""The description of the API, by the OpenAPI specification 3.1, of the table of its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from .. import __version__
+from .operations import ID, Body, Operation
+
+__all__ = ["describe"]
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _list_of(schema: Any) -> dict[str, Any]:
+    return {"type": "array", "items": schema}
+
+
+_WHOLE = {"type": "integer", "minimum": 0}
+_TEXT = {"type": "string"}
+_TRUTH = {"type": "boolean"}
+_ITEM = {"id": _WHOLE, "name": _TEXT, "labels": _list_of(_TEXT), "has_picture": _TRUTH}
+
+_SCHEMAS = {
+    "Error": _object(error=_TEXT),
+    "Info": _object(
+        title=_TEXT,
+        version=_TEXT,
+        n_items=_WHOLE,
+        bits=_list_of(_WHOLE),
+        usual_bits=_WHOLE,
+        most_answers=_WHOLE,
+        by_words=_TRUTH,
+        has_names=_TRUTH,
+        features=_list_of(_object(modality={"type": ["string", "null"]}, n_features=_WHOLE)),
+    ),
+    "Labels": _object(labels=_list_of(_object(name=_TEXT, n_items=_WHOLE))),
+    "Item": _object(**_ITEM),
+    "Items": _object(n_items=_WHOLE, items=_list_of({"$ref": "#/components/schemas/Item"})),
+    "Answers": _object(bits=_WHOLE, answers=_list_of(_object(distance=_WHOLE, **_ITEM))),
+}
+
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+
+# What any operation may answer, and what those with a body may as well.
+_ALWAYS = (400, 414, 429)
+_WITH_BODY = (408, 413, 415)
+
+
+def describe(title: str, operations: Sequence[Operation]) -> dict[str, Any]:
+    """
+    Write the description.
+
+    Parameters
+    ----------
+    title : str
+        Of the collection.
+    operations : sequence of Operation
+
+    Returns
+    -------
+    dict
+        To be sent as JSON.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    for one in operations:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"fasthash: {title}", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": _SCHEMAS},
+    }
+
+
+def _operation(one: Operation) -> dict[str, Any]:
+    statuses = (*_ALWAYS, *one.statuses, *(() if one.body is None else _WITH_BODY))
+    responses = {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            "content": _json({"$ref": "#/components/schemas/Error"}),
+        }
+        for status in sorted(statuses)
+    }
+    responses["429"]["headers"] = {
+        "Retry-After": {"schema": _WHOLE, "description": "Seconds to wait."}
+    }
+    described: dict[str, Any] = {
+        "operationId": one.name,
+        "summary": one.summary,
+        "parameters": [*_path_parameters(one), *_query_parameters(one)],
+        "responses": {"200": _answer(one), **responses},
+    }
+    if one.body is not None:
+        described["requestBody"] = {"required": True, "content": _json(_body(one.body))}
+    return described
+
+
+def _answer(one: Operation) -> dict[str, Any]:
+    if one.answer == "Picture":
+        content: dict[str, Any] = {kind: {"schema": {}} for kind in _PICTURES}
+    else:
+        content = _json({"$ref": f"#/components/schemas/{one.answer}"})
+    return {"description": one.summary, "content": content}
+
+
+def _json(schema: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _path_parameters(one: Operation) -> list[dict[str, Any]]:
+    if "{id}" not in one.path:
+        return []
+    return [{"name": "id", "in": "path", "required": True, "schema": _public(ID)}]
+
+
+def _query_parameters(one: Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "required": name in one.required, "schema": _public(schema)}
+        for name, schema in one.query.items()
+    ]
+
+
+def _body(body: Body) -> dict[str, Any]:
+    forms = [
+        {
+            "type": "object",
+            "properties": {name: _public(schema) for name, schema in properties.items()},
+            "required": body.required(form),
+            "additionalProperties": False,
+        }
+        for form, properties in body.forms.items()
+    ]
+    return forms[0] if len(forms) == 1 else {"oneOf": forms}
+
+
+def _public(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name != "x-optional"}

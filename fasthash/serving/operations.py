@@ -1,0 +1,391 @@
+"""The operations of the API on a collection, in one table: what each takes, and what it answers.
+
+The table is what the application routes and checks by, and what the description is written from. An
+operation that a collection cannot do, such as a search by words without a model, is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from starlette.exceptions import HTTPException
+
+from .. import __version__
+from .collection import Collection, Found, Scope
+from .schema import Schema, check, check_object, code_pattern
+
+__all__ = ["MOST_ANSWERS", "Body", "Operation", "operations"]
+
+MOST_ANSWERS = 200
+_USUAL_ANSWERS = 24
+_MOST_WORDS = 200
+_MOST_LABEL = 500
+_MOST_ID = 2**53 - 1  # the largest integer that every JSON reader keeps
+
+# Squares of features must stay finite, in float32 too.
+_LARGEST_FEATURE = 1e15
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Body:
+    """
+    A JSON object in one of several forms, told apart by one property.
+
+    Attributes
+    ----------
+    by : str or None
+        This property; None where there is one form.
+    forms : dict
+        Properties of each form, by the value of that property.
+    usual : object
+        The form where the property is left out; None if it must not be.
+    """
+
+    by: str | None
+    forms: Mapping[Any, Mapping[str, Schema]]
+    usual: Any = None
+
+    def required(self, form: Any) -> list[str]:
+        """Properties that must be there."""
+        return [
+            name
+            for name, schema in self.forms[form].items()
+            if "default" not in schema and not schema.get("x-optional")
+        ]
+
+    def check(self, value: Any) -> dict[str, Any]:
+        """
+        Check a request's body.
+
+        Raises
+        ------
+        HTTPException
+            400
+        """
+        if not isinstance(value, dict):
+            raise HTTPException(400, "a JSON object is needed")
+        form = self.usual
+        if self.by is not None and self.by in value:
+            kind = "string" if isinstance(next(iter(self.forms)), str) else "integer"
+            form = check(self.by, value[self.by], {"type": kind, "enum": list(self.forms)})
+        if form not in self.forms:
+            raise HTTPException(400, f"{self.by} is missing: one of {', '.join(self.forms)}")
+        return check_object(value, self.forms[form], self.required(form))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """
+    Attributes
+    ----------
+    name, path, summary : str
+    run : callable
+        Called in a thread with the collection and the checked values; returns JSON content, or a
+        picture and its media type.
+    answer : str
+        The name of its schema in the description.
+    query : dict of str to schema
+    required : tuple of str
+        Parameters of the query that must be there.
+    body : Body or None
+        With it, the method is POST.
+    statuses : tuple of int
+        Of errors, beside those that all operations have.
+    """
+
+    name: str
+    path: str
+    summary: str
+    run: Callable[[Collection, Values], Any]
+    answer: str
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    body: Body | None = None
+    statuses: tuple[int, ...] = ()
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.body is None else "POST"
+
+
+# Ids in paths.
+ID: Schema = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": _MOST_ID,
+    "description": "Number of an item.",
+}
+
+
+def operations(collection: Collection) -> list[Operation]:
+    """List what can be asked of a collection."""
+    scope = _scope(collection)
+    label = {name: scope[name] for name in ("label",) if name in scope}
+    contains: Schema = {
+        "type": "string",
+        "maxLength": _MOST_WORDS,
+        "default": "",
+        "description": "Words that the item's name must contain.",
+    }
+    start: Schema = {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": _MOST_ID,
+        "default": 0,
+        "description": "How many to leave out at the beginning.",
+    }
+    found = [
+        Operation("info", "/api/info", "What is served", _info, "Info"),
+        Operation(
+            "labels", "/api/labels", "Labels, and how many items have each", _labels, "Labels"
+        ),
+        Operation(
+            "items",
+            "/api/items",
+            "Items by their names",
+            _items,
+            "Items",
+            query={"contains": contains, "start": start, "k": scope["k"], **label},
+            statuses=(404,) if label else (),
+        ),
+        Operation("item", "/api/items/{id}", "An item", _item, "Item", statuses=(404,)),
+        Operation(
+            "picture",
+            "/api/items/{id}/picture",
+            "The picture of an item: PNG, JPEG, GIF or WebP",
+            _picture,
+            "Picture",
+            statuses=(404,),
+        ),
+        Operation(
+            "neighbours",
+            "/api/items/{id}/neighbours",
+            "What is near to an item, which is itself among the answers",
+            _neighbours,
+            "Answers",
+            query=scope,
+            statuses=(404,),
+        ),
+    ]
+    if collection.words is not None:
+        words: Schema = {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": _MOST_WORDS,
+            "description": "Words; 422 where none of them is known.",
+        }
+        found.append(
+            Operation(
+                "search",
+                "/api/search",
+                "What words mean",
+                _search,
+                "Answers",
+                query={"q": words, **scope},
+                required=("q",),
+                statuses=(404, 422),
+            )
+        )
+    if collection.n_features:
+        found.append(
+            Operation(
+                "search_features",
+                "/api/search/features",
+                "What is near to features, which the server encodes",
+                _search_features,
+                "Answers",
+                body=_features_body(collection, scope),
+                statuses=(404,),
+            )
+        )
+    found.append(
+        Operation(
+            "search_code",
+            "/api/search/code",
+            "What is near to a packed code",
+            _search_code,
+            "Answers",
+            body=_code_body(collection, scope),
+            statuses=(404,),
+        )
+    )
+    return found
+
+
+def _scope(collection: Collection) -> dict[str, Schema]:
+    scope: dict[str, Schema] = {
+        "k": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_ANSWERS,
+            "default": _USUAL_ANSWERS,
+            "description": "How many to answer at most.",
+        },
+        "bits": {
+            "type": "integer",
+            "enum": collection.bits,
+            "default": collection.usual_bits,
+            "description": "Length of the codes that are compared; each has an index of its own.",
+        },
+        "radius": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": max(collection.bits),
+            "description": "Only what is within this Hamming distance, inclusive.",
+            "x-optional": True,
+        },
+    }
+    if collection.gallery.labels is not None:
+        scope["label"] = {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": _MOST_LABEL,
+            "description": "Only items with this label; 404 where there is none of this name.",
+            "x-optional": True,
+        }
+    return scope
+
+
+def _features_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
+    number: Schema = {
+        "type": "number",
+        "minimum": -_LARGEST_FEATURE,
+        "maximum": _LARGEST_FEATURE,
+    }
+    forms: dict[Any, dict[str, Schema]] = {}
+    for modality, n in collection.n_features.items():
+        which: dict[str, Schema] = {"modality": {"type": "string", "enum": [modality]}}
+        vector: Schema = {"type": "array", "items": number, "minItems": n, "maxItems": n}
+        forms[modality] = {**(which if modality else {}), "features": vector, **scope}
+    return Body("modality", forms) if "" not in forms else Body(None, forms, "")
+
+
+def _code_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
+    usual = collection.usual_bits
+    forms = {}
+    for n_bits in collection.bits:
+        bits: dict[str, Any] = {"type": "integer", "enum": [n_bits]}
+        if n_bits == usual:
+            bits["default"] = n_bits
+        code: Schema = {
+            "type": "string",
+            "pattern": code_pattern(n_bits),
+            "description": f"{n_bits} bits in hexadecimal, the first bit the highest of the first "
+            "byte; bits beyond are zero.",
+        }
+        forms[n_bits] = {**scope, "code": code, "bits": bits}
+    return Body("bits", forms, usual)
+
+
+def _info(collection: Collection, values: Values) -> Any:
+    return {
+        "title": collection.title,
+        "version": __version__,
+        "n_items": len(collection),
+        "bits": collection.bits,
+        "usual_bits": collection.usual_bits,
+        "most_answers": MOST_ANSWERS,
+        "by_words": collection.words is not None,
+        "has_names": collection.gallery.has_names,
+        "features": [
+            {"modality": modality or None, "n_features": n}
+            for modality, n in collection.n_features.items()
+        ],
+    }
+
+
+def _labels(collection: Collection, values: Values) -> Any:
+    labels = collection.gallery.labels
+    names = [] if labels is None else labels.names
+    return {"labels": [{"name": name, "n_items": collection.count(name)} for name in names]}
+
+
+def _items(collection: Collection, values: Values) -> Any:
+    label = _checked_label(collection, values)
+    ids, n = collection.items(values["contains"], label, values["start"], values["k"])
+    return {"n_items": n, "items": [_described(collection, item) for item in ids]}
+
+
+def _item(collection: Collection, values: Values) -> Any:
+    return _described(collection, _checked_item(collection, values))
+
+
+def _picture(collection: Collection, values: Values) -> tuple[bytes, str]:
+    item = _checked_item(collection, values)
+    picture = collection.gallery.picture(item)
+    if picture is None:
+        raise HTTPException(404, f"item {item} has no picture")
+    return picture
+
+
+def _neighbours(collection: Collection, values: Values) -> Any:
+    item = _checked_item(collection, values)
+    scope = _checked_scope(collection, values)
+    return _answers(collection, scope, collection.neighbours(item, scope))
+
+
+def _search(collection: Collection, values: Values) -> Any:
+    scope = _checked_scope(collection, values)
+    try:
+        found = collection.search_words(values["q"], scope)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    return _answers(collection, scope, found)
+
+
+def _search_features(collection: Collection, values: Values) -> Any:
+    scope = _checked_scope(collection, values)
+    x = np.array([values["features"]], np.float64)
+    found = collection.search_features(x, values.get("modality", ""), scope)
+    return _answers(collection, scope, found)
+
+
+def _search_code(collection: Collection, values: Values) -> Any:
+    scope = _checked_scope(collection, values)
+    code = np.frombuffer(bytes.fromhex(values["code"]), np.uint8)[None]
+    return _answers(collection, scope, collection.search_code(code, scope))
+
+
+def _checked_item(collection: Collection, values: Values) -> int:
+    item: int = values["id"]
+    if item not in collection:
+        raise HTTPException(404, f"there is no item {item}")
+    return item
+
+
+def _checked_label(collection: Collection, values: Values) -> str | None:
+    label: str | None = values.get("label")
+    labels = collection.gallery.labels
+    if label is not None and (labels is None or label not in labels):
+        raise HTTPException(404, f"there is no label {label!r}: /api/labels lists them")
+    return label
+
+
+def _checked_scope(collection: Collection, values: Values) -> Scope:
+    label = _checked_label(collection, values)
+    return Scope(values["bits"], values["k"], values.get("radius"), label)
+
+
+def _answers(collection: Collection, scope: Scope, found: Found) -> Any:
+    return {
+        "bits": scope.n_bits,
+        "answers": [
+            {"distance": distance, **_described(collection, item)}
+            for item, distance in zip(found.ids, found.distances, strict=True)
+        ],
+    }
+
+
+def _described(collection: Collection, item: int) -> dict[str, Any]:
+    gallery = collection.gallery
+    return {
+        "id": item,
+        "name": gallery.name(item),
+        "labels": [] if gallery.labels is None else gallery.labels.of(item),
+        "has_picture": gallery.has_picture(item),
+    }
