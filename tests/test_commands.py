@@ -86,7 +86,7 @@ def examples():
 
 
 def test_examples_of_all_helps_run(tmp_path, monkeypatch, capsys):
-    for package in ("matplotlib", "tqdm", "shtab"):
+    for package in ("matplotlib", "tqdm", "shtab", "uvicorn"):
         pytest.importorskip(package, reason=f"an example needs {package}")
     monkeypatch.chdir(tmp_path)
     run(capsys, "demo --files emoji")

@@ -2,13 +2,12 @@
 
 import html
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
 import fasthash as fh
+from browser import chromium, overflows
 from fasthash import cli
 from fasthash.datasets import read_layout
 
@@ -94,19 +93,16 @@ def test_without_captions_and_with_class_numbers(tmp_path, monkeypatch, capsys):
     assert "has learned from 40 image samples, and there are 9" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1000, 380], ids=["desktop", "phone"])
-def test_chromium_draws_it_without_an_error(report, tmp_path, width):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("chromium is not installed")
+def test_chromium_draws_it_without_an_error(report, tmp_path, width, scheme):
     folder, _ = report
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--user-data-dir={tmp_path}", f"--window-size={width},2000",
-         f"--screenshot={tmp_path / 'page.png'}", (folder / "r.html").as_uri()],
-        capture_output=True, text=True, timeout=170,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "CONSOLE" not in done.stderr
+    with chromium(width, 2000, scheme) as page:
+        page.get((folder / "r.html").as_uri())
+        assert not overflows(page)
+        assert all(chart.size["width"] > 300 for chart in page.find_elements("tag name", "svg"))
+        drawn = "return [...document.images].every((one) => one.naturalWidth > 0)"
+        assert page.execute_script(drawn) and page.find_elements("tag name", "img")
+        assert page.save_screenshot(str(tmp_path / "page.png"))
     # A page that is blank takes a few kilobytes.
     assert (tmp_path / "page.png").stat().st_size > 30_000
