@@ -14,7 +14,8 @@ def chromium(width, height=900, scheme="light"):
     The pages may have logged nothing when it ends: errors of scripts, refused loads, anything.
     """
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
     if browser is None or driver is None:
         pytest.skip("chromium or chromedriver (Debian: chromium-driver) is not installed")
     options = webdriver.ChromeOptions()

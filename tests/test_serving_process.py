@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -182,6 +183,42 @@ def test_what_is_asked_is_answered_before_the_end(folder, number):
         assert process.wait(60) == 0
     with pytest.raises(OSError):
         get(url, "/api/info")
+
+
+def test_a_search_that_does_not_end_does_not_keep_the_server(folder):
+    (folder / "endless.py").write_text(
+        "import time\ndef features(texts):\n    time.sleep(600)\n", encoding="utf-8"
+    )
+    options = [*OWN[:-1], "endless:features", "--port", 0]
+    with (
+        concurrent.futures.ThreadPoolExecutor() as pool,
+        serving(*options, cwd=folder) as (url, process, _),
+    ):
+        answer = pool.submit(get, url, "/api/search", q="dog")
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(60) == 0
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            answer.result(timeout=60)
+
+
+def test_behind_a_proxy_clients_are_told_apart(folder):
+    def statuses(url, clients):
+        for client in clients:
+            request = urllib.request.Request(url + "/api/info", headers={"X-Forwarded-For": client})
+            try:
+                yield urllib.request.urlopen(request, timeout=60).status
+            except urllib.error.HTTPError as error:
+                yield error.code
+
+    clients = ["10.0.0.1"] * 30 + ["10.0.0.2"]
+    options = ("--index", "16.index", "--port", 0, "--rate", 1)
+    with serving(*options, "--proxy", "127.0.0.1", cwd=folder) as (url, *_):
+        found = list(statuses(url, clients))
+        assert 429 in found[:-1] and found[-1] == 200
+    with serving(*options, cwd=folder) as (url, *_):
+        # Without a proxy, nobody's word counts.
+        assert list(statuses(url, map(str, range(30))))[-1] == 429
 
 
 def test_json_says_where_it_is(folder):

@@ -53,9 +53,7 @@ def declare(commands: Any) -> None:
         help="your function that turns a list of texts into features, to search by words; it is "
         "imported from the current folder or from what is installed",
     )
-    searched.add_argument(
-        "--modality", help="which modality the features of --words are of (default: text)"
-    )
+    searched.add_argument("--modality", help="what the features of --words are of (default: text)")
     shown = serve.add_argument_group("what is shown of items; row i is that of id i")
     shown.add_argument(
         "--names",
@@ -116,7 +114,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             )
     from ..serving.app import application
     from ..serving.limits import Limits
-    from ..serving.server import open_socket, serve, url_of
+    from ..serving.server import leave, open_socket, serve, url_of
 
     # A port that is in use is told before the work, not after it.
     with open_socket(options.host, options.port) as sock:
@@ -140,6 +138,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         sys.stdout.flush()
         serve(app, sock, options.proxy)
     printer.note("stopped")
+    leave()
 
 
 def _hosts(options: argparse.Namespace) -> list[str]:
@@ -153,7 +152,10 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
     from ..serving.collection import Collection
 
     if options.index is None:
-        for name in ("model", "words", "modality", "names", "pictures", "labels", "label_names"):
+        for name in (
+            *("model", "words", "modality", "title"),
+            *("names", "pictures", "labels", "label_names"),
+        ):
             if getattr(options, name) is not None:
                 raise ValueError(f"--{name.replace('_', '-')} goes with --index")
         from ..serving.emoji import emoji_collection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -85,7 +86,11 @@ def _endpoint(
         body = None if operation.body is None else await read_json(request, limits)
         values = _values(operation, request)
         work = functools.partial(_run, operation, collection, values, body)
-        return await anyio.to_thread.run_sync(work, limiter=threads)
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=threads, abandon_on_cancel=True)
+        except asyncio.CancelledError:
+            # By the server, which has waited long enough for those under way.
+            raise HTTPException(503, "the server is ending") from None
 
     return answer
 

@@ -144,10 +144,11 @@ class PictureFiles:
     def __init__(self, folder: str | os.PathLike[str], files: Sequence[str]) -> None:
         self._folder = Path(folder).resolve()
         self.files = list(files)
-        for name in self.files:
+        inside = os.path.join(self._folder, "")
+        for name in filter(None, self.files):
             # Names alone: a million links are not followed before there is a page.
-            inside = Path(os.path.normpath(self._folder / name)).is_relative_to(self._folder)
-            if "\0" in name or not inside:
+            path = os.path.normpath(os.path.join(self._folder, name))
+            if "\0" in name or not path.startswith(inside):
                 raise ValueError(f"the picture {name!r} is not in {self._folder}")
 
     def read(self, item: int) -> bytes | None:

@@ -38,6 +38,7 @@ _SCHEMAS = {
         n_items=_WHOLE,
         bits=_list_of(_WHOLE),
         usual_bits=_WHOLE,
+        usual_answers=_WHOLE,
         most_answers=_WHOLE,
         by_words=_TRUTH,
         has_names=_TRUTH,

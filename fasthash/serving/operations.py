@@ -289,6 +289,7 @@ def _info(collection: Collection, values: Values) -> Any:
         "n_items": len(collection),
         "bits": collection.bits,
         "usual_bits": collection.usual_bits,
+        "usual_answers": _USUAL_ANSWERS,
         "most_answers": MOST_ANSWERS,
         "by_words": collection.words is not None,
         "has_names": collection.gallery.has_names,

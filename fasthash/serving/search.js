@@ -33,7 +33,7 @@ function form() {
 }
 
 function address(state) {
-  const usual = { bits: String(info.usual_bits), k: "24" };
+  const usual = { bits: String(info.usual_bits), k: String(info.usual_answers) };
   const said = Object.entries(state).filter(([name, value]) => value !== usual[name]);
   const query = new URLSearchParams(said).toString();
   return query ? `?${query}` : location.pathname;
@@ -46,7 +46,7 @@ async function show() {
   $("label").value = state.label ?? "";
   $("bits").value = state.bits ?? info.usual_bits;
   $("radius").value = state.radius ?? "";
-  $("k").value = state.k ?? 24;
+  $("k").value = state.k ?? info.usual_answers;
   await ask(state.item);
 }
 
@@ -66,7 +66,7 @@ async function ask(item, start = 0) {
       answer = { items: found.answers, says: `for “${q}”, ${found.bits} bits` };
     } else {
       const { label, k } = filters;
-      const found = await get("api/items", { contains: q ?? "", start, k: k ?? 24, ...(label && { label }) });
+      const found = await get("api/items", { contains: q ?? "", start, ...(k && { k }), ...(label && { label }) });
       const named = q ? ` with “${q}” in their names` : "";
       answer = { ...found, start, says: `of ${found.n_items} items${named}: pick one` };
     }

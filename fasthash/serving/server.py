@@ -6,11 +6,13 @@ import errno
 import os
 import signal
 import socket
+import sys
+import threading
 
 import uvicorn
 from starlette.types import ASGIApp
 
-__all__ = ["open_socket", "serve", "url_of"]
+__all__ = ["leave", "open_socket", "serve", "url_of"]
 
 # Requests that are answered or wait to be; more get status 503.
 _MOST_AT_ONCE = 1000
@@ -101,3 +103,18 @@ def serve(app: ASGIApp, sock: socket.socket, proxy: str | None = None) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
         sock.close()
+
+
+def leave() -> None:
+    """
+    End the process here if a thread is still busy, with a function that does not return.
+
+    Python would wait for it as long as it takes.
+    """
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(1)
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)
