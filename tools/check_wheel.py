@@ -50,6 +50,7 @@ REQUIRED = [
     "fasthash/include/fasthash.h",
     "fasthash/datasets/emoji.npz",
     "fasthash/datasets/EMOJI_LICENSES.md",
+    *(f"fasthash/serving/{name}" for name in ("search.html", "search.css", "search.js", "icon.svg")),
     *(f"fasthash/{module}.pyi" for module in MODULES),
 ]
 ALLOWED = re.compile(
