@@ -37,12 +37,16 @@ def recall_sum(model, views, pairs):
 def assert_same_model(a, b):
     for name in a.modalities_:
         np.testing.assert_array_equal(a.codes_[name], b.codes_[name])
-        for ours, theirs in zip(
-            a.feature_maps_[name].head.layers, b.feature_maps_[name].head.layers, strict=True
-        ):
-            for x, y in zip(ours, theirs, strict=True):
-                np.testing.assert_array_equal(x, y)
+        ours, theirs = (model.feature_maps_[name] for model in (a, b))
+        assert_same_layers(ours.head, theirs.head)
+        assert_same_layers(ours.reconstruction.decoder, theirs.reconstruction.decoder)
     assert a.history_ == b.history_ and a.best_epoch_ == b.best_epoch_
+
+
+def assert_same_layers(a, b):
+    for ours, theirs in zip(a.layers, b.layers, strict=True):
+        for x, y in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(x, y)
 
 
 NO_PARTS = {"consistency": 0.0, "semantic": 0.0, "reconstruction": 0.0}

@@ -25,7 +25,7 @@ def test_it_finds_clips_by_captions_it_has_not_seen():
 
 def test_latents_have_unit_length_and_codes_are_their_centred_signs():
     views, pairs = make_clips()
-    model = fit(views, pairs)
+    model = fit(views, pairs, parameters={"reconstruction_in_latents": 0})
     for name, x in views.items():
         latents = model.transform(x, name)
         assert latents.dtype == np.float32 and latents.shape == (len(x), 32)
@@ -36,6 +36,42 @@ def test_latents_have_unit_length_and_codes_are_their_centred_signs():
         bits = fh.unpack(model.encode(x, name), 32)
         np.testing.assert_array_equal(bits[clear], (centred >= 0)[clear])
         np.testing.assert_array_equal(model.codes_[name], model.encode(x, name))
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("weight", [0.25, 2])
+def test_cosines_of_latents_weigh_the_heads_with_the_reconstruction(weight):
+    views, pairs = make_clips(n=80)
+    model = fit(views, pairs, parameters={"reconstruction_in_latents": weight})
+    scaled, heads, decoded = {}, {}, {}
+    for name, x in views.items():
+        feature_map = model.feature_maps_[name]
+        scaled[name] = feature_map.preprocessing.transform(x)[:, :6]
+        heads[name] = unit(feature_map.head(feature_map.preprocessing.transform(x)))
+        decoded[name] = unit(feature_map.reconstruction.decoder(heads[name]))
+    targets = {name: unit(x - x.mean(axis=0)) for name, x in scaled.items()}
+    expected = (
+        heads["audio"] @ heads["text"].T
+        + weight * targets["audio"] @ decoded["text"].T
+        + weight * decoded["audio"] @ targets["text"].T
+    ) / (1 + 2 * weight)
+    audio, text = (model.transform(views[name], name) for name in ("audio", "text"))
+    assert audio.shape == (80, 32 + 6 + 6)
+    np.testing.assert_allclose(audio @ text.T, expected, atol=1e-5)
+    for latents in (audio, text):
+        np.testing.assert_allclose(np.linalg.norm(latents, axis=1), 1, rtol=1e-5)
+
+
+def test_reconstruction_in_the_latents_finds_more_with_few_items():
+    train, validated = make_clips(n=60, noise=1.0), make_clips(n=200, seed=1, noise=1.0)
+    without, with_it = (
+        fit(*train, parameters={"reconstruction_in_latents": weight, "n_epochs": 20})
+        for weight in (0, 1)
+    )
+    assert recall_sum(with_it, *validated) > recall_sum(without, *validated)
 
 
 @pytest.mark.parametrize("n_bits", [1, 9, 31])
@@ -172,7 +208,8 @@ def test_equal_captions_are_no_negatives():
     kind = np.arange(200) % 2
     text = np.eye(2)[kind]
     audio = np.hstack([3 * text, 0.1 * rng.standard_normal((200, 4))])
-    model = fit({"audio": audio, "text": text}, None)
+    of_heads = {"reconstruction_in_latents": 0}
+    model = fit({"audio": audio, "text": text}, None, parameters=of_heads)
     latents = model.transform(audio, "audio")
     cosines = latents @ latents.T
     assert cosines[kind[:, None] == kind].mean() > 0.8

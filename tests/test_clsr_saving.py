@@ -36,6 +36,11 @@ SHAPES = {
     "weight": (f"{LAYERS}.0.0", (slice(None, -1),)),
     "bias": (f"{LAYERS}.0.1", (slice(None, -1),)),
     "latents": (f"{LAYERS}.1.0", (slice(None), slice(None, -1))),
+    "decoder": (
+        "learned.feature_maps_.text.reconstruction.decoder.layers.1.0",
+        (slice(None), slice(None, -1)),
+    ),
+    "decoded": ("learned.feature_maps_.text.reconstruction.mean", (slice(None, -1),)),
     "mean": ("learned.feature_maps_.text.mean", (slice(None, -1),)),
     "scale": ("learned.feature_maps_.text.preprocessing.scale", (slice(None, -1),)),
     "components": ("learned.feature_maps_.text.preprocessing.components", (0,)),
@@ -45,6 +50,9 @@ SHAPES = {
 WRONG = {
     "map": lambda tree, arrays: learned(tree, "feature_maps_").update(text=1),
     "head": lambda tree, arrays: learned(tree, "feature_maps_", "text").update(head=None),
+    "weight": lambda tree, arrays: learned(tree, "feature_maps_", "text", "reconstruction").update(
+        weight=-1.0
+    ),
     "history": lambda tree, arrays: learned(tree).update(history_=[1]),
 }
 

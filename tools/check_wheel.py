@@ -50,7 +50,8 @@ REQUIRED = [
     "fasthash/include/fasthash.h",
     "fasthash/datasets/emoji.npz",
     "fasthash/datasets/EMOJI_LICENSES.md",
-    *(f"fasthash/serving/{name}" for name in ("search.html", "search.css", "search.js", "icon.svg")),
+    *(f"fasthash/serving/search.{kind}" for kind in ("html", "css", "js")),
+    "fasthash/serving/icon.svg",
     *(f"fasthash/{module}.pyi" for module in MODULES),
 ]
 ALLOWED = re.compile(

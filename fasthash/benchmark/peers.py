@@ -72,7 +72,7 @@ def numpy_bitwise_count(database: NDArray[np.uint8]) -> Search:
 def xor_distances(query: NDArray[np.uint64], words: NDArray[np.uint64]) -> NDArray[np.uint16]:
     """Distances of one query to all codes, in the narrowest type they fit."""
     counts = np.bitwise_count(words ^ query)
-    total = counts[:, 0].astype(np.uint8 if 64 * words.shape[1] < 256 else np.uint16)
+    total: NDArray[Any] = counts[:, 0].astype(np.uint8 if 64 * words.shape[1] < 256 else np.uint16)
     # Column by column: a sum over a short axis takes numpy twice as long.
     for word in range(1, words.shape[1]):
         total += counts[:, word]

@@ -4,11 +4,11 @@
 two steps, `amsh_codes` and `hash_functions`; `code_rules` codes new samples. `rreh` is the
 unsupervised method for few pairs among many samples: `rreh_start` prepares features, anchors and
 the `relations` of samples to them by `anchor_reconstruction`; `rreh_fit` sweeps. `clsr` learns a
-common space from pairs: `clsr_inputs` brings features to scale, `clsr_problem` is what training is
-given, `clsr_training` and `clsr_losses` are the parts that need PyTorch, `latent_maps` what a fit
-leaves. `cca_itq` is the unsupervised baseline on pairs. `single_view` has scikit-learn transformers
-of one kind of features. `canonical` and `rotation` are what several of them share. `selection`
-chooses between models by held-out pairs, without labels.
+common space from pairs: `clsr_settings` are its parameters, `clsr_inputs` brings features to scale,
+`clsr_problem` is what training is given, `clsr_training` and `clsr_losses` are the parts that need
+PyTorch, `latent_maps` what a fit leaves. `cca_itq` is the unsupervised baseline on pairs.
+`single_view` has scikit-learn transformers of one kind of features. `canonical` and `rotation` are
+what several of them share. `selection` chooses between models by held-out pairs, without labels.
 """
 
 from .amsh import AMSH

@@ -19,22 +19,24 @@ from ..rows import Rows, cut
 from ..runtime import resolve_threads
 from ..validation import (
     check_choice,
-    check_count,
     check_modalities,
-    check_number,
     check_pairs,
     check_rows,
 )
 from .base import CrossModalHasher, encode_rows
-from .clsr_inputs import PREPROCESSING, Preprocessing
-from .clsr_problem import EpochRecord, Settings, in_order, make_problem, split_items
-from .latent_maps import DenseHead, LatentMap, check_latent_map, make_latent_maps
+from .clsr_inputs import Preprocessing
+from .clsr_problem import EpochRecord, in_order, make_problem, split_items
+from .clsr_settings import check_parameters, settings_for
+from .latent_maps import (
+    DenseHead,
+    LatentMap,
+    Reconstruction,
+    check_latent_map,
+    make_latent_maps,
+)
 from .saving import SavedModel, check_shape
 
 __all__ = ["CLSR"]
-
-# With fewer items than this a head learns them by heart, unless more is dropped and reconstructed.
-_FEW_ITEMS = 2000
 
 
 class CLSR(CrossModalHasher):
@@ -48,10 +50,11 @@ class CLSR(CrossModalHasher):
     Parameters
     ----------
     n_bits : int, default 256
-        Length of the codes, at most `n_latent`: at this width the signs of the centred latents,
-        with fewer those of their principal components, turned by iterative quantisation.
+        Length of the codes, at most `n_latent`: signs of the principal components of the centred
+        latents, turned by iterative quantisation; of these latents themselves where there are as
+        many.
     n_latent : int, default 256
-        Dimensions of the common space.
+        How many latents the heads make; those of the reconstruction stand beside them.
     hidden : sequence of int, default (512,)
         Widths of the hidden layers of a built-in head.
     dropout : float or "auto", default "auto"
@@ -80,6 +83,11 @@ class CLSR(CrossModalHasher):
         The modality whose features say how much samples have in common; default: the second one.
     reconstruction : float or "auto", default "auto"
         Weight of the contrastive reconstruction; "auto" is 1, or 3 with fewer than 2,000 items.
+    reconstruction_in_latents : float or "auto", default "auto"
+        Weight w of the reconstruction in the latents themselves, beside what the heads make: how
+        near the features decoded of a query's latents are to those of what is searched, and the
+        other way round. 0 leaves it out; "auto" is .25, or 1 with fewer than 2,000 items. Without
+        reconstruction in the loss there is none here.
     n_targets : int, default 64
         How many principal components of a whitened modality are reconstructed; of one that is not
         whitened all columns are.
@@ -133,7 +141,7 @@ class CLSR(CrossModalHasher):
     """
 
     _learned = (*CrossModalHasher._learned, "history_", "best_epoch_")
-    _parts = (LatentMap, Preprocessing, DenseHead)
+    _parts = (LatentMap, Preprocessing, DenseHead, Reconstruction)
 
     feature_maps_: dict[str, LatentMap]
 
@@ -153,6 +161,7 @@ class CLSR(CrossModalHasher):
         semantic_temperature: float = 0.05,
         teacher: str | None = None,
         reconstruction: float | str = "auto",
+        reconstruction_in_latents: float | str = "auto",
         n_targets: int = 64,
         n_epochs: int | str = "auto",
         batch_size: int = 256,
@@ -175,6 +184,7 @@ class CLSR(CrossModalHasher):
         self.semantic_temperature = semantic_temperature
         self.teacher = teacher
         self.reconstruction = reconstruction
+        self.reconstruction_in_latents = reconstruction_in_latents
         self.n_targets = n_targets
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -237,7 +247,7 @@ class CLSR(CrossModalHasher):
             If parameters, features or pairs are unsuitable, the checkpoint is of another fit, or
             the loss is no longer finite; the model is then unchanged.
         """
-        self._check_parameters()
+        check_parameters(self)
         n_threads = resolve_threads(n_threads)
         rows = self._check_features(features)
         pairs = self._check_pairs(pairs, rows, "pairs")
@@ -258,7 +268,7 @@ class CLSR(CrossModalHasher):
         kinds = {name: self._preprocessing_of(name) for name in rows}
         teacher = list(rows)[1] if self.teacher is None else self.teacher
         preprocessing, problem = make_problem(rows, pairs, held_out, kinds, teacher, self.n_targets)
-        settings = self._settings(len(problem.items))
+        settings = settings_for(self, len(problem.items))
 
         def report(record: EpochRecord) -> None:
             if verbose:
@@ -279,7 +289,7 @@ class CLSR(CrossModalHasher):
             resume,
         )
         feature_maps, projections = make_latent_maps(
-            problem, preprocessing, trained.heads, self.n_bits, rng
+            problem, preprocessing, trained.heads, trained.beside, self.n_bits, rng
         )
         codes = {
             name: encode_rows(rows[name], feature_maps[name], projections[name], n_threads)
@@ -308,7 +318,7 @@ class CLSR(CrossModalHasher):
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_latent)
+        ndarray of float32, shape (n_samples, n_latent + reconstructed features of both modalities)
             Of unit length: the inner product of two is their cosine.
 
         Raises
@@ -348,7 +358,7 @@ class CLSR(CrossModalHasher):
             Which modality they belong to.
         codes : array_like of uint8, shape (n, ceil(n_bits / 8))
             The database as `encode` made it, usually of the other modality.
-        latents : array_like, shape (n, n_latent)
+        latents : array_like, shape (n, width)
             The same rows as `transform` made them; may be memory-mapped, only candidates are read.
         k : int
             How many to return.
@@ -394,29 +404,6 @@ class CLSR(CrossModalHasher):
         # Not by way of the parent, whose feature maps are of another kind.
         SavedModel._set_learned_state(self, {**learned, "history_": history})
 
-    def _settings(self, n_items: int) -> Settings:
-        few = n_items < _FEW_ITEMS
-
-        def resolve(value: Any, with_few: float, with_many: float) -> Any:
-            return (with_few if few else with_many) if value == "auto" else value
-
-        return Settings(
-            n_latent=self.n_latent,
-            hidden=tuple(self.hidden),
-            dropout=resolve(self.dropout, 0.5, 0.2),
-            temperature=self.temperature,
-            temperature_slope=self.temperature_slope,
-            consistency=self.consistency,
-            semantic=self.semantic,
-            semantic_temperature=self.semantic_temperature,
-            reconstruction=resolve(self.reconstruction, 3.0, 1.0),
-            n_epochs=resolve(self.n_epochs, 40, 20),
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-        )
-
     def _preprocessing_of(self, name: str) -> str:
         given = self.preprocessing
         return given.get(name, "whiten") if isinstance(given, Mapping) else given
@@ -451,36 +438,6 @@ class CLSR(CrossModalHasher):
         if min(n_rows) < 2:
             raise ValueError(f"{name} speaks of one row only: contrast needs at least two")
         return checked
-
-    def _check_parameters(self) -> None:
-        for name in ("n_bits", "n_latent", "n_targets"):
-            check_count(getattr(self, name), name)
-        check_count(self.batch_size, "batch_size", 2)
-        if self.n_bits > self.n_latent:
-            raise ValueError(
-                f"n_bits={self.n_bits} is more than n_latent={self.n_latent}: there is at most one "
-                "bit per latent"
-            )
-        for width in self.hidden:
-            check_count(width, "hidden")
-        for name in ("temperature", "semantic_temperature", "learning_rate"):
-            check_number(getattr(self, name), name, positive=True)
-        for name in ("consistency", "semantic", "weight_decay"):
-            check_number(getattr(self, name), name)
-        check_number(abs(self.temperature_slope), "temperature_slope")
-        for name in ("dropout", "reconstruction", "n_epochs"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                check_choice(value, name, ["auto"])
-            elif name == "n_epochs":
-                check_count(value, name)
-            elif check_number(value, name) >= 1 and name == "dropout":
-                raise ValueError(f"dropout must be less than 1, got {value!r}")
-        if self.patience is not None:
-            check_count(self.patience, "patience")
-        kinds = self.preprocessing
-        for kind in kinds.values() if isinstance(kinds, Mapping) else [kinds]:
-            check_choice(kind, "preprocessing", PREPROCESSING)
 
 
 def _training_module() -> Any:

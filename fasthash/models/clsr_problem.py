@@ -25,7 +25,7 @@ from .clsr_inputs import (
     semantic_features,
 )
 
-__all__ = ["EpochRecord", "Problem", "Settings", "in_order", "make_problem", "split_items"]
+__all__ = ["EpochRecord", "Problem", "in_order", "make_problem", "split_items"]
 
 # So many principal components of the first and of the second modality are kept, at most.
 _MOST_COMPONENTS = (256, 384)
@@ -34,26 +34,6 @@ Value = TypeVar("Value")
 
 # Rows per modality, and the pairs among them.
 Paired = tuple[dict[str, Rows], NDArray[np.int64]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parameters of `CLSR` that training needs, with all that is "auto" resolved."""
-
-    n_latent: int
-    hidden: tuple[int, ...]
-    dropout: float
-    temperature: float
-    temperature_slope: float
-    consistency: float
-    semantic: float
-    semantic_temperature: float
-    reconstruction: float
-    n_epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    patience: int | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +47,9 @@ class Problem:
     x : tuple of ndarray of float32
         Preprocessed features per modality.
     targets : tuple of ndarray of float32
-        What the other modality's latents should reconstruct.
+        What the other modality's latents should reconstruct: the first columns of x, centred.
+    target_means : tuple of ndarray of float64
+        Of these columns.
     items : Items
         Pairs among these rows.
     meaning : ndarray of float32
@@ -83,6 +65,7 @@ class Problem:
     names: tuple[str, str]
     x: tuple[NDArray[np.float32], NDArray[np.float32]]
     targets: tuple[NDArray[np.float32], NDArray[np.float32]]
+    target_means: tuple[NDArray[np.float64], NDArray[np.float64]]
     items: Items
     meaning: NDArray[np.float32]
     teacher: int
@@ -275,7 +258,7 @@ def make_problem(
     local = np.column_stack(
         [np.searchsorted(u, column) for u, column in zip(used, pairs.T, strict=True)]
     )
-    preprocessing, x, targets, duplicates, meaning = {}, [], [], [], None
+    preprocessing, x, targets, means, duplicates, meaning = {}, [], [], [], [], None
     for (name, read), own, most in zip(rows.items(), used, _MOST_COMPONENTS, strict=True):
         given = read.take(own)
         if (given == given[:1]).all():
@@ -287,7 +270,9 @@ def make_problem(
         mapped = preprocessing[name].transform(given)
         x.append(mapped)
         # Components are in the order of their spread; other columns are in none, so all count.
-        targets.append(_centred(mapped[:, :n_targets] if kinds[name] == "whiten" else mapped))
+        target = mapped[:, :n_targets] if kinds[name] == "whiten" else mapped
+        means.append(target.mean(axis=0, dtype=np.float64))
+        targets.append(np.ascontiguousarray(target - means[-1], np.float32))
         ids = duplicate_ids(given)
         duplicates.append(None if ids.max() + 1 == len(ids) else ids)
         if name == teacher:
@@ -297,6 +282,7 @@ def make_problem(
         _both(rows),
         _both(x),
         _both(targets),
+        _both(means),
         group_pairs(local),
         meaning,
         list(rows).index(teacher),
@@ -310,10 +296,6 @@ def _both(values: Iterable[Value]) -> tuple[Value, Value]:
     """Of the first and of the second modality."""
     first, second = values
     return first, second
-
-
-def _centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(x - x.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def _preprocessed(

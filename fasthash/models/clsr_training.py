@@ -29,8 +29,16 @@ from .clsr_losses import (
     semantic_teaching,
     unit_rows,
 )
-from .clsr_problem import EpochRecord, Problem, Settings
-from .latent_maps import DenseHead, Head, ModuleHead
+from .clsr_problem import EpochRecord, Problem
+from .clsr_settings import Settings
+from .latent_maps import (
+    DenseHead,
+    Head,
+    ModuleHead,
+    Reconstruction,
+    latents_of,
+    reconstructions,
+)
 
 __all__ = ["Trained", "choose_device", "seed_of", "train"]
 
@@ -54,11 +62,14 @@ class Trained:
     ----------
     heads : tuple of Head
         Per modality, of the best epoch, or of the last one without validation.
+    beside : tuple of Reconstruction or None
+        Per modality, what its latents hold beside the head's.
     history : list of EpochRecord
     best_epoch : int
     """
 
     heads: tuple[Head, Head]
+    beside: tuple[Reconstruction | None, Reconstruction | None]
     history: list[EpochRecord]
     best_epoch: int
 
@@ -242,18 +253,20 @@ class _Run:
         )
         best = self.progress.best_epoch
         if not record.recall or not best or record.recall_sum > self._sum_of(best):
-            self.progress.best_epoch, self.progress.best = number, self._weights_of_heads()
+            self.progress.best_epoch, self.progress.best = number, self._weights()
         self.progress.history.append(record)
         return record
 
     def result(self) -> Trained:
-        self.networks.heads.load_state_dict(self.progress.best)
+        self.networks.load_state_dict(self.progress.best)
         self.networks.eval()
         first, second = (
             ModuleHead(head) if name in self.encoders else _as_arrays(head)
             for name, head in zip(self.problem.names, self.networks.heads, strict=True)
         )
-        return Trained((first, second), self.progress.history, self.progress.best_epoch)
+        beside = self._beside([_as_arrays(decoder) for decoder in self.networks.decoders])
+        history, best_epoch = self.progress.history, self.progress.best_epoch
+        return Trained((first, second), beside, history, best_epoch)
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write the checkpoint whole or not at all."""
@@ -372,7 +385,11 @@ class _Run:
             return {}
         x, pairs = self.problem.validation
         self.networks.eval()
-        latents = [self._latents(head, x) for head, x in zip(self.networks.heads, x, strict=True)]
+        beside = self._beside([ModuleHead(decoder) for decoder in self.networks.decoders])
+        latents = [
+            self._latents(ModuleHead(head), x, reconstruction)
+            for head, x, reconstruction in zip(self.networks.heads, x, beside, strict=True)
+        ]
         recall = {}
         for query, target in ((0, 1), (1, 0)):
             ranks = best_ranks(latents[query], latents[target], pairs[:, [query, target]])
@@ -382,18 +399,21 @@ class _Run:
             }
         return recall
 
-    def _latents(self, head: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = []
-        with torch.inference_mode():
-            for block in torch.from_numpy(x).split(_EVALUATED_ROWS):
-                parts.append(unit_rows(head(block.to(self.device)).float()).cpu())
-        return torch.cat(parts).numpy()
+    def _beside(self, decoders: list[Head]) -> tuple[Reconstruction | None, Reconstruction | None]:
+        return reconstructions(self.problem, decoders, self.settings.reconstruction_in_latents)
+
+    @staticmethod
+    def _latents(
+        head: Head, x: NDArray[np.float32], beside: Reconstruction | None
+    ) -> NDArray[np.float32]:
+        starts = range(0, len(x), _EVALUATED_ROWS)
+        return np.vstack([latents_of(x[i : i + _EVALUATED_ROWS], head, beside) for i in starts])
 
     def _sum_of(self, epoch: int) -> float:
         return self.progress.history[epoch - 1].recall_sum
 
-    def _weights_of_heads(self) -> dict[str, Tensor]:
-        return {name: x.detach().clone() for name, x in self.networks.heads.state_dict().items()}
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: x.detach().clone() for name, x in self.networks.state_dict().items()}
 
     def _check_heads(self) -> None:
         """Refuse encoders whose latents have another width than the settings say."""

@@ -1,7 +1,8 @@
-"""From raw features to latents that two modalities share: preprocessing, a head, unit length.
+"""From raw features to latents that two modalities share.
 
-`LatentMap` is what a fitted CLSR has per modality. Its head is either `DenseHead`, layers as numpy
-arrays, which need no PyTorch any more, or `ModuleHead`, a module that the caller brought.
+`LatentMap` is what a fitted CLSR has per modality: preprocessing, a head, and what stands beside
+its latents, the `Reconstruction`. A head is either `DenseHead`, layers as numpy arrays, which need
+no PyTorch any more, or `ModuleHead`, a module that the caller brought.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ __all__ = [
     "Head",
     "LatentMap",
     "ModuleHead",
+    "Reconstruction",
     "check_latent_map",
+    "latents_of",
     "make_latent_maps",
-    "unit_latents",
+    "reconstructions",
 ]
 
 # So many items of each modality turn the components of shorter codes.
@@ -85,6 +88,43 @@ class ModuleHead:
 
 
 @dataclass(frozen=True)
+class Reconstruction:
+    """
+    What latents hold beside the head's: features of the sample, and what is decoded of the other's.
+
+    Cosines of latents of two modalities are then (u·v + w (x·x̂ + ŷ·y)) / (1 + 2 w): how near the
+    head's latents u and v are, and how near what is decoded of either comes to the features of the
+    other, all of unit length.
+
+    Attributes
+    ----------
+    decoder : Head
+        From the head's latents, of unit length, to features of the other modality.
+    mean : ndarray of float64, shape (n_targets,)
+        Of the sample's own preprocessed features, the first ones, that the other's decoder aims at.
+    weight : float
+        w.
+    own_first : bool
+        Whether own features stand before decoded ones; the other modality has it the other way.
+    """
+
+    decoder: Head
+    mean: NDArray[np.float64]
+    weight: float
+    own_first: bool
+
+    def beside(self, latents: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The head's latents of preprocessed rows x, and the reconstruction; of unit length."""
+        own = _of_unit_length(x[:, : len(self.mean)] - self.mean.astype(np.float32))
+        decoded = _of_unit_length(self.decoder(latents))
+        parts = (own, decoded) if self.own_first else (decoded, own)
+        share = np.float32(np.sqrt(self.weight))
+        out = np.hstack([latents, *(share * part for part in parts)])
+        out /= np.float32(np.sqrt(1 + 2 * self.weight))
+        return out
+
+
+@dataclass(frozen=True)
 class LatentMap:
     """
     Raw features to latents, and to centred latents, which codes are linear in.
@@ -93,12 +133,14 @@ class LatentMap:
     ----------
     preprocessing : Preprocessing
     head : Head
-    mean : ndarray of float64, shape (n_latent,)
+    reconstruction : Reconstruction or None
+    mean : ndarray of float64, shape (n_out,)
         Of the training samples' latents.
     """
 
     preprocessing: Preprocessing
     head: Head
+    reconstruction: Reconstruction | None
     mean: NDArray[np.float64]
 
     @property
@@ -108,24 +150,55 @@ class LatentMap:
 
     def latents(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map a block of validated rows to latents of unit length."""
-        return unit_latents(self.head, self.preprocessing.transform(x))
+        return latents_of(self.preprocessing.transform(x), self.head, self.reconstruction)
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map a block of validated rows to latents less their mean."""
         return self.latents(x) - self.mean.astype(np.float32)
 
 
-def unit_latents(head: Head, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Latents of preprocessed rows, of unit length; a zero row stays zero."""
-    out = head(x)
-    lengths = np.linalg.norm(out, axis=1, keepdims=True)
-    return np.divide(out, np.maximum(lengths, np.finfo(np.float32).tiny))
+def latents_of(
+    x: NDArray[np.float32], head: Head, reconstruction: Reconstruction | None
+) -> NDArray[np.float32]:
+    """Latents of preprocessed rows, of unit length."""
+    latents = _of_unit_length(head(x))
+    return latents if reconstruction is None else reconstruction.beside(latents, x)
+
+
+def reconstructions(
+    problem: Problem, decoders: Sequence[Head], weight: float
+) -> tuple[Reconstruction | None, Reconstruction | None]:
+    """
+    What each modality's latents hold beside the head's.
+
+    Parameters
+    ----------
+    problem : Problem
+    decoders : sequence of Head
+        Per modality the one that makes its features of the other's latents; empty for none.
+    weight : float
+        0 for none.
+    """
+    if weight == 0 or not decoders:
+        return None, None
+    first, second = problem.target_means
+    return (
+        Reconstruction(decoders[1], first, weight, own_first=True),
+        Reconstruction(decoders[0], second, weight, own_first=False),
+    )
+
+
+def _of_unit_length(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows divided by their lengths; a zero row stays zero."""
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.divide(x, np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def make_latent_maps(
     problem: Problem,
     preprocessing: dict[str, Preprocessing],
     heads: Sequence[Head],
+    beside: Sequence[Reconstruction | None],
     n_bits: int,
     random_state: np.random.RandomState,
 ) -> tuple[dict[str, LatentMap], dict[str, NDArray[np.float64]]]:
@@ -135,18 +208,18 @@ def make_latent_maps(
     Returns
     -------
     latent_maps : dict of str to LatentMap
-    projections : dict of str to ndarray of float64, shape (n_latent, n_bits)
+    projections : dict of str to ndarray of float64, shape (n_out, n_bits)
         The identity where there are as many bits as latents; else principal components of both
         modalities together, turned by iterative quantisation.
     """
     latent_maps, centred = {}, []
     items = problem.items
-    for i, (name, head, x) in enumerate(zip(problem.names, heads, problem.x, strict=True)):
+    for i, name in enumerate(problem.names):
         # Per item one row of each modality, so that both weigh the same.
         chosen = items.rows if i == items.one else items.partners[items.starts[:-1]]
-        latents = unit_latents(head, x)
+        latents = latents_of(problem.x[i], heads[i], beside[i])
         mean = latents.mean(axis=0, dtype=np.float64)
-        latent_maps[name] = LatentMap(preprocessing[name], head, mean)
+        latent_maps[name] = LatentMap(preprocessing[name], heads[i], beside[i], mean)
         centred.append(latents[chosen[:_ITQ_ROWS]] - mean.astype(np.float32))
     if n_bits == centred[0].shape[1]:
         projection = np.eye(n_bits)
@@ -156,9 +229,9 @@ def make_latent_maps(
     return latent_maps, dict.fromkeys(problem.names, projection)
 
 
-def check_latent_map(latent_map: Any, n_features: Any, n_latent: int) -> None:
+def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
     """
-    Refuse what does not map n_features to n_latent by layers, as a file may say.
+    Refuse what does not map n_features to n_out by layers, as a file may say.
 
     Raises
     ------
@@ -177,10 +250,30 @@ def check_latent_map(latent_map: Any, n_features: Any, n_latent: int) -> None:
     width = n_features
     if preprocessing.components is not None:
         width = check_shape(preprocessing.components, "components", (n_features, None)).shape[1]
-    for weight, bias in latent_map.head.layers:
+    found = _check_layers(latent_map.head, width)
+    beside = latent_map.reconstruction
+    if beside is not None:
+        if not (
+            isinstance(beside, Reconstruction)
+            and isinstance(beside.decoder, DenseHead)
+            and isinstance(beside.weight, float)
+            and 0 < beside.weight < np.inf
+            and isinstance(beside.own_first, bool)
+        ):
+            raise ValueError("there is no reconstruction beside the latents")
+        n_own = len(check_shape(beside.mean, "mean of targets", (None,)))
+        if n_own > width:
+            raise ValueError(f"{n_own} features should be reconstructed, there are {width}")
+        found += n_own + _check_layers(beside.decoder, found)
+    check_shape(latent_map.mean, "mean of latents", (n_out,))
+    if found != n_out:
+        raise ValueError(f"the layers end with {found} latents, there are {n_out}")
+
+
+def _check_layers(head: DenseHead, width: int) -> int:
+    """The width that layers end with which take rows of this width."""
+    for weight, bias in head.layers:
         n_out = check_shape(weight, "weight", (width, None), np.float32).shape[1]
         check_shape(bias, "bias", (n_out,), np.float32)
         width = n_out
-    check_shape(latent_map.mean, "mean of latents", (n_latent,))
-    if width != n_latent:
-        raise ValueError(f"the layers end with {width} latents, there are {n_latent}")
+    return width
