@@ -109,6 +109,8 @@ def _has(options: argparse.Namespace, name: str) -> bool:
 
 def _in_one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError | ValueError | ImportError):
         return text
     # The library raises TypeError for arguments of the wrong type; others may be faults of ours.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -172,6 +173,7 @@ def report_page(
     TypeError, ValueError
         If codes or labels do not fit.
     """
+    began = time.perf_counter()
     first = [one for one in rankings if one.model == rankings[0].model]
     sections: list[Callable[[], str]] = [
         lambda: _scores(rankings),
@@ -183,7 +185,13 @@ def report_page(
         lambda: "".join(_examples(one, query_captions, captions, n_examples) for one in first),
         lambda: (
             "<h2>Settings</h2>\n"
-            + page.table(None, [(name, str(value)) for name, value in settings.items()])
+            + page.table(
+                None,
+                [
+                    *((name, str(value)) for name, value in settings.items()),
+                    ("time to score and draw", f"{time.perf_counter() - began:.1f} s"),
+                ],
+            )
         ),
     ]
     body = [
@@ -366,7 +374,8 @@ def _examples(
         picture = ""
         if query_captions is not None and row < len(query_captions):
             title = query_captions[row].text
-            picture = _picture(query_captions[row]) if one.query == "image" else ""
+            # A text that has a picture is no answer to itself.
+            picture = "" if one.query == "text" else _picture(query_captions[row])
         parts.append(f'<h3>{picture} {escape(title)}</h3>\n<ul class="grid">{items}</ul>\n')
     return "".join(parts)
 

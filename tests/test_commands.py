@@ -300,6 +300,9 @@ def test_evaluate_gives_what_the_library_gives(emoji, capsys):
     assert (line["mean"], line["std"], line["n"]) == (np.mean(values), np.std(values), 2)
     out, _ = run(capsys, command)
     assert len(out.splitlines()) == 5 and out.count("±") == 4 * 2 * 3
+    # One seed has no spread.
+    out, err = run(capsys, f"{command} --seeds 1")
+    assert len(out.splitlines()) == 5 and "±" not in out + err
 
 
 def test_evaluate_a_saved_model_and_other_databases(emoji, capsys):
@@ -414,7 +417,14 @@ def test_progress_is_shown_on_a_terminal_only(emoji):
 ERRORS = [
     ("fit --output m", 1, "pass either --data FILE"),
     ("fit --data emoji/emoji.npz", 1, "--output is missing"),
-    ("fit --data none.mat --output m", 1, "none.mat"),
+    ("fit --data none.mat --output m", 1, "none.mat: No such file"),
+    ("fit --data empty.npy --output m", 1, "empty.npy is empty"),
+    ("fit --data unlabelled.npz --output m", 1, "unlabelled.npz has no labels, such as L_tr"),
+    (
+        "fit --method RREH --features a=emoji/emoji.npz:I_tr b=emoji/emoji.npz:T_te --output m",
+        1,
+        "--pairs is missing: without it row i belongs to row i, and there are {'a': 1437",
+    ),
     ("fit --data emoji/emoji.npz --output no/m", 2, "there is no folder no"),
     ("fit --data emoji/emoji.npz --output m --set n_ankers=3", 1, "it has beta, eta"),
     ("fit --data emoji/emoji.npz --output m --set n_bits=3", 1, "use --bits"),
@@ -442,15 +452,33 @@ ERRORS = [
         1,
         "has shape (469, 192), and the model takes 256 features of image",
     ),
+    (
+        "encode --model emoji.model --modality image --features emoji/emoji.npz:I_te --columns "
+        "--output c",
+        1,
+        "has shape (469, 256): with --columns its rows are features",
+    ),
     ("index build i.index --codes emoji/emoji.npz:I_tr", 1, "packed codes are uint8"),
     ("index build i.index", 1, "pass either --codes"),
     ("index info emoji.model", 1, "holds a model"),
     ("index info image-codes.npy", 1, "no file of fasthash"),
     ("search none.index --codes image-codes.npy", 1, "none.index"),
+    ("search emoji.index --codes image-codes.npy --rows 2000:", 1, "among the 1437 of image-codes"),
     ("search emoji.index --codes image-codes.npy --rows 3", 2, "START:STOP"),
     ("search emoji.index --codes image-codes.npy -k 2 --radius 2", 2, "not allowed with"),
     ("search emoji.index --features emoji/emoji.npz:T_te", 1, "--model is missing"),
     ("evaluate --data emoji/emoji.npz --metrics mapp", 1, "map@N"),
+    ("evaluate --data unlabelled.npz --models emoji.model", 1, "the test samples have no labels"),
+    (
+        "report --data emoji/emoji.npz --models emoji.model --names emoji/test.csv:name",
+        1,
+        "--names has 469 rows, and there are 1437 samples that are searched",
+    ),
+    (
+        "report --data emoji/emoji.npz --models emoji.model --query-pictures emoji/train.csv:name",
+        1,
+        "--query-pictures has 1437 rows, and there are 469 queries",
+    ),
     ("evaluate --data emoji/emoji.npz --set n_anchors=3", 1, "AMSH.n_anchors"),
     ("evaluate --data emoji/emoji.npz --methods AMSH --models m", 1, "either --methods"),
     ("evaluate --data emoji/emoji.npz --pairs keep --share 2", 1, "ratio must be at most 1"),
@@ -461,6 +489,9 @@ ERRORS = [
 
 @pytest.mark.parametrize(("command", "status", "message"), ERRORS, ids=[e[0] for e in ERRORS])
 def test_errors_take_one_line(emoji, capsys, command, status, message):
+    pathlib.Path("empty.npy").touch()
+    with np.load("emoji/emoji.npz") as arrays:
+        np.savez("unlabelled.npz", **{name: arrays[name] for name in arrays if name[0] != "L"})
     before = sorted(emoji.iterdir())
     out, err = run(capsys, command, status)
     assert message in err and err.startswith("fasthash")

@@ -1,6 +1,7 @@
 """The report: what it says against the library, nothing loaded or unescaped, drawn by Chromium."""
 
 import html
+import pathlib
 import re
 
 import numpy as np
@@ -73,7 +74,13 @@ def test_nothing_is_loaded_and_nothing_unescaped(report):
     names = re.findall(r' id="([^"]+)"', page)
     used = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", page))
     assert {a or b for a, b in used} <= set(names)
-    for term in ("precision over recall", "AMSH(", "seeds", fh.__version__):
+    for term in (
+        "precision over recall",
+        "AMSH(beta=0.01, ",
+        "seeds",
+        "time to score and draw",
+        fh.__version__,
+    ):
         assert term in html.unescape(page)
 
 
@@ -86,6 +93,21 @@ def test_without_captions_and_with_class_numbers(tmp_path, monkeypatch, capsys):
     for command in ("fit --data a.npz --bits 8 --output m", "report --data a.npz --models m"):
         assert cli.main(command.split()) == 0, capsys.readouterr().err
     assert "<td>2</td>" in (tmp_path / "fasthash-report.html").read_text(encoding="utf-8")
+    # Pictures are those of any modality that is no text.
+    pathlib.Path("dot.gif").write_bytes(b"GIF89a dot")
+    pathlib.Path("dots.txt").write_text("dot.gif\n" * 20)
+    command = (
+        "fit --features photo=a.npz:I_tr text=a.npz:T_tr --labels a.npz:L_tr --bits 8 --output p",
+        "report --train photo=a.npz:I_tr text=a.npz:T_tr --train-labels a.npz:L_tr "
+        "--test photo=a.npz:I_te text=a.npz:T_te --test-labels a.npz:L_te --models p --examples 3 "
+        "--query-pictures dots.txt --output p.html",
+    )
+    for one in command:
+        assert cli.main(one.split()) == 0, capsys.readouterr().err
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert [
+        section.count("<img") for section in page.split("<h2>") if section.startswith("Examples")
+    ] == [3, 0]
     assert cli.main("report --data a.npz --models m m".split()) == 1
     assert "names m twice" in capsys.readouterr().err
     np.savez("b.npz", I_tr=x[:9], T_tr=x[:9], L_tr=y[:9], I_te=x[40:], T_te=x[40:], L_te=y[40:])

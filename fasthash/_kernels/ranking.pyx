@@ -170,18 +170,28 @@ cdef void sum_precisions(const Evaluation *evaluation, Py_ssize_t n_queries, int
             bin_of_rank, n_bins, hits + q * hits_stride)
 
 
+cdef Evaluation evaluation_of(
+        const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+        const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
+        uint64_t[:, ::1] words, int64_t[:, ::1] totals, int64_t[:, ::1] relevant):
+    """What is counted in `totals` and `relevant`; `words` becomes the queries in whole words."""
+    write_words(&queries[0, 0], queries.shape[0], codes.shape[1], &words[0, 0])
+    cdef Evaluation evaluation = make_evaluation(
+        &words[0, 0], queries.shape[0], &codes[0, 0], codes.shape[0], codes.shape[1],
+        &query_labels[0, 0], &labels[0, 0], <int32_t>labels.shape[1])
+    evaluation.totals = &totals[0, 0]
+    evaluation.relevant = &relevant[0, 0]
+    return evaluation
+
+
 def counts_per_distance(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                         const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
                         int64_t[:, ::1] totals, int64_t[:, ::1] relevant, int n_threads):
     """Add to totals[q, d] and relevant[q, d] the codes, and relevant codes, at distance d of q."""
-    cdef Py_ssize_t n_queries = queries.shape[0], n_bytes = codes.shape[1]
-    cdef uint64_t[:, ::1] words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
-    write_words(&queries[0, 0], n_queries, n_bytes, &words[0, 0])
-    cdef Evaluation evaluation = make_evaluation(
-        &words[0, 0], n_queries, &codes[0, 0], codes.shape[0], n_bytes, &query_labels[0, 0],
-        &labels[0, 0], <int32_t>labels.shape[1])
-    evaluation.totals = &totals[0, 0]
-    evaluation.relevant = &relevant[0, 0]
+    cdef Py_ssize_t n_queries = queries.shape[0]
+    cdef uint64_t[:, ::1] words = np.empty((n_queries, (codes.shape[1] + 7) // 8), np.uint64)
+    cdef Evaluation evaluation = evaluation_of(
+        queries, codes, query_labels, labels, words, totals, relevant)
     cdef uint8_t[::1] scratch = np.empty(n_threads * scratch_bytes(&evaluation.database), np.uint8)
     with nogil:
         scan(&evaluation, n_queries, &scratch[0], n_threads)
@@ -206,12 +216,8 @@ def precisions_in_database_order(
     cdef int64_t[:, ::1] totals = np.zeros((n_queries, n_distances), np.int64)
     cdef int64_t[:, ::1] relevant = np.zeros((n_queries, n_distances), np.int64)
     cdef uint64_t[:, ::1] words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
-    write_words(&queries[0, 0], n_queries, n_bytes, &words[0, 0])
-    cdef Evaluation evaluation = make_evaluation(
-        &words[0, 0], n_queries, &codes[0, 0], codes.shape[0], n_bytes, &query_labels[0, 0],
-        &labels[0, 0], <int32_t>labels.shape[1])
-    evaluation.totals = &totals[0, 0]
-    evaluation.relevant = &relevant[0, 0]
+    cdef Evaluation evaluation = evaluation_of(
+        queries, codes, query_labels, labels, words, totals, relevant)
     evaluation.notes = <fh_note *>&notes[0, 0]
     evaluation.note_starts = &note_starts[0]
     evaluation.n_noted = &n_relevant[0]

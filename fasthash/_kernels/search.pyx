@@ -76,6 +76,17 @@ cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept n
     return max(1, min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
 
 
+cdef Database searched_rows(const uint8_t[:, ::1] codes, const int64_t[::1] rows,
+                            const uint8_t[::1] allowed, Py_ssize_t n_queries):
+    """The codes a search runs over: the listed rows (None: all), perhaps with leave to be found."""
+    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1], n_queries)
+    if rows is not None:
+        database.rows, database.n = &rows[0], rows.shape[0]
+    if allowed is not None:
+        database.allowed = &allowed[0]
+    return database
+
+
 # --- top-k -------------------------------------------------------------------
 
 # What one task of a top-k needs beside its selections: their candidates and counts, one block of
@@ -256,12 +267,7 @@ def topk(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes, const int64
     """
     if queries.shape[0] == 0 or k == 0:
         return
-    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
-                                           queries.shape[0])
-    if rows is not None:
-        database.rows, database.n = &rows[0], rows.shape[0]
-    if allowed is not None:
-        database.allowed = &allowed[0]
+    cdef Database database = searched_rows(codes, rows, allowed, queries.shape[0])
     cdef TopkPlan plan = plan_topk(&database, queries.shape[0], k, n_threads)
     cdef uint8_t[::1] memory = np.empty(plan.memory_bytes, np.uint8)
     lay_out_topk(&plan, &memory[0])
@@ -384,12 +390,7 @@ def within(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes, const int
 
     Two scans: the first counts, the second writes.
     """
-    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
-                                           queries.shape[0])
-    if rows is not None:
-        database.rows, database.n = &rows[0], rows.shape[0]
-    if allowed is not None:
-        database.allowed = &allowed[0]
+    cdef Database database = searched_rows(codes, rows, allowed, queries.shape[0])
     cdef WithinPlan plan = plan_within(&database, queries.shape[0], radius, n_threads)
     cdef uint8_t[::1] memory = np.empty(plan.memory_bytes, np.uint8)
     limits_array = np.empty(queries.shape[0] + 1, np.int64)

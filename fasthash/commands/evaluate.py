@@ -143,12 +143,14 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if printer.as_json:
         print(json.dumps(content))
         return
+    # One seed has no spread.
+    has_spread = not options.models and options.seeds > 1
     printer.note(
         ", ".join(f"{len(part)} {name} samples" for name, part in parts.items())
-        + (f"; mean ± standard deviation of {options.seeds} seeds" if not options.models else "")
+        + (f"; mean ± standard deviation of {options.seeds} seeds" if has_spread else "")
         + f"; ties: {options.ties}"
     )
-    print(format_table(_table(summaries, with_spread=not options.models)))
+    print(format_table(_table(summaries, has_spread)))
 
 
 def _parameters_by_method(
@@ -262,9 +264,13 @@ def load_models(
         If a file cannot be read, holds no model of several modalities, or does not fit the samples.
     """
     database: Any = parts.get("database")
-    for name, part in (("test", parts["test"]), ("train", database or parts["train"])):
+    searched = "train" if database is None else "database"
+    for name, part in (("test", parts["test"]), (searched, parts[searched])):
         if part.labels is None:
-            raise ValueError(f"--{name}-labels is missing: what is relevant is told by labels")
+            raise ValueError(
+                f"the {name} samples have no labels, which tell what is relevant: an array such as "
+                f"{'L_te' if name == 'test' else 'L_tr'} of --data, or --{name}-labels"
+            )
     models = {}
     for path in paths:
         model = inputs.load_model(path)

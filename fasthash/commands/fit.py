@@ -86,7 +86,17 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError(f"--pairs: {options.method} learns from labels alone; leave it out")
     features, labels, pairs = inputs.read_samples(options, printer)
     if labels is None and learns_from(model, "labels"):
-        raise ValueError(f"--labels is missing: {options.method} learns from labels")
+        missing = (
+            "--labels is missing"
+            if options.data is None
+            else f"{options.data} has no labels, such as L_tr"
+        )
+        raise ValueError(f"{missing}: {options.method} learns from labels, others from pairs alone")
+    counts = {name: int(x.shape[0]) for name, x in features.items()}
+    if pairs is None and len(set(counts.values())) > 1 and learns_from(model, "pairs"):
+        raise ValueError(
+            f"--pairs is missing: without it row i belongs to row i, and there are {counts} rows"
+        )
     with printer.progress() as progress:
         fit_model(model, features, labels, pairs, progress)
     model.save(options.output)

@@ -241,10 +241,15 @@ def read_model_features(
 ) -> Any:
     """Features that a model can encode; samples are rows where the number of features says so."""
     x = read_numbers(source)
-    if columns:
-        return x.T
     given = model.n_features_in_
     n_features = given if modality is None else given[modality]
+    if columns and x.shape[0] == n_features:
+        return x.T
+    if columns:
+        raise ValueError(
+            f"{source} has shape {tuple(x.shape)}: with --columns its rows are features, and the "
+            f"model takes {n_features}" + (f" of {modality}" if modality else "")
+        )
     if x.shape[1] != n_features and x.shape[0] == n_features:
         printer.note(f"{source}: samples are columns, {x.shape[1]} of them")
         return x.T

@@ -84,12 +84,12 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     began = time.perf_counter()
     parts = evaluate.read_parts(options, printer)
     models, database = evaluate.load_models(options.models, parts)
-    captions = _captions(options.names, options.pictures)
-    query_captions = _captions(options.query_names, options.query_pictures)
+    captions = _captions("", options, len(parts.get("database", parts["train"])))
+    query_captions = _captions("query-", options, len(parts["test"]))
     label_names = None if options.label_names is None else read_texts(options.label_names).tolist()
     rankings = rank_all(models, parts["test"], database)
     settings = {
-        **{called: repr(model) for called, model in models.items()},
+        **{called: _described(model) for called, model in models.items()},
         "samples": ", ".join(f"{len(part)} {name}" for name, part in parts.items()),
         "seeds": ", ".join(f"{called}: {m.random_state}" for called, m in models.items()),
         "ties": "expected",
@@ -116,10 +116,19 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     )
 
 
-def _captions(names: str | None, pictures: str | None) -> list[Caption] | None:
+def _described(model: Any) -> str:
+    """A model with all of its parameters, those by default as well."""
+    parameters = model.get_params(deep=False).items()
+    return f"{type(model).__name__}({', '.join(f'{name}={value!r}' for name, value in parameters)})"
+
+
+def _captions(prefix: str, options: argparse.Namespace, n: int) -> list[Caption] | None:
     """Texts and pictures by row; the pictures' paths are relative to the file that names them."""
     from ..report import Caption
 
+    names, pictures = (
+        getattr(options, f"{prefix}{kind}".replace("-", "_")) for kind in ("names", "pictures")
+    )
     if names is None and pictures is None:
         return None
     files: list[Path] | None = None
@@ -127,6 +136,10 @@ def _captions(names: str | None, pictures: str | None) -> list[Caption] | None:
         folder = Path(split_source(pictures)[0]).parent
         files = [folder / path for path in read_texts(pictures)]
     texts = read_texts(names).tolist() if names is not None else [f.stem for f in files or []]
-    if files is not None and len(files) != len(texts):
-        raise ValueError(f"{names} has {len(texts)} rows, and {pictures} has {len(files)}")
+    for kind, found in (("pictures", files), ("names", texts)):
+        if found is not None and len(found) != n:
+            raise ValueError(
+                f"--{prefix}{kind} has {len(found)} rows, and there are {n} "
+                + ("queries" if prefix else "samples that are searched")
+            )
     return [Caption(text, files[i] if files else None) for i, text in enumerate(texts)]

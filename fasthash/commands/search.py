@@ -138,6 +138,8 @@ def _queries(
         return
     everything = read(source)
     start, stop, _ = options.rows.indices(everything.shape[0])
+    if start >= stop:
+        raise ValueError(f"--rows: none of these are among the {everything.shape[0]} of {source}")
     for first in range(start, stop, _BLOCK_ROWS):
         x = everything[first : min(first + _BLOCK_ROWS, stop)]
         yield first, x, encode(x)

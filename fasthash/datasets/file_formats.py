@@ -64,7 +64,8 @@ def find_arrays(path: str | os.PathLike[str]) -> dict[str, FoundArray]:
         If its format takes a package that is not installed.
     """
     path = os.fspath(path)
-    size_of(path)
+    if size_of(path) == 0:
+        raise ValueError(f"{path} is empty: it has no bytes")
     with open(path, "rb") as file:
         start = file.read(_MATLAB_HEADER_BYTES + len(_HDF5))
     suffix = Path(path).suffix.lower()
