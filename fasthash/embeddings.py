@@ -95,7 +95,12 @@ def codes_of_signs(x: ArrayLike, n_bits: int | None = None) -> NDArray[np.uint8]
     return np.concatenate(blocks)
 
 
-def nearest(queries: ArrayLike, vectors: ArrayLike, k: int) -> NDArray[np.int64]:
+def nearest(
+    queries: ArrayLike,
+    vectors: ArrayLike,
+    k: int,
+    callback: Callable[[str, int, int], None] | None = None,
+) -> NDArray[np.int64]:
     """
     Find the vectors with the largest cosines, by computing all of them.
 
@@ -106,6 +111,8 @@ def nearest(queries: ArrayLike, vectors: ArrayLike, k: int) -> NDArray[np.int64]
         Read block by block.
     k : int
         At most n.
+    callback : callable, optional
+        Called as ``callback(stage, done, total)`` after each block.
 
     Returns
     -------
@@ -140,6 +147,8 @@ def nearest(queries: ArrayLike, vectors: ArrayLike, k: int) -> NDArray[np.int64]
         # Rows ascend within equal cosines, and a stable sort leaves them so.
         order = np.argsort(-best, axis=1, kind="stable")[:, :k]
         best, rows = (np.take_along_axis(a, order, axis=1) for a in (best, rows))
+        if callback is not None:
+            callback("float search", first + len(block), len(x))
     return rows
 
 
@@ -177,7 +186,8 @@ def recall_of_codes(
     random_state : int or None, default 0
         Seeds ITQ and RREH.
     callback : callable, optional
-        Called as ``callback(stage, done, total)`` after each method and length.
+        Called as ``callback(stage, done, total)`` during the search by cosines, and after each
+        method and length.
 
     Returns
     -------
@@ -210,7 +220,7 @@ def recall_of_codes(
     fetched = list(dict.fromkeys([k, *(check_count(n, "candidates") for n in candidates)]))
     shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
     wanted = {
-        (query, target): nearest(q[query], x[target], k)
+        (query, target): nearest(q[query], x[target], k, callback)
         for query in q
         for target in x
         if shapes[query][1] == shapes[target][1]

@@ -162,7 +162,7 @@ def test_files_named_one_by_one_in_any_form(emoji, capsys):
     np.testing.assert_array_equal(fh.load("three").codes_["text"], model.codes_["text"])
 
 
-def test_every_method_tells_how_far_it_is(emoji):
+def test_every_method_tells_how_far_it_is(emoji, monkeypatch):
     from fasthash.experiments import fit_model
 
     train = read_layout("emoji/emoji.npz")["train"]
@@ -175,6 +175,13 @@ def test_every_method_tells_how_far_it_is(emoji):
         steps = told.setdefault(method, [])
         model = getattr(fh, method)(16, random_state=0, **parameters)
         fit_model(model, train.features, labels, None, lambda *step, kept=steps: kept.append(step))
+        encoding = []
+        monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 1 << 16)
+        model.encode(train.features["text"], "text", 1, lambda *step, e=encoding: e.append(step))
+        monkeypatch.undo()
+        monkeypatch.chdir(emoji)
+        assert len(encoding) > 1 and encoding[-1] == ("encode", 1437, 1437)
+        assert encoding == sorted(encoding)
     assert told["CCAITQ"] == []
     for method in set(METHODS) - {"CCAITQ"}:
         assert all(0 <= done <= total for _, done, total in told[method]) and told[method]

@@ -35,6 +35,9 @@ def test_nearest_is_what_sorting_gives(monkeypatch, block):
         ties_aside, np.take_along_axis(cosines(Q, x), expected[:, :30], axis=1)
     )
     assert all(len(set(row)) == 30 for row in found.tolist())
+    told = []
+    nearest(Q, x, 30, lambda *step: told.append(step))
+    assert told[-1] == ("float search", 352, 352) and len(told) == -(-352 // block)
 
 
 @given(st.integers(1, 24))

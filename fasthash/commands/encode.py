@@ -108,7 +108,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     else:
         source = _only_source(options, "a model")
         x = inputs.read_model_features(source, model, modality, printer, options.columns)
-        codes = inputs.encode(model, modality, x)
+        codes = inputs.encode(model, modality, x, printer)
     _write(options, codes, inputs.n_bits_of(model), printer)
 
 

@@ -164,7 +164,7 @@ def _read_codes(options: argparse.Namespace, printer: Printer) -> tuple[NDArray[
     model = inputs.load_model(options.model)
     modality = inputs.check_modality(model, options.modality)
     x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
-    return inputs.encode(model, modality, x), inputs.n_bits_of(model)
+    return inputs.encode(model, modality, x, printer), inputs.n_bits_of(model)
 
 
 def _read_ids(options: argparse.Namespace) -> NDArray[Any] | None:

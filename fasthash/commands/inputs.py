@@ -229,11 +229,14 @@ def check_modality(model: Any, modality: str | None) -> str | None:
     return modality
 
 
-def encode(model: Any, modality: str | None, x: Any) -> NDArray[np.uint8]:
-    """Codes of features, by a model of one kind of features or of several."""
+def encode(
+    model: Any, modality: str | None, x: Any, printer: Printer | None = None
+) -> NDArray[np.uint8]:
+    """Codes of features, by a model of one kind of features or of several; with progress."""
     if modality is None:
         return model.transform(np.asarray(x))
-    return model.encode(x, modality)
+    with (printer or Printer(quiet=True)).progress() as progress:
+        return model.encode(x, modality, callback=progress)
 
 
 def read_model_features(

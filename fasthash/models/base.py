@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,7 +55,11 @@ class CrossModalHasher(SavedModel):
     feature_maps_: Mapping[str, BlockMap]
 
     def encode(
-        self, X: ArrayLike, modality: str, n_threads: int | None = None
+        self,
+        X: ArrayLike,
+        modality: str,
+        n_threads: int | None = None,
+        callback: Callable[[str, int, int], None] | None = None,
     ) -> NDArray[np.uint8]:
         """
         Compute the packed codes of samples of one modality.
@@ -69,6 +73,8 @@ class CrossModalHasher(SavedModel):
             Which modality they belong to.
         n_threads : int, optional
             As in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)`` while samples are encoded.
 
         Returns
         -------
@@ -90,7 +96,11 @@ class CrossModalHasher(SavedModel):
         self._check_modality(modality)
         x = check_rows(X, "X", self.n_features_in_[modality])
         return encode_rows(
-            x, self.feature_maps_[modality], self.projections_[modality], resolve_threads(n_threads)
+            x,
+            self.feature_maps_[modality],
+            self.projections_[modality],
+            resolve_threads(n_threads),
+            callback,
         )
 
     def _check_modality(self, modality: str) -> None:
@@ -151,15 +161,20 @@ def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
 
 
 def encode_rows(
-    x: Rows, feature_map: BlockMap, projection: NDArray[np.float64], n_threads: int
+    x: Rows,
+    feature_map: BlockMap,
+    projection: NDArray[np.float64],
+    n_threads: int,
+    callback: Callable[[str, int, int], None] | None = None,
 ) -> NDArray[np.uint8]:
     """Packed signs of mapped features times a projection, block by block."""
     codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)
     projection = projection.astype(x.dtype)
 
-    def encode(blocks: Sequence[slice]) -> None:
+    def encode(blocks: Sequence[slice]) -> int:
         for rows in blocks:
             codes[rows] = pack(feature_map.transform(x.read(rows)) @ projection)
+        return blocks[-1].stop
 
     blocks = cut(len(x), max(feature_map.n_out, x.shape[1]), _BLOCK_VALUES)
     if len(blocks) == 1:
@@ -167,6 +182,7 @@ def encode_rows(
         encode(blocks)
         return codes
     with Workers(n_threads) as workers:
-        for _ in workers.map(encode, blocks):
-            pass
+        for done in workers.map(encode, blocks):
+            if callback is not None:
+                callback("encode", int(done), len(x))
     return codes
