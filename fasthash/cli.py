@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_arguments.Parser(
         prog="fasthash",
         description="Binary codes that several modalities share, searched exactly.",
+        epilog="example: fasthash info",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fasthash {__version__}")

@@ -79,9 +79,8 @@ def examples():
         for action in parser._actions:
             if hasattr(action, "choices") and isinstance(action.choices, dict):
                 parsers[:0] = action.choices.values()
-        if parser.prog != "fasthash":
-            assert parser.epilog and parser.epilog.startswith("example: "), parser.prog
-            found.append(parser.epilog.removeprefix("example: "))
+        assert parser.epilog and parser.epilog.startswith("example: "), parser.prog
+        found.append(parser.epilog.removeprefix("example: "))
     return list(dict.fromkeys(found))
 
 
@@ -523,8 +522,13 @@ def test_a_fault_says_its_kind(emoji, capsys, monkeypatch):
 
 
 def test_a_missing_safetensors_is_named_before_the_work(emoji, capsys, monkeypatch):
-    from fasthash.commands import fit
+    from fasthash.commands import inputs
 
-    monkeypatch.setattr(fit, "find_spec", lambda name: None)
-    _, err = run(capsys, "fit --data emoji/emoji.npz --output m", status=1)
-    assert "pip install 'fasthash-retrieval[models]'" in err
+    monkeypatch.setattr(inputs, "find_spec", lambda name: None)
+    for command in (
+        "fit --data emoji/emoji.npz --output m",
+        "encode --method itq --features emoji/emoji.npz:I_tr --save-model m --output c.npy",
+    ):
+        _, err = run(capsys, command, status=1)
+        assert "pip install 'fasthash-retrieval[models]'" in err
+    assert not pathlib.Path("c.npy").exists()

@@ -81,6 +81,8 @@ def add_encoding(command: argparse.ArgumentParser, several: bool = False) -> Non
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Encode, and write the codes."""
+    if options.save_model is not None:
+        inputs.check_can_save()
     if options.method is not None:
         for option in ("model", "modality", "learned"):
             if getattr(options, option):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from importlib.util import find_spec
 from typing import Any
 
 from . import arguments, inputs
@@ -71,11 +70,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     began = time.perf_counter()
     if options.output is None:
         raise ValueError("--output is missing: name the model file to write")
-    if find_spec("safetensors") is None:
-        raise ImportError(
-            "models are saved with safetensors, which is not installed: "
-            "pip install 'fasthash-retrieval[models]'"
-        )
+    inputs.check_can_save()
     parameters = inputs.check_parameters(options.method, dict(options.set))
     model = inputs.method_of(options.method)(
         n_bits=options.bits, random_state=options.seed, **parameters

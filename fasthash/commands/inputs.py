@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .printing import Printer
 
 __all__ = [
     "METHODS",
+    "check_can_save",
     "check_modality",
     "check_parameters",
     "encode",
@@ -189,6 +191,22 @@ def read_codes(source: str) -> NDArray[np.uint8]:
             "uint8 of shape (n, bytes): 'fasthash encode' makes them of features"
         )
     return np.asarray(codes) if not isinstance(codes, np.ndarray) else codes
+
+
+def check_can_save() -> None:
+    """
+    Refuse to learn what cannot be saved, before the work and not after it.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed.
+    """
+    if find_spec("safetensors") is None:
+        raise ImportError(
+            "models are saved with safetensors, which is not installed: "
+            "pip install 'fasthash-retrieval[models]'"
+        )
 
 
 def load_model(path: str) -> Any:
