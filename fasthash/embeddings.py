@@ -133,8 +133,10 @@ def nearest(
     >>> nearest([[1.0, 0.1]], [[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]], 2)
     array([[1, 2]])
     """
-    x = check_rows(vectors, "vectors")
-    q = unit_rows(_all(check_rows(queries, "queries", x.shape[1])))
+    x, asked = check_rows(vectors, "vectors"), check_rows(queries, "queries")
+    if asked.shape[1] != x.shape[1]:
+        raise ValueError(f"queries have {asked.shape[1]} columns, and vectors have {x.shape[1]}")
+    q = unit_rows(_all(asked))
     k = _check_k(k, len(x))
     best = np.full((len(q), 0), -np.inf)
     rows = np.empty((len(q), 0), np.int64)
@@ -219,6 +221,11 @@ def recall_of_codes(
     lengths = [check_count(length, "n_bits") for length in n_bits]
     fetched = list(dict.fromkeys([k, *(check_count(n, "candidates") for n in candidates)]))
     shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
+    fewest = min(shape[1] for shape in shapes.values())
+    for method in set(methods) - {"rreh"}:
+        # Before the search by cosines, which may take long.
+        if max(lengths) > fewest:
+            raise ValueError(f"n_bits is {max(lengths)}, and {method} codes {fewest} features")
     wanted = {
         (query, target): nearest(q[query], x[target], k, callback)
         for query in q

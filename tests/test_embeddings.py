@@ -91,7 +91,8 @@ def test_recall_within_and_across_modalities():
     ("call", "message"),
     [
         (lambda: nearest(Q, X, 301), "k is 301, and there are 300"),
-        (lambda: nearest(Q[:, :3], X, 1), "queries has 3 columns"),
+        (lambda: nearest(Q[:, :3], X, 1), "queries have 3 columns, and vectors have 24"),
+        (lambda: recall_of_codes(X, Q, n_bits=[8, 25], methods=["itq"]), "itq codes 24 features"),
         (lambda: codes_of_signs(X, 25), "signs of 24 features"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["pq"]), "methods must be one of"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["rreh"]), "one kind of embeddings"),
@@ -206,6 +207,9 @@ def test_recall_command(tmp_path, monkeypatch, capsys):
     said = json.loads(run(capsys, "--json recall --features x.npy").out)
     assert (said["n"], said["n_queries"]) == (270, 30)
     assert {line["n_bits"] for line in said["table"]} == {24}
+    np.save("columns.npy", X.T)
+    turned = run(capsys, "--json recall --features columns.npy --columns").out
+    assert json.loads(turned) == said
     # More candidates than there are vectors, twice.
     out = run(capsys, "recall --features x.npy --candidates 700 700 5000").out
     assert out.splitlines()[0].split("  ")[-3:] == ["by codes", "best of 700", "best of 5000"]

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 __all__ = [
     "Options",
     "Parser",
+    "add_columns",
     "add_command",
     "add_config",
     "add_pairs",
@@ -62,6 +63,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         ("--debug", "show where in the program an error happened"),
     ):
         options.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def add_columns(options: Options, of: str = "--features") -> None:
+    """Add the option that turns features."""
+    options.add_argument("--columns", action="store_true", help=f"samples are the columns of {of}")
 
 
 def add_config(command: argparse.ArgumentParser) -> None:

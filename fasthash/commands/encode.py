@@ -74,9 +74,7 @@ def add_encoding(command: argparse.ArgumentParser, several: bool = False) -> Non
         )
     else:
         command.add_argument("--features", metavar="SOURCE", help=text)
-    command.add_argument(
-        "--columns", action="store_true", help="samples are the columns of --features"
-    )
+    arguments.add_columns(command)
 
 
 def run(options: argparse.Namespace, printer: Printer) -> None:

@@ -58,9 +58,7 @@ def add_samples(command: argparse.ArgumentParser) -> None:
         "0/1 columns",
     )
     arguments.add_pairs(samples)
-    samples.add_argument(
-        "--columns", action="store_true", help="samples are the columns of --features"
-    )
+    arguments.add_columns(samples)
 
 
 def run(options: argparse.Namespace, printer: Printer) -> None:

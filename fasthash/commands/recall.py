@@ -47,6 +47,7 @@ def declare(commands: Any) -> None:
         metavar="SOURCE",
         help="of queries, as --features (default: a tenth of these, held out at random)",
     )
+    arguments.add_columns(recall, "--features and --queries")
     arguments.add_pairs(recall)
     recall.add_argument(
         "--methods",
@@ -137,14 +138,14 @@ def _read(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     from ..datasets import load_emoji, validation_split
 
     if options.features is None:
-        for option in ("queries", "pairs"):
-            if getattr(options, option) is not None:
+        for option in ("queries", "pairs", "columns"):
+            if getattr(options, option):
                 raise ValueError(f"--{option} goes with --features")
         emoji = load_emoji()
         return _parts(emoji.features, emoji.train, emoji.test)
-    vectors = _read_sources("--features", options.features)
+    vectors = _read_sources("--features", options.features, options.columns)
     if options.queries is not None:
-        queries = _read_sources("--queries", options.queries)
+        queries = _read_sources("--queries", options.queries, options.columns)
         if not set(queries) <= set(vectors):
             raise ValueError(
                 f"--queries has the modalities {', '.join(queries) or 'none'}, and --features has "
@@ -171,8 +172,10 @@ def _parts(
     )
 
 
-def _read_sources(option: str, sources: list[str]) -> dict[str, Any]:
+def _read_sources(option: str, sources: list[str], columns: bool) -> dict[str, Any]:
     path = split_source(sources[0])[0]
     if len(sources) == 1 and ("=" not in path or os.path.exists(path)):
-        return {"": read_numbers(sources[0])}
-    return inputs.read_modalities(option, sources)
+        read = {"": read_numbers(sources[0])}
+    else:
+        read = inputs.read_modalities(option, sources)
+    return {name: x.T if columns else x for name, x in read.items()}
