@@ -79,7 +79,10 @@ def test_words_are_typed_and_answers_filtered(emoji_url, tmp_path, width, scheme
         page.get(emoji_url)
         said(page, "24 of 1906 items: pick one")
         shot(page, tmp_path, f"first-{width}-{scheme}")
-        find(page, "#words")[0].send_keys("happy dog")
+        # A pause after a space: what is typed next must not run into the word.
+        find(page, "#words")[0].send_keys("happy ")
+        said(page, "24 for “happy”, 64 bits")
+        find(page, "#words")[0].send_keys("dog")
         said(page, "24 for “happy dog”, 64 bits")
         assert not overflows(page)
         drawn = "return [...document.images].slice(0, 4).every((one) => one.naturalWidth > 0)"
@@ -101,7 +104,7 @@ def test_words_are_typed_and_answers_filtered(emoji_url, tmp_path, width, scheme
         assert dark == (scheme == "dark")
 
 
-def test_items_are_picked_with_the_keyboard_and_back_goes_back(emoji_url):
+def test_items_are_picked_with_the_keyboard_and_back_goes_back(emoji_url, tmp_path):
     from selenium.webdriver.common.keys import Keys
 
     with chromium(1200) as page:
@@ -117,6 +120,10 @@ def test_items_are_picked_with_the_keyboard_and_back_goes_back(emoji_url):
         page.switch_to.active_element.send_keys(Keys.ENTER)
         said(page, f"like “{name}”")
         assert "item=" in page.current_url
+        focused = page.execute_script("return document.activeElement.innerText")
+        assert focused.splitlines()[0] in names(page)
+        page.execute_script("document.querySelector('details').open = true")
+        shot(page, tmp_path, "item-1200-light")
         page.back()
         said(page, "for “grapes”")
 

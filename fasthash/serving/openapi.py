@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -121,12 +121,12 @@ def _json(schema: Any) -> dict[str, Any]:
 def _path_parameters(one: Operation) -> list[dict[str, Any]]:
     if "{id}" not in one.path:
         return []
-    return [{"name": "id", "in": "path", "required": True, "schema": _public(ID)}]
+    return [{"name": "id", "in": "path", "required": True, "schema": ID}]
 
 
 def _query_parameters(one: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "query", "required": name in one.required, "schema": _public(schema)}
+        {"name": name, "in": "query", "required": name in one.required, "schema": schema}
         for name, schema in one.query.items()
     ]
 
@@ -135,14 +135,10 @@ def _body(body: Body) -> dict[str, Any]:
     forms = [
         {
             "type": "object",
-            "properties": {name: _public(schema) for name, schema in properties.items()},
+            "properties": properties,
             "required": body.required(form),
             "additionalProperties": False,
         }
         for form, properties in body.forms.items()
     ]
     return forms[0] if len(forms) == 1 else {"oneOf": forms}
-
-
-def _public(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in schema.items() if name != "x-optional"}

@@ -42,21 +42,20 @@ class Body:
         This property; None where there is one form.
     forms : dict
         Properties of each form, by the value of that property.
+    needed : str
+        Another property, which must be there in every form.
     usual : object
-        The form where the property is left out; None if it must not be.
+        The form where the first property is left out; None if it must not be.
     """
 
     by: str | None
     forms: Mapping[Any, Mapping[str, Schema]]
+    needed: str
     usual: Any = None
 
     def required(self, form: Any) -> list[str]:
         """Properties that must be there."""
-        return [
-            name
-            for name, schema in self.forms[form].items()
-            if "default" not in schema and not schema.get("x-optional")
-        ]
+        return [self.needed] if form == self.usual or not self.by else [self.by, self.needed]
 
     def check(self, value: Any) -> dict[str, Any]:
         """
@@ -237,7 +236,6 @@ def _scope(collection: Collection) -> dict[str, Schema]:
             "minimum": 0,
             "maximum": max(collection.bits),
             "description": "Only what is within this Hamming distance, inclusive.",
-            "x-optional": True,
         },
     }
     if collection.gallery.labels is not None:
@@ -246,7 +244,6 @@ def _scope(collection: Collection) -> dict[str, Schema]:
             "minLength": 1,
             "maxLength": _MOST_LABEL,
             "description": "Only items with this label; 404 where there is none of this name.",
-            "x-optional": True,
         }
     return scope
 
@@ -262,7 +259,9 @@ def _features_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
         which: dict[str, Schema] = {"modality": {"type": "string", "enum": [modality]}}
         vector: Schema = {"type": "array", "items": number, "minItems": n, "maxItems": n}
         forms[modality] = {**(which if modality else {}), "features": vector, **scope}
-    return Body("modality", forms) if "" not in forms else Body(None, forms, "")
+    if "" in forms:
+        return Body(None, forms, "features", "")
+    return Body("modality", forms, "features")
 
 
 def _code_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
@@ -279,7 +278,7 @@ def _code_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
             "byte; bits beyond are zero.",
         }
         forms[n_bits] = {**scope, "code": code, "bits": bits}
-    return Body("bits", forms, usual)
+    return Body("bits", forms, "code", usual)
 
 
 def _info(collection: Collection, values: Values) -> Any:

@@ -42,7 +42,8 @@ function address(state) {
 // Show what the address asks for.
 async function show() {
   const state = Object.fromEntries(new URLSearchParams(location.search));
-  $("words").value = state.q ?? "";
+  // What is being typed stays as it is, spaces included.
+  if ($("words").value.trim() !== (state.q ?? "")) $("words").value = state.q ?? "";
   $("label").value = state.label ?? "";
   $("bits").value = state.bits ?? info.usual_bits;
   $("radius").value = state.radius ?? "";
@@ -60,13 +61,15 @@ async function ask(item, start = 0) {
       const of = encodeURIComponent(item);
       const [shown, found] = await Promise.all([
         get(`api/items/${of}`), get(`api/items/${of}/neighbours`, filters)]);
-      answer = { items: found.answers, says: `like “${shown.name}”, ${found.bits} bits`, item: shown.id };
+      const says = `like “${shown.name}”, ${found.bits} bits`;
+      answer = { items: found.answers, says, item: shown.id };
     } else if (q && info.by_words) {
       const found = await get("api/search", { q, ...filters });
       answer = { items: found.answers, says: `for “${q}”, ${found.bits} bits` };
     } else {
       const { label, k } = filters;
-      const found = await get("api/items", { contains: q ?? "", start, ...(k && { k }), ...(label && { label }) });
+      const some = { ...(k && { k }), ...(label && { label }) };
+      const found = await get("api/items", { contains: q ?? "", start, ...some });
       const named = q ? ` with “${q}” in their names` : "";
       answer = { ...found, start, says: `of ${found.n_items} items${named}: pick one` };
     }
@@ -83,7 +86,11 @@ async function ask(item, start = 0) {
 function draw(answer) {
   const cards = answer.items.map((one) => card(one, answer.item));
   const grid = $("grid");
+  const hadFocus = grid.contains(document.activeElement);
   if (answer.start) grid.append(...cards); else grid.replaceChildren(...cards);
+  // Who goes by keys stays among the answers.
+  const first = grid.querySelector("[aria-current]") ?? grid.querySelector("button");
+  if (hadFocus && !answer.start) first?.focus();
   grid.classList.toggle("texts", !grid.querySelector("img"));
   const n = grid.childElementCount;
   $("status").textContent = n ? `${n} ${answer.says}` : "Nothing found with these filters.";
@@ -134,29 +141,37 @@ function filter() {
   return go({ ...form(), item });
 }
 
+// What this collection can be asked.
+function possible() {
+  const ways = [info.by_words
+    ? "Type words: what they mean is found by codes, whatever it is called."
+    : "Nothing here knows what words mean: they look for items by name."];
+  ways.push("Pick an item to find what is like it.");
+  if (info.features.length) {
+    const kind = ({ modality, n_features }) => `${n_features}${modality ? ` of ${modality}` : ""}`;
+    const kinds = info.features.map(kind).join(" or ");
+    ways.push(`Programs can also ask with features (${kinds}) or codes of their own.`);
+  } else {
+    ways.push("Programs can also ask with codes of their own.");
+  }
+  return ways.join(" ");
+}
+
 async function start() {
   const labels = (await get("api/labels")).labels;
   info = await get("api/info");
   document.title = `${info.title} – fasthash`;
   $("title").textContent = info.title;
-  $("about").textContent = `${info.n_items.toLocaleString("en")} items by the Hamming distance of their codes`;
-  $("words-label").textContent = info.by_words ? "Words, in English" : "Words in the name of an item";
+  const n = info.n_items.toLocaleString("en");
+  $("about").textContent = `${n} items by the Hamming distance of their codes`;
+  $("words-label").textContent = info.by_words ? "Words" : "Words in the name of an item";
   $("label").append(...labels.map(({ name, n_items }) => option(name, `${name} (${n_items})`)));
   $("label-field").hidden = labels.length === 0;
   $("bits").append(...info.bits.map((n) => option(n, n)));
   $("bits").disabled = info.bits.length === 1;
   $("radius").max = Math.max(...info.bits);
   $("k").max = info.most_answers;
-  const ways = [info.by_words
-    ? "Type words, and what they mean is found by codes, whatever it is called."
-    : "There is no model of words here: typed words look for items by name; pick one, and what is like it is found by codes."];
-  ways.push("Pick an item to find what is like it.");
-  if (info.features.length) {
-    const kinds = info.features.map(({ modality, n_features }) => `${n_features} of ${modality ?? "one kind"}`);
-    ways.push(`Features (${kinds.join(", ")}) of a model of your own go to api/search/features.`);
-  }
-  ways.push("Codes go to api/search/code.");
-  $("possible").textContent = ways.join(" ");
+  $("possible").textContent = possible();
 
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -165,14 +180,7 @@ async function start() {
   });
   $("words").addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      const { q, ...rest } = form();
-      const words = $("words").value;
-      go({ ...rest, q: q ?? "" }, true).then(() => {
-        // What is being typed stays as it is, spaces included.
-        if (document.activeElement === $("words") && $("words").value.trim() === words.trim()) $("words").value = words;
-      });
-    }, PAUSE_MS);
+    timer = setTimeout(() => go(form(), true), PAUSE_MS);
   });
   for (const name of FILTERS) $(name).addEventListener("change", filter);
   $("clear").addEventListener("click", () => go({}));
