@@ -43,6 +43,12 @@ def folder(tmp_path_factory):
                 f"index build {n_bits}.index --codes {n_bits}.npy",
             ):
                 assert cli.main(["--quiet", *command.split()]) == 0
+        for command in (
+            "encode --method itq --features emoji/emoji.npz:T_tr --bits 20 --save-model itq.model "
+            "--output itq.npy",
+            "index build itq.index --codes itq.npy --bits 20",
+        ):
+            assert cli.main(["--quiet", *command.split()]) == 0
         (folder / "secret.png").write_bytes(SECRET)
         (folder / "words.py").write_text(
             "from fasthash.datasets import load_emoji\nfeatures = load_emoji().text_features\n",
@@ -56,6 +62,12 @@ OWN = (
     "--pictures emoji/train.csv:picture --labels emoji/train.csv:group --words words:features"
 ).split()
 
+# One kind of features, bits that do not fill their bytes, a folder of pictures, columns as labels.
+EMBEDDINGS = (
+    "--index itq.index --model itq.model --pictures emoji/pictures "
+    "--labels emoji/emoji.npz:L_tr --label-names emoji/labels.txt"
+).split()
+
 
 def get(url, path, **query):
     address = f"{url}{path}?{urllib.parse.urlencode(query)}" if query else url + path
@@ -63,7 +75,8 @@ def get(url, path, **query):
         return json.load(response)
 
 
-def test_schemathesis_finds_no_fault(folder, tmp_path):
+@pytest.mark.parametrize(("served", "n"), [(OWN, 9), (EMBEDDINGS, 8)])
+def test_schemathesis_finds_no_fault(folder, tmp_path, served, n):
     """Everything described, with right and wrong data: statuses, types, contents as described."""
     program = pathlib.Path(sys.executable).with_name("schemathesis")
     if not program.exists():
@@ -74,14 +87,14 @@ def test_schemathesis_finds_no_fault(folder, tmp_path):
         '[checks.negative_data_rejection]\nexpected-statuses = ["400", "404", "414", "415"]\n',
         encoding="utf-8",
     )
-    with serving(*OWN, "--port", 0, "--rate", 0, cwd=folder) as (url, *_):
+    with serving(*served, "--port", 0, "--rate", 0, cwd=folder) as (url, *_):
         done = subprocess.run(
             [program, "--no-color", "run", f"{url}/openapi.json", "--max-examples", "20",
              "--seed", "1", "--generation-database", "none"],
             cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Tested: 9" in done.stdout, done.stdout
+        assert f"Tested: {n}" in done.stdout, done.stdout
 
 
 def test_200_at_once_get_what_topk_finds(tmp_path):
@@ -125,6 +138,24 @@ def test_files_of_ones_own(folder):
         assert [one["labels"] for one in found] == [[group] for group in groups]
         with urllib.request.urlopen(f"{url}/api/items/3/picture", timeout=60) as response:
             assert response.read() == captions.thumbnail(captions.train[3])
+
+
+def test_embeddings_of_ones_own(folder):
+    model, x = fh.load(folder / "itq.model"), np.load(folder / "emoji/emoji.npz")["T_te"][:1]
+    distances, ids = fh.topk(model.transform(x), np.load(folder / "itq.npy"), 5)
+    body = json.dumps({"features": x[0].tolist(), "k": 5}).encode()
+    with serving(*EMBEDDINGS, "--port", 0, cwd=folder) as (url, *_):
+        request = urllib.request.Request(
+            f"{url}/api/search/features", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            found = json.load(response)["answers"]
+        assert [one["id"] for one in found] == ids[0].tolist()
+        assert [one["distance"] for one in found] == distances[0].tolist()
+        # Without names, pictures are called as their files are.
+        files = sorted(path.stem for path in (folder / "emoji/pictures").iterdir())
+        assert [one["name"] for one in found] == [files[i] for i in ids[0]]
+        assert len(get(url, "/api/labels")["labels"]) > 50
 
 
 @pytest.mark.parametrize(
