@@ -4,6 +4,8 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from fasthash.pictures import media_type
@@ -121,6 +123,18 @@ def test_a_folder_in_the_order_of_names(folder):
     with pytest.raises(ValueError, match="holds no pictures"):
         (folder / "sub" / "b.png").unlink()
         files_of_folder(folder / "sub")
+
+
+@given(
+    st.lists(st.text("aAbß \n\tİ", max_size=6), max_size=12),
+    st.lists(st.text("aAbßi", min_size=1, max_size=3), min_size=1, max_size=3),
+)
+def test_names_are_found_as_one_by_one(names, words):
+    expected = [
+        i for i, name in enumerate(names)
+        if all(word.casefold() in name.casefold() for word in words)
+    ]  # fmt: skip
+    assert Gallery(names).called(" ".join(words)).tolist() == expected
 
 
 @pytest.mark.parametrize("kind", ["texts", "numbers", "columns", "sparse"])

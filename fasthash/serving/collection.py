@@ -81,6 +81,8 @@ class Scope:
 @dataclass(frozen=True)
 class Found:
     """
+    What a search found.
+
     Attributes
     ----------
     ids, distances : list of int
@@ -137,6 +139,7 @@ class Collection:
                 )
         if words is not None and words.modality not in self.n_features:
             raise ValueError(f"there is no model that encodes {words.modality!r}")
+        self._with_label: dict[str, NDArray[np.int64]] = {}
         self._one_at_a_time = threading.Lock()
 
     def __len__(self) -> int:
@@ -202,14 +205,12 @@ class Collection:
         """
         List items whose names contain all words, ascending, and how many there are.
 
-        Costs O(n) for words, the length of the answer otherwise.
+        Costs O(n) for a word, the length of the answer otherwise.
         """
         ids = self.ids if label is None else self._ids_with(label)
-        wanted = words.casefold().split()
-        if not wanted:
-            return ids[start : start + count].tolist(), len(ids)
-        named = [item for item in ids.tolist() if self.gallery.is_called(item, wanted)]
-        return named[start : start + count], len(named)
+        if words.strip():
+            ids = np.intersect1d(ids, self.gallery.called(words), assume_unique=True)
+        return ids[start : start + count].tolist(), len(ids)
 
     def count(self, label: str) -> int:
         """How many items have a label."""
@@ -218,6 +219,7 @@ class Collection:
     def _ids_with(self, label: str) -> NDArray[np.int64]:
         """Items with a label that the indexes hold, which may be fewer than there are labels of."""
         assert self.gallery.labels is not None
-        ids = self.gallery.labels.ids(label)
-        at = np.minimum(np.searchsorted(self.ids, ids), max(len(self.ids) - 1, 0))
-        return ids[self.ids[at] == ids] if len(self.ids) else ids[:0]
+        if label not in self._with_label:
+            ids = self.gallery.labels.ids(label)
+            self._with_label[label] = np.intersect1d(ids, self.ids, assume_unique=True)
+        return self._with_label[label]

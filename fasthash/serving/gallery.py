@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -234,11 +234,13 @@ class Gallery:
         """What an item is called: its number, where it has no name."""
         return self._names[item] if item < len(self._names) else f"item {item}"
 
-    def is_called(self, item: int, words: Sequence[str]) -> bool:
-        """Whether the name of an item contains all words, which have been case-folded."""
-        if item >= len(self._folded):
-            return all(word in f"item {item}" for word in words)
-        return all(word in self._folded[item] for word in words)
+    def called(self, words: str) -> NDArray[np.int64]:
+        """Items whose names contain all words, in any case, ascending. Costs O(n) per word."""
+        rows: Iterable[int] = range(len(self._folded))
+        folded = self._folded
+        for word in words.casefold().split():
+            rows = [row for row in rows if word in folded[row]]
+        return np.array(rows, np.int64)
 
     def has_picture(self, item: int) -> bool:
         return self._pictures is not None and item in self._pictures
