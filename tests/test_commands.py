@@ -93,8 +93,11 @@ def test_examples_of_all_helps_run(tmp_path, monkeypatch, capsys):
         program, command, *options = shlex.split(example)
         assert program == "fasthash"
         if command == "serve":
-            with serving(*options, cwd=tmp_path) as (url, *_):
-                assert urllib.request.urlopen(url, timeout=60).status == 200
+            with (
+                serving(*options, cwd=tmp_path) as (url, *_),
+                urllib.request.urlopen(url, timeout=60) as response,
+            ):
+                assert response.status == 200
         else:
             run(capsys, shlex.join([command, *options]))
 

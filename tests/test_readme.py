@@ -53,7 +53,14 @@ def pages_with_python():
 
 def test_the_python_of_every_page_is_run():
     # The page on C, whose Python is a setup.py and what uses it, runs in test_c_interface.py.
-    assert pages_with_python() == {"README.md", "calling-from-c.md", "clsr.md", "files.md"}
+    assert pages_with_python() == {
+        "README.md", "calling-from-c.md", "clsr.md", "files.md", "serving.md"
+    }  # fmt: skip
+
+
+def test_the_python_on_serving_runs():
+    names = run_blocks(README.parent / "docs" / "serving.md")
+    assert names["features"](["dog"]).shape == (1, 192)
 
 
 def test_the_python_on_files_runs(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """`fasthash serve` as a process: walked by schemathesis, asked by many, stopped, refused."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import pathlib
@@ -190,7 +191,9 @@ def test_no_address_leads_to_a_file(raw, path):
 @pytest.fixture(scope="module")
 def raw(folder):
     with serving(*OWN, "--port", 0, cwd=folder) as (url, *_):
-        yield http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+        with contextlib.closing(connection):
+            yield connection
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -238,9 +241,11 @@ def test_behind_a_proxy_clients_are_told_apart(folder):
         for client in clients:
             request = urllib.request.Request(url + "/api/info", headers={"X-Forwarded-For": client})
             try:
-                yield urllib.request.urlopen(request, timeout=60).status
+                with urllib.request.urlopen(request, timeout=60) as response:
+                    yield response.status
             except urllib.error.HTTPError as error:
-                yield error.code
+                with error:
+                    yield error.code
 
     clients = ["10.0.0.1"] * 30 + ["10.0.0.2"]
     options = ("--index", "16.index", "--port", 0, "--rate", 1)

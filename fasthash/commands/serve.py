@@ -209,14 +209,15 @@ def _imported(function: str) -> Callable[[Sequence[str]], Any]:
     module, _, name = function.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
-        found = importlib.import_module(module)
+        found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"--words {function}: {error}") from None
     if not callable(found):
         raise ValueError(f"--words {function} is no function: pass MODULE:FUNCTION")
-    return found
+    named: Callable[[Sequence[str]], Any] = found
+    return named
 
 
 def _gallery(options: argparse.Namespace) -> Gallery:
