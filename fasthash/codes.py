@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .interrupts import blocks
 from .validation import check_count
 
 __all__ = ["check_codes", "check_same_width", "pack", "unpack"]
@@ -87,7 +88,13 @@ def _bits(x: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _refuse_ambiguous_integers(x: NDArray[Any]) -> None:
-    if x.size and x.min() == 0 and x.max() <= 1:
+    has_zero = False
+    for some in blocks(len(x), x[:1].nbytes):
+        lowest = x[some].min()
+        if lowest < 0 or x[some].max() > 1:
+            return
+        has_zero = has_zero or lowest == 0
+    if has_zero:
         raise ValueError(
             f"values has the signed dtype {x.dtype} and holds only 0 and 1, which by sign would "
             "all be bit 1: pass values.astype(bool) if they are bits, 2 * values - 1 if signs"
@@ -123,7 +130,10 @@ def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
     array([[ True, False,  True]])
     """
     codes = check_codes(codes, "codes", n_bits)
-    return np.unpackbits(codes, axis=1, count=n_bits).view(bool)
+    bits = np.empty((len(codes), n_bits), bool)
+    for some in blocks(len(codes), n_bits):
+        bits[some] = np.unpackbits(codes[some], axis=1, count=n_bits)
+    return bits
 
 
 def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArray[np.uint8]:
@@ -154,7 +164,9 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     x = np.asarray(codes)
     if x.dtype == np.int8:
         # 128 less, in two's complement, is the highest bit turned.
-        x = x.view(np.uint8) ^ np.uint8(0x80)
+        signed, x = x.view(np.uint8), np.empty(x.shape, np.uint8)
+        for some in blocks(len(x), x[:1].nbytes):
+            np.bitwise_xor(signed[some], np.uint8(0x80), out=x[some])
     if x.dtype != np.uint8:
         raise TypeError(
             f"{name} must be packed codes of dtype uint8, got {x.dtype}: use pack() first"
@@ -171,7 +183,9 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
             raise ValueError(
                 f"{name} has codes of {x.shape[1]} bytes, but n_bits={n_bits} needs {n_bytes}"
             )
-        if n_bits % 8 and (x[:, -1] & (0xFF >> n_bits % 8)).any():
+        if n_bits % 8 and any(
+            (x[some, -1] & (0xFF >> n_bits % 8)).any() for some in blocks(len(x), n_bytes)
+        ):
             raise ValueError(
                 f"{name} has padding bits set: the last {8 * n_bytes - n_bits} bits of every code "
                 f"of n_bits={n_bits} must be zero (is n_bits right?)"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "size_of"]
+__all__ = ["replacing", "size_of", "sync"]
 
 
 @contextlib.contextmanager
@@ -51,8 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             if target.exists():
                 os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
             yield file
-            file.flush()
-            _sync(file.fileno())
+            sync(file)
         os.replace(beside, target)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -77,15 +76,16 @@ def size_of(path: str | os.PathLike[str]) -> int:
     return status.st_size
 
 
-def _sync(descriptor: int) -> None:
+def sync(file: BinaryIO) -> None:
     """Have the disk, and not only the system, hold what was written."""
+    file.flush()
     if sys.platform == "darwin":
         # There fsync leaves it in the cache of the disk.
         import fcntl
 
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
     else:
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._kernels import hamming as _kernels
-from ._kernels import sorting as _sorting
 from .codes import check_codes, check_same_width
 from .runtime import resolve_threads
-from .scan import MAX_SORTED, allow, query_pieces, scan_topk, scan_within
+from .scan import MAX_SORTED, allow, scan_distances, scan_rank, scan_topk, scan_within
 from .validation import check_count, check_mask
 
 __all__ = ["distances", "rank", "topk", "within"]
@@ -57,9 +55,7 @@ def distances(a: ArrayLike, b: ArrayLike, n_threads: int | None = None) -> NDArr
     """
     a, b = _check_pair(a, "a", b, "b")
     out = np.empty((len(a), len(b)), np.int32)
-    n_threads = resolve_threads(n_threads)
-    for rows in query_pieces(len(a), len(b), b):
-        _kernels.distances(a[rows], b, out[rows], n_threads)
+    scan_distances(a, b, out, resolve_threads(n_threads))
     return out
 
 
@@ -222,10 +218,8 @@ def rank(
             "topk for the first ones, or a mask"
         )
     out = np.empty((len(queries), n_ranked), np.int64)
-    n_threads = resolve_threads(n_threads)
-    for q in query_pieces(len(queries), n_ranked, database):
-        _sorting.rank(queries[q], database, rows, None, out[q], n_threads)
-    return out if rows is None else rows[out]
+    scan_rank(queries, database, rows, out, resolve_threads(n_threads))
+    return out
 
 
 def _check_pair(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .interrupts import blocks
 from .relevance import EvaluationProblem, check_problem, counts_before
 from .validation import check_choice, check_count
 
@@ -329,13 +330,16 @@ def _expected_precision_sums(
     """
     before, relevant_before = counts_before(totals), counts_before(relevant)
     harmonic = np.zeros(before[0, -1] + totals[0, -1] + 1, np.longdouble)
-    np.cumsum(1 / np.arange(1, len(harmonic), dtype=np.longdouble), out=harmonic[1:])
+    for some in blocks(len(harmonic) - 1, harmonic.itemsize):
+        reciprocals = 1 / np.arange(some.start, some.stop + 1, dtype=np.longdouble).clip(1)
+        reciprocals[0] = harmonic[some.start]
+        np.cumsum(reciprocals, out=harmonic[some.start : some.stop + 1])
     n_counted = np.clip(at - before, 0, totals)
-    reciprocals = (harmonic[before + n_counted] - harmonic[before]).astype(np.float64)
+    difference = (harmonic[before + n_counted] - harmonic[before]).astype(np.float64)
     share = relevant / np.maximum(totals, 1)
     rho = np.maximum(relevant - 1, 0) / np.maximum(totals - 1, 1)
-    ranks_sum = n_counted - (before + 1) * reciprocals
-    return (share * ((relevant_before + 1) * reciprocals + rho * ranks_sum)).sum(axis=1)
+    ranks_sum = n_counted - (before + 1) * difference
+    return (share * ((relevant_before + 1) * difference + rho * ranks_sum)).sum(axis=1)
 
 
 def _hits_at(

@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._kernels import ranking as _kernels
 from .codes import check_codes, check_same_width
+from .interrupts import blocks
 from .runtime import resolve_threads
+from .scan import pace_of_rows
 from .validation import check_labels
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ _CHUNK_VALUES = 1 << 20
 
 # Scratch per thread for what is noted of relevant codes, unless one query alone needs more.
 _SCRATCH_BYTES = 1 << 23
+
+# Notes of a query that are summed up in one call: a tenth of a second.
+_SUMMED_NOTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -62,19 +67,31 @@ class EvaluationProblem:
         step = max(1, _CHUNK_VALUES // self.n_distances)
         for start in range(0, len(self.order), step):
             queries = self.order[start : start + step]
-            codes = self.query_codes[queries]
-            totals = np.zeros((len(codes), self.n_distances), np.int64)
-            relevant = np.zeros_like(totals)
-            _kernels.counts_per_distance(
-                codes,
-                self.database_codes,
-                self.query_labels[queries],
-                self.database_labels,
-                totals,
-                relevant,
-                self.n_threads,
-            )
+            _, totals, relevant = self._counted(queries, None, None)
             yield queries, totals, relevant
+
+    def _counted(
+        self,
+        queries: NDArray[np.int64],
+        note_starts: NDArray[np.int64] | None,
+        notes: NDArray[np.int32] | None,
+    ) -> tuple[_kernels.Ranks, NDArray[np.int64], NDArray[np.int64]]:
+        """(all rows counted for some queries, codes per distance, relevant codes per distance)."""
+        totals = np.zeros((len(queries), self.n_distances), np.int64)
+        relevant = np.zeros_like(totals)
+        ranks = _kernels.Ranks(
+            self.query_codes[queries],
+            self.database_codes,
+            self.query_labels[queries],
+            self.database_labels,
+            totals,
+            relevant,
+            note_starts,
+            notes,
+            self.n_threads,
+        )
+        pace_of_rows(self.n, len(queries), self.database_codes).drive(ranks.advance)
+        return ranks, totals, relevant
 
     def ranked(
         self, at: int, ranks: NDArray[np.int64]
@@ -95,22 +112,12 @@ class EvaluationProblem:
         most = max(int(self.most_relevant[queries].sum()) for queries in chunks)
         notes = np.empty((most + 1, 2), np.int32)
         for queries in chunks:
-            n_relevant, sums = np.zeros(len(queries), np.int64), np.zeros(len(queries))
+            note_starts = np.concatenate([[0], self.most_relevant[queries].cumsum()])
+            counted, _, _ = self._counted(queries, note_starts, notes)
+            n_relevant, sums = counted.n_relevant, np.zeros(len(queries))
             hits = np.zeros((len(queries), max(1, len(ranks))), np.int64)
-            _kernels.precisions_in_database_order(
-                self.query_codes[queries],
-                self.database_codes,
-                self.query_labels[queries],
-                self.database_labels,
-                np.concatenate([[0], self.most_relevant[queries].cumsum()]),
-                notes,
-                at,
-                bin_of_rank,
-                n_relevant,
-                sums,
-                hits,
-                self.n_threads,
-            )
+            for first in range(0, int(n_relevant.max()), _SUMMED_NOTES):
+                counted.sum_precisions(first, _SUMMED_NOTES, at, bin_of_rank, sums, hits)
             yield queries, n_relevant, sums, hits.cumsum(axis=1)
 
     def _chunks_by_notes(self) -> Iterator[NDArray[np.int64]]:
@@ -174,12 +181,15 @@ def _label_masks(labels: csr_array) -> NDArray[np.uint64]:
     from scipy.sparse import csr_array
 
     n, n_classes = labels.shape
-    bits = np.uint64(1) << (labels.indices % 64).astype(np.uint64)
-    # A row's labels differ, so the sum that scipy makes of those in one word joins their bits.
-    words = csr_array(
-        (bits, labels.indices // 64, labels.indptr), (n, max(1, (n_classes + 63) // 64))
-    )
-    return words.toarray()
+    masks = np.empty((n, max(1, (n_classes + 63) // 64)), np.uint64)
+    for some in blocks(n, masks[:1].nbytes):
+        ends = labels.indptr[some.start : some.stop + 1]
+        indices = labels.indices[ends[0] : ends[-1]]
+        bits = np.uint64(1) << (indices % 64).astype(np.uint64)
+        # A row's labels differ, so the sum that scipy makes of those in one word joins their bits.
+        words = csr_array((bits, indices // 64, ends - ends[0]), masks[some].shape)
+        masks[some] = words.toarray()
+    return masks
 
 
 def counts_before(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,21 +1,24 @@
 """Scans over validated codes: which rows may be found, and work cut so that Ctrl-C is answered.
 
 Python looks at signals between calls of a kernel, so a long search is a sequence of calls that take
-about a quarter of a second each: over some queries, or over some queries and some rows, where the
-rows are many. What they return is put together to what one call would have returned.
+about a tenth of a second each: over some queries, and where the rows are many, steps of a kernel
+that remembers how far it has come.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._kernels import hamming as _distances
 from ._kernels import search as _kernels
 from ._kernels import sorting as _sorting
+from .interrupts import apart, blocks, copy, take
 
 __all__ = [
     "MAX_SORTED",
@@ -25,7 +28,9 @@ __all__ = [
     "join_within",
     "merge_topk",
     "merge_within",
-    "query_pieces",
+    "pace_of_rows",
+    "scan_distances",
+    "scan_rank",
     "scan_topk",
     "scan_within",
 ]
@@ -43,18 +48,20 @@ _SORT_SHARE = 8
 # The counting sort numbers rows in int32.
 MAX_SORTED = 2**31 - 1
 
+# From this k on, sorting: what ends a selection is one call, and takes a second for so many.
+_MOST_SELECTED = 1 << 24
+
 # What one call may take, and how many 64-bit words it compares before anything is known of the
-# speed: milliseconds in memory, a second from a slow disk.
-_CALL_SECONDS = 0.25
-_FIRST_WORDS = 1 << 24
-# A search of no more words than this is one call, if a query takes no more than these.
-_ONE_CALL_WORDS = 1 << 27
-_ONE_CALL_QUERY_WORDS = 1 << 25
-# A top-k over all rows takes at least so many queries, which share what a tile costs; else it is
-# cut by rows, and takes this many queries and rows.
-_SHARING_QUERIES = 64
-_MOST_QUERIES = 256
-_FEWEST_ROWS = 1 << 16
+# speed: milliseconds in memory, half a second from a slow disk.
+_CALL_SECONDS = 0.1
+_FIRST_WORDS = 1 << 23
+# A search of no more words than this is one call.
+_ONE_CALL_WORDS = 1 << 22
+# So many queries share what a tile costs. Steps are for searches in which these compare more words
+# than that; in others, calls over some queries are short enough.
+_SHARING_QUERIES = 256
+_SHARED_WORDS = 1 << 25
+_EVERYTHING = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,20 @@ class Allowed:
         return flags
 
 
+class _Steps(Protocol):
+    """A kernel that remembers how far it has come."""
+
+    def advance(self, n_words: int) -> int:
+        """Do the work of comparing about so many words per thread; how many, 0 at the end."""
+
+
 def allow(flags: NDArray[np.bool_] | None) -> Allowed | None:
     """What a mask allows; None, as no mask, is all."""
     return None if flags is None else Allowed(int(np.count_nonzero(flags)), flags=flags)
 
 
 class Pace:
-    """How much work a call may do so that it takes about a quarter of a second; units are free."""
+    """How much work a call may do so that it takes about a tenth of a second; units are free."""
 
     def __init__(self, first: int) -> None:
         self.amount = first
@@ -110,6 +124,15 @@ class Pace:
             yield piece
             self.timed(piece.stop - first, time.perf_counter() - began)
             first = piece.stop
+
+    def drive(self, advance: Callable[[int], int]) -> None:
+        """Call what does about so much of its work, and says how much it did, until it is none."""
+        while True:
+            began = time.perf_counter()
+            done = advance(self.amount)
+            if done == 0:
+                return
+            self.timed(done, time.perf_counter() - began)
 
 
 def scan_topk(
@@ -135,16 +158,18 @@ def scan_topk(
     n_found = min(k, n_allowed)
     distances = np.empty((len(queries), n_found), np.int32)
     found = np.empty((len(queries), n_found), np.int64)
-    if n_found:
+    if found.size:
         n_searched = n_allowed if flags is None else len(codes)
-        for q, parts in _cut(len(queries), n_searched, codes, _SHARING_QUERIES):
-            if parts is None:
-                _topk(queries[q], codes, rows, flags, distances[q], found[q], n_threads)
+        is_sorted = flags is None and n_searched <= MAX_SORTED and _is_sorted(n_found, n_searched)
+        for q, pace in _calls(len(queries), n_searched, codes):
+            if is_sorted:
+                some = queries[q], codes, rows, distances[q], found[q], n_threads
+                _run(_sorting.Ranking(*some), pace)
             else:
-                distances[q], found[q] = _topk_of_parts(
-                    queries[q], codes, rows, flags, n_found, parts, n_threads
-                )
-    ids = found if rows is None else rows[found]
+                is_allowed = None if flags is None else flags.view(np.uint8)
+                some = queries[q], codes, rows, is_allowed, n_found
+                _run(_kernels.Topk(*some, distances[q], found[q], n_threads), pace)
+    ids = found if rows is None else _take(rows, found)
     if n_found == k:
         return distances, ids
     missing = ((0, 0), (0, k - n_found))
@@ -175,19 +200,60 @@ def scan_within(
         The rows that may be found; by default all.
     """
     rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries))
-    as_bytes = None if flags is None else flags.view(np.uint8)
+    is_allowed = None if flags is None else flags.view(np.uint8)
     answers = []
     n_searched = n_allowed if flags is None else len(codes)
-    # Merging what parts of the rows give costs more than sharing tiles saves: one query is enough.
-    for q, parts in _cut(len(queries), n_searched, codes, 1):
-        if parts is None:
-            answers.append(_kernels.within(queries[q], codes, rows, as_bytes, radius, n_threads))
-        else:
-            answers.append(
-                _within_of_parts(queries[q], codes, rows, flags, radius, parts, n_threads)
-            )
+    for q, pace in _calls(len(queries), n_searched, codes):
+        search = _kernels.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
+        _run(search, pace)
+        answers.append((search.limits, search.distances, search.positions))
     limits, distances, found = join_within(answers)
-    return limits, distances, found if rows is None else rows[found]
+    return limits, distances, found if rows is None else _take(rows, found)
+
+
+def scan_rank(
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    out: NDArray[np.int64],
+    n_threads: int,
+) -> None:
+    """
+    Write the nearest of the rows (None: all) to `out`, by (distance, row).
+
+    Parameters
+    ----------
+    queries, codes : ndarray of uint8, shapes (n_queries, n_bytes) and (n, n_bytes)
+    rows : ndarray of int64, shape (n_searched,), or None
+        Ascending, at most `MAX_SORTED`.
+    out : ndarray of int64, shape (n_queries, k), k <= n_searched
+    n_threads : int
+        As resolved by `runtime.resolve_threads`.
+    """
+    if out.size == 0:
+        return
+    for q, pace in _calls(len(queries), len(codes) if rows is None else len(rows), codes):
+        _run(_sorting.Ranking(queries[q], codes, rows, None, out[q], n_threads), pace)
+    if rows is not None:
+        _take(rows, out)
+
+
+def scan_distances(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int32], n_threads: int
+) -> None:
+    """Write the distance of every code in `a` to every code in `b`, for validated arguments."""
+    n_words = _words_of(b)
+    per_query = max(1, len(b) * n_words)
+    if len(a) * per_query <= _ONE_CALL_WORDS:
+        _distances.distances(a, b, out, n_threads)
+    elif per_query <= _FIRST_WORDS:
+        for q in Pace(_FIRST_WORDS // per_query).pieces(len(a)):
+            _distances.distances(a[q], b, out[q], n_threads)
+    else:
+        pace = Pace(max(1, _FIRST_WORDS // n_words))
+        for i in range(len(a)):
+            for rows in pace.pieces(len(b)):
+                _distances.distances(a[i : i + 1], b[rows], out[i : i + 1, rows], n_threads)
 
 
 def join_within(
@@ -198,9 +264,14 @@ def join_within(
         return answers[0]
     counts = [np.diff(limits) for limits, _, _ in answers]
     limits = np.concatenate([np.zeros(1, np.int64), *counts]).cumsum()
-    if not answers:
-        return limits, np.empty(0, np.int32), np.empty(0, np.int64)
-    return limits, np.concatenate([a[1] for a in answers]), np.concatenate([a[2] for a in answers])
+    distances, ids = np.empty(limits[-1], np.int32), np.empty(limits[-1], np.int64)
+    end = 0
+    for _, some_distances, some_ids in answers:
+        part = slice(end, end + len(some_ids))
+        copy(some_distances, distances[part])
+        copy(some_ids, ids[part])
+        end = part.stop
+    return limits, distances, ids
 
 
 def merge_within(
@@ -212,9 +283,9 @@ def merge_within(
     query = np.concatenate([np.repeat(np.arange(n_queries), count) for count in counts])
     distances = np.concatenate([a[1] for a in answers])
     ids = np.concatenate([a[2] for a in answers])
-    order = np.lexsort((ids, distances, query))
+    order = apart(len(ids), lambda: np.lexsort((ids, distances, query)))
     limits = np.concatenate([np.zeros(1, np.int64), sum(counts)]).cumsum()
-    return limits, distances[order], ids[order]
+    return limits, take(distances, order), take(ids, order)
 
 
 def merge_topk(
@@ -225,129 +296,56 @@ def merge_topk(
     ids = np.concatenate([a[1] for a in answers], axis=1)
     # What is missing, -1, comes last.
     last = np.where(ids < 0, np.iinfo(np.int32).max, distances)
-    order = np.lexsort((ids, last), axis=-1)[:, :k]
+    order = apart(ids.size, lambda: np.lexsort((ids, last), axis=-1)[:, :k])
     return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
 
 
-def _topk(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None,
-    flags: NDArray[np.bool_] | None,
-    distances: NDArray[np.int32],
-    found: NDArray[np.int64],
-    n_threads: int,
-) -> None:
-    n_searched, n_found = len(codes) if rows is None else len(rows), distances.shape[1]
-    if flags is None and _SORT_SHARE * n_found >= n_searched and n_searched <= MAX_SORTED:
-        _sorting.rank(queries, codes, rows, distances, found, n_threads)
-    else:
-        allowed = None if flags is None else flags.view(np.uint8)
-        _kernels.topk(queries, codes, rows, allowed, n_found, distances, found, n_threads)
+def pace_of_rows(n_rows: int, n_queries: int, codes: NDArray[np.uint8]) -> Pace:
+    """A pace in rows that each of the queries is compared with; all at once if they are few."""
+    per_row = max(1, n_queries * _words_of(codes))
+    is_short = n_rows * per_row <= _ONE_CALL_WORDS
+    return Pace(max(1, n_rows if is_short else _FIRST_WORDS // per_row))
 
 
-def _topk_of_parts(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None,
-    flags: NDArray[np.bool_] | None,
-    k: int,
-    parts: Iterator[slice],
-    n_threads: int,
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """As one `_topk`, part after part of the searched rows."""
-    best = np.empty((len(queries), 0), np.int32), np.empty((len(queries), 0), np.int64)
-    for part in parts:
-        some_codes, some_rows, some_flags = _take(part, codes, rows, flags)
-        n_some = part.stop - part.start
-        n_found = min(k, n_some if some_flags is None else int(np.count_nonzero(some_flags)))
-        if n_found == 0:
-            continue
-        shape = len(queries), n_found
-        distances, found = np.empty(shape, np.int32), np.empty(shape, np.int64)
-        _topk(queries, some_codes, some_rows, some_flags, distances, found, n_threads)
-        best = merge_topk([best, (distances, found + part.start)], k)
-    return best
+def _calls(
+    n_queries: int, n_rows: int, codes: NDArray[np.uint8]
+) -> Iterator[tuple[slice, Pace | None]]:
+    """
+    Cut a search into some queries at a time, each over all rows.
 
-
-def _within_of_parts(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None,
-    flags: NDArray[np.bool_] | None,
-    radius: int,
-    parts: Iterator[slice],
-    n_threads: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """As one `_kernels.within`, part after part of the searched rows."""
-    answers = []
-    for part in parts:
-        some_codes, some_rows, some_flags = _take(part, codes, rows, flags)
-        allowed = None if some_flags is None else some_flags.view(np.uint8)
-        limits, distances, found = _kernels.within(
-            queries, some_codes, some_rows, allowed, radius, n_threads
-        )
-        answers.append((limits, distances, found + part.start))
-    return merge_within(answers)
-
-
-def _take(
-    part: slice,
-    codes: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None,
-    flags: NDArray[np.bool_] | None,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-    """A part of the searched rows: of all, of those that flags are about, or of those listed."""
-    if rows is not None:
-        return codes, rows[part], None
-    return codes[part], None, None if flags is None else flags[part]
-
-
-def query_pieces(n_queries: int, n_rows: int, codes: NDArray[np.uint8]) -> Iterator[slice]:
-    """Cut work over all of n_rows rows into calls over some of the queries."""
-    per_query = max(1, n_rows * -(-codes.shape[1] // 8))
+    With the pace at which their kernel is to be driven, in 64-bit words; None for all at once.
+    """
+    per_query = n_rows * _words_of(codes)
     if n_queries * per_query <= _ONE_CALL_WORDS:
-        return iter([slice(0, n_queries)])
-    return Pace(max(1, _FIRST_WORDS // per_query)).pieces(n_queries)
-
-
-def _cut(
-    n_queries: int, n_rows: int, codes: NDArray[np.uint8], fewest: int
-) -> Iterator[tuple[slice, Iterator[slice] | None]]:
-    """
-    Cut a search into calls: queries, and parts of the searched rows, None for all at once.
-
-    A call over all rows takes `fewest` queries at least, or the rows are cut.
-    """
-    n_words = -(-codes.shape[1] // 8)
-    per_query = n_rows * n_words
-    is_short = per_query <= _ONE_CALL_QUERY_WORDS and n_queries * per_query <= _ONE_CALL_WORDS
-    if is_short or n_rows == 0:
         yield slice(0, n_queries), None
+    elif _SHARING_QUERIES * per_query <= _SHARED_WORDS:
+        for some in Pace(max(1, _FIRST_WORDS // per_query)).pieces(n_queries):
+            yield some, None
+    else:
+        pace = Pace(_FIRST_WORDS)
+        for first in range(0, n_queries, _SHARING_QUERIES):
+            yield slice(first, min(n_queries, first + _SHARING_QUERIES)), pace
+
+
+def _take(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows at the positions found, in their place."""
+    positions = found.reshape(-1)
+    for some in blocks(len(positions), positions.itemsize):
+        positions[some] = rows[positions[some]]
+    return found
+
+
+def _run(search: _Steps, pace: Pace | None) -> None:
+    if pace is not None:
+        pace.drive(search.advance)
         return
-    pace = Pace(_FIRST_WORDS)
-    first = 0
-    while first < n_queries:
-        left = n_queries - first
-        count = min(left, pace.amount // per_query)
-        if count >= min(left, fewest):
-            began = time.perf_counter()
-            yield slice(first, first + count), None
-            pace.timed(count * per_query, time.perf_counter() - began)
-        else:
-            count = min(left, _MOST_QUERIES)
-            yield slice(first, first + count), _row_parts(n_rows, count * n_words, pace)
-        first += count
+    while search.advance(_EVERYTHING):
+        pass
 
 
-def _row_parts(n_rows: int, words_per_row: int, pace: Pace) -> Iterator[slice]:
-    first = 0
-    while first < n_rows:
-        count = min(n_rows - first, max(_FEWEST_ROWS, pace.amount // words_per_row))
-        began = time.perf_counter()
-        yield slice(first, first + count)
-        pace.timed(count * words_per_row, time.perf_counter() - began)
-        first += count
+def _words_of(codes: NDArray[np.uint8]) -> int:
+    """64-bit words of a code."""
+    return -(-codes.shape[1] // 8)
 
 
 def _restrict(
@@ -359,6 +357,11 @@ def _restrict(
     if allowed.flags is None:
         return allowed.rows, None, allowed.n
     share = _FEW_ALLOWED if n_queries < _FEW_QUERIES else _NEARLY_ALL
-    if allowed.n > share * n and _SORT_SHARE * k < allowed.n:
+    if allowed.n > share * n and not _is_sorted(k, allowed.n):
         return None, allowed.flags, allowed.n
     return np.flatnonzero(allowed.flags), None, allowed.n
+
+
+def _is_sorted(k: int, n: int) -> bool:
+    """Whether the k nearest of n rows come from sorting all of them."""
+    return _SORT_SHARE * k >= n or k > _MOST_SELECTED

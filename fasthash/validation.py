@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .interrupts import blocks
 from .rows import Rows, cut, is_sliced_by_rows
 
 if TYPE_CHECKING:
@@ -433,20 +434,26 @@ def _one_hot(
         classes = _classes_of(given)
     encoded = {}
     for name, y in given.items():
-        unknown = ~np.isin(y, classes)
-        if unknown.any():
-            first = y[unknown].tolist()[0]
-            raise ValueError(
-                f"{argument.format(name)} holds {first!r}, which is no class of the fit"
-            )
-        columns = np.searchsorted(classes, y)
+        columns = np.empty(len(y), np.int64)
+        for some in blocks(len(y), y.itemsize):
+            columns[some] = np.searchsorted(classes, y[some])
+            unknown = ~np.isin(y[some], classes)
+            if unknown.any():
+                first = y[some][unknown].tolist()[0]
+                raise ValueError(
+                    f"{argument.format(name)} holds {first!r}, which is no class of the fit"
+                )
         rows = np.arange(len(y) + 1)
         encoded[name] = csr_array((np.ones(len(y)), columns, rows), (len(y), len(classes)))
     return encoded
 
 
 def _classes_of(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    return np.unique(np.concatenate([np.unique(y) for y in given.values()]))
+    # At least an empty one of each, for the dtype.
+    parts = [y[:0] for y in given.values()]
+    for y in given.values():
+        parts += [np.unique(y[some]) for some in blocks(len(y), y.itemsize)]
+    return np.unique(np.concatenate(parts))
 
 
 def _multi_hot(y: Any, name: str) -> csr_array:

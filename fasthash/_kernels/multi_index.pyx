@@ -54,8 +54,9 @@ cdef extern from "multi_index_probe.h" nogil:
                  int64_t *cost)
 
 cdef enum:
-    # Rows between two looks at pending signals while tables are built: some tenths of a second.
-    BUILD_ROWS = 1 << 22
+    # Entries that a thread makes between two looks at pending signals while tables are built: a
+    # tenth of a second.
+    BUILD_ENTRIES = 1 << 21
 
 SUBSTRING_BITS_MAX = FH_SUBSTRING_BITS_MAX
 NARROW_BITS = FH_NARROW_BITS
@@ -113,14 +114,16 @@ cdef class Tables:
     cdef build(self, int n_threads):
         """Sort the rows of every table; an interrupt is answered between parts."""
         cdef const fh_multi_index *index = &self.index
-        cdef int64_t first, end
+        cdef int64_t first, end, n_rows
         cdef int32_t j
         cdef bint places
+        n_rows = BUILD_ENTRIES // ((index.n_tables + n_threads - 1) // n_threads) + 1
         for j in range(index.n_tables):
             fh_table_start(&index.tables[j])
+            PyErr_CheckSignals()
         for places in (False, True):
-            for first in range(0, index.n, BUILD_ROWS):
-                end = min(first + BUILD_ROWS, index.n)
+            for first in range(0, index.n, n_rows):
+                end = min(first + n_rows, index.n)
                 for j in prange(index.n_tables, nogil=True, schedule="dynamic",
                                 num_threads=n_threads):
                     if places:
@@ -133,6 +136,7 @@ cdef class Tables:
                     fh_table_finish(&index.tables[j])
                 else:
                     fh_table_sum(&index.tables[j])
+                PyErr_CheckSignals()
 
     def __dealloc__(self):
         free(self.index.tables)

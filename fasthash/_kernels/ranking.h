@@ -51,13 +51,13 @@ static inline void fh_counts_before(int64_t *counts, ptrdiff_t n)
     }
 }
 
-/* The sum of precisions at the relevant ranks <= at, ranks from 1; hits[bins[rank]] grows for every
- * relevant rank < n_bins. Uses up relevant_closer. */
+/* Adds to a sum the precisions at the relevant ranks <= at, ranks from 1; hits[bins[rank]] grows for
+ * every relevant rank < n_bins. Counts in relevant_closer as it goes, so that the notes of a query
+ * may be given some at a time, in their order. */
 static inline double fh_sum_precisions(const fh_note *notes, int64_t n, const int64_t *closer,
                                        int64_t *relevant_closer, int64_t at, const int32_t *bins,
-                                       int64_t n_bins, int64_t *hits)
+                                       int64_t n_bins, int64_t *hits, double sum)
 {
-    double sum = 0;
     for (int64_t j = 0; j < n; j++) {
         const int32_t d = notes[j].distance;
         const int64_t rank = closer[d] + notes[j].place;

@@ -1,26 +1,31 @@
+from typing import final
+
 import numpy as np
 from numpy.typing import NDArray
 
-def counts_per_distance(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    query_labels: NDArray[np.uint64],
-    labels: NDArray[np.uint64],
-    totals: NDArray[np.int64],
-    relevant: NDArray[np.int64],
-    n_threads: int,
-) -> None: ...
-def precisions_in_database_order(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    query_labels: NDArray[np.uint64],
-    labels: NDArray[np.uint64],
-    note_starts: NDArray[np.int64],
-    notes: NDArray[np.int32],
-    at: int,
-    bin_of_rank: NDArray[np.int32],
-    n_relevant: NDArray[np.int64],
-    precision_sums: NDArray[np.float64],
-    hits: NDArray[np.int64],
-    n_threads: int,
-) -> None: ...
+@final
+class Ranks:
+    def __new__(
+        cls,
+        queries: NDArray[np.uint8],
+        codes: NDArray[np.uint8],
+        query_labels: NDArray[np.uint64],
+        labels: NDArray[np.uint64],
+        totals: NDArray[np.int64],
+        relevant: NDArray[np.int64],
+        note_starts: NDArray[np.int64] | None,
+        notes: NDArray[np.int32] | None,
+        n_threads: int,
+    ) -> Ranks: ...
+    @property
+    def n_relevant(self) -> NDArray[np.int64]: ...
+    def advance(self, n_rows: int) -> int: ...
+    def sum_precisions(
+        self,
+        first_note: int,
+        n_notes: int,
+        at: int,
+        bin_of_rank: NDArray[np.int32],
+        sums: NDArray[np.float64],
+        hits: NDArray[np.int64],
+    ) -> None: ...

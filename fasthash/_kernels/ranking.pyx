@@ -1,13 +1,13 @@
 """Evaluation kernels: relevant items counted per distance, and positions in database order.
 
-Relevance is "any shared label", tested on labels packed as bit masks of 64-bit words. Neither
-kernel holds anything of size queries x database: a task holds one tile and the distances of one
-query to it.
+Relevance is "any shared label", tested on labels packed as bit masks of 64-bit words. Nothing of
+size queries x database is held: a task holds one tile and the distances of one query to it. `Ranks`
+takes the rows some at a time, so that its caller can answer an interrupt in between.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.math cimport NAN
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memset
 
@@ -43,7 +43,7 @@ cdef extern from "ranking.h" nogil:
     void fh_counts_before(int64_t *counts, Py_ssize_t n)
     double fh_sum_precisions(const fh_note *notes, int64_t n, const int64_t *closer,
                              int64_t *relevant_closer, int64_t at, const int32_t *bins,
-                             int64_t n_bins, int64_t *hits)
+                             int64_t n_bins, int64_t *hits, double sum)
 
 cdef enum:
     # Queries that share a prepared tile.
@@ -156,76 +156,105 @@ cdef void scan(const Evaluation *evaluation, Py_ssize_t n_queries, uint8_t *scra
                      scratch + threadid() * per_thread)
 
 
-cdef void sum_precisions(const Evaluation *evaluation, Py_ssize_t n_queries, int64_t at,
-                         const int32_t *bin_of_rank, int64_t n_bins, int64_t *hits,
-                         Py_ssize_t hits_stride, double *sums, int n_threads) noexcept nogil:
-    """What `scan` has noted, summed up. Uses up the counts."""
+cdef void counts_before(const Evaluation *evaluation, Py_ssize_t n_queries) noexcept nogil:
+    """Turn what `scan` has counted into counts of what is closer."""
     cdef Py_ssize_t n_distances = evaluation.n_distances, q
-    for q in prange(n_queries, schedule="dynamic", num_threads=n_threads):
+    for q in range(n_queries):
         fh_counts_before(evaluation.totals + q * n_distances, n_distances)
         fh_counts_before(evaluation.relevant + q * n_distances, n_distances)
-        sums[q] = fh_sum_precisions(
-            evaluation.notes + evaluation.note_starts[q], evaluation.n_noted[q],
-            evaluation.totals + q * n_distances, evaluation.relevant + q * n_distances, at,
-            bin_of_rank, n_bins, hits + q * hits_stride)
 
 
-cdef Evaluation evaluation_of(
-        const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-        const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
-        uint64_t[:, ::1] words, int64_t[:, ::1] totals, int64_t[:, ::1] relevant):
-    """What is counted in `totals` and `relevant`; `words` becomes the queries in whole words."""
-    write_words(&queries[0, 0], queries.shape[0], codes.shape[1], &words[0, 0])
-    cdef Evaluation evaluation = make_evaluation(
-        &words[0, 0], queries.shape[0], &codes[0, 0], codes.shape[0], codes.shape[1],
-        &query_labels[0, 0], &labels[0, 0], <int32_t>labels.shape[1])
-    evaluation.totals = &totals[0, 0]
-    evaluation.relevant = &relevant[0, 0]
-    return evaluation
+cdef void sum_precisions(const Evaluation *evaluation, Py_ssize_t n_queries, int64_t first_note,
+                         int64_t n_notes, int64_t at, const int32_t *bin_of_rank, int64_t n_bins,
+                         int64_t *hits, Py_ssize_t hits_stride, double *sums,
+                         int n_threads) noexcept nogil:
+    """Add up n_notes notes of every query, from the given one on, in the order of the notes."""
+    cdef Py_ssize_t n_distances = evaluation.n_distances, q
+    cdef int64_t n_here
+    for q in prange(n_queries, schedule="dynamic", num_threads=n_threads):
+        n_here = min(n_notes, evaluation.n_noted[q] - first_note)
+        if n_here > 0:
+            sums[q] = fh_sum_precisions(
+                evaluation.notes + evaluation.note_starts[q] + first_note, n_here,
+                evaluation.totals + q * n_distances, evaluation.relevant + q * n_distances, at,
+                bin_of_rank, n_bins, hits + q * hits_stride, sums[q])
 
 
-def counts_per_distance(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                        const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
-                        int64_t[:, ::1] totals, int64_t[:, ::1] relevant, int n_threads):
-    """Add to totals[q, d] and relevant[q, d] the codes, and relevant codes, at distance d of q."""
-    cdef Py_ssize_t n_queries = queries.shape[0]
-    cdef uint64_t[:, ::1] words = np.empty((n_queries, (codes.shape[1] + 7) // 8), np.uint64)
-    cdef Evaluation evaluation = evaluation_of(
-        queries, codes, query_labels, labels, words, totals, relevant)
-    cdef uint8_t[::1] scratch = np.empty(n_threads * scratch_bytes(&evaluation.database), np.uint8)
-    with nogil:
-        scan(&evaluation, n_queries, &scratch[0], n_threads)
+cdef class Ranks:
+    """Codes counted per distance and query, and the relevant ones noted, without any sorting.
 
-
-def precisions_in_database_order(
-        const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-        const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
-        const int64_t[::1] note_starts, int32_t[:, ::1] notes, int64_t at,
-        const int32_t[::1] bin_of_rank, int64_t[::1] n_relevant, double[::1] precision_sums,
-        int64_t[:, ::1] hits, int n_threads):
-    """Rank the relevant codes of every query by (distance, id), in one scan and without sorting.
-
-    ``note_starts`` leaves room for the relevant codes of query q between its entries q and q + 1;
-    ``notes`` is memory for them, two values each, and for one more.
-    ``n_relevant[q]`` grows by their number, ``precision_sums[q]`` becomes the sum of the precisions
-    at the relevant ranks <= ``at`` (ranks count from 1), and ``hits[q, bin_of_rank[r]]`` grows by
-    one for every relevant rank r that has a bin. Fewer than 2^31 codes.
+    ``totals[q, d]`` grows by the codes at distance d of query q, ``relevant[q, d]`` by the relevant
+    ones. ``note_starts`` leaves room for the relevant codes of query q between its entries q and
+    q + 1; ``notes`` is memory for them, two values each, and for one more; both may be None, and
+    nothing is noted then. Fewer than 2^31 codes, at least one query.
     """
-    cdef Py_ssize_t n_queries = queries.shape[0], n_bytes = codes.shape[1]
-    cdef Py_ssize_t n_distances = 8 * n_bytes + 1
-    cdef int64_t[:, ::1] totals = np.zeros((n_queries, n_distances), np.int64)
-    cdef int64_t[:, ::1] relevant = np.zeros((n_queries, n_distances), np.int64)
-    cdef uint64_t[:, ::1] words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
-    cdef Evaluation evaluation = evaluation_of(
-        queries, codes, query_labels, labels, words, totals, relevant)
-    evaluation.notes = <fh_note *>&notes[0, 0]
-    evaluation.note_starts = &note_starts[0]
-    evaluation.n_noted = &n_relevant[0]
-    cdef uint8_t[::1] scratch = np.empty(n_threads * scratch_bytes(&evaluation.database), np.uint8)
-    with nogil:
-        scan(&evaluation, n_queries, &scratch[0], n_threads)
-        sum_precisions(&evaluation, n_queries, at, &bin_of_rank[0], bin_of_rank.shape[0],
-                       &hits[0, 0], hits.shape[1], &precision_sums[0], n_threads)
+
+    cdef Evaluation evaluation
+    cdef const uint8_t[:, ::1] codes
+    cdef const uint64_t[:, ::1] query_labels, labels
+    cdef int64_t[:, ::1] totals, relevant
+    cdef const int64_t[::1] note_starts
+    cdef int32_t[:, ::1] notes
+    cdef int64_t[::1] n_noted
+    cdef uint64_t[:, ::1] words
+    cdef uint8_t[::1] scratch
+    cdef Py_ssize_t n_queries, row
+    cdef int n_threads
+
+    def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+                  const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
+                  int64_t[:, ::1] totals, int64_t[:, ::1] relevant,
+                  const int64_t[::1] note_starts, int32_t[:, ::1] notes, int n_threads):
+        cdef Py_ssize_t n_queries = queries.shape[0], n_bytes = codes.shape[1]
+        self.codes, self.query_labels, self.labels = codes, query_labels, labels
+        self.totals, self.relevant = totals, relevant
+        self.note_starts, self.notes = note_starts, notes
+        self.n_queries, self.n_threads = n_queries, n_threads
+        self.words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
+        self.n_noted = np.zeros(n_queries, np.int64)
+        write_words(&queries[0, 0], n_queries, n_bytes, &self.words[0, 0])
+        self.evaluation = make_evaluation(
+            &self.words[0, 0], n_queries, &codes[0, 0], codes.shape[0], n_bytes,
+            &query_labels[0, 0], &labels[0, 0], <int32_t>labels.shape[1])
+        self.evaluation.totals, self.evaluation.relevant = &totals[0, 0], &relevant[0, 0]
+        if notes is not None:
+            self.evaluation.notes = <fh_note *>&notes[0, 0]
+            self.evaluation.note_starts = &note_starts[0]
+            self.evaluation.n_noted = &self.n_noted[0]
+        self.scratch = np.empty(n_threads * scratch_bytes(&self.evaluation.database), np.uint8)
+
+    @property
+    def n_relevant(self):
+        """How many relevant codes are noted, per query."""
+        return np.asarray(self.n_noted)
+
+    def advance(self, Py_ssize_t n_rows):
+        """Count the next rows for all queries, at least a tile; how many, 0 at the end."""
+        cdef Evaluation some = self.evaluation
+        if self.row == self.evaluation.database.n:
+            return 0
+        n_rows = max(n_rows, <Py_ssize_t>some.database.tile)
+        some.database.n = min(n_rows, self.evaluation.database.n - self.row)
+        some.database.codes += self.row * some.database.n_bytes
+        some.labels += self.row * some.label_words
+        with nogil:
+            scan(&some, self.n_queries, &self.scratch[0], self.n_threads)
+        self.row += some.database.n
+        if self.row == self.evaluation.database.n and self.evaluation.notes != NULL:
+            counts_before(&self.evaluation, self.n_queries)
+        return some.database.n
+
+    def sum_precisions(self, int64_t first_note, int64_t n_notes, int64_t at,
+                       const int32_t[::1] bin_of_rank, double[::1] sums, int64_t[:, ::1] hits):
+        """Add to sums[q] the precisions at the relevant ranks <= ``at``, ranks from 1.
+
+        ``hits[q, bin_of_rank[r]]`` grows by one for every relevant rank r that has a bin. When all
+        rows are counted; for n_notes notes of every query, from the given one on, in order.
+        """
+        with nogil:
+            sum_precisions(&self.evaluation, self.n_queries, first_note, n_notes, at,
+                           &bin_of_rank[0], bin_of_rank.shape[0], &hits[0, 0], hits.shape[1],
+                           &sums[0], self.n_threads)
 
 
 # --- for callers from C ------------------------------------------------------
@@ -311,7 +340,9 @@ cdef void average_precision_of_chunk(const Evaluation *all_queries, const Chunk 
     memset(chunk.counts, 0, 16 * n * n_distances)
     memset(chunk.n_noted, 0, 8 * n)
     scan(&evaluation, n, scratch, n_threads)
-    sum_precisions(&evaluation, n, at, NULL, 0, NULL, 0, out + first, n_threads)
+    counts_before(&evaluation, n)
+    memset(out + first, 0, 8 * n)
+    sum_precisions(&evaluation, n, 0, INT64_MAX, at, NULL, 0, NULL, 0, out + first, n_threads)
     for q in range(n):
         out[first + q] = (out[first + q] / <double>min(at, chunk.n_noted[q])
                           if chunk.n_noted[q] > 0 else NAN)

@@ -1,21 +1,38 @@
+from typing import final
+
 import numpy as np
 from numpy.typing import NDArray
 
-def topk(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None,
-    allowed: NDArray[np.uint8] | None,
-    k: int,
-    out_distances: NDArray[np.int32],
-    out_positions: NDArray[np.int64],
-    n_threads: int,
-) -> None: ...
-def within(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None,
-    allowed: NDArray[np.uint8] | None,
-    radius: int,
-    n_threads: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]: ...
+@final
+class Topk:
+    def __new__(
+        cls,
+        queries: NDArray[np.uint8],
+        codes: NDArray[np.uint8],
+        rows: NDArray[np.int64] | None,
+        allowed: NDArray[np.uint8] | None,
+        k: int,
+        out_distances: NDArray[np.int32],
+        out_positions: NDArray[np.int64],
+        n_threads: int,
+    ) -> Topk: ...
+    def advance(self, n_words: int) -> int: ...
+
+@final
+class Within:
+    def __new__(
+        cls,
+        queries: NDArray[np.uint8],
+        codes: NDArray[np.uint8],
+        rows: NDArray[np.int64] | None,
+        allowed: NDArray[np.uint8] | None,
+        radius: int,
+        n_threads: int,
+    ) -> Within: ...
+    @property
+    def limits(self) -> NDArray[np.int64]: ...
+    @property
+    def distances(self) -> NDArray[np.int32]: ...
+    @property
+    def positions(self) -> NDArray[np.int64]: ...
+    def advance(self, n_words: int) -> int: ...

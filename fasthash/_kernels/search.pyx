@@ -3,6 +3,9 @@
 Work is cut into tasks: some queries against a part of the database. A task walks its part in tiles
 and scans each with all its queries. Every task owns its workspace and ids ascend within it, so
 results depend neither on the number of threads nor on the tiles. Order is always (distance, id).
+
+`Topk` and `Within` are called until nothing is left: between two calls their caller can answer an
+interrupt. A step is some rows of the parts that tasks are about at the time.
 """
 
 from cython.parallel cimport prange, threadid
@@ -54,6 +57,8 @@ cdef enum:
     # A database is cut into parts for several threads only where each gets this many bytes, some
     # hundred microseconds of work: threads that wake up late cost more than they save on less.
     PART_BYTES = 1 << 21
+    # What it takes to write a hit, in words compared: memory that was never touched before.
+    HIT_WORDS = 32
 
 
 cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
@@ -71,20 +76,25 @@ cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
     return min(database.n, (n_tiles * part // n_parts) * database.tile)
 
 
+cdef Py_ssize_t part_rows(const Database *database, Py_ssize_t n_parts) noexcept nogil:
+    """Rows of the longest part."""
+    cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
+    return min(database.n, (n_tiles + n_parts - 1) // n_parts * database.tile)
+
+
+cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
+                             Py_ssize_t n_words, Py_ssize_t cost) noexcept nogil:
+    """How many rows a task of n_queries compares for n_words words, at `cost` words a code.
+
+    At least what a top-k lays out at once, and whole tiles, as everywhere; or all there are.
+    """
+    cdef Py_ssize_t least = database.tile * STRETCH_TILES
+    return min(database.n, max(<Py_ssize_t>1, n_words // (n_queries * cost * least)) * least)
+
+
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
     """Enough tasks for every thread matter more than tasks that share their tiles well."""
     return max(1, min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
-
-
-cdef Database searched_rows(const uint8_t[:, ::1] codes, const int64_t[::1] rows,
-                            const uint8_t[::1] allowed, Py_ssize_t n_queries):
-    """The codes a search runs over: the listed rows (None: all), perhaps with leave to be found."""
-    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1], n_queries)
-    if rows is not None:
-        database.rows, database.n = &rows[0], rows.shape[0]
-    if allowed is not None:
-        database.allowed = &allowed[0]
-    return database
 
 
 # --- top-k -------------------------------------------------------------------
@@ -154,30 +164,55 @@ cdef void run_topk(const TopkPlan *plan, const uint8_t *queries, int32_t *out_di
 
     A query's answer lies `stride` values behind that of the query before.
     """
+    cdef Py_ssize_t n = plan.database.n, task
+    write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
+    if plan.n_parts == 1:
+        for task in prange(n_topk_tasks(plan), schedule="dynamic", num_threads=plan.n_threads):
+            answer_task(plan, threadid(), task, 0, n, out_distances, out_positions, stride)
+        return
+    for task in range(plan.n_queries):
+        topk_step(plan, task, 0, n, out_distances, out_positions, stride)
+
+
+cdef Py_ssize_t n_topk_tasks(const TopkPlan *plan) noexcept nogil:
+    return (plan.n_queries + plan.n_task - 1) // plan.n_task
+
+
+cdef Py_ssize_t n_rounds(const TopkPlan *plan) noexcept nogil:
+    """A round fills the slots: with a task each, or with the parts for one query."""
+    if plan.n_parts > 1:
+        return plan.n_queries
+    return (n_topk_tasks(plan) + plan.n_slots - 1) // plan.n_slots
+
+
+cdef void topk_step(const TopkPlan *plan, Py_ssize_t round, Py_ssize_t row, Py_ssize_t n_rows,
+                    int32_t *out_distances, int64_t *out_positions,
+                    Py_ssize_t stride) noexcept nogil:
+    """n_rows rows from the given one on, in every part that the round is about."""
     cdef const Database *database = &plan.database
-    cdef Py_ssize_t n_queries = plan.n_queries, n_task = plan.n_task, n_parts = plan.n_parts
-    cdef Py_ssize_t task, part, q
-    write_words(queries, n_queries, database.n_bytes, plan.queries)
+    cdef Py_ssize_t n_parts = plan.n_parts, first = round * plan.n_slots, slot, n_here
     if n_parts == 1:
-        for task in prange((n_queries + n_task - 1) // n_task, schedule="dynamic",
-                           num_threads=plan.n_threads):
-            answer_task(plan, threadid(), task * n_task,
-                        min(n_task, n_queries - task * n_task), out_distances, out_positions,
+        n_here = min(plan.n_slots, n_topk_tasks(plan) - first)
+        for slot in prange(n_here, schedule="static", num_threads=plan.n_threads):
+            answer_task(plan, slot, first + slot, row, n_rows, out_distances, out_positions,
                         stride)
         return
-    for q in range(n_queries):
-        for part in prange(n_parts, schedule="static", num_threads=plan.n_threads):
-            topk_of_task(plan, part, q, 1, part_start(database, part, n_parts),
-                         part_start(database, part + 1, n_parts))
-        fh_selection_finish(plan.selections, n_parts, 1, out_distances + q * stride,
-                            out_positions + q * stride)
+    for slot in prange(n_parts, schedule="static", num_threads=plan.n_threads):
+        topk_of_task(plan, slot, round, 1, part_start(database, slot, n_parts),
+                     part_start(database, slot + 1, n_parts), row, n_rows)
+    if row + n_rows >= part_rows(database, n_parts):
+        fh_selection_finish(plan.selections, n_parts, 1, out_distances + round * stride,
+                            out_positions + round * stride)
 
 
-cdef void answer_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
-                      Py_ssize_t n_queries, int32_t *out_distances, int64_t *out_positions,
+cdef void answer_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t task, Py_ssize_t row,
+                      Py_ssize_t n_rows, int32_t *out_distances, int64_t *out_positions,
                       Py_ssize_t stride) noexcept nogil:
-    cdef Py_ssize_t q
-    topk_of_task(plan, slot, first, n_queries, 0, plan.database.n)
+    cdef Py_ssize_t first = task * plan.n_task, q
+    cdef Py_ssize_t n_queries = min(plan.n_task, plan.n_queries - first)
+    topk_of_task(plan, slot, first, n_queries, 0, plan.database.n, row, n_rows)
+    if row + n_rows < plan.database.n:
+        return
     for q in range(n_queries):
         fh_selection_finish(plan.selections + slot * plan.n_task + q, 1, 1,
                             out_distances + (first + q) * stride,
@@ -185,8 +220,12 @@ cdef void answer_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
 
 
 cdef void topk_of_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
-                       Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
-    """Select among the codes [start, end) for n_queries queries from the first on."""
+                       Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t end, Py_ssize_t row,
+                       Py_ssize_t n_rows) noexcept nogil:
+    """Select for n_queries queries from the first on among n_rows codes of [start, end).
+
+    The selections begin at row 0 of these codes, and go on where the rows before ended.
+    """
     cdef const Database *database = &plan.database
     cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
     cdef Workspace work = carve_workspace(plan, &arena)
@@ -194,14 +233,16 @@ cdef void topk_of_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
     cdef int32_t n_stretch = stretch_codes(database, n_queries)
     cdef TileBuffer buffer = make_tile_buffer(database, n_stretch, work.tile)
     cdef int32_t max_distance = <int32_t>(8 * database.n_bytes)
-    cdef Py_ssize_t q, group, stretch = start
+    cdef Py_ssize_t q, group, stretch = start + row
     cdef int32_t n, tile, n_tile
     cdef const uint64_t *codes
-    for q in range(n_queries):
-        fh_selection_start(&selections[q], plan.k, plan.capacity, max_distance,
-                           work.kept_distances + q * plan.capacity,
-                           work.kept_positions + q * plan.capacity,
-                           work.counts + q * (max_distance + 1))
+    if row == 0:
+        for q in range(n_queries):
+            fh_selection_start(&selections[q], plan.k, plan.capacity, max_distance,
+                               work.kept_distances + q * plan.capacity,
+                               work.kept_positions + q * plan.capacity,
+                               work.counts + q * (max_distance + 1))
+    end = min(end, stretch + n_rows)
     while stretch < end:
         n = <int32_t>min(<Py_ssize_t>n_stretch, end - stretch)
         codes = load_tile(database, stretch, n, &buffer)
@@ -257,22 +298,68 @@ cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexc
     return database.tile * STRETCH_TILES if n_queries > GROUP_QUERIES else database.tile
 
 
-def topk(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes, const int64_t[::1] rows,
-         const uint8_t[::1] allowed, int64_t k, int32_t[:, ::1] out_distances,
-         int64_t[:, ::1] out_positions, int n_threads):
+cdef class Topk:
     """The k nearest codes of every query, as positions among the searched rows (None: all).
 
-    ``allowed`` (None: all) says which of them may be found; it goes with ``rows`` None.
-    0 <= k <= number of rows that may be found.
+    ``allowed`` (None: all) says which of them may be found; it goes with ``rows`` None. At least one
+    query, 1 <= k <= number of rows that may be found.
     """
-    if queries.shape[0] == 0 or k == 0:
-        return
-    cdef Database database = searched_rows(codes, rows, allowed, queries.shape[0])
-    cdef TopkPlan plan = plan_topk(&database, queries.shape[0], k, n_threads)
-    cdef uint8_t[::1] memory = np.empty(plan.memory_bytes, np.uint8)
-    lay_out_topk(&plan, &memory[0])
-    with nogil:
-        run_topk(&plan, &queries[0, 0], &out_distances[0, 0], &out_positions[0, 0], k)
+
+    cdef TopkPlan plan
+    cdef const uint8_t[:, ::1] queries, codes
+    cdef const int64_t[::1] rows
+    cdef const uint8_t[::1] allowed
+    cdef int32_t[:, ::1] out_distances
+    cdef int64_t[:, ::1] out_positions
+    cdef uint8_t[::1] memory
+    cdef Py_ssize_t round, row
+
+    def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+                  const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
+                  int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
+        cdef Database database = searched(queries, codes, rows, allowed)
+        self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
+        self.out_distances, self.out_positions = out_distances, out_positions
+        self.plan = plan_topk(&database, queries.shape[0], k, n_threads)
+        self.memory = np.empty(self.plan.memory_bytes, np.uint8)
+        lay_out_topk(&self.plan, &self.memory[0])
+
+    def advance(self, Py_ssize_t n_words):
+        """Compare about so many 64-bit words per thread; how many it were, 0 at the end."""
+        cdef const TopkPlan *plan = &self.plan
+        cdef const Database *database = &plan.database
+        cdef const uint8_t *queries = &self.queries[0, 0]
+        cdef int32_t *out_distances = &self.out_distances[0, 0]
+        cdef int64_t *out_positions = &self.out_positions[0, 0]
+        cdef Py_ssize_t stride = self.out_positions.shape[1], n_left, n_rows
+        if self.round == n_rounds(plan):
+            return 0
+        if self.round == 0 and self.row == 0:
+            if n_words >= plan.n_queries * database.n * database.n_words:
+                with nogil:
+                    run_topk(plan, queries, out_distances, out_positions, stride)
+                self.round = n_rounds(plan)
+                return plan.n_queries * database.n * database.n_words
+            write_words(queries, plan.n_queries, database.n_bytes, plan.queries)
+        n_left = part_rows(database, plan.n_parts) - self.row
+        n_rows = min(n_left, rows_of_step(database, plan.n_task, n_words, database.n_words))
+        with nogil:
+            topk_step(plan, self.round, self.row, n_rows, out_distances, out_positions, stride)
+        self.row += n_rows
+        if n_rows == n_left:
+            self.row, self.round = 0, self.round + 1
+        return n_rows * plan.n_task * database.n_words
+
+
+cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+                       const int64_t[::1] rows, const uint8_t[::1] allowed):
+    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
+                                           queries.shape[0])
+    if rows is not None:
+        database.rows, database.n = &rows[0], rows.shape[0]
+    if allowed is not None:
+        database.allowed = &allowed[0]
+    return database
 
 
 # --- radius search -----------------------------------------------------------
@@ -316,12 +403,27 @@ cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
     there are queries. Counted per query, distance and part of the database, so that every hit has
     its place before it is written, nothing grows, and the result is sorted as it is written.
     """
+    start_within(plan, queries)
+    within_step(plan, 0, plan.database.n, NULL, NULL)
+    find_places(plan, limits)
+
+
+cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
+                       int64_t *out_positions) noexcept nogil:
+    """Write what `count_within` has counted, once."""
+    within_step(plan, 0, plan.database.n, out_distances, out_positions)
+
+
+cdef void start_within(const WithinPlan *plan, const uint8_t *queries) noexcept nogil:
+    memset(plan.places, 0, 8 * n_places(plan))
+    write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
+
+
+cdef void find_places(const WithinPlan *plan, int64_t *limits) noexcept nogil:
+    """Turn counts into places."""
     cdef Py_ssize_t per_query = (plan.radius + 1) * plan.n_parts, q, i
     cdef int64_t n_found = 0, count
     cdef int64_t *places = plan.places
-    memset(places, 0, 8 * n_places(plan))
-    write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
-    within_pass(plan, NULL, NULL)
     for q in range(plan.n_queries):
         limits[q] = n_found
         for i in range(q * per_query, (q + 1) * per_query):
@@ -331,26 +433,21 @@ cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
     limits[plan.n_queries] = n_found
 
 
-cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
-                       int64_t *out_positions) noexcept nogil:
-    """Write what `count_within` has counted, once."""
-    within_pass(plan, out_distances, out_positions)
-
-
-cdef void within_pass(const WithinPlan *plan, int32_t *out_distances,
-                      int64_t *out_positions) noexcept nogil:
+cdef void within_step(const WithinPlan *plan, Py_ssize_t row, Py_ssize_t n_rows,
+                      int32_t *out_distances, int64_t *out_positions) noexcept nogil:
+    """Count or write what n_rows rows of every part give, from the given row on."""
     cdef Py_ssize_t n_queries = plan.n_queries, n_task = plan.n_task, n_parts = plan.n_parts
     cdef Py_ssize_t n_chunks = (n_queries + n_task - 1) // n_task
     cdef Py_ssize_t task, first
     for task in prange(n_chunks * n_parts, schedule="dynamic", num_threads=plan.n_threads):
         first = (task // n_parts) * n_task
         within_of_task(plan, threadid(), first, min(n_task, n_queries - first), task % n_parts,
-                       out_distances, out_positions)
+                       row, n_rows, out_distances, out_positions)
 
 
 cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t first,
-                         Py_ssize_t n_queries, Py_ssize_t part, int32_t *out_distances,
-                         int64_t *out_positions) noexcept nogil:
+                         Py_ssize_t n_queries, Py_ssize_t part, Py_ssize_t row, Py_ssize_t n_rows,
+                         int32_t *out_distances, int64_t *out_positions) noexcept nogil:
     """Count the hits per query, distance and part, or, given an output, write each at its place."""
     cdef const Database *database = &plan.database
     cdef const fh_level *level = active_level()
@@ -358,8 +455,8 @@ cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t fir
     cdef int32_t *hit_distances = positions + database.tile + FH_LANES_MAX
     cdef TileBuffer buffer = make_tile_buffer(
         database, database.tile, <uint64_t *>(hit_distances + database.tile + FH_LANES_MAX))
-    cdef Py_ssize_t start = part_start(database, part, plan.n_parts)
-    cdef Py_ssize_t end = part_start(database, part + 1, plan.n_parts)
+    cdef Py_ssize_t start = part_start(database, part, plan.n_parts) + row
+    cdef Py_ssize_t end = min(part_start(database, part + 1, plan.n_parts), start + n_rows)
     cdef int32_t n_tile, n_hits, i, d
     cdef int64_t place
     cdef int64_t *places
@@ -384,25 +481,61 @@ cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t fir
         start = start + n_tile
 
 
-def within(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes, const int64_t[::1] rows,
-           const uint8_t[::1] allowed, int32_t radius, int n_threads):
-    """(limits, distances, positions) of all codes within the radius, 0 <= radius <= 8 * n_bytes.
+cdef class Within:
+    """All codes within the radius, 0 <= radius <= 8 * n_bytes, of at least one query.
 
-    Two scans: the first counts, the second writes.
+    Two scans: the first counts, the second writes. ``limits``, ``distances`` and ``positions`` are
+    the answer when nothing is left to do.
     """
-    cdef Database database = searched_rows(codes, rows, allowed, queries.shape[0])
-    cdef WithinPlan plan = plan_within(&database, queries.shape[0], radius, n_threads)
-    cdef uint8_t[::1] memory = np.empty(plan.memory_bytes, np.uint8)
-    limits_array = np.empty(queries.shape[0] + 1, np.int64)
-    cdef int64_t[::1] limits = limits_array
-    lay_out_within(&plan, &memory[0])
-    with nogil:
-        count_within(&plan, &queries[0, 0], &limits[0])
-    n_found = limits[queries.shape[0]]
-    found_distances, found = np.empty(n_found, np.int32), np.empty(n_found, np.int64)
-    cdef int32_t[::1] out_distances = found_distances
-    cdef int64_t[::1] out_positions = found
-    if n_found > 0:
+
+    cdef WithinPlan plan
+    cdef const uint8_t[:, ::1] queries, codes
+    cdef const int64_t[::1] rows
+    cdef const uint8_t[::1] allowed
+    cdef uint8_t[::1] memory
+    cdef int64_t[::1] limits_view
+    cdef int32_t[::1] distances_view
+    cdef int64_t[::1] positions_view
+    cdef readonly object limits, distances, positions
+    cdef Py_ssize_t row
+
+    def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+                  const int64_t[::1] rows, const uint8_t[::1] allowed, int32_t radius,
+                  int n_threads):
+        cdef Database database = searched(queries, codes, rows, allowed)
+        self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
+        self.plan = plan_within(&database, queries.shape[0], radius, n_threads)
+        self.memory = np.empty(self.plan.memory_bytes, np.uint8)
+        lay_out_within(&self.plan, &self.memory[0])
+        self.limits = np.empty(queries.shape[0] + 1, np.int64)
+        self.limits_view = self.limits
+        start_within(&self.plan, &queries[0, 0])
+
+    def advance(self, Py_ssize_t n_words):
+        """Compare about so many 64-bit words per thread; how many it were, 0 at the end."""
+        cdef const WithinPlan *plan = &self.plan
+        cdef const Database *database = &plan.database
+        cdef bint writes = self.distances is not None
+        cdef int32_t *out_distances = NULL
+        cdef int64_t *out_positions = NULL
+        cdef Py_ssize_t cost = database.n_words, n_left, n_rows
+        cdef int64_t n_found
+        n_left = part_rows(database, plan.n_parts) - self.row
+        if writes and (n_left == 0 or self.positions_view.shape[0] == 0):
+            return 0
+        if writes:
+            # A hit that is written costs about as much as so many words that are compared.
+            n_found = self.positions_view.shape[0]
+            cost += HIT_WORDS * n_found // (plan.n_queries * database.n)
+            out_distances, out_positions = &self.distances_view[0], &self.positions_view[0]
+        n_rows = min(n_left, rows_of_step(database, plan.n_task, n_words, cost))
         with nogil:
-            write_within(&plan, &out_distances[0], &out_positions[0])
-    return limits_array, found_distances, found
+            within_step(plan, self.row, n_rows, out_distances, out_positions)
+        self.row += n_rows
+        if n_rows == n_left and not writes:
+            find_places(plan, &self.limits_view[0])
+            n_found, self.row = self.limits_view[plan.n_queries], 0
+            self.distances = np.empty(n_found, np.int32)
+            self.positions = np.empty(n_found, np.int64)
+            self.distances_view, self.positions_view = self.distances, self.positions
+        return max(<Py_ssize_t>1, n_rows * plan.n_task * cost)

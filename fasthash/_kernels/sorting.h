@@ -41,18 +41,30 @@ static inline void fh_sort_block(const int32_t *FH_RESTRICT distances, int32_t n
         offsets[counts[distances[i]] + places[i]] = (uint16_t)i;
 }
 
-/* Writes the first k positions, and their distances unless out_distances is NULL. Block b begins
- * with position b * block; its offsets stand from there on, its runs at b * n_distances. `starts`
- * has room for an entry per block. */
-static inline void fh_write_runs(const uint16_t *runs, const uint16_t *offsets, int64_t n_blocks,
-                                 int64_t block, ptrdiff_t n_distances, int64_t *starts, int64_t k,
-                                 int32_t *FH_RESTRICT out_distances, int64_t *FH_RESTRICT out)
+/* Where writing has come to: at this distance and block, so many positions are written. */
+typedef struct {
+    int32_t distance;
+    int64_t block;
+    int64_t n_written;
+} fh_cursor;
+
+/* Goes on writing the first k positions, and their distances unless out_distances is NULL, for
+ * `most` runs and positions or a run more; 0 when all are written. Block b begins with position
+ * b * block; its offsets stand from there on, its runs at b * n_distances. `starts` has an entry per
+ * block: where in the offsets its next run begins, at first b * block. */
+static inline int fh_write_runs(const uint16_t *runs, const uint16_t *offsets, int64_t n_blocks,
+                                int64_t block, ptrdiff_t n_distances, int64_t *starts, int64_t k,
+                                int32_t *FH_RESTRICT out_distances, int64_t *FH_RESTRICT out,
+                                fh_cursor *cursor, int64_t most)
 {
-    for (int64_t b = 0; b < n_blocks; b++)
-        starts[b] = b * block;
-    for (int32_t d = 0; d < n_distances && k > 0; d++)
-        for (int64_t b = 0; b < n_blocks && k > 0; b++) {
-            const int64_t run = runs[b * n_distances + d], n = run < k ? run : k;
+    int64_t b = cursor->block, left = k - cursor->n_written;
+    int32_t d = cursor->distance;
+    out += cursor->n_written;
+    if (out_distances != NULL)
+        out_distances += cursor->n_written;
+    for (; d < n_distances && left > 0 && most > 0; d++, b = 0) {
+        for (; b < n_blocks && left > 0 && most > 0; b++) {
+            const int64_t run = runs[b * n_distances + d], n = run < left ? run : left;
             const uint16_t *run_offsets = offsets + starts[b];
             for (int64_t i = 0; i < n; i++)
                 out[i] = b * block + run_offsets[i];
@@ -63,8 +75,16 @@ static inline void fh_write_runs(const uint16_t *runs, const uint16_t *offsets, 
             }
             starts[b] += run;
             out += n;
-            k -= n;
+            left -= n;
+            most -= n + 1;
         }
+        if (b < n_blocks)
+            break;
+    }
+    cursor->distance = d;
+    cursor->block = b;
+    cursor->n_written = k - left;
+    return left > 0;
 }
 
 #endif

@@ -1,11 +1,17 @@
+from typing import final
+
 import numpy as np
 from numpy.typing import NDArray
 
-def rank(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None,
-    out_distances: NDArray[np.int32] | None,
-    out: NDArray[np.int64],
-    n_threads: int,
-) -> None: ...
+@final
+class Ranking:
+    def __new__(
+        cls,
+        queries: NDArray[np.uint8],
+        codes: NDArray[np.uint8],
+        rows: NDArray[np.int64] | None,
+        out_distances: NDArray[np.int32] | None,
+        out: NDArray[np.int64],
+        n_threads: int,
+    ) -> Ranking: ...
+    def advance(self, n_words: int) -> int: ...

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..codes import check_codes
+from ..interrupts import blocks
 from ..runtime import resolve_threads
 from ..scan import merge_topk, merge_within
 from ..validation import check_choice, check_count
@@ -367,4 +368,7 @@ def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Replace rows by ids; -1 stays."""
     if len(codes) == 0:
         return rows
-    return np.where(rows >= 0, codes.ids[rows], rows)
+    ids = np.empty(rows.shape, np.int64)
+    for some in blocks(len(rows), rows[:1].nbytes):
+        ids[some] = np.where(rows[some] >= 0, codes.ids[rows[some]], rows[some])
+    return ids

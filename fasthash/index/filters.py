@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..interrupts import distinct
 from ..scan import Allowed, allow
 from .snapshot import Snapshot
 from .storage import check_ids
@@ -56,7 +57,7 @@ def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None,
             "filter must be ids, one boolean for every code held, or a function of ids, got dtype "
             f"{chosen.dtype}"
         )
-    return _of_ids(state, np.unique(check_ids(chosen.ravel())))
+    return _of_ids(state, distinct(check_ids(chosen.ravel())))
 
 
 def _of_flags(

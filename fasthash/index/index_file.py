@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codes import check_codes
-from ..files import replacing, size_of
+from ..files import replacing, size_of, sync
+from ..interrupts import ascends, blocks
 from .snapshot import Snapshot
 
 __all__ = ["MAGIC", "Content", "check_content", "read_index", "write_index"]
@@ -46,6 +47,9 @@ _ALIGNMENT = 64
 
 # Bytes that are read or checked at a time, so that an interrupt is answered.
 _BLOCK_BYTES = 1 << 24
+
+# Bytes that the disk is given at a time.
+_SYNCED_BYTES = 1 << 26
 
 # A distance must fit in int32.
 _MAX_BITS = 2**31 - 8
@@ -86,12 +90,12 @@ def write_index(
     n, n_bytes = len(state), state.base.codes.shape[1]
     sections = _sections(n, n_bytes)
     with replacing(path) as file:
-        for name, blocks in (
+        for name, content in (
             ("codes", (codes for codes, _ in state.blocks())),
             ("ids", (ids.astype("<i8", copy=False) for _, ids in state.blocks())),
         ):
             file.seek(sections[name]["offset"])
-            sections[name]["crc32"] = _write_blocks(file, blocks)
+            sections[name]["crc32"] = _write_blocks(file, content)
         end = sections["ids"]["offset"] + sections["ids"]["bytes"]
         file.truncate(end)
         description = {
@@ -176,13 +180,8 @@ def check_content(
                 raise _wrong_checksum(name, section, found, checksums[section])
     if len(ids) and ids[0] < 0:
         raise _damaged(name, f"it holds the id {ids[0]}")
-    first = 0
-    for block in _blocks_of(ids):
-        # With the first of the next block.
-        some = ids[first : first + len(block) + 1]
-        if np.any(some[1:] <= some[:-1]):
-            raise _damaged(name, "its ids do not ascend")
-        first += len(block)
+    if not ascends(ids):
+        raise _damaged(name, "its ids do not ascend")
     for block in _blocks_of(codes):
         try:
             check_codes(block, "codes", n_bits)
@@ -198,12 +197,19 @@ def _sections(n: int, n_bytes: int) -> dict[str, dict[str, int]]:
     }
 
 
-def _write_blocks(file: BinaryIO, blocks: Iterable[NDArray[Any]]) -> int:
-    checksum = 0
-    for block in blocks:
+def _write_blocks(file: BinaryIO, content: Iterable[NDArray[Any]]) -> int:
+    checksum = n_unsynced = 0
+    for block in content:
         data = np.ascontiguousarray(block).data.cast("B") if block.size else b""
-        checksum = zlib.crc32(data, checksum)
-        file.write(data)
+        for first in range(0, len(data), _BLOCK_BYTES):
+            part = data[first : first + _BLOCK_BYTES]
+            checksum = zlib.crc32(part, checksum)
+            file.write(part)
+            n_unsynced += len(part)
+            if n_unsynced >= _SYNCED_BYTES:
+                # All at the end would be one call, which no interrupt ends.
+                sync(file)
+                n_unsynced = 0
     return checksum
 
 
@@ -288,8 +294,7 @@ def _read_section(path: str, file: Any, name: str, section: dict[str, int]) -> N
 
 
 def _blocks_of(array: NDArray[Value]) -> Iterable[NDArray[Value]]:
-    step = max(1, _BLOCK_BYTES // max(1, array[:1].nbytes))
-    return (array[first : first + step] for first in range(0, len(array), step))
+    return (array[some] for some in blocks(len(array), array[:1].nbytes))
 
 
 def _wrong_checksum(path: str, section: str, found: int, expected: int) -> ValueError:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..interrupts import blocks, copy
+
 if TYPE_CHECKING:
     from .index_file import Content
 
@@ -75,16 +77,21 @@ class SortedCodes:
         """The row of each id, -1 where it is not held; O(log n) each."""
         if len(self) == 0 or len(ids) == 0:
             return np.full(len(ids), -1, np.int64)
-        rows = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
-        return np.where(self.ids[rows] == ids, rows, -1)
+        found = np.empty(len(ids), np.int64)
+        for some in blocks(len(ids), ids.itemsize):
+            rows = np.minimum(np.searchsorted(self.ids, ids[some]), len(self) - 1)
+            found[some] = np.where(self.ids[rows] == ids[some], rows, -1)
+        return found
 
     def extended(self, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> SortedCodes:
         """With codes of larger ids behind: amortised O(number of new codes)."""
         n, end, room = len(self), len(self) + len(ids), self._room
         if room is None or room.n_used != n or end > len(room.ids):
             room = Room(max(end, n * 3 // 2), self.codes.shape[1])
-            room.codes[:n], room.ids[:n] = self.codes, self.ids
-        room.codes[n:end], room.ids[n:end] = codes, ids
+            copy(self.codes, room.codes[:n])
+            copy(self.ids, room.ids[:n])
+        copy(codes, room.codes[n:end])
+        copy(ids, room.ids[n:end])
         room.n_used = end
         return SortedCodes(room.codes[:end], room.ids[:end], room)
 
@@ -136,7 +143,12 @@ class Snapshot:
         """All ids held, ascending, read-only."""
         if self.is_compact:
             return self.base.ids
-        return _read_only(np.insert(self._live(self.base.ids), self.places, self.recent.ids))
+        ids = np.empty(len(self), np.int64)
+        end = 0
+        for _, some_ids in self.blocks():
+            ids[end : end + len(some_ids)] = some_ids
+            end += len(some_ids)
+        return _read_only(ids)
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
@@ -157,7 +169,9 @@ class Snapshot:
     def blocks(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         """All codes and ids in ascending order of id, some at a time."""
         base, recent = self.base, self.recent
-        places = np.searchsorted(base.ids, recent.ids)
+        places = np.empty(len(recent), np.int64)
+        for part in blocks(len(recent), 8):
+            places[part] = np.searchsorted(base.ids, recent.ids[part])
         for first in range(0, max(len(base), 1), _BLOCK_ROWS):
             end = min(first + _BLOCK_ROWS, len(base))
             codes, ids = base.codes[first:end], base.ids[first:end]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..codes import check_codes
+from ..interrupts import apart, ascends, blocks, distinct, take
 from ..runtime import ForkSafeLock
 from .index_file import Content
 from .snapshot import Snapshot, SortedCodes, merged
@@ -119,7 +120,7 @@ class CodeStorage:
         TypeError, ValueError
             If ids are no integers, or one is not held and not to be ignored.
         """
-        ids = np.unique(check_ids(ids))
+        ids = distinct(check_ids(ids))
         with self._lock:
             state = self.state
             rows = state.find(ids)
@@ -189,7 +190,10 @@ class CodeStorage:
         first = state.next_id
         if n and first + n > _LARGEST_ID:
             raise ValueError(f"ids cannot be numbered on from {first}: pass ids")
-        return first + np.arange(n) if n else np.empty(0, np.int64)
+        ids = np.empty(n, np.int64)
+        for some in blocks(n, ids.itemsize):
+            ids[some] = np.arange(first + some.start, first + some.stop)
+        return ids
 
     def _check_room(self, n: int, n_new: int) -> None:
         if self.most is not None and n > self.most:
@@ -230,8 +234,8 @@ def _check_new_ids(ids: ArrayLike, n: int) -> NDArray[np.int64]:
         raise ValueError(f"ids must have shape ({n},), one per code, got {given.shape}")
     if n and given.min() < 0:
         raise ValueError(f"ids holds {given.min()}: ids must be at least 0 (-1 means missing)")
-    if np.any(given[1:] <= given[:-1]):
-        in_order = np.sort(given)
+    if not ascends(given):
+        in_order = apart(n, lambda: np.sort(given))
         again = in_order[1:] == in_order[:-1]
         if again.any():
             raise ValueError(f"ids holds {in_order[1:][again][0]} more than once")
@@ -241,10 +245,10 @@ def _check_new_ids(ids: ArrayLike, n: int) -> NDArray[np.int64]:
 def _in_order(
     codes: NDArray[np.uint8], ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    if np.all(ids[1:] > ids[:-1]):
+    if ascends(ids):
         return codes, ids
-    order = np.argsort(ids)
-    return codes[order], ids[order]
+    order = apart(len(ids), lambda: np.argsort(ids))
+    return take(codes, order), take(ids, order)
 
 
 def _refuse_missing(

@@ -36,7 +36,7 @@ _SECONDS_PER_CANDIDATE = 1.5e-9
 _MEASURABLE_SECONDS = 2e-4
 
 # What the queries of the first call may cost together, so that an interrupt need not wait long.
-_FIRST_COST = 1 << 27
+_FIRST_COST = 1 << 24
 
 
 def best_n_tables(n_bits: int, n: int) -> int:

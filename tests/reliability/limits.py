@@ -9,6 +9,7 @@ python tests/reliability/limits.py forks          seconds to an answer of a fork
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,6 +32,8 @@ LONG_SEARCHES = {
     "within": "fh.within(x, x, 100)",
     "rank": "fh.rank(x[:5000], x)",
     "distances": "[fh.distances(x[:8000], x[:100_000]) for _ in range(99)]",
+    "average precision": "fh.mean_average_precision(x, x, y, y)",
+    "expected average precision": "fh.mean_average_precision(x, x, y, y, ties='expected')",
     "index, scanning": "plain.search(x, 10)",
     "index, filtered": "plain.search(x, 10, filter=lambda ids: ids % 2 == 0)",
     "index, probing": "always.within(x, 60)",
@@ -40,6 +44,7 @@ CHILD = """
 import time
 import numpy as np, fasthash as fh
 x = np.random.default_rng(0).integers(0, 256, (400_000, 32), np.uint8)
+y = np.arange(len(x)) % 100
 plain, always = fh.HammingIndex(256), fh.HammingIndex(256, multi_index="always")
 plain.add(x), always.add(x)
 always.within(x[:1], 1)
@@ -55,29 +60,148 @@ except KeyboardInterrupt:
 """
 
 
+@dataclass(frozen=True)
+class LongCall:
+    """
+    One call that takes long because n, its number of codes, is large.
+
+    `check` holds before and after: what was interrupted has changed nothing.
+    """
+
+    call: str
+    setup: str = ""
+    check: str = "True"
+    n: int = 40_000_000
+
+
+_HOLDS_CODES = "index = fh.HammingIndex(8); index.add(x)"
+
+LONG_CALLS = {
+    "rank": LongCall("fh.rank(x[:2], x)"),
+    "topk, k = n / 4": LongCall("fh.topk(x[:8], x, n // 4)"),
+    "topk, k = n / 10": LongCall("fh.topk(x[:4], x, n // 10)"),
+    "within, all": LongCall("fh.within(x[:2], x, 8)"),
+    "distances": LongCall("fh.distances(x[:8], x)"),
+    "average precision": LongCall(
+        "fh.mean_average_precision(x[:9], x, labels[:9], labels)", "labels = np.arange(n) % 9"
+    ),
+    "index, search among removed and recent codes": LongCall(
+        "index.within(x[:2], 3)",
+        f"{_HOLDS_CODES}; index.update(np.arange(0, n, 9), x[:len(range(0, n, 9))])",
+    ),
+    "tables": LongCall(
+        "tables = fh.MultiIndexHash(8 * 128); tables.add(x); tables.search(x[:1], 1)",
+        "x = x.reshape(-1, 128); x = np.concatenate([x, x])",
+    ),
+    "add": LongCall("fh.HammingIndex(8).add(x)", n=300_000_000),
+    "add, ids in any order": LongCall(
+        "index.add(y, ids=order, replace=True)",
+        f"{_HOLDS_CODES}; order = np.random.default_rng(1).permutation(n); y = x[order]",
+        "len(index) == n and np.array_equal(index.codes[::9], x[::9])",
+        10_000_000,
+    ),
+    "compact": LongCall(
+        "other = fh.HammingIndex(8); other.add(x); other.remove(removed); other.compact()",
+        "removed = np.arange(0, n, 3)",
+    ),
+    "save": LongCall(
+        "index.save('x.index')",
+        f"{_HOLDS_CODES}; import os; old = fh.HammingIndex(8); old.add(x[:5]); old.save('x.index')",
+        "os.listdir() == ['x.index'] and len(fh.load('x.index', mmap=True)) in (5, n)",
+        150_000_000,
+    ),
+    "load": LongCall("fh.load('x.index')", f"{_HOLDS_CODES}; index.save('x.index')", n=100_000_000),
+    "verify": LongCall(
+        "index.verify()",
+        f"{_HOLDS_CODES}; index.save('x.index'); index = fh.load('x.index', mmap=True)",
+        n=200_000_000,
+    ),
+    "pack": LongCall("fh.pack(values)", "values = np.broadcast_to(x[:512, 0] < 9, (n // 20, 512))"),
+    "encode": LongCall(
+        "model.encode(values)",
+        "values = np.broadcast_to(x[:256, 0].astype(np.float32), (n // 20, 256));"
+        "model = fh.RandomHyperplanes(n_bits=256, random_state=0)"
+        ".fit(np.random.default_rng(0).standard_normal((999, 256)))",
+    ),
+}
+
+CHILD_OF_A_CALL = """
+import time
+import numpy as np, fasthash as fh
+n = {long.n}
+x = np.random.default_rng(0).integers(0, 256, (n, 1), np.uint8)
+{long.setup}
+assert {long.check}
+began = time.monotonic()
+{again}
+whole = time.monotonic() - began
+print("ready", whole, flush=True)
+try:
+    {long.call}
+except KeyboardInterrupt:
+    print("interrupted at", time.monotonic(), flush=True)
+assert {long.check}
+print("unchanged", flush=True)
+"""
+
+
 def seconds_to_answer(search, wait=1.0):
     """From SIGINT, so long after the search began, to KeyboardInterrupt."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(search=search)], stdout=subprocess.PIPE, text=True
-    )
-    try:
+    with _child(CHILD.format(search=search)) as child:
         if child.stdout.readline() != "ready\n":
             raise AssertionError("the child did not begin")
-        time.sleep(wait)
-        sent = time.monotonic()
-        child.send_signal(signal.SIGINT)
-        output, _ = child.communicate(timeout=60)
+        return _interrupt(child, wait)[0]
+
+
+def seconds_within_a_call(long, share=0.3):
+    """(From SIGINT to KeyboardInterrupt, what the call takes); SIGINT after a share of that."""
+    source = CHILD_OF_A_CALL.format(long=long, again=long.call)
+    with tempfile.TemporaryDirectory() as folder, _child(source, folder) as child:
+        ready, _, whole = child.stdout.readline().partition(" ")
+        if ready != "ready":
+            raise AssertionError("the child did not begin")
+        seconds, output = _interrupt(child, share * float(whole))
+        if not output.endswith("unchanged\n"):
+            raise AssertionError(f"the interrupt has changed something: {output!r}")
+        return seconds, float(whole)
+
+
+@contextlib.contextmanager
+def _child(source, folder=None):
+    child = subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, cwd=folder
+    )
+    try:
+        yield child
     finally:
         child.kill()
+        child.wait()
+
+
+def _interrupt(child, wait):
+    """(seconds to the KeyboardInterrupt, what the child printed)."""
+    time.sleep(wait)
+    sent = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    output, _ = child.communicate(timeout=120)
     if not output.startswith("interrupted at "):
-        raise AssertionError(f"the search ended before it was interrupted: {output!r}")
-    return float(output.split()[-1]) - sent
+        raise AssertionError(f"what was to be interrupted ended before: {output!r}")
+    return float(output.split()[2]) - sent, output
 
 
 def measure_interrupts(rounds=5):
+    print("searches of many queries")
     for name, search in LONG_SEARCHES.items():
         seconds = [seconds_to_answer(search, 0.7 + 0.3 * i) for i in range(rounds)]
-        print(f"{name:24} median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s")
+        print(f"{name:46} median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s")
+    print("one call over many codes, interrupted after a tenth to seven tenths of its time")
+    for name, long in LONG_CALLS.items():
+        shares = np.linspace(0.1, 0.7, rounds)
+        seconds, whole = np.transpose([seconds_within_a_call(long, share) for share in shares])
+        print(
+            f"{name:46} median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s "
+            f"of {np.median(whole):.1f} s"
+        )
 
 
 def measure_large(n=2**31 + 1000):
