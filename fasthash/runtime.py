@@ -8,7 +8,6 @@ from __future__ import annotations
 import operator
 import os
 import threading
-import weakref
 from contextlib import AbstractContextManager
 
 from ._kernels import hamming as _kernels
@@ -36,22 +35,21 @@ class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _fork_safe_locks.add(self)
+        # One for each process in the line of those that were forked. No list of all locks is kept,
+        # with weak references: what removes one is Python, and an interrupt that meets it is lost.
+        self._locks: dict[int, threading.Lock] = {}
 
     def __enter__(self) -> ForkSafeLock:
-        self._lock.acquire()
+        # Of two threads that come first, one's lock is taken by both.
+        self._locks.setdefault(_generation, threading.Lock()).acquire()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def renew(self) -> None:
-        """Be free, whoever held it."""
-        self._lock = threading.Lock()
+        self._locks[_generation].release()
 
 
-_fork_safe_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+# How many forks lie between this process and the one that imported this module.
+_generation = 0
 
 
 def simd_level() -> str:
@@ -168,10 +166,10 @@ def _threads_of_environment() -> int | None:
     return int(value) if value.isdecimal() and int(value) > 0 else None
 
 
-def _renew_locks() -> None:
-    for lock in list(_fork_safe_locks):
-        lock.renew()
+def _count_fork() -> None:
+    global _generation
+    _generation += 1
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+    os.register_at_fork(after_in_child=_count_fork)

@@ -99,6 +99,24 @@ def test_fork_while_threads_hold_the_locks(monkeypatch):
     assert len(index) == 50_001
 
 
+def test_an_index_is_dropped_without_running_python():
+    """An interrupt that met Python code there, after an array was freed for long, would be lost."""
+    index = big_index("always")
+    index.search(random_codes(1, 64), 1)
+    called = []
+
+    def note(frame, event, argument):
+        if event == "call":
+            called.append(frame.f_code.co_qualname)
+
+    sys.setprofile(note)
+    try:
+        del index
+    finally:
+        sys.setprofile(None)
+    assert called == []
+
+
 def _search(index_or_path):
     index = index_or_path
     if isinstance(index, str):
