@@ -54,9 +54,9 @@ _MOST_SELECTED = 1 << 24
 # What one call may take, and how many 64-bit words it compares before anything is known of the
 # speed: milliseconds in memory, half a second from a slow disk.
 _CALL_SECONDS = 0.1
-_FIRST_WORDS = 1 << 23
+_FIRST_WORDS = 1 << 24
 # A search of no more words than this is one call.
-_ONE_CALL_WORDS = 1 << 22
+_ONE_CALL_WORDS = 1 << 25
 # So many queries share what a tile costs. Steps are for searches in which these compare more words
 # than that; in others, calls over some queries are short enough.
 _SHARING_QUERIES = 256
@@ -161,14 +161,17 @@ def scan_topk(
     if found.size:
         n_searched = n_allowed if flags is None else len(codes)
         is_sorted = flags is None and n_searched <= MAX_SORTED and _is_sorted(n_found, n_searched)
+        is_allowed = None if flags is None else flags.view(np.uint8)
         for q, pace in _calls(len(queries), n_searched, codes):
+            nearest, positions = distances[q], found[q]
+            search: _Steps
             if is_sorted:
-                some = queries[q], codes, rows, distances[q], found[q], n_threads
-                _run(_sorting.Ranking(*some), pace)
+                search = _sorting.Ranking(queries[q], codes, rows, nearest, positions, n_threads)
             else:
-                is_allowed = None if flags is None else flags.view(np.uint8)
-                some = queries[q], codes, rows, is_allowed, n_found
-                _run(_kernels.Topk(*some, distances[q], found[q], n_threads), pace)
+                search = _kernels.Topk(
+                    queries[q], codes, rows, is_allowed, n_found, nearest, positions, n_threads
+                )
+            _run(search, pace)
     ids = found if rows is None else _take(rows, found)
     if n_found == k:
         return distances, ids
@@ -336,11 +339,10 @@ def _take(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64
 
 
 def _run(search: _Steps, pace: Pace | None) -> None:
-    if pace is not None:
+    if pace is None:
+        search.advance(_EVERYTHING)
+    else:
         pace.drive(search.advance)
-        return
-    while search.advance(_EVERYTHING):
-        pass
 
 
 def _words_of(codes: NDArray[np.uint8]) -> int:

@@ -32,6 +32,9 @@ from fasthash._kernels.hamming cimport (
 
 import numpy as np
 
+cdef extern from *:
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 cdef extern from "selection.h" nogil:
     void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
                             int32_t *distances, int64_t *positions, int64_t *counts)
@@ -538,4 +541,6 @@ cdef class Within:
             self.distances = np.empty(n_found, np.int32)
             self.positions = np.empty(n_found, np.int64)
             self.distances_view, self.positions_view = self.distances, self.positions
+            if n_found > 0 and n_words >= plan.n_queries * database.n * database.n_words:
+                return self.advance(PY_SSIZE_T_MAX)
         return max(<Py_ssize_t>1, n_rows * plan.n_task * cost)
