@@ -83,7 +83,9 @@ LONG_CALLS = {
     "within, all": LongCall("fh.within(x[:2], x, 8)"),
     "distances": LongCall("fh.distances(x[:8], x)"),
     "average precision": LongCall(
-        "fh.mean_average_precision(x[:9], x, labels[:9], labels)", "labels = np.arange(n) % 9"
+        "fh.mean_average_precision(x[:9], x, labels[:9], labels)",
+        "labels = np.arange(n) % 9",
+        n=10_000_000,
     ),
     "index, search among removed and recent codes": LongCall(
         "index.within(x[:2], 3)",
@@ -118,7 +120,7 @@ LONG_CALLS = {
     ),
     "pack": LongCall("fh.pack(values)", "values = np.broadcast_to(x[:512, 0] < 9, (n // 20, 512))"),
     "encode": LongCall(
-        "model.encode(values)",
+        "model.transform(values)",
         "values = np.broadcast_to(x[:256, 0].astype(np.float32), (n // 20, 256));"
         "model = fh.RandomHyperplanes(n_bits=256, random_state=0)"
         ".fit(np.random.default_rng(0).standard_normal((999, 256)))",
