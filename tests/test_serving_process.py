@@ -232,8 +232,9 @@ def test_a_search_that_does_not_end_does_not_keep_the_server(folder):
         time.sleep(1)
         process.terminate()
         assert process.wait(60) == 0
-        with pytest.raises(urllib.error.HTTPError, match="503"):
+        with pytest.raises(urllib.error.HTTPError, match="503") as refused:
             answer.result(timeout=60)
+        refused.value.close()
 
 
 def test_behind_a_proxy_clients_are_told_apart(folder):
