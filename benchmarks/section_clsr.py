@@ -27,6 +27,8 @@ VARIANTS = {
     "no reconstruction in the latents": {"reconstruction_in_latents": 0.0},
     "separability alone": {"reconstruction": 0.0},
     "reconstruction alone": {"consistency": 0.0, "semantic": 0.0},
+    # Where a temperature that falls with alignment ends, from the start.
+    "CLSR, τ = .07": {"temperature": 0.07},
     "CLSR, τ falls with alignment (α = −.5)": {"temperature_slope": -0.5},
     "CLSR, τ rises with alignment (α = .5)": {"temperature_slope": 0.5},
     "CLSR without consistency": {"consistency": 0.0},
