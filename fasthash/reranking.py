@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,8 @@ from .rows import Rows, cut, is_sliced_by_rows
 from .validation import check_count, check_rows
 
 __all__ = ["rerank", "topk_reranked", "unit_rows"]
+
+Floating = TypeVar("Floating", bound=np.floating[Any])
 
 
 def topk_reranked(
@@ -135,7 +137,7 @@ def rerank(
     return _in_order(q, x, candidates, check_count(k, "k"), "vectors", is_cosine=True)
 
 
-def unit_rows(x: NDArray[np.floating]) -> NDArray[np.floating]:
+def unit_rows(x: NDArray[Floating]) -> NDArray[Floating]:
     """
     Divide rows by their lengths; one of zeros stays.
 

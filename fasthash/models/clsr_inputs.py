@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from ..reranking import unit_rows
 from ..rows import cut
 
 __all__ = [
@@ -150,8 +151,7 @@ def fit_preprocessing(given: NDArray[np.floating], kind: str, n_most: int) -> Pr
 def semantic_features(x: NDArray[np.floating]) -> NDArray[np.float32]:
     """Rows centred and of unit length: their cosines say how much samples have in common."""
     centred = x - x.mean(axis=0, dtype=np.float64)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    return (centred / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+    return unit_rows(centred).astype(np.float32)
 
 
 def duplicate_ids(x: NDArray[Any]) -> NDArray[np.int64]:

@@ -50,8 +50,8 @@ def check_parameters(model: Any) -> None:
     check_count(model.batch_size, "batch_size", 2)
     if model.n_bits > model.n_latent:
         raise ValueError(
-            f"n_bits={model.n_bits} is more than n_latent={model.n_latent}: there is at most one "
-            "bit per latent"
+            f"n_bits={model.n_bits} is more than n_latent={model.n_latent}: take fewer bits, or "
+            "raise n_latent"
         )
     for width in model.hidden:
         check_count(width, "hidden")

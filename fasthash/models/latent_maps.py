@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reranking import unit_rows
 from .clsr_inputs import Preprocessing
 from .clsr_problem import Problem
 from .saving import check_shape
@@ -115,8 +116,8 @@ class Reconstruction:
 
     def beside(self, latents: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The head's latents of preprocessed rows x, and the reconstruction; of unit length."""
-        own = _of_unit_length(x[:, : len(self.mean)] - self.mean.astype(np.float32))
-        decoded = _of_unit_length(self.decoder(latents))
+        own = unit_rows(x[:, : len(self.mean)] - self.mean.astype(np.float32))
+        decoded = unit_rows(self.decoder(latents))
         parts = (own, decoded) if self.own_first else (decoded, own)
         share = np.float32(np.sqrt(self.weight))
         out = np.hstack([latents, *(share * part for part in parts)])
@@ -161,7 +162,7 @@ def latents_of(
     x: NDArray[np.float32], head: Head, reconstruction: Reconstruction | None
 ) -> NDArray[np.float32]:
     """Latents of preprocessed rows, of unit length."""
-    latents = _of_unit_length(head(x))
+    latents = unit_rows(head(x))
     return latents if reconstruction is None else reconstruction.beside(latents, x)
 
 
@@ -186,12 +187,6 @@ def reconstructions(
         Reconstruction(decoders[1], first, weight, own_first=True),
         Reconstruction(decoders[0], second, weight, own_first=False),
     )
-
-
-def _of_unit_length(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows divided by their lengths; a zero row stays zero."""
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
 def make_latent_maps(
