@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fasthash as fh
-from fasthash.benchmark.timing import Ratio, interleave
+from fasthash.experiments._timing import Ratio, interleave
 from limits import Limits
 from peers import MissingPeerError, Search, check_same, faiss_flat
 

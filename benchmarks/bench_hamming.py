@@ -14,7 +14,7 @@ import pytest
 
 import fasthash as fh
 import peers
-from fasthash.benchmark.random_codes import make_codes
+from fasthash.experiments._random_codes import make_codes
 
 N = 200_000
 TOPK = [

@@ -1,4 +1,4 @@
-"""All peers: those of `fasthash.benchmark.peers`, and more libraries and loops, a call each."""
+"""All peers: those of `fasthash.experiments._peers`, and more libraries and loops, a call each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthash.benchmark.peers import (
+from fasthash.experiments._peers import (
     MissingPeerError,
     Search,
     check_same,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fasthash.benchmark.cells import ratio_cell, time_cell
+from fasthash.experiments._cells import ratio_cell, time_cell
 from limits import Limits
 
 __all__ = ["NOT_MET", "Context", "Table", "rate_cell", "ratio_cell", "time_cell"]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import fasthash as fh
 from fasthash.datasets import load_emoji
-from fasthash.retrieval_metrics import RetrievalScores
+from fasthash.metrics.pairs import RetrievalScores
 
 SETS = ("philharmonia", "philharmonia-10", "emoji")
 NO_PARTS = {"consistency": 0.0, "semantic": 0.0, "reconstruction": 0.0}

@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 
 import fasthash as fh
 import web_scale
-from fasthash.benchmark.model_peers import multiply_like_encode
-from fasthash.benchmark.timing import interleave
+from fasthash.experiments._model_peers import multiply_like_encode
+from fasthash.experiments._timing import interleave
 from report import Context, Table, ratio_cell, time_cell
 
 TITLE = "AMSH at web scale"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import fasthash as fh
 from batched import N_FAISS_QUERIES, Batched, faiss_or_none, measure
-from fasthash.benchmark.random_codes import KINDS, make_codes
+from fasthash.experiments._random_codes import KINDS, make_codes
 from report import Context, Table, rate_cell, ratio_cell
 
 TITLE = "Batched top-k, one thread"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import fasthash as fh
 from batched import faiss_or_none, measure
-from fasthash.benchmark.random_codes import make_codes
+from fasthash.experiments._random_codes import make_codes
 from machine import level as held_level
 from report import Context, Table, rate_cell, ratio_cell
 

@@ -9,8 +9,8 @@ import numpy as np
 
 import fasthash as fh
 from batched import N_FAISS_QUERIES, faiss_or_none
-from fasthash.benchmark.random_codes import make_codes
-from fasthash.benchmark.timing import interleave
+from fasthash.experiments._random_codes import make_codes
+from fasthash.experiments._timing import interleave
 from peers import check_same
 from report import Context, Table, ratio_cell, time_cell
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fasthash as fh
-from fasthash.benchmark.random_codes import make_codes
+from fasthash.experiments._random_codes import make_codes
 from report import Context, Table
 
 TITLE = "Scratch memory of top-k"

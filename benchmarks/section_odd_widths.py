@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 import fasthash as fh
-from fasthash.benchmark.random_codes import make_codes
-from fasthash.benchmark.timing import interleave
+from fasthash.experiments._random_codes import make_codes
+from fasthash.experiments._timing import interleave
 from peers import check_same
 from report import Context, Table, ratio_cell, time_cell
 

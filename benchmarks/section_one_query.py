@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 import fasthash as fh
 from batched import faiss_or_none
-from fasthash.benchmark.random_codes import make_codes
-from fasthash.benchmark.timing import Ratio, interleave
+from fasthash.experiments._random_codes import make_codes
+from fasthash.experiments._timing import Ratio, interleave
 from limits import large_buffer
 from machine import available_cores
 from peers import check_same

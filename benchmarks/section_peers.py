@@ -7,8 +7,8 @@ from functools import partial
 
 import fasthash as fh
 import peers
-from fasthash.benchmark.random_codes import make_codes
-from fasthash.benchmark.timing import interleave
+from fasthash.experiments._random_codes import make_codes
+from fasthash.experiments._timing import interleave
 from report import Context, Table, ratio_cell, time_cell
 
 TITLE = "Other peers"

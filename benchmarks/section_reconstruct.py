@@ -14,10 +14,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthash.benchmark.model_peers import of_differences, of_products, reconstruct_in_numpy
-from fasthash.benchmark.timing import interleave
-from fasthash.models.anchor_reconstruction import reconstruct
-from fasthash.rows import Workers
+from fasthash._core.rows import Workers
+from fasthash.experiments._model_peers import of_differences, of_products, reconstruct_in_numpy
+from fasthash.experiments._timing import interleave
+from fasthash.models.rreh._anchor_reconstruction import reconstruct
 from report import Context, Table, ratio_cell, time_cell
 from web_scale import reset_peak, status
 

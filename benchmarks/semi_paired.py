@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 import fasthash as fh
 from accuracy import load
+from fasthash._core.features import rbf_map
+from fasthash._core.rows import Workers
 from fasthash.datasets import SemiPairedSplit, semi_paired_split
-from fasthash.features import rbf_map
 from fasthash.models import select_by_pairs
-from fasthash.rows import Workers
 
 RATIOS = (0.1, 0.3, 0.5, 1.0)
 KINDS = ("keep", "missing")

@@ -15,8 +15,8 @@ import pytest
 
 import fasthash as fh
 from fasthash._kernels import hamming as kernels
-from fasthash.benchmark.random_codes import make_codes
-from fasthash.benchmark.timing import interleave
+from fasthash.experiments._random_codes import make_codes
+from fasthash.experiments._timing import interleave
 from limits import Limits, NoCompilerError
 from peers import (
     as_signs,

@@ -1,5 +1,6 @@
 # What the lazy names of __init__.py are, for type checkers and editors.
 from . import datasets, interchange, metrics, models
+from ._core.runtime import simd_level, simd_levels
 from .codes import pack, unpack
 from .hamming import distances, rank, topk, within
 from .include import get_include
@@ -12,10 +13,9 @@ from .metrics import (
     precision_recall_curve,
     recall_at,
 )
+from .metrics.pairs import retrieval_scores
 from .models import AMSH, CCAITQ, CLSR, ITQ, RREH, RandomHyperplanes
 from .reranking import topk_reranked
-from .retrieval_metrics import retrieval_scores
-from .runtime import simd_level, simd_levels
 
 __version__: str
 __all__ = [

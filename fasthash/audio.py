@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .rows import cut
-from .validation import check_count
+from ._core.rows import cut
+from ._core.validation import check_count
 
 __all__ = ["log_mel_statistics", "read_sound", "sound_features"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .interrupts import blocks
-from .validation import check_count
+from ._core.interruptible import blocks
+from ._core.validation import check_count
 
 __all__ = ["check_codes", "check_same_width", "pack", "unpack"]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.rows import Rows, cut
+from ._core.validation import check_choice, check_count, check_rows
 from .codes import pack
 from .hamming import topk
 from .reranking import rerank, unit_rows
-from .rows import Rows, cut
-from .validation import check_choice, check_count, check_rows
 
 __all__ = [
     "METHODS",

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.runtime import resolve_threads
+from ._core.scan import MAX_SORTED, allow, scan_distances, scan_rank, scan_topk, scan_within
+from ._core.validation import check_count, check_mask
 from .codes import check_codes, check_same_width
-from .runtime import resolve_threads
-from .scan import MAX_SORTED, allow, scan_distances, scan_rank, scan_topk, scan_within
-from .validation import check_count, check_mask
 
 __all__ = ["distances", "rank", "topk", "within"]
 

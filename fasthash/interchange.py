@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.files import replacing, size_of
 from .codes import check_codes
-from .files import replacing, size_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -132,7 +132,7 @@ def write_faiss(
     ...     fh.interchange.read_faiss(path)
     (array([[255]], dtype=uint8), None)
     """
-    from .index.storage import check_ids
+    from .index._storage import check_ids
 
     codes = check_codes(codes, "codes")
     n, n_bytes = codes.shape

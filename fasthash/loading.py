@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .files import size_of
+from ._core.files import size_of
 
 __all__ = ["load"]
 
@@ -48,21 +48,21 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
     ...     fh.load(path)
     HammingIndex(n_bits=8) of 2 codes
     """
-    from .index.index_file import MAGIC
+    from .index._index_file import MAGIC
 
     size_of(path)
     with open(path, "rb") as file:
         start = file.read(len(MAGIC))
     if start == MAGIC:
         return _load_index(path, mmap)
-    from .models.saving import load_model
+    from .models._saving import load_model
 
     return load_model(path)
 
 
 def _load_index(path: str | os.PathLike[str], mmap: bool) -> Any:
     from . import index
-    from .index.index_file import read_index
+    from .index._index_file import read_index
 
     kind = read_index(path, use_mmap=True).kind
     if kind not in index.__all__:

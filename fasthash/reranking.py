@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.rows import Rows, cut, is_sliced_by_rows
+from ._core.validation import check_count, check_rows
 from .codes import check_codes
 from .hamming import topk
-from .rows import Rows, cut, is_sliced_by_rows
-from .validation import check_count, check_rows
 
 __all__ = ["rerank", "topk_reranked", "unit_rows"]
 

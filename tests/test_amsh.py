@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import fasthash as fh
-from fasthash.reference import discrete as reference
+from reference import discrete as reference
 
 
 def make_problem(seed=0, sizes=(90, 70), widths=(12, 9), n_classes=5, share=0.3, noise=0.3):

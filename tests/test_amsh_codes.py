@@ -5,11 +5,11 @@ import pytest
 from scipy import sparse
 
 import fasthash as fh
-from fasthash.models import amsh_codes
-from fasthash.models.amsh_codes import LabelRows, Weights, orthogonalise, start_codes, sweep
-from fasthash.models.code_rules import code_rules
-from fasthash.reference import discrete as reference
-from fasthash.rows import Workers
+from fasthash._core.rows import Workers
+from fasthash.models.amsh import _codes as amsh_codes
+from fasthash.models.amsh._code_rules import code_rules
+from fasthash.models.amsh._codes import LabelRows, Weights, orthogonalise, start_codes, sweep
+from reference import discrete as reference
 
 WEIGHTS = Weights(0.01, 0.02, 0.7)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash.models.amsh_codes import LabelRows, Weights, start_codes, sweep
-from fasthash.reference import discrete as reference
-from fasthash.rows import Workers
-from fasthash.validation import check_labels
+from fasthash._core.rows import Workers
+from fasthash._core.validation import check_labels
+from fasthash.models.amsh._codes import LabelRows, Weights, start_codes, sweep
+from reference import discrete as reference
 
 LAM = BETA = 1e-3
 ETA = 1.0

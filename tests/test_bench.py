@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fasthash import cli
-from fasthash.benchmark import measurements
-from fasthash.benchmark.peers import MissingPeerError
 from fasthash.commands import bench
+from fasthash.experiments import speed as measurements
+from fasthash.experiments._peers import MissingPeerError
 
 pytestmark = pytest.mark.skipif(
     not hasattr(np, "bitwise_count"), reason="numpy counts bits from version 2 on"

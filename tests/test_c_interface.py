@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash import runtime
-from fasthash.reference import hamming as reference
-from fasthash.relevance import check_problem
+from fasthash._core import runtime
+from fasthash.metrics._relevance import check_problem
+from reference import hamming as reference
 from strategies import random_codes, search_problems, simd
 
 HERE = Path(__file__).parent

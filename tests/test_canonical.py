@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fasthash.models.canonical import canonical_directions
+from fasthash.models._canonical import canonical_directions
 
 
 def make(d, n=400, seed=0):

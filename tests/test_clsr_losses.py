@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip install '.[clsr]'")
-losses = pytest.importorskip("fasthash.models.clsr_losses", reason="needs PyTorch")
+losses = pytest.importorskip("fasthash.models.clsr._losses", reason="needs PyTorch")
 
 
 def unit(n=6, k=4, seed=0):

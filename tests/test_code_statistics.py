@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.code_statistics import (
+from fasthash.metrics.statistics import (
     average_precision_by_label,
     bit_correlations,
     bit_means,

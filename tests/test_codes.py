@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import fasthash as fh
 from fasthash.codes import check_codes
-from fasthash.reference import codes as reference
+from reference import codes as reference
 from strategies import WIDTHS
 
 matrices = st.tuples(st.integers(0, 5), st.sampled_from(WIDTHS))

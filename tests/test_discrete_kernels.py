@@ -8,7 +8,7 @@ from scipy import sparse
 
 import fasthash as fh
 from fasthash._kernels import discrete as kernels
-from fasthash.reference import discrete as reference
+from reference import discrete as reference
 
 WIDTHS = [1, 7, 8, 9, 63, 64, 65, 127, 128, 129, 256]
 FLOATS = [np.float32, np.float64]

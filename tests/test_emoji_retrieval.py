@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fasthash import demo
 from fasthash.datasets import load_emoji
+from fasthash.pages import demo
 
 
 @pytest.fixture(scope="module")

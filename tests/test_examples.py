@@ -12,7 +12,7 @@ import fasthash
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(fasthash.__path__, "fasthash.")
-    if "._kernels" not in module.name and ".reference" not in module.name
+    if "._kernels" not in module.name
 )
 
 
@@ -20,8 +20,8 @@ MODULES = sorted(
 NEEDS = {
     "fasthash.interchange": "pyarrow",
     "fasthash.models.clsr": "torch",
-    "fasthash.models.clsr_losses": "torch",
-    "fasthash.models.clsr_training": "torch",
+    "fasthash.models.clsr._losses": "torch",
+    "fasthash.models.clsr._training": "torch",
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.reference import hamming as reference
+from reference import hamming as reference
 from strategies import WIDTHS, random_codes, search_problems, simd
 
 levels = pytest.mark.parametrize("level", fh.simd_levels())

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash.features import FeatureMap
-from fasthash.models import hash_functions
-from fasthash.models.hash_functions import MappedRows, SweepRule, add_rows, first_sweep, next_sweep
-from fasthash.reference import discrete as reference
-from fasthash.rows import Rows, Workers
+from fasthash._core.features import FeatureMap
+from fasthash._core.rows import Rows, Workers
+from fasthash.models.amsh import _hash_functions as hash_functions
+from fasthash.models.amsh._hash_functions import (
+    MappedRows,
+    SweepRule,
+    add_rows,
+    first_sweep,
+    next_sweep,
+)
+from reference import discrete as reference
 
 
 def make(n=200, d=30, r=8, seed=0, dtype=np.float64):
@@ -101,7 +107,7 @@ def test_blocks_and_threads_leave_no_seam(monkeypatch, kept_bytes):
     x, b = make(n=1000)
     rule = SweepRule(0.01, 6, 1e-6)
     whole = learn(x, b, rule)[-1].regressions[0].projection
-    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 30 * 7)
+    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 30 * 7)
     one, two = (
         learn(x, b, rule, None, n_threads, kept_bytes)[-1].regressions[0].projection
         for n_threads in (1, 2)

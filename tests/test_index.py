@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.reference import hamming as reference
+from reference import hamming as reference
 from strategies import random_codes
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import fasthash as fh
-from fasthash.index import plan as plan_module
-from fasthash.index import storage as storage_module
-from fasthash.reference.index import Index as Twin
+from fasthash.index import _plan as plan_module
+from fasthash.index import _storage as storage_module
+from reference.index import Index as Twin
 from strategies import random_codes
 
 KINDS = {

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.index import index_file
+from fasthash.index import _index_file as index_file
 from strategies import random_codes
 
 

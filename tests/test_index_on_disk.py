@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash.index import index_file
+from fasthash.index import _index_file as index_file
 from strategies import random_codes
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import fasthash as fh
-from fasthash.reference import hamming as reference_hamming
-from fasthash.reference import ranking as reference
+from reference import hamming as reference_hamming
+from reference import ranking as reference
 from strategies import random_codes, simd
 
 
@@ -141,8 +141,8 @@ def test_chunks_of_queries_join_without_a_seam(monkeypatch):
         ]
 
     whole = everything()
-    monkeypatch.setattr("fasthash.relevance._CHUNK_VALUES", 17 * 10)
-    monkeypatch.setattr("fasthash.relevance._SCRATCH_BYTES", 2000)
+    monkeypatch.setattr("fasthash.metrics._relevance._CHUNK_VALUES", 17 * 10)
+    monkeypatch.setattr("fasthash.metrics._relevance._SCRATCH_BYTES", 2000)
     for part, expected in zip(everything(), whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-14)
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash._kernels.multi_index import Tables
-from fasthash.index import plan as plan_module
-from fasthash.index.plan import Plan
-from fasthash.index.storage import CodeStorage
-from fasthash.index.tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
-from fasthash.reference import hamming as reference
-from fasthash.reference import multi_index as twin
+from fasthash.index import _plan as plan_module
+from fasthash.index._plan import Plan
+from fasthash.index._storage import CodeStorage
+from fasthash.index._tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
+from reference import hamming as reference
+from reference import multi_index as twin
 from strategies import random_codes
 
 WIDTHS = [1, 7, 8, 9, 63, 64, 65, 128, 129, 256, 512]

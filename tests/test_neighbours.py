@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash import runtime
-from fasthash.index import plan, storage
-from fasthash.scan import scan_topk
+from fasthash._core import runtime
+from fasthash._core.scan import scan_topk
+from fasthash.index import _plan as plan
+from fasthash.index import _storage as storage
 from strategies import random_codes
 
 posix_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasthash.validation import check_pairs
+from fasthash._core.validation import check_pairs
 
 SIZES = {"image": 5, "text": 3}
 

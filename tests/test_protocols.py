@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fasthash._core.validation import check_pairs
 from fasthash.datasets import semi_paired_split, validation_split
-from fasthash.validation import check_pairs
 
 NAMES = ("image", "text", "audio", "video")
 

@@ -13,7 +13,7 @@ from scipy.sparse import csc_array
 
 import fasthash as fh
 from fasthash.datasets import list_arrays, read_array
-from fasthash.datasets.found_arrays import SlicedRows
+from fasthash.datasets._found_arrays import SlicedRows
 from fasthash.datasets.readers import read_labels, read_numbers, read_texts, split_source
 
 X = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
@@ -286,7 +286,7 @@ def test_a_colon_belongs_to_a_name_only_where_no_file_has_it(tmp_path):
 
 @pytest.mark.parametrize("package", ["h5py", "pyarrow"])
 def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
-    from fasthash.datasets import found_arrays
+    from fasthash.datasets import _found_arrays as found_arrays
 
     source, _ = (write_hdf5 if package == "h5py" else write_parquet)(tmp_path / "feats.x")
     monkeypatch.setattr(found_arrays, "find_spec", lambda name: None)

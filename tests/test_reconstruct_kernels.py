@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from fasthash.models import anchor_reconstruction
-from fasthash.models.anchor_reconstruction import reconstruct
-from fasthash.reference import reconstruct as reference
-from fasthash.rows import Rows, Workers
+from fasthash._core.rows import Rows, Workers
+from fasthash.models.rreh import _anchor_reconstruction as anchor_reconstruction
+from fasthash.models.rreh._anchor_reconstruction import reconstruct
+from reference import reconstruct as reference
 
 FLOATS = [np.float32, np.float64]
 # Bounds of the weights' errors. The twin itself is off by rounding in float64.

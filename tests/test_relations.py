@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from fasthash.models.relations import DenseRelations, NoRelations, SparseRelations
-from fasthash.rows import Rows
+from fasthash._core.rows import Rows
+from fasthash.models.rreh._relations import DenseRelations, NoRelations, SparseRelations
 
 
 def make(kind):

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from fasthash.index import index_file, storage
-from fasthash.index.snapshot import Snapshot
+from fasthash.index import _index_file as index_file
+from fasthash.index import _storage as storage
+from fasthash.index._snapshot import Snapshot
 from reliability import damage, kills, threads
 
 FUZZ = pathlib.Path(__file__).parent / "reliability" / "fuzz.py"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.datasets.found_arrays import SlicedRows
+from fasthash.datasets._found_arrays import SlicedRows
 from fasthash.embeddings import nearest
 from fasthash.reranking import rerank
 
@@ -54,7 +54,7 @@ def test_blocks_and_memory_mapped_latents(tmp_path, monkeypatch):
     np.save(tmp_path / "latents.npy", latents)
     mapped = np.load(tmp_path / "latents.npy", mmap_mode="r")
     whole = fh.topk_reranked(fh.pack(queries), queries, fh.pack(latents), latents, 10)
-    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 3 * 50 * 8)
+    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 3 * 50 * 8)
     blocks = fh.topk_reranked(fh.pack(queries), queries, fh.pack(latents), mapped, 10)
     np.testing.assert_array_equal(blocks[1], whole[1])
     np.testing.assert_allclose(blocks[0], whole[0], rtol=1e-6)
@@ -78,7 +78,7 @@ def test_all_candidates_in_the_order_of_cosines_are_the_nearest(hold):
 
 
 def test_missing_candidates_come_last_and_ties_in_the_order_of_rows(monkeypatch):
-    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 2 * 3 * 24)
+    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 2 * 3 * 24)
     vectors = np.vstack([VECTORS, VECTORS[:1], np.zeros((1, 24))])
     candidates = np.array([[300, -1, 0]] * 10 + [[-1, -1, 301]])
     cosines, ids = rerank(QUERIES, vectors, candidates, 4)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.retrieval_metrics import best_ranks
+from fasthash.metrics.pairs import best_ranks
 
 
 def plain_scores(similarity, relevant, ks, at):
@@ -65,7 +65,7 @@ def test_blocks_of_queries_join_without_a_seam(monkeypatch):
     samples = {"audio": rng.standard_normal((40, 3)), "text": rng.standard_normal((90, 3))}
     pairs = np.column_stack([rng.integers(0, 40, 90), np.arange(90)])
     whole = fh.retrieval_scores(samples, pairs)
-    monkeypatch.setattr("fasthash.retrieval_metrics._BLOCK_VALUES", 7 * 90)
+    monkeypatch.setattr("fasthash.metrics.pairs._BLOCK_VALUES", 7 * 90)
     assert fh.retrieval_scores(samples, pairs) == whole
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fasthash.models.rotation import quantising_rotation
+from fasthash.models._rotation import quantising_rotation
 
 
 def quantisation_loss(scores, rotation):

@@ -10,8 +10,8 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import fasthash as fh
-from fasthash.rows import Rows, Workers, cut
-from fasthash.validation import check_rows
+from fasthash._core.rows import Rows, Workers, cut
+from fasthash._core.validation import check_rows
 
 
 class SlicedOnly:
@@ -48,10 +48,10 @@ def fit(x, y):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 20 * 7)
+    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 20 * 7)
     monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 20 * 7)
-    monkeypatch.setattr("fasthash.models.amsh_fit._SAMPLE_ROWS", 30)
-    monkeypatch.setattr("fasthash.models.amsh_fit._KEPT_BYTES", 0)
+    monkeypatch.setattr("fasthash.models.amsh._fit._SAMPLE_ROWS", 30)
+    monkeypatch.setattr("fasthash.models.amsh._fit._KEPT_BYTES", 0)
 
 
 def test_take_and_read_convert_and_never_read_the_whole(small_blocks):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash.models.rreh_fit import RrehFit
-from fasthash.models.rreh_start import start_views
-from fasthash.rows import Rows, Workers
-from fasthash.validation import check_pairs
+from fasthash._core.rows import Rows, Workers
+from fasthash._core.validation import check_pairs
+from fasthash.models.rreh._fit import RrehFit
+from fasthash.models.rreh._start import start_views
 
 BLOCKS = [
     "update_bases",
@@ -166,7 +166,7 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
     with Workers(1) as workers:
         whole, _ = start(x, pairs, workers)
         whole.sweep()
-    monkeypatch.setattr("fasthash.rows._BLOCK_VALUES", 12 * 13)
+    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 12 * 13)
     results = []
     for n_threads in (1, 3):
         with Workers(n_threads) as workers:

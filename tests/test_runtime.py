@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash import runtime
+from fasthash._core import runtime
 from strategies import random_codes
 
 

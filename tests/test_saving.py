@@ -9,8 +9,8 @@ from sklearn.exceptions import NotFittedError
 
 import fasthash as fh
 from fasthash import models
-from fasthash.models import saving
-from fasthash.models.saving import SavedModel
+from fasthash.models import _saving as saving
+from fasthash.models._saving import SavedModel
 
 safetensors = pytest.importorskip(
     "safetensors", reason="models are saved with safetensors, which is not installed"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash import scan
-from fasthash.reference import hamming as reference
+from fasthash._core import scan
+from reference import hamming as reference
 from reliability import limits
 from strategies import search_problems
 

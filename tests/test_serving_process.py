@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash import cli, demo
+from fasthash import cli
 from fasthash.datasets import load_emoji
+from fasthash.pages import demo
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 pytest.importorskip("safetensors", reason="models are saved with safetensors")

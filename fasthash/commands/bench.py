@@ -16,7 +16,7 @@ from .printing import Printer, format_table
 
 __all__ = ["declare", "run"]
 
-# A test compares this with fasthash.benchmark.measurements.
+# A test compares this with fasthash.experiments.speed.
 TASKS = ("top-k", "within", "rank", "average-precision", "multi-index", "encode", "reconstruct")
 
 
@@ -43,9 +43,9 @@ def declare(commands: Any) -> None:
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Measure, and print the table."""
-    from .. import runtime
-    from ..benchmark.cells import ratio_cell, time_cell
-    from ..benchmark.measurements import measure
+    from .._core import runtime
+    from ..experiments._cells import ratio_cell, time_cell
+    from ..experiments.speed import measure
 
     versions = {
         "fasthash": __version__,

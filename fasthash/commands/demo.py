@@ -79,8 +79,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             raise ImportError(f"the demo needs {name}: pip install 'fasthash-retrieval[demo]'")
     from tqdm import tqdm
 
-    from .. import demo, demo_page
     from ..datasets import load_emoji
+    from ..pages import demo, demo_page
 
     began = time.perf_counter()
     if not options.output.parent.is_dir():
@@ -159,9 +159,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 def _write_files(folder: Path, printer: Printer) -> None:
     """The training and the test samples with the literature's names, and what the rows show."""
-    from .. import demo
+    from .._core.files import replacing
     from ..datasets import load_emoji
-    from ..files import replacing
+    from ..pages import demo
 
     data = load_emoji()
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ def _advance(bar: Any, n_finished: int, task: str, stage: str, done: int, total:
 
 def _score_table(fitted: Iterable[Any], bits: Sequence[int], chance: float) -> list[list[str]]:
     """Rows of text: a code length, then every method in both directions, then chance."""
-    from ..demo import DIRECTIONS, METHODS
+    from ..pages.demo import DIRECTIONS, METHODS
 
     columns = [(method, direction) for method in METHODS for direction in DIRECTIONS]
     header = [f"{method} {query}→{target}" for method, (query, target) in columns]

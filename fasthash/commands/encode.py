@@ -134,7 +134,7 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
 
 def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
     """Codes that RREH learns for the embeddings of several modalities."""
-    from ..files import replacing
+    from .._core.files import replacing
     from ..models import RREH
 
     check_modalities_of_rreh(options.features or [])
@@ -180,7 +180,7 @@ def _save(options: argparse.Namespace, model: Any) -> None:
 def _write(
     options: argparse.Namespace, codes: NDArray[np.uint8], n_bits: int, printer: Printer
 ) -> None:
-    from ..files import replacing
+    from .._core.files import replacing
 
     with replacing(options.output) as file:
         np.save(file, codes, allow_pickle=False)

@@ -238,8 +238,8 @@ def _split(
     """Training samples, test samples, and what is searched if it is not the former."""
     if seed is None:
         return parts["train"], parts["test"], parts.get("database")
+    from .._core.validation import check_rows
     from ..datasets import Part, validation_split
-    from ..validation import check_rows
 
     whole = parts["all"]
     train, test = (
@@ -324,7 +324,7 @@ def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    from ..files import replacing
+    from .._core.files import replacing
 
     with replacing(path) as file:
         file.write(json.dumps(content, indent=1).encode())

@@ -107,7 +107,7 @@ def load_index(path: str | os.PathLike[str], *, mmap: bool) -> Any:
     OSError, ValueError
         As `fasthash.load`, and if the file holds a model.
     """
-    from ..index.code_index import CodeIndex
+    from ..index._code_index import CodeIndex
     from ..loading import load
 
     index = load(path, mmap=mmap)

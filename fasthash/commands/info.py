@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _describe(path: str) -> tuple[str, dict[str, Any]]:
-    from ..index.index_file import MAGIC
+    from ..index._index_file import MAGIC
 
     with open(path, "rb") as file:
         start = file.read(9)
@@ -83,7 +83,7 @@ def _plain(value: Any) -> Any:
 
 
 def _installation(printer: Printer) -> None:
-    from .. import runtime
+    from .._core import runtime
 
     openmp = runtime.openmp_version()
     levels, level = list(runtime.simd_levels()), runtime.simd_level()

@@ -218,7 +218,7 @@ def load_model(path: str) -> Any:
     OSError, ValueError, ImportError
         As `fasthash.load`, and if the file holds an index.
     """
-    from ..index.code_index import CodeIndex
+    from ..index._code_index import CodeIndex
     from ..loading import load
 
     model = load(path)

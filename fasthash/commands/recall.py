@@ -10,9 +10,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .._core.validation import check_rows
 from ..datasets.readers import read_numbers, split_source
 from ..embeddings import METHODS
-from ..validation import check_rows
 from . import arguments, inputs
 from .printing import Printer, format_table
 

@@ -17,7 +17,7 @@ from . import arguments, evaluate
 from .printing import Printer
 
 if TYPE_CHECKING:
-    from ..report import Caption
+    from ..pages.report import Caption
 
 __all__ = ["declare", "run"]
 
@@ -78,8 +78,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             "the report needs matplotlib, which is not installed: "
             "pip install 'fasthash-retrieval[demo]'"
         )
-    from ..files import replacing
-    from ..report import rank_all, report_page
+    from .._core.files import replacing
+    from ..pages.report import rank_all, report_page
 
     began = time.perf_counter()
     parts = evaluate.read_parts(options, printer)
@@ -124,7 +124,7 @@ def _described(model: Any) -> str:
 
 def _captions(prefix: str, options: argparse.Namespace, n: int) -> list[Caption] | None:
     """Texts and pictures by row; the pictures' paths are relative to the file that names them."""
-    from ..report import Caption
+    from ..pages.report import Caption
 
     names, pictures = (
         getattr(options, f"{prefix}{kind}".replace("-", "_")) for kind in ("names", "pictures")

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..validation import is_sparse
-from .file_formats import find_arrays
-from .found_arrays import FoundArray
+from .._core.validation import is_sparse
+from ._file_formats import find_arrays
+from ._found_arrays import FoundArray
 from .readers import as_labels, describe_arrays
 
 __all__ = ["Part", "read_layout"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation import check_choice, check_count, check_number
+from .._core.validation import check_choice, check_count, check_number
 
 __all__ = ["SemiPairedSplit", "semi_paired_split", "validation_split"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation import is_sparse
-from .file_formats import find_arrays
-from .found_arrays import FoundArray, is_text
+from .._core.validation import is_sparse
+from ._file_formats import find_arrays
+from ._found_arrays import FoundArray, is_text
 
 __all__ = [
     "describe_arrays",

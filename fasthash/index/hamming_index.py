@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..validation import check_choice
-from .code_index import CodeIndex
-from .plan import Plan, plan_of
-from .snapshot import SortedCodes
+from .._core.validation import check_choice
+from ._code_index import CodeIndex
+from ._plan import Plan, plan_of
+from ._snapshot import SortedCodes
 
 __all__ = ["HammingIndex"]
 

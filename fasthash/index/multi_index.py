@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.runtime import ForkSafeLock
+from .._core.scan import Allowed
+from .._core.validation import check_count
 from .._kernels.multi_index import SUBSTRING_BITS_MAX
-from ..runtime import ForkSafeLock
-from ..scan import Allowed
-from ..validation import check_count
-from .code_index import CodeIndex
-from .plan import Plan, plan_of
-from .snapshot import SortedCodes
-from .tables import MAX_CODES, CodeTables, best_n_tables
+from ._code_index import CodeIndex
+from ._plan import Plan, plan_of
+from ._snapshot import SortedCodes
+from ._tables import MAX_CODES, CodeTables, best_n_tables
 
 __all__ = ["MultiIndexHash"]
 

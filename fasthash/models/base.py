@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from .._core.features import BlockMap, FeatureMap
+from .._core.rows import Rows, Workers, cut
+from .._core.runtime import resolve_threads
+from .._core.validation import check_rows
 from ..codes import check_codes, pack
-from ..features import BlockMap, FeatureMap
-from ..rows import Rows, Workers, cut
-from ..runtime import resolve_threads
-from ..validation import check_rows
-from .saving import SavedModel, check_shape
+from ._saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..features import centring_map
-from ..rows import Rows
-from ..runtime import resolve_threads
-from ..validation import check_count, check_modalities, check_number, check_pairs
+from .._core.features import centring_map
+from .._core.rows import Rows
+from .._core.runtime import resolve_threads
+from .._core.validation import check_count, check_modalities, check_number, check_pairs
+from ._canonical import canonical_directions
+from ._rotation import quantising_rotation
 from .base import CrossModalHasher, encode_rows
-from .canonical import canonical_directions
-from .rotation import quantising_rotation
 
 __all__ = ["CCAITQ"]
 

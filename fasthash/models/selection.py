@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from .._core.validation import check_count, check_modalities, check_number, check_pairs
 from ..metrics import mean_average_precision
-from ..validation import check_count, check_modalities, check_number, check_pairs
 from .base import CrossModalHasher
 
 __all__ = ["Selection", "select_by_pairs"]

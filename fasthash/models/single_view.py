@@ -15,13 +15,13 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..features import FeatureMap, centring_map
-from ..rows import Rows, cut
-from ..runtime import resolve_threads
-from ..validation import check_count
+from .._core.features import FeatureMap, centring_map
+from .._core.rows import Rows, cut
+from .._core.runtime import resolve_threads
+from .._core.validation import check_count
+from ._rotation import quantising_rotation
+from ._saving import SavedModel, check_shape
 from .base import encode_rows
-from .rotation import quantising_rotation
-from .saving import SavedModel, check_shape
 
 __all__ = ["ITQ", "RandomHyperplanes"]
 

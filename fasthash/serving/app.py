@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ..runtime import resolve_threads
+from .._core.runtime import resolve_threads
 from .collection import Collection
 from .limits import Limits, RateLimit, SafeHeaders, read_json
 from .openapi import describe

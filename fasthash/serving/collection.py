@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..index.code_index import CodeIndex
+from ..index._code_index import CodeIndex
 from .gallery import Gallery
 
 __all__ = ["Collection", "Found", "Length", "Scope", "Words"]

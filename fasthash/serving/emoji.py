@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import demo
 from ..datasets import EmojiDataset, load_emoji
 from ..index import HammingIndex
+from ..pages import demo
 from .collection import Collection, Length, Words
 from .gallery import Gallery, Labels
 

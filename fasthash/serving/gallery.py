@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ..pictures import media_type
+from ..pages.pictures import media_type
 
 __all__ = ["Gallery", "Labels", "PictureFiles", "Pictures", "files_of_folder"]
 

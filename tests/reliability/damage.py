@@ -23,7 +23,7 @@ from collections import Counter
 import numpy as np
 
 import fasthash as fh
-from fasthash.index import index_file
+from fasthash.index import _index_file as index_file
 from fasthash.interchange import read_faiss, write_faiss
 
 # What a process may take beyond what it has when the reading begins.

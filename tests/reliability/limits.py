@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import fasthash as fh
-from fasthash.index import index_file
+from fasthash.index import _index_file as index_file
 
 # Each takes minutes; x are 400,000 codes of 256 bits.
 LONG_SEARCHES = {

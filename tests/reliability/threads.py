@@ -18,7 +18,7 @@ from collections import Counter
 import numpy as np
 
 import fasthash as fh
-from fasthash.index import storage
+from fasthash.index import _storage as storage
 
 N_BITS = 64
 N_CODES = 3000

@@ -1,0 +1,369 @@
+"""Scans over validated codes: which rows may be found, and work cut so that Ctrl-C is answered.
+
+Python looks at signals between calls of a kernel, so a long search is a sequence of calls that take
+about a tenth of a second each: over some queries, and where the rows are many, steps of a kernel
+that remembers how far it has come.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels import hamming as _distances
+from .._kernels import search as _kernels
+from .._kernels import sorting as _sorting
+from .interruptible import apart, blocks, copy, take
+
+__all__ = [
+    "MAX_SORTED",
+    "Allowed",
+    "Pace",
+    "allow",
+    "join_within",
+    "merge_topk",
+    "merge_within",
+    "pace_of_rows",
+    "scan_distances",
+    "scan_rank",
+    "scan_topk",
+    "scan_within",
+]
+
+# Few queries scan all rows and drop what they may not find, unless they may find only this share:
+# gathering the allowed rows costs as much as some queries. More queries gather, unless nearly all
+# rows are allowed.
+_FEW_QUERIES = 16
+_FEW_ALLOWED = 0.03
+_NEARLY_ALL = 0.75
+
+# From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
+_SORT_SHARE = 8
+
+# The counting sort numbers rows in int32.
+MAX_SORTED = 2**31 - 1
+
+# From this k on, sorting: what ends a selection is one call, and takes a second for so many.
+_MOST_SELECTED = 1 << 24
+
+# What one call may take, and how many 64-bit words it compares before anything is known of the
+# speed: milliseconds in memory, half a second from a slow disk.
+_CALL_SECONDS = 0.1
+_FIRST_WORDS = 1 << 24
+# A search of no more words than this is one call.
+_ONE_CALL_WORDS = 1 << 25
+# So many queries share what a tile costs. Steps are for searches in which these compare more words
+# than that; in others, calls over some queries are short enough.
+_SHARING_QUERIES = 256
+_SHARED_WORDS = 1 << 25
+_EVERYTHING = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """
+    Rows that a search may find.
+
+    Attributes
+    ----------
+    n : int
+        How many they are.
+    rows : ndarray of int64 or None
+        Which they are, ascending; or
+    flags : ndarray of bool or None
+        for every row whether it is one of them, C-contiguous.
+    """
+
+    n: int
+    rows: NDArray[np.int64] | None = None
+    flags: NDArray[np.bool_] | None = None
+
+    def flags_of(self, n_rows: int) -> NDArray[np.bool_]:
+        """A flag for every one of n_rows rows."""
+        if self.flags is not None:
+            return self.flags
+        flags = np.zeros(n_rows, bool)
+        flags[self.rows] = True
+        return flags
+
+
+class _Steps(Protocol):
+    """A kernel that remembers how far it has come."""
+
+    def advance(self, n_words: int) -> int:
+        """Do the work of comparing about so many words per thread; how many, 0 at the end."""
+
+
+def allow(flags: NDArray[np.bool_] | None) -> Allowed | None:
+    """What a mask allows; None, as no mask, is all."""
+    return None if flags is None else Allowed(int(np.count_nonzero(flags)), flags=flags)
+
+
+class Pace:
+    """How much work a call may do so that it takes about a tenth of a second; units are free."""
+
+    def __init__(self, first: int) -> None:
+        self.amount = first
+
+    def timed(self, amount: int, seconds: float) -> None:
+        """Learn from a call: an eighth to eight times as much for the next one."""
+        fitting = amount * _CALL_SECONDS / max(seconds, 1e-6)
+        self.amount = max(1, int(min(max(fitting, self.amount / 8), self.amount * 8)))
+
+    def pieces(self, n: int) -> Iterator[slice]:
+        """Cut n units into slices, timing what the caller does with each."""
+        first = 0
+        while first < n:
+            piece = slice(first, min(n, first + self.amount))
+            began = time.perf_counter()
+            yield piece
+            self.timed(piece.stop - first, time.perf_counter() - began)
+            first = piece.stop
+
+    def drive(self, advance: Callable[[int], int]) -> None:
+        """Call what does about so much of its work, and says how much it did, until it is none."""
+        while True:
+            began = time.perf_counter()
+            done = advance(self.amount)
+            if done == 0:
+                return
+            self.timed(done, time.perf_counter() - began)
+
+
+def scan_topk(
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    k: int,
+    n_threads: int,
+    allowed: Allowed | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """
+    The k nearest rows of every query, as `hamming.topk` answers, for validated arguments.
+
+    Parameters
+    ----------
+    queries, codes : ndarray of uint8, shapes (n_queries, n_bytes) and (n, n_bytes)
+    k : int
+    n_threads : int
+        As resolved by `runtime.resolve_threads`.
+    allowed : Allowed, optional
+        The rows that may be found; by default all.
+    """
+    rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries), k)
+    n_found = min(k, n_allowed)
+    distances = np.empty((len(queries), n_found), np.int32)
+    found = np.empty((len(queries), n_found), np.int64)
+    if found.size:
+        n_searched = n_allowed if flags is None else len(codes)
+        is_sorted = flags is None and n_searched <= MAX_SORTED and _is_sorted(n_found, n_searched)
+        is_allowed = None if flags is None else flags.view(np.uint8)
+        for q, pace in _calls(len(queries), n_searched, codes):
+            nearest, positions = distances[q], found[q]
+            search: _Steps
+            if is_sorted:
+                search = _sorting.Ranking(queries[q], codes, rows, nearest, positions, n_threads)
+            else:
+                search = _kernels.Topk(
+                    queries[q], codes, rows, is_allowed, n_found, nearest, positions, n_threads
+                )
+            _run(search, pace)
+    ids = found if rows is None else _take(rows, found)
+    if n_found == k:
+        return distances, ids
+    missing = ((0, 0), (0, k - n_found))
+    return (
+        np.pad(distances, missing, constant_values=-1),
+        np.pad(ids, missing, constant_values=-1),
+    )
+
+
+def scan_within(
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    radius: int,
+    n_threads: int,
+    allowed: Allowed | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """
+    All rows within the radius, as `hamming.within` answers, for validated arguments.
+
+    Parameters
+    ----------
+    queries, codes : ndarray of uint8, shapes (n_queries, n_bytes) and (n, n_bytes)
+    radius : int
+        At most 8 n_bytes.
+    n_threads : int
+        As resolved by `runtime.resolve_threads`.
+    allowed : Allowed, optional
+        The rows that may be found; by default all.
+    """
+    rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries))
+    is_allowed = None if flags is None else flags.view(np.uint8)
+    answers = []
+    n_searched = n_allowed if flags is None else len(codes)
+    for q, pace in _calls(len(queries), n_searched, codes):
+        search = _kernels.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
+        _run(search, pace)
+        answers.append((search.limits, search.distances, search.positions))
+    limits, distances, found = join_within(answers)
+    return limits, distances, found if rows is None else _take(rows, found)
+
+
+def scan_rank(
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    out: NDArray[np.int64],
+    n_threads: int,
+) -> None:
+    """
+    Write the nearest of the rows (None: all) to `out`, by (distance, row).
+
+    Parameters
+    ----------
+    queries, codes : ndarray of uint8, shapes (n_queries, n_bytes) and (n, n_bytes)
+    rows : ndarray of int64, shape (n_searched,), or None
+        Ascending, at most `MAX_SORTED`.
+    out : ndarray of int64, shape (n_queries, k), k <= n_searched
+    n_threads : int
+        As resolved by `runtime.resolve_threads`.
+    """
+    if out.size == 0:
+        return
+    for q, pace in _calls(len(queries), len(codes) if rows is None else len(rows), codes):
+        _run(_sorting.Ranking(queries[q], codes, rows, None, out[q], n_threads), pace)
+    if rows is not None:
+        _take(rows, out)
+
+
+def scan_distances(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int32], n_threads: int
+) -> None:
+    """Write the distance of every code in `a` to every code in `b`, for validated arguments."""
+    n_words = _words_of(b)
+    per_query = max(1, len(b) * n_words)
+    if len(a) * per_query <= _ONE_CALL_WORDS:
+        _distances.distances(a, b, out, n_threads)
+    elif per_query <= _FIRST_WORDS:
+        for q in Pace(_FIRST_WORDS // per_query).pieces(len(a)):
+            _distances.distances(a[q], b, out[q], n_threads)
+    else:
+        pace = Pace(max(1, _FIRST_WORDS // n_words))
+        for i in range(len(a)):
+            for rows in pace.pieces(len(b)):
+                _distances.distances(a[i : i + 1], b[rows], out[i : i + 1, rows], n_threads)
+
+
+def join_within(
+    answers: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """Put the answers to some queries behind those to the queries before."""
+    if len(answers) == 1:
+        return answers[0]
+    counts = [np.diff(limits) for limits, _, _ in answers]
+    limits = np.concatenate([np.zeros(1, np.int64), *counts]).cumsum()
+    distances, ids = np.empty(limits[-1], np.int32), np.empty(limits[-1], np.int64)
+    end = 0
+    for _, some_distances, some_ids in answers:
+        part = slice(end, end + len(some_ids))
+        copy(some_distances, distances[part])
+        copy(some_ids, ids[part])
+        end = part.stop
+    return limits, distances, ids
+
+
+def merge_within(
+    answers: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """Merge answers to the same queries over different codes, by (distance, id)."""
+    counts = [np.diff(limits) for limits, _, _ in answers]
+    n_queries = len(counts[0])
+    query = np.concatenate([np.repeat(np.arange(n_queries), count) for count in counts])
+    distances = np.concatenate([a[1] for a in answers])
+    ids = np.concatenate([a[2] for a in answers])
+    order = apart(len(ids), lambda: np.lexsort((ids, distances, query)))
+    limits = np.concatenate([np.zeros(1, np.int64), sum(counts)]).cumsum()
+    return limits, take(distances, order), take(ids, order)
+
+
+def merge_topk(
+    answers: list[tuple[NDArray[np.int32], NDArray[np.int64]]], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Merge the nearest of the same queries among different codes, by (distance, id)."""
+    distances = np.concatenate([a[0] for a in answers], axis=1)
+    ids = np.concatenate([a[1] for a in answers], axis=1)
+    # What is missing, -1, comes last.
+    last = np.where(ids < 0, np.iinfo(np.int32).max, distances)
+    order = apart(ids.size, lambda: np.lexsort((ids, last), axis=-1)[:, :k])
+    return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
+
+
+def pace_of_rows(n_rows: int, n_queries: int, codes: NDArray[np.uint8]) -> Pace:
+    """A pace in rows that each of the queries is compared with; all at once if they are few."""
+    per_row = max(1, n_queries * _words_of(codes))
+    is_short = n_rows * per_row <= _ONE_CALL_WORDS
+    return Pace(max(1, n_rows if is_short else _FIRST_WORDS // per_row))
+
+
+def _calls(
+    n_queries: int, n_rows: int, codes: NDArray[np.uint8]
+) -> Iterator[tuple[slice, Pace | None]]:
+    """
+    Cut a search into some queries at a time, each over all rows.
+
+    With the pace at which their kernel is to be driven, in 64-bit words; None for all at once.
+    """
+    per_query = n_rows * _words_of(codes)
+    if n_queries * per_query <= _ONE_CALL_WORDS:
+        yield slice(0, n_queries), None
+    elif _SHARING_QUERIES * per_query <= _SHARED_WORDS:
+        for some in Pace(max(1, _FIRST_WORDS // per_query)).pieces(n_queries):
+            yield some, None
+    else:
+        pace = Pace(_FIRST_WORDS)
+        for first in range(0, n_queries, _SHARING_QUERIES):
+            yield slice(first, min(n_queries, first + _SHARING_QUERIES)), pace
+
+
+def _take(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows at the positions found, in their place."""
+    positions = found.reshape(-1)
+    for some in blocks(len(positions), positions.itemsize):
+        positions[some] = rows[positions[some]]
+    return found
+
+
+def _run(search: _Steps, pace: Pace | None) -> None:
+    if pace is None:
+        search.advance(_EVERYTHING)
+    else:
+        pace.drive(search.advance)
+
+
+def _words_of(codes: NDArray[np.uint8]) -> int:
+    """64-bit words of a code."""
+    return -(-codes.shape[1] // 8)
+
+
+def _restrict(
+    allowed: Allowed | None, n: int, n_queries: int, k: int = 0
+) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None, int]:
+    """(rows to gather, or flags of the rows that may be found, or neither; how many they are)."""
+    if allowed is None:
+        return None, None, n
+    if allowed.flags is None:
+        return allowed.rows, None, allowed.n
+    share = _FEW_ALLOWED if n_queries < _FEW_QUERIES else _NEARLY_ALL
+    if allowed.n > share * n and not _is_sorted(k, allowed.n):
+        return None, allowed.flags, allowed.n
+    return np.flatnonzero(allowed.flags), None, allowed.n
+
+
+def _is_sorted(k: int, n: int) -> bool:
+    """Whether the k nearest of n rows come from sorting all of them."""
+    return _SORT_SHARE * k >= n or k > _MOST_SELECTED

@@ -1,0 +1,470 @@
+"""Arguments of the public functions, checked once: numbers, features, labels, pairs, choices.
+
+Packed codes are validated in `codes`. Everything past the public boundary trusts what comes out.
+Each error names the argument, the value it has and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .interruptible import blocks
+from .rows import Rows, cut, is_sliced_by_rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_labels",
+    "check_mask",
+    "check_modalities",
+    "check_number",
+    "check_pairs",
+    "check_rows",
+    "is_sparse",
+    "label_classes",
+]
+
+
+def check_count(value: Any, name: str, minimum: int = 1) -> int:
+    """
+    Return an integer argument as an int of at least `minimum`.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer (booleans are not).
+    ValueError
+        If it is smaller than `minimum`.
+    """
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if count < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {count}")
+    return count
+
+
+def check_number(value: Any, name: str, *, positive: bool = False) -> float:
+    """
+    Return a finite real argument as a float that is >= 0, or > 0 where `positive`.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is out of range or not finite.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        bound = "greater than 0" if positive else "at least 0"
+        raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+    return number
+
+
+def check_choice(value: Any, name: str, choices: Sequence[Hashable]) -> None:
+    """
+    Refuse an argument that is none of the choices.
+
+    Raises
+    ------
+    ValueError
+        If the value is not among `choices`.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.bool_] | None:
+    """
+    Validate a mask of allowed rows.
+
+    Parameters
+    ----------
+    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), or None
+        Packed bits are in the order of `numpy.packbits`; padding bits must be zero.
+    n : int
+        Number of rows the mask is about.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,), C-contiguous, or None
+        None without a mask.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither kind, or has the wrong length.
+    """
+    if mask is None:
+        return None
+    given = np.asarray(mask)
+    if given.dtype == np.uint8 and given.shape == ((n + 7) // 8,):
+        allowed = np.unpackbits(given).view(bool)
+        if allowed[n:].any():
+            raise ValueError(f"mask has bits set past the {n} rows it is about")
+        given = allowed[:n]
+    if given.dtype != bool:
+        raise TypeError(
+            f"mask must be booleans of shape ({n},) or packed uint8 of shape ({(n + 7) // 8},), "
+            f"got {given.dtype} of shape {given.shape}"
+        )
+    if given.shape != (n,):
+        raise ValueError(f"mask must have one boolean per row, shape ({n},), got {given.shape}")
+    return np.ascontiguousarray(given)
+
+
+def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
+    """
+    Validate a mapping of modality names to features.
+
+    Parameters
+    ----------
+    features : mapping of str to feature matrix, each of shape (n_samples, n_features)
+        The number of samples may differ between modalities.
+    minimum : int
+        How many modalities are needed.
+
+    Returns
+    -------
+    dict of str to Rows
+        In the given order, validated by `check_rows`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such mapping, or features are refused.
+    """
+    if not isinstance(features, Mapping):
+        raise TypeError(
+            'features must be a mapping of modality names to arrays, like {"image": X, "text": T}, '
+            f"got {type(features).__name__}"
+        )
+    for name in features:
+        if not isinstance(name, str):
+            raise TypeError(f"modality names must be strings, got {name!r}")
+    if len(features) < minimum:
+        raise ValueError(f"features must have at least {minimum} modalities, got {list(features)}")
+    return {name: check_rows(x, f"features[{name!r}]") for name, x in features.items()}
+
+
+def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
+    """
+    Validate a feature matrix: two-dimensional, numeric, finite, not empty.
+
+    Parameters
+    ----------
+    features : array_like, shape (n_samples, n_features), or anything like it that reads slices
+        An object with ``shape``, ``dtype`` and slicing by rows (h5py, dask, zarr) is read block by
+        block and never as a whole; so is a memory-mapped array.
+    name : str
+        What the argument is called, for the error.
+    n_features : int, optional
+        The number of columns it must have.
+
+    Returns
+    -------
+    Rows
+        Of float32 values where they are that already, else of float64.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers, or the matrix is sparse.
+    ValueError
+        If the shape is wrong, or a value is NaN or infinite.
+    """
+    if is_sparse(features):
+        raise TypeError(f"{name} is sparse; features must be dense: pass {name}.toarray()")
+    source = features if is_sliced_by_rows(features) else np.asarray(features)
+    shape = tuple(source.shape)
+    dtype = np.asarray(source[:1]).dtype if len(shape) else source.dtype
+    if dtype.kind not in "bfiu":
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
+    if len(shape) != 2:
+        hint = " (for a single sample pass x[None, :])" if len(shape) == 1 else ""
+        raise ValueError(
+            f"{name} must have two dimensions, one sample per row, got shape {shape}{hint}"
+        )
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: its shape is {shape}")
+    if n_features is not None and shape[1] != n_features:
+        raise ValueError(
+            f"{name} has {shape[1]} columns, but the model was fitted with {n_features}"
+        )
+    x = Rows(source, np.float32 if dtype == np.float32 else np.float64)
+    for rows in cut(*shape):
+        block = x.read(rows)
+        # A sum is finite only where all its terms are, and costs less than asking each of them.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):
+                continue
+        finite = np.isfinite(block)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise ValueError(
+                f"{name}[{rows.start + row}, {column}] is {block[row, column]}: features must be "
+                "finite; replace or drop such samples first"
+            )
+    return x
+
+
+def check_pairs(
+    pairs: ArrayLike | None,
+    n_samples: Mapping[str, int],
+    minimum: int = 2,
+    repeated: bool = False,
+) -> NDArray[np.int64] | None:
+    """
+    Validate which samples of several modalities belong together.
+
+    Parameters
+    ----------
+    pairs : array_like of int, shape (n_pairs, n_modalities), or None
+        Row numbers, a column per modality in the order of `n_samples`. None pairs row i of each,
+        which takes equal numbers of rows.
+    n_samples : mapping of str to int
+        The number of rows of each modality.
+    minimum : int
+        How many pairs are needed.
+    repeated : bool
+        Whether a row may be in several pairs; the same pair must not be given twice.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_pairs, n_modalities), or None
+        None where row i belongs to row i.
+
+    Raises
+    ------
+    TypeError
+        If the row numbers are not integers.
+    ValueError
+        If the shape is wrong, pairs are too few, a row number is out of range, a row or a pair
+        repeats that must not, or there are no pairs and the numbers of rows differ.
+
+    Notes
+    -----
+    O(n_pairs + n_samples) per modality; holds a count per sample.
+    """
+    n_modalities = len(n_samples)
+    if pairs is None:
+        if len(set(n_samples.values())) > 1:
+            raise ValueError(
+                "pairs is None, so row i of one modality belongs to row i of the others, but the "
+                f"numbers of rows differ, {dict(n_samples)}: pass pairs, an integer array of shape "
+                f"(n_pairs, {n_modalities})"
+            )
+        n_pairs = next(iter(n_samples.values()))
+        if n_pairs < minimum:
+            raise ValueError(
+                f"features must have at least {minimum} rows to pair, got {n_pairs}: pass more"
+            )
+        return None
+    given = np.asarray(pairs)
+    if given.ndim != 2 or given.shape[1] != n_modalities:
+        raise ValueError(
+            f"pairs must have shape (n_pairs, {n_modalities}), a column of row numbers for each of "
+            f"{', '.join(n_samples)}, got {given.shape}"
+        )
+    if given.dtype.kind not in "iu":
+        hint = " (np.argwhere makes row numbers of a mask)" if given.dtype == bool else ""
+        raise TypeError(f"pairs must be integer row numbers, got dtype {given.dtype}{hint}")
+    if len(given) < minimum:
+        raise ValueError(f"pairs must be at least {minimum}, got {len(given)}: pass more of them")
+    for column, (name, n) in zip(given.T, n_samples.items(), strict=True):
+        outside = (column < 0) | (column >= n)
+        if outside.any():
+            raise ValueError(
+                f"pairs holds row {column[outside][0]} of {name!r}, which has {n} rows: row "
+                f"numbers go from 0 to {n - 1}"
+            )
+        used = np.bincount(column.astype(np.int64), minlength=n)
+        if not repeated and used.max() > 1:
+            raise ValueError(
+                f"pairs holds row {used.argmax()} of {name!r} {used.max()} times: a row may be in "
+                "one pair only; drop the others"
+            )
+    if repeated:
+        different, counts = np.unique(given, axis=0, return_counts=True)
+        if len(different) < len(given):
+            twice = counts.argmax()
+            raise ValueError(
+                f"pairs holds {different[twice].tolist()} {counts[twice]} times: np.unique(pairs, "
+                "axis=0) drops what repeats"
+            )
+    return np.ascontiguousarray(given, np.int64)
+
+
+def check_labels(
+    labels: Mapping[str, Any],
+    n_samples: Mapping[str, int],
+    argument: str = "labels[{!r}]",
+    classes: NDArray[Any] | int | None = None,
+) -> dict[str, csr_array]:
+    """
+    Bring the labels of several sets of samples into one form, with common columns.
+
+    Parameters
+    ----------
+    labels : mapping of str to labels
+        Per set either class names or numbers of shape (n_samples,), or a 0/1 array, or a scipy
+        sparse matrix, of shape (n_samples, n_classes). All sets must be of the same kind.
+    n_samples : mapping of str to int
+        The number of rows each set must have; its keys are the sets expected.
+    argument : str
+        How a set is called in an error, with a place for its name.
+    classes : ndarray or int, optional
+        What `label_classes` gave for earlier labels that these must fit.
+
+    Returns
+    -------
+    dict of str to csr_array of float64, shape (n_samples, n_classes)
+        Ones where a sample has a label; a row may be empty.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a set is missing or of the wrong kind, shape or values.
+    """
+    if not isinstance(labels, Mapping):
+        raise TypeError(
+            'labels must be a mapping of modality names to labels, like {"image": y, "text": y}, '
+            f"got {type(labels).__name__}"
+        )
+    if set(labels) != set(n_samples):
+        raise ValueError(
+            f"labels are given for {sorted(labels)}, features for {sorted(n_samples)}: "
+            "every modality needs both"
+        )
+    given = {name: _as_label_array(labels[name], argument.format(name)) for name in n_samples}
+    for name, y in given.items():
+        if y.shape[0] != n_samples[name]:
+            raise ValueError(
+                f"{argument.format(name)} has {y.shape[0]} rows for {n_samples[name]} samples"
+            )
+    if len({y.ndim for y in given.values()}) > 1:
+        raise ValueError(
+            "labels are class numbers in one place and 0/1 columns in another: use one of them"
+        )
+    if next(iter(given.values())).ndim == 1:
+        if isinstance(classes, int):
+            raise ValueError(
+                f"labels must have {classes} 0/1 columns, as before; got one dimension"
+            )
+        return _one_hot(given, argument, classes)
+    if classes is not None and not isinstance(classes, int):
+        raise ValueError("labels must be class names or numbers, as before; got 0/1 columns")
+    widths = {name: y.shape[1] for name, y in given.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"labels differ in their number of columns: {widths}")
+    if classes is not None and set(widths.values()) != {classes}:
+        raise ValueError(f"labels must have {classes} columns, as before; got {widths}")
+    return {name: _multi_hot(y, argument.format(name)) for name, y in given.items()}
+
+
+def label_classes(labels: Mapping[str, Any]) -> NDArray[Any] | int:
+    """
+    Tell what the columns are that `check_labels` gives valid labels.
+
+    Returns
+    -------
+    ndarray or int
+        The classes, ascending; for labels in 0/1 columns, how many these are.
+    """
+    given = {name: _as_label_array(y, name) for name, y in labels.items()}
+    first = next(iter(given.values()))
+    return _classes_of(given) if first.ndim == 1 else int(first.shape[1])
+
+
+def is_sparse(x: Any) -> bool:
+    """Tell whether x is a scipy sparse matrix or array, without importing scipy for the others."""
+    if not type(x).__module__.startswith("scipy.sparse"):
+        return False
+    from scipy.sparse import issparse
+
+    return issparse(x)
+
+
+def _as_label_array(labels: Any, name: str) -> Any:
+    y = labels if is_sparse(labels) else np.asarray(labels)
+    # Names from a data frame arrive as objects.
+    if y.dtype.kind in "OT" and all(isinstance(name, str) for name in y.flat):
+        y = y.astype(np.str_)
+    if y.ndim not in (1, 2):
+        raise ValueError(f"{name} must have one or two dimensions, got shape {y.shape}")
+    if y.ndim == 1 and y.dtype.kind not in "iuUS":
+        raise TypeError(
+            f"{name} is one-dimensional with dtype {y.dtype}: class labels must be integers or "
+            "strings (0/1 labels need one column per class)"
+        )
+    if y.ndim == 1 and y.dtype.kind == "i" and y.size and y.min() < 0:
+        raise ValueError(
+            f"{name} holds the class number {y.min()}: class numbers must be at least 0 (for "
+            "samples without a label use 0/1 columns and leave the row empty)"
+        )
+    if y.ndim == 2 and y.dtype.kind not in "bfiu":
+        raise TypeError(f"{name} must hold 0 and 1, got dtype {y.dtype}")
+    return y
+
+
+def _one_hot(
+    given: dict[str, NDArray[Any]], argument: str, classes: NDArray[Any] | None
+) -> dict[str, csr_array]:
+    from scipy.sparse import csr_array
+
+    if len({y.dtype.kind in "US" for y in given.values()}) > 1:
+        raise ValueError(f"{argument.format('…')}: class names in one place, numbers in another")
+    if classes is None:
+        classes = _classes_of(given)
+    encoded = {}
+    for name, y in given.items():
+        columns = np.empty(len(y), np.int64)
+        for some in blocks(len(y), y.itemsize):
+            columns[some] = np.searchsorted(classes, y[some])
+            unknown = ~np.isin(y[some], classes)
+            if unknown.any():
+                first = y[some][unknown].tolist()[0]
+                raise ValueError(
+                    f"{argument.format(name)} holds {first!r}, which is no class of the fit"
+                )
+        rows = np.arange(len(y) + 1)
+        encoded[name] = csr_array((np.ones(len(y)), columns, rows), (len(y), len(classes)))
+    return encoded
+
+
+def _classes_of(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    # At least an empty one of each, for the dtype.
+    parts = [y[:0] for y in given.values()]
+    for y in given.values():
+        parts += [np.unique(y[some]) for some in blocks(len(y), y.itemsize)]
+    return np.unique(np.concatenate(parts))
+
+
+def _multi_hot(y: Any, name: str) -> csr_array:
+    from scipy.sparse import csr_array
+
+    if not is_sparse(y) and y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError(f"{name} holds NaN: labels must be 0 or 1")
+    encoded = csr_array(y, dtype=np.float64, copy=True)
+    encoded.sum_duplicates()
+    encoded.eliminate_zeros()
+    wrong = encoded.data[encoded.data != 1]
+    if len(wrong):
+        raise ValueError(f"{name} holds the value {wrong[0]:g}: labels must be 0 or 1")
+    return encoded

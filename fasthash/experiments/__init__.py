@@ -1,0 +1,33 @@
+"""Experiments: methods compared, and how fast fasthash is on this machine.
+
+- ``comparison``: models fitted for several code lengths and seeds, and scored.
+- ``speed``: what ``fasthash bench`` measures, against numpy, faiss and the machine's limits. It
+  stands on ``_timing`` (calls measured in turn, ratios within a round), ``_random_codes`` (codes to
+  search), ``_peers`` and ``_model_peers`` (the same answers by numpy and faiss-cpu), ``_cells``
+  (figures as text).
+
+The figures of the repository, more of everything, are made by its folder ``benchmarks``, which
+measures with these modules too.
+"""
+
+from .comparison import (
+    Metric,
+    Score,
+    Summary,
+    compare,
+    fit_model,
+    learns_from,
+    score_model,
+    summarise,
+)
+
+__all__ = [
+    "Metric",
+    "Score",
+    "Summary",
+    "compare",
+    "fit_model",
+    "learns_from",
+    "score_model",
+    "summarise",
+]

@@ -1,0 +1,104 @@
+"""What models do with features, in plain numpy: reconstruction from anchors, encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.rows import Workers, cut
+
+__all__ = [
+    "encode_in_numpy",
+    "multiply_like_encode",
+    "of_differences",
+    "of_products",
+    "reconstruct_in_numpy",
+]
+
+# Rows that numpy takes at a time: more only fill memory, fewer cost calls.
+_ROWS = 4096
+
+
+def reconstruct_in_numpy(
+    local_gram: Callable[..., NDArray[Any]],
+    x: NDArray[Any],
+    anchors: NDArray[Any],
+    n_threads: int,
+    k: int,
+    regularisation: float,
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Anchors and weights: argpartition, a batched solve of the Gram matrices of `local_gram`."""
+    from threadpoolctl import threadpool_limits
+
+    n = len(x)
+    indices, weights = np.empty((n, k), np.int32), np.empty((n, k), x.dtype)
+    norms, gram = np.sum(anchors**2, axis=1), anchors @ anchors.T
+    diagonal, ones = np.arange(k), np.ones((k, 1), x.dtype)
+    with threadpool_limits(n_threads, "blas"):
+        for first in range(0, n, _ROWS):
+            rows = slice(first, first + _ROWS)
+            products = x[rows] @ anchors.T
+            nearest = np.argpartition(norms - 2 * products, k - 1, axis=1)[:, :k]
+            nearest.sort(axis=1)
+            c = local_gram(x[rows], anchors, gram, products, nearest)
+            spread = np.trace(c, axis1=1, axis2=2) / k
+            c[:, diagonal, diagonal] += regularisation * spread[:, None]
+            w = np.maximum(np.linalg.solve(c, ones)[:, :, 0], 0)
+            indices[rows], weights[rows] = nearest, w / w.sum(axis=1, keepdims=True)
+    return indices, weights
+
+
+def of_differences(
+    x: NDArray[Any],
+    anchors: NDArray[Any],
+    gram: NDArray[Any],
+    products: NDArray[Any],
+    nearest: NDArray[Any],
+) -> NDArray[Any]:
+    """As it is written down: the differences, batched products."""
+    differences = anchors[nearest] - x[:, None]
+    return differences @ differences.transpose(0, 2, 1)
+
+
+def of_products(
+    x: NDArray[Any],
+    anchors: NDArray[Any],
+    gram: NDArray[Any],
+    products: NDArray[Any],
+    nearest: NDArray[Any],
+) -> NDArray[Any]:
+    """From products that are there already: less work, and exact only where nothing cancels."""
+    own = np.take_along_axis(products, nearest, axis=1) - np.sum(x**2, axis=1)[:, None] / 2
+    return gram[nearest[:, :, None], nearest[:, None]] - own[:, :, None] - own[:, None]
+
+
+def encode_in_numpy(
+    x: NDArray[Any],
+    anchors: NDArray[Any],
+    width: float,
+    mean: NDArray[Any],
+    projection: NDArray[Any],
+) -> NDArray[np.uint8]:
+    """Codes by radial basis functions, as they are written down."""
+    squared = np.sum(x**2, axis=1)[:, None] + np.sum(anchors**2, axis=1) - 2 * x @ anchors.T
+    mapped = np.exp(squared / np.float32(-2 * width**2)) - mean
+    return np.packbits(mapped @ projection >= 0, axis=1)
+
+
+def multiply_like_encode(
+    x: NDArray[Any], anchors: NDArray[Any], projection: NDArray[Any], n_threads: int
+) -> None:
+    """Compute the two matrix products of `encode` and nothing else; anchors are columns here."""
+    blocks = cut(len(x), anchors.shape[1])
+
+    def multiply(strip: Sequence[slice]) -> None:
+        mapped = np.empty((blocks[0].stop, anchors.shape[1]), np.float32)
+        for rows in strip:
+            np.matmul(x[rows], anchors, out=mapped[: rows.stop - rows.start])
+            mapped[: rows.stop - rows.start] @ projection
+
+    with Workers(n_threads) as workers:
+        list(workers.map(multiply, blocks))

@@ -1,0 +1,388 @@
+"""Experiments: models fitted for several code lengths and seeds, and scored on held-out queries.
+
+Queries are test samples of one modality; the database is the codes learned for the training samples
+of another, or codes of a database that is given; relevant is what shares a label. Every model is
+given what it learns from: labels, or pairs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.validation import check_rows
+from ..datasets import Part, semi_paired_split
+from ..metrics import mean_average_precision, precision_at, recall_at
+from ..models import CrossModalHasher
+
+__all__ = [
+    "Metric",
+    "Score",
+    "Summary",
+    "compare",
+    "fit_model",
+    "learns_from",
+    "score_model",
+    "summarise",
+]
+
+_METRIC = re.compile(r"(map|precision|recall)(?:@([1-9]\d*))?")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """
+    What is measured: mean average precision, or precision or recall at a rank.
+
+    Attributes
+    ----------
+    kind : {"map", "precision", "recall"}
+    at : int or None
+        How many ranks count; None, for "map" alone, is all.
+
+    Examples
+    --------
+    >>> Metric.parse("precision@10")
+    Metric(kind='precision', at=10)
+    """
+
+    kind: str
+    at: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Metric:
+        """
+        Read ``map``, ``map@N``, ``precision@N`` or ``recall@N``.
+
+        Raises
+        ------
+        ValueError
+            If it is none of these.
+        """
+        match = _METRIC.fullmatch(text)
+        if not match or (match[1] != "map" and match[2] is None):
+            raise ValueError(f"a metric must be map, map@N, precision@N or recall@N, got {text!r}")
+        return cls(match[1], int(match[2]) if match[2] else None)
+
+    def __str__(self) -> str:
+        return self.kind if self.at is None else f"{self.kind}@{self.at}"
+
+    def measure(
+        self, query_codes: Any, database_codes: Any, query_labels: Any, labels: Any, ties: str
+    ) -> float:
+        """Measure one ranking of a database; a query without relevant items is left out of mAP."""
+        problem = (query_codes, database_codes, query_labels, labels)
+        if self.kind == "map":
+            return mean_average_precision(*problem, at=self.at, ties=ties)
+        measure = precision_at if self.kind == "precision" else recall_at
+        return float(measure(*problem, ranks=[self.at or 1], ties=ties)[0])
+
+
+@dataclass(frozen=True)
+class Score:
+    """
+    What one model scores in one direction.
+
+    Attributes
+    ----------
+    method : str
+    n_bits, seed : int
+    query, database : str
+        Modalities.
+    metric : str
+    value : float
+        Between 0 and 1.
+    """
+
+    method: str
+    n_bits: int
+    seed: int | None
+    query: str
+    database: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """
+    Scores over seeds.
+
+    Attributes
+    ----------
+    method : str
+    n_bits : int
+    query, database, metric : str
+    mean, std : float
+        Of the scores; the standard deviation is that of the seeds there are, divided by their
+        number.
+    n : int
+        How many.
+    """
+
+    method: str
+    n_bits: int
+    query: str
+    database: str
+    metric: str
+    mean: float
+    std: float
+    n: int
+
+
+def compare(
+    models: Mapping[str, CrossModalHasher],
+    train: Part,
+    test: Part,
+    *,
+    n_bits: Sequence[int],
+    seeds: Sequence[int],
+    metrics: Sequence[Metric],
+    database: Part | None = None,
+    pairs: str = "all",
+    share: float = 0.1,
+    ties: str = "expected",
+    callback: Callable[[str, int, int], None] | None = None,
+) -> list[Score]:
+    """
+    Fit models for every code length and seed, and score them in all directions.
+
+    Parameters
+    ----------
+    models : mapping of str to CrossModalHasher
+        Copies of them are fitted; code length and seed are set in the copies.
+    train, test : Part
+        Paired samples with labels, the same modalities in both.
+    n_bits, seeds : sequence of int
+    metrics : sequence of Metric
+    database : Part, optional
+        What is searched, encoded as new samples; by default the learned codes of the training
+        samples.
+    pairs : {"all", "keep", "missing"}, default "all"
+        Which pairs are known: all, or a `share` of them, in the two ways of `semi_paired_split`.
+        A model that learns from labels sees none in any case.
+    share : float, default 0.1
+    ties : {"expected", "database"}, default "expected"
+        As in `fasthash.metrics`.
+    callback : callable, optional
+        Called as ``callback(stage, done, total)`` while a model is fitted and after each score.
+
+    Returns
+    -------
+    list of Score
+        In the order of seeds, models, lengths, directions, metrics.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the samples do not fit together, or a model or metric refuses them.
+
+    Examples
+    --------
+    >>> import fasthash as fh
+    >>> from fasthash.datasets import Part
+    >>> from fasthash.experiments import Metric, compare, summarise
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.arange(120) % 3
+    >>> x = {"a": np.eye(3)[y] + 0.1 * rng.random((120, 3)), "b": np.eye(3)[y]}
+    >>> train = Part({name: v[:90] for name, v in x.items()}, y[:90])
+    >>> test = Part({name: v[90:] for name, v in x.items()}, y[90:])
+    >>> scores = compare(
+    ...     {"AMSH": fh.AMSH()}, train, test, n_bits=[16], seeds=[0, 1], metrics=[Metric("map")]
+    ... )
+    >>> for line in summarise(scores):
+    ...     print(line.method, line.n_bits, line.query, line.database, round(line.mean, 1), line.n)
+    AMSH 16 a b 1.0 2
+    AMSH 16 b a 1.0 2
+    """
+    if len(train.features) < 2:
+        raise ValueError(f"train has the modalities {list(train.features)}: two are needed")
+    for part, name in ((train, "train"), (test, "test"), (database, "database")):
+        if part is None:
+            continue
+        if set(part.features) != set(train.features):
+            raise ValueError(
+                f"{name} has the modalities {sorted(part.features)}, and train has "
+                f"{sorted(train.features)}"
+            )
+        if part.labels is None:
+            raise ValueError(f"{name} has no labels, and what is relevant is told by labels")
+    report = callback or (lambda stage, done, total: None)
+    scores: list[Score] = []
+    n_done, n_fits = 0, len(seeds) * len(models) * len(n_bits)
+    for seed in seeds:
+        features, labels, known = _known_pairs(train, pairs, share, seed)
+        for method, model in models.items():
+            what = f"{method}, seed {seed}"
+            fitted = _fit_lengths(model, features, labels, known, n_bits, seed, what, report)
+            for length, one in fitted.items():
+                target = labels if database is None else database
+                for score in score_model(one, test, target, metrics, ties):
+                    scores.append(Score(method, length, seed, *score))
+                n_done += 1
+                report(f"{method}, {length} bits, seed {seed}: scores", n_done, n_fits)
+    return scores
+
+
+def score_model(
+    model: CrossModalHasher,
+    test: Part,
+    database: Part | Mapping[str, Any],
+    metrics: Sequence[Metric],
+    ties: str = "expected",
+) -> list[tuple[str, str, str, float]]:
+    """
+    Score a fitted model in all directions.
+
+    Parameters
+    ----------
+    model : CrossModalHasher
+    test : Part
+        The queries.
+    database : Part or mapping of str to labels
+        What is searched; or, per modality, the labels of the training samples, whose learned codes
+        are searched then.
+    metrics : sequence of Metric
+    ties : {"expected", "database"}, default "expected"
+
+    Returns
+    -------
+    list of (str, str, str, float)
+        Modality of the queries, that of the database, metric, value.
+    """
+    names = [name for name in model.modalities_ if name in test.features]
+    queries = {name: model.encode(test.features[name], name) for name in names}
+    if isinstance(database, Part):
+        codes = {name: model.encode(database.features[name], name) for name in names}
+        labels = dict.fromkeys(names, database.labels)
+    else:
+        codes, labels = model.codes_, dict(database)
+    return [
+        (
+            query,
+            target,
+            str(metric),
+            metric.measure(queries[query], codes[target], test.labels, labels[target], ties),
+        )
+        for query, target in itertools.permutations(names, 2)
+        for metric in metrics
+    ]
+
+
+def summarise(scores: Sequence[Score]) -> list[Summary]:
+    """
+    Mean and standard deviation over seeds, in the order of first appearance.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+
+    Returns
+    -------
+    list of Summary
+    """
+    values: dict[tuple[str, int, str, str, str], list[float]] = {}
+    for score in scores:
+        key = (score.method, score.n_bits, score.query, score.database, score.metric)
+        values.setdefault(key, []).append(score.value)
+    return [
+        Summary(*key, float(np.mean(found)), float(np.std(found)), len(found))
+        for key, found in values.items()
+    ]
+
+
+def learns_from(model: Any, argument: str) -> bool:
+    """
+    Tell whether a model's fit takes an argument, "labels" or "pairs".
+
+    Examples
+    --------
+    >>> from fasthash.models import AMSH, RREH
+    >>> learns_from(AMSH, "labels"), learns_from(RREH, "labels")
+    (True, False)
+    """
+    return argument in inspect.signature(model.fit).parameters
+
+
+def fit_model(
+    model: Any,
+    features: Mapping[str, Any],
+    labels: Mapping[str, Any] | None,
+    pairs: NDArray[Any] | None,
+    callback: Callable[[str, int, int], None] | None,
+) -> Any:
+    """
+    Fit a model to what it learns from, and leave the rest out.
+
+    Parameters
+    ----------
+    model : estimator
+    features : mapping of str to array_like
+    labels : mapping of str to labels, or None
+    pairs : ndarray of int, shape (n_pairs, n_modalities), or None
+    callback : callable or None
+        Called as ``callback(stage, done, total)``, whatever the model tells its own.
+
+    Returns
+    -------
+    The model.
+    """
+
+    def told(*what: Any) -> None:
+        # CLSR tells of epochs by a record of each.
+        step = what if len(what) == 3 else ("epochs", what[0].epoch, what[0].n_epochs)
+        if callback is not None:
+            callback(*step)
+
+    given = {"labels": labels, "pairs": pairs, "callback": told}
+    return model.fit(
+        features, **{name: value for name, value in given.items() if learns_from(model, name)}
+    )
+
+
+def _known_pairs(
+    train: Part, kind: str, share: float, seed: int
+) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.int64] | None]:
+    """Features and labels per modality, and which rows are known to be pairs; None is all."""
+    if kind == "all":
+        return dict(train.features), dict.fromkeys(train.features, train.labels), None
+    split = semi_paired_split(
+        len(train), share, kind=kind, modalities=tuple(train.features), random_state=seed
+    )
+    features = {
+        name: check_rows(x, f"features[{name!r}]").take(split.rows[name])
+        for name, x in train.features.items()
+    }
+    return features, {name: train.labels[rows] for name, rows in split.rows.items()}, split.pairs
+
+
+def _fit_lengths(
+    model: CrossModalHasher,
+    features: dict[str, Any],
+    labels: dict[str, Any],
+    pairs: NDArray[np.int64] | None,
+    n_bits: Sequence[int],
+    seed: int,
+    what: str,
+    report: Callable[[str, int, int], None],
+) -> dict[int, Any]:
+    from sklearn.base import clone
+
+    model = clone(model).set_params(random_state=seed)
+
+    def callback(stage: str, done: int, total: int) -> None:
+        report(f"{what}: {stage}", done, total)
+
+    if hasattr(model, "fit_lengths") and len(n_bits) > 1:
+        return model.fit_lengths(features, labels, n_bits, callback)
+    return {
+        length: fit_model(clone(model).set_params(n_bits=length), features, labels, pairs, callback)
+        for length in n_bits
+    }

@@ -1,0 +1,277 @@
+"""`Plan`: whether a search scans the codes or probes the tables of multi-index hashing.
+
+Both give the same answer, so only time decides, and time is measured, not assumed. For every kind
+of search (nearest or radius, how many queries at once, how many threads, which share of the codes
+may be found) the plan keeps what a query took under either method:
+
+1. What has not been timed is tried, on a few of the queries.
+2. Then the faster method answers.
+3. The slower one is tried again, on a few queries, once the faster has run 32 times as long as that
+   would take: queries change. This costs at most 3 %. A scan takes as long for all queries, so it
+   is only tried again if it could have been misjudged.
+
+A probed query stops at the cost of a scan and is scanned instead, so the worst is twice a scan.
+
+Building the tables is a price to be earned back. While there are none, the distances that scans
+find tell what probing would have cost, and the tables are built once the time it would have saved,
+including that on the queries waiting in the same call, exceeds the time to build them: rent until
+rent has cost as much as buying. Where probing never pays, no tables are built.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.runtime import ForkSafeLock
+from .._core.scan import Allowed, join_within, scan_topk, scan_within
+from ._snapshot import SortedCodes
+from ._tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
+
+__all__ = ["Plan", "plan_of"]
+
+# With fewer codes a scan takes little longer than asking which method is faster.
+_FEWEST_CODES = 1 << 15
+
+# Queries on which a method is timed: a scan shares its tiles between this many.
+_TRIAL_QUERIES = 32
+
+# Queries between two decisions.
+_MOST_QUERIES = 4096
+
+# Trials before a method counts as known; one alone may have met a cold cache.
+_TRIALS = 2
+
+# The slower method is tried again after the faster has run this many times as long.
+_PATIENCE = 32
+
+# A scan that took this many times as long as probing has not been misjudged.
+_CLEAR = 4
+
+# What probing costs is a guess until there are tables: seconds per candidate, and per code and
+# table to build them.
+_SECONDS_PER_CANDIDATE = 1.5e-9
+_SECONDS_PER_ENTRY = 5e-8
+
+
+class _Timing:
+    """
+    Seconds per query of one method, and what the other has spent since it was tried.
+
+    A steady method takes as long for all queries, so its shorter times are the truer ones: other
+    work on the machine only ever adds.
+    """
+
+    def __init__(self, is_steady: bool) -> None:
+        self.is_steady = is_steady
+        self.seconds = 0.0
+        self.n_trials = 0
+        self.waited = 0.0
+
+    def note(self, seconds: float) -> None:
+        if self.n_trials == 0:
+            self.seconds = seconds
+        elif self.n_trials < _TRIALS or (self.is_steady and seconds < self.seconds):
+            self.seconds = min(self.seconds, seconds)
+        else:
+            # A measurement that other work on the machine has stretched must not turn the plan.
+            self.seconds += (min(seconds, 2 * self.seconds) - self.seconds) / 4
+        self.n_trials += 1
+        self.waited = 0.0
+
+
+class Plan:
+    """
+    Answer searches over one set of codes by the faster method.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+        Validated codes, which must not change.
+    n_bits : int
+    multi_index : {"auto", "always", "never"}
+        "always" builds the tables at the first search and never times a scan.
+    """
+
+    def __init__(self, codes: NDArray[np.uint8], n_bits: int, multi_index: str) -> None:
+        self._codes = codes
+        self._n_bits = n_bits
+        if len(codes) > MAX_CODES or (multi_index == "auto" and len(codes) < _FEWEST_CODES):
+            multi_index = "never"
+        self._choice = multi_index
+        self._n_tables = best_n_tables(n_bits, len(codes))
+        self.tables: CodeTables | None = None
+        self._build_lock = ForkSafeLock()
+        self._timings: dict[tuple[str, int, int, int, int | None], _Timing] = {}
+        # Seconds that tables would have saved, and those with what they will save in this call.
+        self._saved = self._due = 0.0
+        self._expected_costs: list[float] | None = None
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether there are tables, or may be."""
+        return self._choice != "never"
+
+    def topk(
+        self, queries: NDArray[np.uint8], k: int, n_threads: int, allowed: Allowed | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Answer as `scan.scan_topk` does."""
+        parts = self._answer("nearest", k, queries, n_threads, allowed)
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def within(
+        self,
+        queries: NDArray[np.uint8],
+        radius: int,
+        n_threads: int,
+        allowed: Allowed | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """Answer as `scan.scan_within` does."""
+        radius = min(radius, self._n_bits)
+        return join_within(self._answer("radius", radius, queries, n_threads, allowed))
+
+    def _answer(
+        self,
+        kind: str,
+        extent: int,
+        queries: NDArray[np.uint8],
+        n_threads: int,
+        allowed: Allowed | None,
+    ) -> list[tuple[Any, ...]]:
+        """Answer the queries, part by part, by the method that is due; extent is k or radius."""
+        n = len(queries)
+        if self._choice == "never" or n == 0 or (allowed is not None and allowed.flags is None):
+            # Of a few rows that are listed, no table is needed.
+            return [self._scan(kind, extent, queries, n_threads, allowed)]
+        if self._choice == "always":
+            tables = self.tables or self._build(n_threads)
+            budget = tables.default_budget
+            return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
+        # A large batch costs less per query, up to what fills a trial. Similar k cost the same.
+        crowd = min(n, _TRIAL_QUERIES).bit_length()
+        rarity = 0 if allowed is None else (len(self._codes) // max(1, allowed.n)).bit_length()
+        scanning = self._timing(kind, crowd, n_threads, rarity, None)
+        probed_extent = extent.bit_length() if kind == "nearest" else extent
+        probing = self._timing(kind, crowd, n_threads, rarity, probed_extent)
+        parts: list[tuple[Any, ...]] = []
+        first = 0
+        while first < n:
+            if self.tables is None and self._due > self._seconds_to_build(n_threads):
+                self._build(n_threads)
+            by_scan, count = self._choose(scanning, probing, n - first)
+            part = queries[first : first + count] if count < n else queries
+            first += count
+            start = time.perf_counter()
+            if by_scan or self.tables is None:
+                parts.append(self._scan(kind, extent, part, n_threads, allowed))
+                seconds = time.perf_counter() - start
+                scanning.note(seconds / count)
+                probing.waited += seconds
+                if self.tables is None:
+                    farthest = _middle(parts[-1][0][:, -1]) if kind == "nearest" else extent
+                    self._count_saving(scanning.seconds, farthest, count, n - first)
+            else:
+                workers = min(n_threads, count)
+                budget = int(scanning.seconds * workers / self.tables.seconds_per_candidate)
+                parts.append(
+                    self._probe(self.tables, kind, extent, part, budget, n_threads, allowed)
+                )
+                seconds = time.perf_counter() - start
+                probing.note(seconds / count)
+                scanning.waited += seconds
+        return parts
+
+    def _scan(
+        self,
+        kind: str,
+        extent: int,
+        queries: NDArray[np.uint8],
+        n_threads: int,
+        allowed: Allowed | None,
+    ) -> tuple[Any, ...]:
+        search = scan_topk if kind == "nearest" else scan_within
+        return search(queries, self._codes, extent, n_threads, allowed)
+
+    def _probe(
+        self,
+        tables: CodeTables,
+        kind: str,
+        extent: int,
+        queries: NDArray[np.uint8],
+        budget: int,
+        n_threads: int,
+        allowed: Allowed | None,
+    ) -> tuple[Any, ...]:
+        search = tables.topk if kind == "nearest" else tables.within
+        return search(queries, extent, budget, n_threads, allowed)
+
+    def _choose(self, scanning: _Timing, probing: _Timing, left: int) -> tuple[bool, int]:
+        """Whether to scan, and how many of the queries left before the next decision."""
+        few = left if left < 2 * _TRIAL_QUERIES else _TRIAL_QUERIES
+        many = min(left, _MOST_QUERIES)
+        if self.tables is None:
+            return True, many if scanning.n_trials else few
+        for by_scan, timing in ((True, scanning), (False, probing)):
+            if timing.n_trials < _TRIALS:
+                return by_scan, few
+        scan_is_faster = scanning.seconds <= probing.seconds
+        slower = probing if scan_is_faster else scanning
+        is_open = scan_is_faster or scanning.seconds < _CLEAR * probing.seconds
+        if is_open and slower.waited > _PATIENCE * few * slower.seconds:
+            return not scan_is_faster, few
+        return scan_is_faster, many
+
+    def _timing(
+        self, kind: str, crowd: int, n_threads: int, rarity: int, extent: int | None
+    ) -> _Timing:
+        """What is known of a method; a scan takes as long whatever the extent, here None."""
+        key = kind, crowd, n_threads, rarity, extent
+        timing = self._timings.get(key)
+        if timing is None:
+            timing = self._timings[key] = _Timing(is_steady=extent is None)
+        return timing
+
+    def _count_saving(self, scan_seconds: float, farthest: int, n_done: int, n_left: int) -> None:
+        """Count what probing up to the distance `farthest` would have saved over a scan."""
+        if self._expected_costs is None:
+            limit = len(self._codes)
+            self._expected_costs = expected_costs(self._n_bits, len(self._codes), limit)
+        if 0 <= farthest < len(self._expected_costs):
+            cost = self._expected_costs[farthest]
+            saving = max(0.0, scan_seconds - cost * _SECONDS_PER_CANDIDATE)
+            # Those that wait need not be scanned if the tables are built now.
+            self._saved += saving * n_done
+            self._due = self._saved + saving * n_left
+
+    def _seconds_to_build(self, n_threads: int) -> float:
+        rounds = -(-self._n_tables // min(n_threads, self._n_tables))
+        return _SECONDS_PER_ENTRY * len(self._codes) * rounds
+
+    def _build(self, n_threads: int) -> CodeTables:
+        with self._build_lock:
+            if self.tables is None:
+                self.tables = CodeTables(self._codes, self._n_bits, self._n_tables, n_threads)
+            return self.tables
+
+
+def plan_of(codes: SortedCodes, n_bits: int, multi_index: str) -> Plan:
+    """The plan of these codes: made at the first search, then kept with them."""
+    # Kept in a local, so that a search in another thread finds a whole plan.
+    plan = codes.searcher
+    if plan is None:
+        plan = Plan(codes.codes, n_bits, multi_index)
+        codes.searcher = plan
+    return plan
+
+
+def _middle(distances: NDArray[np.int32]) -> int:
+    """Median of a few of the distances."""
+    if len(distances) == 1:
+        return int(distances[0])
+    few = sorted(distances[:_TRIAL_QUERIES].tolist())
+    return few[len(few) // 2]

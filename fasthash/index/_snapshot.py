@@ -1,0 +1,206 @@
+"""What an index holds at one moment: codes in ascending order of id, which never change again.
+
+Most codes are in `base`, which tables may be built over. Codes of ids that would have to go between
+those of the base, and codes added after tables were built, are in `recent`, which is searched
+beside it. A code that is removed stays in the base, marked. Everything here is immutable, so a
+search that holds a snapshot sees one state of the index, whatever is changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.interruptible import blocks, copy
+
+if TYPE_CHECKING:
+    from ._index_file import Content
+
+__all__ = ["Room", "Snapshot", "SortedCodes", "merged"]
+
+Value = TypeVar("Value", bound=np.generic)
+
+# Rows that are copied at a time.
+_BLOCK_ROWS = 1 << 20
+
+
+class Room:
+    """Arrays with room to grow: the first `n_used` rows are never written again."""
+
+    def __init__(self, capacity: int, n_bytes: int) -> None:
+        self.codes = np.empty((capacity, n_bytes), np.uint8)
+        self.ids = np.empty(capacity, np.int64)
+        self.n_used = 0
+
+
+class SortedCodes:
+    """
+    Codes with ascending ids, and what searches them, once something does.
+
+    Attributes
+    ----------
+    codes : ndarray of uint8, shape (n, n_bytes), read-only
+    ids : ndarray of int64, shape (n,), read-only
+    searcher : Plan or CodeTables or None
+        Made by the index at the first search.
+    source : Content or None
+        The file they are mapped from.
+    """
+
+    __slots__ = ("_room", "codes", "ids", "searcher", "source")
+
+    def __init__(
+        self,
+        codes: NDArray[np.uint8],
+        ids: NDArray[np.int64],
+        room: Room | None = None,
+        source: Content | None = None,
+    ) -> None:
+        self.codes, self.ids = _read_only(codes), _read_only(ids)
+        self.source = source
+        self.searcher: Any = None
+        self._room = room
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __reduce__(self) -> Any:
+        # Tables and measurements of this machine are cheaper to make again than to write down.
+        return SortedCodes, (self.codes, self.ids)
+
+    def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row of each id, -1 where it is not held; O(log n) each."""
+        if len(self) == 0 or len(ids) == 0:
+            return np.full(len(ids), -1, np.int64)
+        found = np.empty(len(ids), np.int64)
+        for some in blocks(len(ids), ids.itemsize):
+            rows = np.minimum(np.searchsorted(self.ids, ids[some]), len(self) - 1)
+            found[some] = np.where(self.ids[rows] == ids[some], rows, -1)
+        return found
+
+    def extended(self, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> SortedCodes:
+        """With codes of larger ids behind: amortised O(number of new codes)."""
+        n, end, room = len(self), len(self) + len(ids), self._room
+        if room is None or room.n_used != n or end > len(room.ids):
+            room = Room(max(end, n * 3 // 2), self.codes.shape[1])
+            copy(self.codes, room.codes[:n])
+            copy(self.ids, room.ids[:n])
+        copy(codes, room.codes[n:end])
+        copy(ids, room.ids[n:end])
+        room.n_used = end
+        return SortedCodes(room.codes[:end], room.ids[:end], room)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """
+    The state of an index.
+
+    Attributes
+    ----------
+    base : SortedCodes
+    live : ndarray of bool, shape (len(base),), or None
+        Which rows of the base are still held; None for all.
+    n_live : int
+        How many these are.
+    recent : SortedCodes
+        Further codes; no id is held twice.
+    next_id : int
+        One more than the largest id ever held.
+    """
+
+    base: SortedCodes
+    live: NDArray[np.bool_] | None
+    n_live: int
+    recent: SortedCodes
+    next_id: int
+
+    def __len__(self) -> int:
+        return self.n_live + len(self.recent)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether all codes are in the base and nothing in it is marked."""
+        return self.live is None and len(self.recent) == 0
+
+    def find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of ids in the base and in the recent codes, -1 where they are not held there."""
+        rows = self.base.find(ids)
+        if self.live is not None and len(rows):
+            rows = np.where((rows >= 0) & self.live[rows], rows, -1)
+        return rows, self.recent.find(ids)
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """All ids held, ascending, read-only."""
+        if self.is_compact:
+            return self.base.ids
+        ids = np.empty(len(self), np.int64)
+        end = 0
+        for _, some_ids in self.blocks():
+            ids[end : end + len(some_ids)] = some_ids
+            end += len(some_ids)
+        return _read_only(ids)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Before which of the live rows of the base the recent codes belong."""
+        return np.searchsorted(self._live(self.base.ids), self.recent.ids)
+
+    def codes(self) -> NDArray[np.uint8]:
+        """All codes held, in the order of `ids`, read-only; a copy unless the state is compact."""
+        if self.is_compact:
+            return self.base.codes
+        codes = np.empty((len(self), self.base.codes.shape[1]), np.uint8)
+        end = 0
+        for some_codes, _ in self.blocks():
+            codes[end : end + len(some_codes)] = some_codes
+            end += len(some_codes)
+        return _read_only(codes)
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """All codes and ids in ascending order of id, some at a time."""
+        base, recent = self.base, self.recent
+        places = np.empty(len(recent), np.int64)
+        for part in blocks(len(recent), 8):
+            places[part] = np.searchsorted(base.ids, recent.ids[part])
+        for first in range(0, max(len(base), 1), _BLOCK_ROWS):
+            end = min(first + _BLOCK_ROWS, len(base))
+            codes, ids = base.codes[first:end], base.ids[first:end]
+            if self.live is not None:
+                live = self.live[first:end]
+                codes, ids = codes[live], ids[live]
+            # What belongs behind the last row goes with the last block.
+            stop = len(places) if end == len(base) else np.searchsorted(places, end)
+            some = slice(np.searchsorted(places, first), stop)
+            yield merged(codes, ids, recent.codes[some], recent.ids[some])
+
+    def _live(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows if self.live is None else rows[self.live]
+
+
+def merged(
+    codes: NDArray[np.uint8],
+    ids: NDArray[np.int64],
+    more_codes: NDArray[np.uint8],
+    more_ids: NDArray[np.int64],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Merge two sets of codes, each in ascending order of id, into one; O(n)."""
+    if len(more_ids) == 0:
+        return codes, ids
+    places = np.searchsorted(ids, more_ids)
+    return np.insert(codes, places, more_codes, axis=0), np.insert(ids, places, more_ids)
+
+
+def _read_only(array: NDArray[Value]) -> NDArray[Value]:
+    view = array.view()
+    view.flags.writeable = False
+    return view

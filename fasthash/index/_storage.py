@@ -1,0 +1,280 @@
+"""`CodeStorage`: what every index holds, and how it changes.
+
+Codes are kept in ascending order of id, so that the order (distance, row) of a search is the
+promised order (distance, id). A change makes a new `Snapshot` and puts it in the place of the old
+one by one assignment: who searches goes on with the state it began with, and a change that fails,
+for want of memory or by an interrupt, has not happened.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._core.interruptible import apart, ascends, blocks, distinct, take
+from .._core.runtime import ForkSafeLock
+from ..codes import check_codes
+from ._index_file import Content
+from ._snapshot import Snapshot, SortedCodes, merged
+
+__all__ = ["CodeStorage", "check_ids"]
+
+# Recent codes join the base when they are more than so many, and than this share of it: joining
+# copies everything, and until then they are scanned.
+_MOST_RECENT = 4096
+_MOST_RECENT_SHARE = 1 / 8
+
+_LARGEST_ID = np.iinfo(np.int64).max
+
+
+class CodeStorage:
+    """
+    Packed codes and their ids, in ascending order of id.
+
+    Parameters
+    ----------
+    n_bits : int
+        Number of bits in every code; validated by the caller.
+    most : int, optional
+        How many codes it may hold.
+
+    Attributes
+    ----------
+    state : Snapshot
+        What is held now. One search reads it once.
+    """
+
+    def __init__(self, n_bits: int, most: int | None = None) -> None:
+        self.n_bits = n_bits
+        self.most = most
+        self._lock = ForkSafeLock()
+        nothing = self._sorted_nothing()
+        self.state = Snapshot(nothing, None, 0, nothing, 0)
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=ForkSafeLock())
+
+    def add(self, codes: ArrayLike, ids: ArrayLike | None = None, replace: bool = False) -> None:
+        """
+        Add codes; refused as a whole or not at all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If codes or ids are of the wrong type or shape, or an id is negative, given twice, or
+            held already and not to be replaced, or there would be too many codes.
+        """
+        codes = check_codes(codes, "codes", self.n_bits)
+        if ids is not None:
+            codes, ids = _in_order(codes, _check_new_ids(ids, len(codes)))
+        with self._lock:
+            state = self.state
+            if ids is None:
+                ids = self._numbered_on(state, len(codes))
+            if len(ids) == 0:
+                return
+            in_base, in_recent = state.find(ids)
+            held = (in_base >= 0) | (in_recent >= 0)
+            if held.any():
+                if not replace:
+                    raise ValueError(
+                        f"ids holds {ids[held][0]}, which the index has already: leave it out, or "
+                        "pass replace=True"
+                    )
+                state = _without(state, in_base, in_recent)
+            self._check_room(len(state) + len(ids), len(ids))
+            self.state = self._with(state, codes, ids)
+
+    def update(self, ids: ArrayLike, codes: ArrayLike) -> None:
+        """
+        Replace the codes of ids that are held; refused as a whole or not at all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If codes or ids are of the wrong type or shape, or an id is given twice or not held.
+        """
+        codes = check_codes(codes, "codes", self.n_bits)
+        codes, ids = _in_order(codes, _check_new_ids(ids, len(codes)))
+        with self._lock:
+            state = self.state
+            rows = state.find(ids)
+            _refuse_missing(ids, rows)
+            if len(ids):
+                self.state = self._with(_without(state, *rows), codes, ids)
+
+    def remove(self, ids: ArrayLike, missing: str) -> int:
+        """
+        Remove codes; how many were removed. `missing` is "raise" or "ignore".
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ids are no integers, or one is not held and not to be ignored.
+        """
+        ids = distinct(check_ids(ids))
+        with self._lock:
+            state = self.state
+            rows = state.find(ids)
+            if missing == "raise":
+                _refuse_missing(ids, rows)
+            n_before = len(state)
+            self.state = state = _without(state, *rows)
+            return n_before - len(state)
+
+    def compact(self) -> None:
+        """Bring all codes into one place, and give back the memory of those removed."""
+        with self._lock:
+            if not self.state.is_compact:
+                self.state = self._compacted(self.state)
+
+    def put(self, content: Content, is_mapped: bool) -> None:
+        """Hold what a file has, in ascending order of id, without a copy."""
+        source = content if is_mapped else None
+        base = SortedCodes(content.codes, content.ids, source=source)
+        self.state = Snapshot(base, None, len(base), self._sorted_nothing(), content.next_id)
+
+    def codes_of(self, ids: ArrayLike) -> NDArray[np.uint8]:
+        """
+        Look codes up by their ids.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ids are no integers, or one is not held.
+        """
+        ids = check_ids(ids)
+        state = self.state
+        in_base, in_recent = rows = state.find(ids)
+        _refuse_missing(ids, rows)
+        codes = np.empty((len(ids), state.base.codes.shape[1]), np.uint8)
+        is_recent = in_recent >= 0
+        codes[~is_recent] = state.base.codes[in_base[~is_recent]]
+        codes[is_recent] = state.recent.codes[in_recent[is_recent]]
+        return codes
+
+    def _with(self, state: Snapshot, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> Snapshot:
+        """With codes of ids that are not held, ascending."""
+        base, recent = state.base, state.recent
+        next_id = max(state.next_id, int(ids[-1]) + 1)
+        is_behind = len(base) == 0 or ids[0] > base.ids[-1]
+        if is_behind and state.is_compact and not _is_worth_keeping(base):
+            base = base.extended(codes, ids)
+            return Snapshot(base, None, len(base), recent, next_id)
+        if len(recent) == 0 or ids[0] > recent.ids[-1]:
+            recent = recent.extended(codes, ids)
+        else:
+            recent = SortedCodes(*merged(recent.codes, recent.ids, codes, ids))
+        state = Snapshot(base, state.live, state.n_live, recent, next_id)
+        if len(recent) > max(_MOST_RECENT, _MOST_RECENT_SHARE * len(base)):
+            return self._compacted(state)
+        return state
+
+    def _compacted(self, state: Snapshot) -> Snapshot:
+        base = SortedCodes(state.codes(), state.ids)
+        return Snapshot(base, None, len(base), self._sorted_nothing(), state.next_id)
+
+    def _sorted_nothing(self) -> SortedCodes:
+        n_bytes = (self.n_bits + 7) // 8
+        return SortedCodes(np.empty((0, n_bytes), np.uint8), np.empty(0, np.int64))
+
+    def _numbered_on(self, state: Snapshot, n: int) -> NDArray[np.int64]:
+        first = state.next_id
+        if n and first + n > _LARGEST_ID:
+            raise ValueError(f"ids cannot be numbered on from {first}: pass ids")
+        ids = np.empty(n, np.int64)
+        for some in blocks(n, ids.itemsize):
+            ids[some] = np.arange(first + some.start, first + some.stop)
+        return ids
+
+    def _check_room(self, n: int, n_new: int) -> None:
+        if self.most is not None and n > self.most:
+            raise ValueError(
+                f"the index holds {n - n_new} codes and can hold {self.most}, got {n_new} more"
+            )
+
+
+def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
+    """
+    Validate ids to look up.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not integers in one dimension.
+    """
+    given = np.asarray(ids)
+    if given.size == 0:
+        given = given.astype(np.int64)
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"ids must be integers, got dtype {given.dtype}")
+    if given.ndim != 1:
+        hint = f" (for a single one pass [{given}])" if given.ndim == 0 else ""
+        raise ValueError(f"ids must have one dimension, got shape {given.shape}{hint}")
+    if given.dtype == np.uint64 and given.size and given.max() > _LARGEST_ID:
+        raise ValueError(f"ids holds {given.max()}, which does not fit in int64")
+    return given.astype(np.int64)
+
+
+def _check_new_ids(ids: ArrayLike, n: int) -> NDArray[np.int64]:
+    given = check_ids(ids)
+    if given.shape != (n,):
+        raise ValueError(f"ids must have shape ({n},), one per code, got {given.shape}")
+    if n and given.min() < 0:
+        raise ValueError(f"ids holds {given.min()}: ids must be at least 0 (-1 means missing)")
+    if not ascends(given):
+        in_order = apart(n, lambda: np.sort(given))
+        again = in_order[1:] == in_order[:-1]
+        if again.any():
+            raise ValueError(f"ids holds {in_order[1:][again][0]} more than once")
+    return given
+
+
+def _in_order(
+    codes: NDArray[np.uint8], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    if ascends(ids):
+        return codes, ids
+    order = apart(len(ids), lambda: np.argsort(ids))
+    return take(codes, order), take(ids, order)
+
+
+def _refuse_missing(
+    ids: NDArray[np.int64], rows: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> None:
+    missing = (rows[0] < 0) & (rows[1] < 0)
+    if missing.any():
+        raise ValueError(f"ids holds {ids[missing][0]}, which the index does not hold")
+
+
+def _without(state: Snapshot, in_base: NDArray[np.int64], in_recent: NDArray[np.int64]) -> Snapshot:
+    """Without the codes in these rows; -1 is none."""
+    live, n_live, recent = state.live, state.n_live, state.recent
+    in_base, in_recent = in_base[in_base >= 0], in_recent[in_recent >= 0]
+    if len(in_base):
+        live = np.ones(len(state.base), bool) if live is None else live.copy()
+        live[in_base] = False
+        n_live -= len(in_base)
+    if len(in_recent):
+        recent = SortedCodes(
+            np.delete(recent.codes, in_recent, axis=0), np.delete(recent.ids, in_recent)
+        )
+    return Snapshot(state.base, live, n_live, recent, state.next_id)
+
+
+def _is_worth_keeping(base: SortedCodes) -> bool:
+    """Whether it is better to search new codes beside these than to move them or their tables."""
+    is_mapped = base.source is not None
+    return is_mapped or (base.searcher is not None and base.searcher.is_worth_keeping)

@@ -1,0 +1,218 @@
+"""`CodeTables`: the tables of multi-index hashing over one set of codes, searched exactly.
+
+A search probes the tables; a query that would cost more than its budget is answered by a scan of
+the codes instead. Either way the answer is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.scan import Allowed, Pace, join_within, scan_topk, scan_within
+from .._kernels.multi_index import BUCKET_COST, SUBSTRING_BITS_MAX
+from .._kernels.multi_index import Tables as _Tables
+
+__all__ = ["MAX_CODES", "CodeTables", "best_n_tables", "expected_costs"]
+
+Value = TypeVar("Value", bound=np.generic)
+
+# Rows are uint32 in the tables.
+MAX_CODES = 2**32 - 1
+
+# Below this many bits per substring, buckets outnumber what they save, however few the codes.
+_SUBSTRING_BITS_MIN = 8
+
+# What a query may cost where nobody measures: a scan compares about this many codes in the time
+# that probing compares one, and this much is allowed even if there are few codes.
+_SCAN_ADVANTAGE = 8
+_FREE_COST = 10_000
+
+# A first guess, until a search has taken long enough to say what a candidate takes and not a call.
+_SECONDS_PER_CANDIDATE = 1.5e-9
+_MEASURABLE_SECONDS = 2e-4
+
+# What the queries of the first call may cost together, so that an interrupt need not wait long.
+_FIRST_COST = 1 << 24
+
+
+def best_n_tables(n_bits: int, n: int) -> int:
+    """
+    Choose how many tables serve n codes best.
+
+    Substrings of log2(n) bits (Norouzi, Punjani, Fleet, section 3.3): a bucket then holds about one
+    code, and the bounds of a table's buckets take no more than 4 n bytes.
+    """
+    substring_bits = min(SUBSTRING_BITS_MAX, max(_SUBSTRING_BITS_MIN, max(n, 1).bit_length() - 1))
+    return -(-n_bits // substring_bits)
+
+
+def expected_costs(n_bits: int, n: int, limit: float) -> list[float]:
+    """
+    Predict what probing up to each radius costs in codes spread evenly.
+
+    Returns
+    -------
+    list of float
+        At place r the cost up to radius r, in candidates; it ends before it exceeds `limit`.
+    """
+    n_tables = best_n_tables(n_bits, n)
+    shortest, longer = divmod(n_bits, n_tables)
+    costs: list[float] = []
+    total = 0.0
+    for radius in range(n_bits + 1):
+        flips, table = divmod(radius, n_tables)
+        length = shortest + (table < longer)
+        buckets = 1.0
+        for i in range(min(flips, length + 1)):
+            buckets *= (length - i) / (i + 1)
+        total += buckets * (BUCKET_COST + n / 2**length)
+        if total > limit:
+            break
+        costs.append(total)
+    return costs
+
+
+class CodeTables:
+    """
+    Tables over codes, built at once.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+        Validated codes, fewer than 2^32; they are referred to and must not change.
+    n_bits : int
+    n_tables : int
+        At least ``n_bits / SUBSTRING_BITS_MAX``, at most `n_bits`.
+    n_threads : int
+        As resolved by `runtime.resolve_threads`; at most one thread per table is of use.
+
+    Attributes
+    ----------
+    seconds_per_candidate : float
+        What the unit of budgets takes on one thread, as last measured.
+    """
+
+    def __init__(
+        self, codes: NDArray[np.uint8], n_bits: int, n_tables: int, n_threads: int
+    ) -> None:
+        self._codes = codes
+        self._n_bits = n_bits
+        self._tables = _Tables(codes, n_bits, n_tables, n_threads)
+        self.seconds_per_candidate = _SECONDS_PER_CANDIDATE
+
+    @property
+    def n_tables(self) -> int:
+        return self._tables.n_tables
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables, without the codes they refer to."""
+        return self._tables.nbytes
+
+    @property
+    def default_budget(self) -> int:
+        """What a query may cost where the speed of a scan is not known."""
+        return len(self._codes) // _SCAN_ADVANTAGE + _FREE_COST
+
+    def topk(
+        self,
+        queries: NDArray[np.uint8],
+        k: int,
+        budget: int,
+        n_threads: int,
+        allowed: Allowed | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Answer as `scan.scan_topk` does, each query probed as far as its budget goes."""
+        shape = (len(queries), k)
+        n_found = min(k, len(self._codes) if allowed is None else allowed.n)
+        if n_found < k:
+            distances, rows = np.full(shape, -1, np.int32), np.full(shape, -1, np.int64)
+            if n_found:
+                found = self.topk(queries, n_found, budget, n_threads, allowed)
+                distances[:, :n_found], rows[:, :n_found] = found
+            return distances, rows
+        flags = None if allowed is None else allowed.flags_of(len(self._codes)).view(np.uint8)
+        distances, rows = np.empty(shape, np.int32), np.empty(shape, np.int64)
+        done = np.zeros(len(queries), np.uint8)
+        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).pieces(len(queries)):
+            costs = np.zeros(q.stop - q.start, np.int64)
+            start = time.perf_counter()
+            self._tables.topk(
+                queries[q], k, budget, flags, distances[q], rows[q], costs, done[q], n_threads
+            )
+            self._note_speed(time.perf_counter() - start, costs, n_threads)
+        if not done.all():
+            left = np.flatnonzero(done == 0)
+            found = scan_topk(queries[left], self._codes, k, n_threads, allowed)
+            distances[left], rows[left] = found
+        return distances, rows
+
+    def within(
+        self,
+        queries: NDArray[np.uint8],
+        radius: int,
+        budget: int,
+        n_threads: int,
+        allowed: Allowed | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """Answer as `scan.scan_within` does, each query probed as far as its budget goes."""
+        radius = min(radius, self._n_bits)
+        done = np.zeros(len(queries), np.uint8)
+        answers = []
+        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).pieces(len(queries)):
+            costs = np.zeros(q.stop - q.start, np.int64)
+            start = time.perf_counter()
+            counts, found, rows = self._tables.within(
+                queries[q], radius, budget, costs, done[q], n_threads
+            )
+            self._note_speed(time.perf_counter() - start, costs, n_threads)
+            limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+            answers.append((limits, found, rows))
+        limits, distances, rows = join_within(answers)
+        if allowed is not None:
+            limits, distances, rows = self._only(allowed, limits, distances, rows)
+        if not done.all():
+            left = np.flatnonzero(done == 0)
+            scan_limits, scanned_distances, scanned_rows = scan_within(
+                queries[left], self._codes, radius, n_threads, allowed
+            )
+            counts = np.diff(limits)
+            counts[left] = np.diff(scan_limits)
+            is_probed = np.repeat(done.view(bool), counts)
+            distances = _interleave(is_probed, distances, scanned_distances)
+            rows = _interleave(is_probed, rows, scanned_rows)
+            limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        return limits, distances, rows
+
+    def _only(
+        self,
+        allowed: Allowed,
+        limits: NDArray[np.int64],
+        distances: NDArray[np.int32],
+        rows: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """Drop the rows that may not be found."""
+        kept = allowed.flags_of(len(self._codes))[rows]
+        n_kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+        return n_kept[limits], distances[kept], rows[kept]
+
+    def _note_speed(self, seconds: float, costs: NDArray[np.int64], n_threads: int) -> None:
+        if seconds > _MEASURABLE_SECONDS:
+            measured = seconds * min(n_threads, len(costs)) / max(1, int(costs.sum()))
+            # One measurement that other work has stretched must not shrink every budget.
+            measured = min(measured, 2 * self.seconds_per_candidate)
+            self.seconds_per_candidate += (measured - self.seconds_per_candidate) / 4
+
+
+def _interleave(
+    is_first: NDArray[np.bool_], first: NDArray[Value], second: NDArray[Value]
+) -> NDArray[Value]:
+    """Lay two arrays into one: `first` where the mask is true, `second` elsewhere."""
+    merged = np.empty(len(is_first), first.dtype)
+    merged[is_first] = first
+    merged[~is_first] = second
+    return merged

@@ -1,0 +1,335 @@
+"""Models in files: numbers as safetensors, all else as JSON beside them; no pickle.
+
+`SavedModel` is what a model inherits to be saved. It names its learned attributes in `_learned`,
+and in `_parts` the dataclasses that stand in them; a model that keeps its state otherwise, as
+modules of PyTorch do, overrides `_learned_state` and `_set_learned_state` to give and take arrays.
+A value is written as a tree of plain values, arrays and parts, and read as nothing else, so a file
+cannot name code. Every array has a checksum, and so has the tree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import zlib
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from .._core.files import replacing, size_of
+
+__all__ = ["SavedModel", "check_shape", "load_model"]
+
+_FORMAT = "fasthash model"
+_VERSION = "1"
+
+# A larger number in front is not a header that safetensors would read.
+_LARGEST_HEADER = 100_000_000
+
+# Characters in an array of strings, all as long as the longest, as numpy holds them.
+_MOST_CHARACTERS = 1 << 26
+
+
+# What a tree that nobody has written by `save` can lead to.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+class SavedModel(BaseEstimator):
+    """What lets a model be saved to a file and loaded from one."""
+
+    # Names of the learned attributes; those a model does not have are left out.
+    _learned: ClassVar[tuple[str, ...]] = ()
+    # The dataclasses that may stand in them.
+    _parts: ClassVar[tuple[type[Any], ...]] = ()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write the fitted model to a file.
+
+        Parameters
+        ----------
+        path : path
+            Of the file, in a folder that exists. A file that is there is replaced when the new one
+            is complete and on the disk.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model has not been fitted.
+        ImportError
+            If safetensors is not installed.
+        TypeError
+            If a parameter is of a kind that no file of a model holds.
+        OSError
+            If the file cannot be written; what was there is then unchanged.
+
+        Notes
+        -----
+        The file is in the safetensors format. It holds parameters and what was learned; a fit that
+        was interrupted cannot be resumed from it.
+        """
+        check_is_fitted(self)
+        safetensors = _safetensors()
+        arrays: dict[str, NDArray[Any]] = {}
+        tree = {
+            "model": type(self).__name__,
+            "parameters": _flatten(self.get_params(deep=False), "parameters", arrays, ()),
+            "learned": _flatten(self._learned_state(), "learned", arrays, self._parts),
+        }
+        text = json.dumps(tree)
+        metadata = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "content": text,
+            "crc32": f"{zlib.crc32(text.encode()):08x}",
+        }
+        with replacing(path) as file:
+            file.write(safetensors.numpy.save(arrays, metadata))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """
+        Read a model from a file that `save` has written.
+
+        Parameters
+        ----------
+        path : path
+            Of the file. It may come from anybody: what is wrong with it gives an error, and nothing
+            in it is run.
+
+        Returns
+        -------
+        The model.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it holds no model of this kind, is of another format version, or is damaged.
+        ImportError
+            If safetensors is not installed.
+        """
+        model = load_model(path)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"{os.fspath(path)} holds {type(model).__name__!r}, not {cls.__name__!r}"
+            )
+        return model
+
+    def _learned_state(self) -> dict[str, Any]:
+        """What was learned, by name: plain values, arrays and `_parts`, in mappings and tuples."""
+        return {name: getattr(self, name) for name in self._learned if hasattr(self, name)}
+
+    def _set_learned_state(self, learned: dict[str, Any]) -> None:
+        """
+        Take what `_learned_state` gave, from a file that may hold anything.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit together: kernels trust the shapes of what was learned.
+        """
+        for name in self._learned:
+            if name in learned:
+                setattr(self, name, learned[name])
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """
+    Read a model of any kind; see `SavedModel.load`.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `SavedModel.load`.
+    """
+    path = os.fspath(path)
+    tree, arrays = _read(path)
+    cls = _class_of(path, tree.get("model"))
+    try:
+        parameters = _restore(tree["parameters"], arrays, {})
+        learned = _restore(tree["learned"], arrays, {part.__name__: part for part in cls._parts})
+        if not set(parameters) <= set(cls._get_param_names()):
+            raise ValueError(f"{cls.__name__} has no parameters {sorted(parameters)}")
+        model = cls(**parameters)
+        model._set_learned_state(learned)
+        check_is_fitted(model)
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}, {error}") from None
+    return model
+
+
+def check_shape(
+    array: Any, name: str, shape: tuple[int | None, ...], dtype: Any = np.float64
+) -> NDArray[Any]:
+    """
+    Refuse what is no C-contiguous array of this dtype and shape; None is any length.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    fits = (
+        isinstance(array, np.ndarray)
+        and array.dtype == dtype
+        and array.flags.c_contiguous
+        and array.ndim == len(shape)
+        and all(b is None or a == b for a, b in zip(array.shape, shape, strict=True))
+    )
+    if not fits:
+        raise ValueError(f"{name} must be {np.dtype(dtype)} of shape {shape}")
+    return array
+
+
+def _safetensors() -> Any:
+    if find_spec("safetensors") is None:
+        raise ImportError(
+            "models are saved and loaded with safetensors, which is not installed: "
+            "pip install 'fasthash-retrieval[models]'"
+        )
+    import safetensors.numpy
+
+    return safetensors
+
+
+def _class_of(path: str, name: Any) -> type[SavedModel]:
+    from .. import models
+
+    cls = getattr(models, name) if isinstance(name, str) and name in models.__all__ else None
+    if not (isinstance(cls, type) and issubclass(cls, SavedModel)):
+        raise ValueError(f"{path} holds {name!r}, which this version does not know")
+    return cls
+
+
+def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The tree and the arrays of a model file."""
+    size = size_of(path)
+    with open(path, "rb") as file:
+        start = file.read(9)
+    is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") <= min(
+        _LARGEST_HEADER, size - 8
+    )
+    if not is_safetensors:
+        raise ValueError(f"{path} is no file of fasthash: neither an index nor a model")
+    safetensors = _safetensors()
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ValueError("it is a safetensors file, but holds no model of fasthash")
+            if metadata.get("version") != _VERSION:
+                raise ValueError(
+                    f"it is of format {metadata.get('version')}, and this version of fasthash "
+                    f"reads format {_VERSION}: read it with the version that wrote it"
+                )
+            text = metadata.get("content", "")
+            if f"{zlib.crc32(text.encode()):08x}" != metadata.get("crc32"):
+                raise ValueError("the checksum of its content is wrong")
+            tree = json.loads(text)
+            if not isinstance(tree, dict):
+                raise ValueError("its content is no mapping")
+            # Copied, so that they are aligned and the file can go.
+            arrays = {name: np.array(file.get_tensor(name), order="C") for name in file.keys()}
+    except (safetensors.SafetensorError, *_DAMAGE) as error:
+        raise ValueError(f"{path} is damaged or no model: {error}") from None
+    return tree, arrays
+
+
+# --- trees of plain values, arrays and parts ----------------------------------------------------
+
+
+def _flatten(
+    value: Any, name: str, arrays: dict[str, NDArray[Any]], parts: tuple[type[Any], ...]
+) -> Any:
+    """What JSON can hold of a value; arrays go to `arrays`, under their path in the tree."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, list | tuple):
+        items = [_flatten(item, f"{name}.{i}", arrays, parts) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"mapping": {k: _flatten(v, f"{name}.{k}", arrays, parts) for k, v in value.items()}}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        array = np.asarray(value, value.dtype.newbyteorder("<"), order="C")
+        arrays[name] = array
+        return {
+            "array": name,
+            "dtype": array.dtype.name,
+            "shape": list(value.shape),
+            "crc32": zlib.crc32(array.reshape(-1).view(np.uint8).data),
+        }
+    if isinstance(value, np.ndarray) and all(isinstance(item, str) for item in value.flat):
+        strings = _check_strings(value.tolist())
+        return {"strings": strings, "dtype": "object" if value.dtype == object else "str"}
+    if isinstance(value, np.random.RandomState):
+        return {"RandomState": _flatten(value.get_state(), name, arrays, ())}
+    if isinstance(value, parts):
+        fields = {
+            field.name: _flatten(getattr(value, field.name), f"{name}.{field.name}", arrays, parts)
+            for field in dataclasses.fields(value)
+        }
+        return {"part": type(value).__name__, "fields": fields}
+    raise TypeError(
+        f"{name} is of type {type(value).__name__}, which a file of a model does not hold"
+    )
+
+
+def _check_strings(items: list[Any]) -> list[str]:
+    """Refuse what is no string, and strings that would take gigabytes as an array."""
+    if not all(isinstance(item, str) for item in items):
+        raise ValueError("strings must be in one dimension and hold nothing else")
+    if len(items) * max(map(len, items), default=0) > _MOST_CHARACTERS:
+        raise ValueError(f"{len(items)} strings are too long for an array")
+    return items
+
+
+def _restore(node: Any, arrays: dict[str, NDArray[Any]], parts: dict[str, type]) -> Any:
+    """The value that `_flatten` made this of; ValueError, KeyError or TypeError otherwise."""
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    if isinstance(node, list):
+        return [_restore(item, arrays, parts) for item in node]
+    match node:
+        case {"mapping": dict(items)}:
+            return {key: _restore(item, arrays, parts) for key, item in items.items()}
+        case {"tuple": list(items)}:
+            return tuple(_restore(item, arrays, parts) for item in items)
+        case {"array": str(name), "dtype": dtype, "shape": shape, "crc32": checksum}:
+            array = arrays[name]
+            if array.dtype.name != dtype or list(array.shape) != shape:
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+            if zlib.crc32(array.reshape(-1).view(np.uint8).data) != checksum:
+                raise ValueError(f"the checksum of {name} is wrong")
+            return array
+        case {"strings": list(items), "dtype": dtype}:
+            return np.array(_check_strings(items), object if dtype == "object" else np.str_)
+        case {"float": ("inf" | "-inf" | "nan") as text}:
+            return float(text)
+        case {"RandomState": state}:
+            random_state = np.random.RandomState()
+            random_state.set_state(_restore(state, arrays, {}))
+            return random_state
+        case {"part": str(name), "fields": dict(fields)}:
+            values = {key: _restore(value, arrays, parts) for key, value in fields.items()}
+            return parts[name](**values)
+    raise ValueError("its content is of no known kind")

@@ -1,0 +1,349 @@
+"""One fit of AMSH from features to hash functions, for one code length or several.
+
+The stages are feature maps, codes (length by length) and hash functions (modality by modality, all
+lengths at once). What a stage has finished it stores by one assignment, so that a fit which is
+interrupted goes on from the last finished sweep and ends as if it had not been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy import linalg
+from numpy.typing import NDArray
+
+from ..._core.features import FeatureMap, centring_map, rbf_map
+from ..._core.rows import Rows, Workers, cut
+from .._saving import check_shape
+from . import _codes as amsh_codes
+from ._code_rules import CodeRule, code_rules
+from ._codes import Codes, LabelRows, Weights
+from ._hash_functions import (
+    Hashing,
+    MappedRows,
+    Regression,
+    SweepRule,
+    feature_gram,
+    first_sweep,
+    next_sweep,
+)
+
+__all__ = ["AmshFit", "Growth", "LearnedCodes", "Settings"]
+
+# So much memory is for mapped features that need not be mapped again in every sweep.
+_KEPT_BYTES = 1 << 29
+
+# So many samples estimate means, and start the hash functions.
+_SAMPLE_ROWS = 16384
+
+# Random latents of so many values have a generator of their own, so that threads can draw at once.
+_DRAWN_VALUES = 1 << 18
+
+# Codes have settled when a sweep changes at most this share of their bits, times the tolerance.
+_SETTLED_SHARE = 1e-2
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of `AMSH` that a fit needs, with numbers of anchors resolved."""
+
+    lengths: tuple[int, ...]
+    n_anchors: dict[str, int | None]
+    n_sweeps: int
+    tol: float
+    weights: Weights
+    ridge: float
+    width: float
+    init: str | dict[str, NDArray[Any]]
+
+    def is_equal(self, other: Settings) -> bool:
+        """Tell whether all parameters are equal, latents to start from by value."""
+        if isinstance(self.init, dict) and isinstance(other.init, dict):
+            same = self.init.keys() == other.init.keys() and all(
+                np.array_equal(v, other.init[name]) for name, v in self.init.items()
+            )
+            return same and replace(self, init="") == replace(other, init="")
+        return type(self.init) is type(other.init) and self == other
+
+
+@dataclass(frozen=True)
+class LearnedCodes:
+    """
+    What the first step leaves for one length.
+
+    Attributes
+    ----------
+    packed : dict of str to ndarray of uint8
+        Packed codes per modality.
+    rules : dict of str to CodeRule
+        What gives a new sample with labels its code.
+    objective : list of float
+        After every sweep.
+    """
+
+    packed: dict[str, NDArray[np.uint8]]
+    rules: dict[str, CodeRule]
+    objective: list[float]
+
+
+@dataclass(frozen=True)
+class _Sweeping:
+    """The first step for one length, between two sweeps."""
+
+    n_bits: int
+    modalities: list[Codes]
+    objective: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What new samples of one modality need to join: the rule of codes, F's regression, XᵀX."""
+
+    rule: CodeRule
+    regression: Regression
+    gram: NDArray[np.float64]
+
+    def check(self, n_out: int, n_bits: int, n_classes: int) -> None:
+        """
+        Refuse parts whose shapes do not fit, as a file may hold them.
+
+        Raises
+        ------
+        ValueError
+            If one does not: kernels trust them.
+        """
+        rule, regression = self.rule, self.regression
+        check_shape(rule.p, "p", (n_bits, n_classes))
+        for votes in (rule.z_votes, rule.b_votes):
+            check_shape(votes, "votes", (n_classes, n_bits))
+        check_shape(rule.whitening.mean, "mean", (n_bits,))
+        check_shape(rule.whitening.matrix, "matrix", (n_bits, n_bits))
+        check_shape(regression.projection, "projection", (n_out, n_bits))
+        check_shape(regression.moments, "moments", (n_out, n_bits))
+        check_shape(self.gram, "gram", (n_out, n_out))
+        if not isinstance(rule.eta, float):
+            raise ValueError("eta must be a number")
+
+
+class AmshFit:
+    """
+    The state of a fit.
+
+    Parameters
+    ----------
+    settings : Settings
+    labels : dict of str to LabelRows
+    classes : ndarray or int
+        What their columns stand for, or how many there are.
+    shapes : dict of str to (shape, dtype)
+        Of the features.
+    random_state : RandomState
+
+    Attributes
+    ----------
+    feature_maps : dict of str to FeatureMap
+    learned : dict of int to LearnedCodes
+        Per length.
+    hashing : dict of str to Hashing
+        Per modality.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        labels: dict[str, LabelRows],
+        classes: NDArray[Any] | int,
+        shapes: dict[str, Any],
+        random_state: np.random.RandomState,
+    ) -> None:
+        self.settings, self.labels = settings, labels
+        self.classes, self.shapes = classes, shapes
+        self._random_state = random_state
+        self._samples: dict[str, NDArray[np.int64] | None] = {}
+        self._grams: dict[str, NDArray[np.float64]] = {}
+        # States of the generator before each modality's draws, and after the last.
+        self._random_states: dict[str | None, Any] = {}
+        self._sweeping: _Sweeping | None = None
+        self.feature_maps: dict[str, FeatureMap] = {}
+        self.learned: dict[int, LearnedCodes] = {}
+        self.hashing: dict[str, Hashing] = {}
+
+    def run(self, x: dict[str, Rows], n_threads: int, report: Report) -> None:
+        """Do what is still to be done."""
+        with Workers(n_threads) as workers:
+            for name in x:
+                if name not in self.feature_maps:
+                    self._map_features(name, x[name], workers)
+                    report("features", len(self.feature_maps), len(x))
+            self._random_states.setdefault(None, self._random_state.get_state())
+            for n_bits in self.settings.lengths:
+                if n_bits not in self.learned:
+                    self._learn_codes(n_bits, x, workers, report)
+            for name in x:
+                if name not in self.hashing or not self.hashing[name].finished:
+                    self._learn_hash_functions(name, x[name], workers, report)
+
+    def is_of(self, other: AmshFit) -> bool:
+        """Tell whether another fit was asked for with the same parameters, shapes and labels."""
+        return (
+            self.settings.is_equal(other.settings)
+            and self.shapes == other.shapes
+            and np.array_equal(self.classes, other.classes)
+            and all(self.labels[name].is_equal(other.labels[name]) for name in self.labels)
+        )
+
+    def growth(self, place: int) -> dict[str, Growth]:
+        """Per modality, what new samples need to join the model of one of the lengths."""
+        rules = self.learned[self.settings.lengths[place]].rules
+        return {
+            name: Growth(rules[name], hashing.regressions[place], hashing.gram)
+            for name, hashing in self.hashing.items()
+        }
+
+    def _map_features(self, name: str, x: Rows, workers: Workers) -> None:
+        n_anchors = self.settings.n_anchors[name]
+        anchors = sample = None
+        self._restore_random_state(name)
+        if n_anchors is not None:
+            anchors = x.take(np.sort(self._random_state.permutation(len(x))[:n_anchors]))
+        if len(x) > _SAMPLE_ROWS:
+            sample = np.sort(self._random_state.permutation(len(x))[:_SAMPLE_ROWS])
+        rows = x.read(slice(0, len(x))) if sample is None else x.take(sample)
+        if anchors is None:
+            feature_map = centring_map(rows)
+        else:
+            feature_map = rbf_map(rows, anchors, self.settings.width, workers)
+        self._samples[name], self.feature_maps[name] = sample, feature_map
+
+    def _restore_random_state(self, moment: str | None) -> None:
+        """Bring the generator to where it was at this moment, if there was one already."""
+        if moment in self._random_states:
+            self._random_state.set_state(self._random_states[moment])
+        else:
+            self._random_states[moment] = self._random_state.get_state()
+
+    def _learn_codes(
+        self, n_bits: int, x: dict[str, Rows], workers: Workers, report: Report
+    ) -> None:
+        settings = self.settings
+        stage = "codes" if len(settings.lengths) == 1 else f"codes of {n_bits} bits"
+        if self._sweeping is None or self._sweeping.n_bits != n_bits:
+            # Every length starts where a fit of this length alone would.
+            self._restore_random_state(None)
+            dtype = np.result_type(*(rows.dtype for rows in x.values()))
+            starts = {name: self._start(name, n_bits, dtype, x[name], workers) for name in x}
+            self._sweeping = _Sweeping(
+                n_bits,
+                [amsh_codes.start_codes(self.labels[m], v, workers) for m, v in starts.items()],
+            )
+        modalities, objective = self._sweeping.modalities, self._sweeping.objective
+
+        def sweep() -> None:
+            objective.append(
+                amsh_codes.sweep(modalities, settings.weights, self._random_state, workers)
+            )
+
+        while not self._has_settled(self._sweeping):
+            workers.finish(sweep)
+            report(stage, len(objective), settings.n_sweeps)
+        self.learned[n_bits] = LearnedCodes(
+            {name: m.packed for name, m in zip(x, modalities, strict=True)},
+            dict(zip(x, code_rules(modalities, settings.weights), strict=True)),
+            objective,
+        )
+        self._sweeping = None
+
+    def _has_settled(self, sweeping: _Sweeping) -> bool:
+        """Whether all sweeps are made, or the last changed too few bits to go on."""
+        settings, n_done = self.settings, len(sweeping.objective)
+        n_values = sum(m.v.size for m in sweeping.modalities)
+        n_changed = sum(m.n_changed for m in sweeping.modalities)
+        few = settings.tol > 0 and n_changed <= _SETTLED_SHARE * settings.tol * n_values
+        return n_done >= settings.n_sweeps or (n_done > 0 and few)
+
+    def _start(
+        self, name: str, n_bits: int, dtype: Any, x: Rows, workers: Workers
+    ) -> NDArray[np.floating]:
+        """Initial latents: given, random, or principal components of the mapped features."""
+        if isinstance(self.settings.init, dict):
+            return np.array(self.settings.init[name], dtype, order="C")
+        if self.settings.init == "random":
+            seed = self._random_state.randint(2**32, size=4, dtype=np.uint32)
+            v = np.empty((len(x), n_bits), dtype)
+
+            def draw(blocks: Sequence[slice]) -> None:
+                for rows in blocks:
+                    rng = np.random.default_rng([*seed, rows.start])
+                    v[rows] = rng.standard_normal(v[rows].shape)
+
+            for _ in workers.map(draw, cut(len(x), n_bits, _DRAWN_VALUES)):
+                pass
+        else:
+            v = self._principal_components(name, n_bits, dtype, x, workers)
+        amsh_codes.orthogonalise(v, self._random_state, workers)
+        return v
+
+    def _principal_components(
+        self, name: str, n_bits: int, dtype: Any, x: Rows, workers: Workers
+    ) -> NDArray[np.floating]:
+        """Scores on the first components; columns past the rank are zero."""
+        mapped = self._mapped(name, x)
+        if name not in self._grams:
+            self._grams[name] = feature_gram(mapped, workers)
+        n_found = min(n_bits, mapped.n_columns)
+        _, vectors = linalg.eigh(self._grams[name])
+        components = vectors[:, ::-1][:, :n_found].astype(x.dtype)
+        scores = np.zeros((len(x), n_bits), dtype)
+
+        def project(blocks: Any) -> None:
+            for rows in blocks:
+                scores[rows, :n_found] = mapped[rows] @ components
+
+        for _ in workers.map(project, mapped.blocks):
+            pass
+        return scores
+
+    def _learn_hash_functions(self, name: str, x: Rows, workers: Workers, report: Report) -> None:
+        settings = self.settings
+        mapped = self._mapped(name, x)
+        codes = [self.learned[n_bits].packed[name] for n_bits in settings.lengths]
+        rule = SweepRule(settings.ridge, settings.n_sweeps, settings.tol)
+
+        def progress(sweep: int) -> Callable[[int], None]:
+            return lambda done: report(f"hash functions of {name}, {sweep}", done, len(x))
+
+        if name not in self.hashing:
+            starts: list[Any] = list(settings.lengths)
+            if self._samples[name] is not None and not mapped.keeps_all() and settings.tol > 0:
+                starts = self._start_from_sample(name, x, codes, rule, workers)
+            gram = self._grams.get(name)
+            self.hashing[name] = first_sweep(
+                mapped, codes, starts, gram, rule, workers, progress(1)
+            )
+        while not self.hashing[name].finished:
+            sweep = self.hashing[name].n_sweeps + 1
+            self.hashing[name] = next_sweep(
+                mapped, codes, self.hashing[name], rule, workers, progress(sweep)
+            )
+
+    def _start_from_sample(
+        self, name: str, x: Rows, codes: list[NDArray[Any]], rule: SweepRule, workers: Workers
+    ) -> list[NDArray[np.float64]]:
+        """Hash functions of a sample of the rows, which are near those of all."""
+        sample = self._samples[name]
+        assert sample is not None
+        few = MappedRows(Rows(x.take(sample), x.dtype), self.feature_maps[name], _KEPT_BYTES)
+        few_codes = [packed[sample] for packed in codes]
+        starts = list(self.settings.lengths)
+        hashing = first_sweep(few, few_codes, starts, None, rule, workers)
+        while not hashing.finished:
+            hashing = next_sweep(few, few_codes, hashing, rule, workers)
+        return [regression.projection for regression in hashing.regressions]
+
+    def _mapped(self, name: str, x: Rows) -> MappedRows:
+        return MappedRows(x, self.feature_maps[name], _KEPT_BYTES)

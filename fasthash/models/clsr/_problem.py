@@ -1,0 +1,310 @@
+"""What CLSR's training is given, and what it tells of every epoch. Needs no PyTorch.
+
+`split_items` holds out pairs to validate on, `make_problem` brings features to the scale that is
+learned at and numbers the rows that take part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._core.rows import Rows
+from ..._core.validation import check_modalities, check_number, check_pairs
+from ._inputs import (
+    Items,
+    Preprocessing,
+    duplicate_ids,
+    fit_preprocessing,
+    group_pairs,
+    semantic_features,
+)
+
+__all__ = ["EpochRecord", "Problem", "in_order", "make_problem", "split_items"]
+
+# So many principal components of the first and of the second modality are kept, at most.
+_MOST_COMPONENTS = (256, 384)
+
+Value = TypeVar("Value")
+
+# Rows per modality, and the pairs among them.
+Paired = tuple[dict[str, Rows], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """
+    What is learned from: modalities in their order, rows numbered among the training rows.
+
+    Attributes
+    ----------
+    names : tuple of str
+    x : tuple of ndarray of float32
+        Preprocessed features per modality.
+    targets : tuple of ndarray of float32
+        What the other modality's latents should reconstruct: the first columns of x, centred.
+    target_means : tuple of ndarray of float64
+        Of these columns.
+    items : Items
+        Pairs among these rows.
+    meaning : ndarray of float32
+        Features of the teaching modality.
+    teacher : int
+        Which modality that is.
+    duplicates : tuple of (ndarray of int64 or None)
+        A number per row, the same where rows are equal; None where all differ.
+    validation : tuple of (tuple of ndarray, ndarray) or None
+        Preprocessed features per modality, and pairs.
+    """
+
+    names: tuple[str, str]
+    x: tuple[NDArray[np.float32], NDArray[np.float32]]
+    targets: tuple[NDArray[np.float32], NDArray[np.float32]]
+    target_means: tuple[NDArray[np.float64], NDArray[np.float64]]
+    items: Items
+    meaning: NDArray[np.float32]
+    teacher: int
+    duplicates: tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]
+    validation: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int64]] | None
+
+    def fingerprint(self) -> str:
+        """A digest of the data, by which a checkpoint knows it again."""
+        digest = hashlib.blake2b(digest_size=16)
+        items = self.items
+        validation = () if self.validation is None else (*self.validation[0], self.validation[1])
+        for array in (
+            *(*self.x, *self.targets, self.meaning),
+            *(items.rows, items.partners, items.starts, *validation),
+        ):
+            digest.update(repr((array.shape, items.one, self.teacher)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """
+    One epoch of a fit.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1 on.
+    n_epochs : int
+        How many there will be at most.
+    loss : float
+        Mean over steps of the weighted sum.
+    parts : dict of str to float
+        Means of its parts before they are weighted: "contrast", and those that are switched on
+        among "consistency", "semantic" and "reconstruction".
+    temperature : float
+        Mean over steps.
+    recall : dict of (str, str) to dict of int to float
+        Validation recall at 1, 5 and 10 per direction; empty without validation.
+    """
+
+    epoch: int
+    n_epochs: int
+    loss: float
+    parts: dict[str, float]
+    temperature: float
+    recall: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
+
+    @property
+    def recall_sum(self) -> float:
+        """Sum of the recalls over ranks and directions, in percent: 600 at best."""
+        return 100 * sum(sum(of_ranks.values()) for of_ranks in self.recall.values())
+
+    def to_plain(self) -> dict[str, Any]:
+        """Numbers, strings and lists alone, for a file."""
+        recall = [
+            [query, target, list(of_ranks), list(of_ranks.values())]
+            for (query, target), of_ranks in self.recall.items()
+        ]
+        return {**asdict(self), "recall": recall}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> EpochRecord:
+        """Take what `to_plain` gave."""
+        recall = {
+            (query, target): dict(zip(ranks, values, strict=True))
+            for query, target, ranks, values in plain["recall"]
+        }
+        return cls(**{**plain, "recall": recall})
+
+    def __str__(self) -> str:
+        line = (
+            f"epoch {self.epoch}/{self.n_epochs}  loss {self.loss:.4f}  "
+            f"temperature {self.temperature:.4f}"
+        )
+        for (query, target), recall in self.recall.items():
+            ranks = "/".join(map(str, recall))
+            values = " ".join(f"{100 * value:.1f}" for value in recall.values())
+            line += f"  {query}→{target} R@{ranks} {values}"
+        return line
+
+
+def in_order(n_samples: Mapping[str, int]) -> NDArray[np.int64]:
+    """Pairs of row i with row i."""
+    n = next(iter(n_samples.values()))
+    return np.repeat(np.arange(n)[:, None], 2, axis=1)
+
+
+def split_items(
+    rows: dict[str, Rows],
+    pairs: NDArray[np.int64],
+    validation: Any,
+    rng: np.random.RandomState,
+) -> tuple[NDArray[np.int64], Paired | None]:
+    """
+    Divide pairs into those that are learned from and those that are validated on.
+
+    Parameters
+    ----------
+    rows : dict of str to Rows
+    pairs : ndarray of int64, shape (n_pairs, 2)
+        Validated.
+    validation : float, (features, pairs) or None
+        As `CLSR.fit` was given it.
+    rng : RandomState
+        Draws the items of a share.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `validation` is neither kind, or does not fit the features.
+    """
+    if validation is None:
+        return pairs, None
+    if isinstance(validation, tuple | list):
+        return pairs, _own_samples(rows, validation)
+    share = check_number(validation, "validation", positive=True)
+    items = group_pairs(pairs)
+    n_held = round(share * len(items))
+    if share >= 1 or not 1 <= n_held <= len(items) - 2:
+        raise ValueError(
+            f"validation={validation!r} of {len(items)} items holds out {n_held}: pass a share "
+            "that leaves at least one item to validate on and two to learn from"
+        )
+    number = np.searchsorted(items.rows, pairs[:, items.one])
+    out = np.isin(number, rng.permutation(len(items))[:n_held])
+    return pairs[~out], (rows, pairs[out])
+
+
+def _own_samples(rows: dict[str, Rows], validation: Any) -> Paired:
+    if len(validation) != 2:
+        raise TypeError(
+            "validation must be a share of the items or a tuple (features, pairs), got "
+            f"{type(validation).__name__} of {len(validation)}"
+        )
+    given = check_modalities(validation[0])
+    if list(given) != list(rows):
+        raise ValueError(
+            f"validation has the modalities {list(given)}, features has {list(rows)}: pass the "
+            "same in the same order"
+        )
+    for name, x in given.items():
+        if x.shape[1] != rows[name].shape[1]:
+            raise ValueError(
+                f"validation has {x.shape[1]} columns of {name!r}, features has "
+                f"{rows[name].shape[1]}"
+            )
+    n_samples = {name: len(x) for name, x in given.items()}
+    pairs = check_pairs(validation[1], n_samples, minimum=1, repeated=True)
+    return given, in_order(n_samples) if pairs is None else pairs
+
+
+def make_problem(
+    rows: dict[str, Rows],
+    pairs: NDArray[np.int64],
+    held_out: Paired | None,
+    kinds: Mapping[str, str],
+    teacher: str,
+    n_targets: int,
+) -> tuple[dict[str, Preprocessing], Problem]:
+    """
+    Preprocess the rows that are learned from, and number them among themselves.
+
+    Parameters
+    ----------
+    rows : dict of str to Rows
+    pairs : ndarray of int64, shape (n_pairs, 2)
+        No row repeats on at least one side.
+    held_out : (rows, pairs) or None
+        From `split_items`.
+    kinds : mapping of str to str
+        Of `PREPROCESSING`, per modality.
+    teacher : str
+        A modality.
+    n_targets : int
+        Components to reconstruct.
+
+    Returns
+    -------
+    preprocessing : dict of str to Preprocessing
+    problem : Problem
+
+    Raises
+    ------
+    ValueError
+        If all rows of a modality are the same.
+    """
+    used = [np.unique(column) for column in pairs.T]
+    local = np.column_stack(
+        [np.searchsorted(u, column) for u, column in zip(used, pairs.T, strict=True)]
+    )
+    preprocessing, x, targets, means, duplicates, meaning = {}, [], [], [], [], None
+    for (name, read), own, most in zip(rows.items(), used, _MOST_COMPONENTS, strict=True):
+        given = read.take(own)
+        if (given == given[:1]).all():
+            raise ValueError(
+                f"features[{name!r}] has the same row in all pairs: there is nothing to tell them "
+                "apart by; pass pairs that differ"
+            )
+        preprocessing[name] = fit_preprocessing(given, kinds[name], most)
+        mapped = preprocessing[name].transform(given)
+        x.append(mapped)
+        # Components are in the order of their spread; other columns are in none, so all count.
+        target = mapped[:, :n_targets] if kinds[name] == "whiten" else mapped
+        means.append(target.mean(axis=0, dtype=np.float64))
+        targets.append(np.ascontiguousarray(target - means[-1], np.float32))
+        ids = duplicate_ids(given)
+        duplicates.append(None if ids.max() + 1 == len(ids) else ids)
+        if name == teacher:
+            meaning = semantic_features(given)
+    assert meaning is not None, "the teacher is one of the modalities"
+    problem = Problem(
+        _both(rows),
+        _both(x),
+        _both(targets),
+        _both(means),
+        group_pairs(local),
+        meaning,
+        list(rows).index(teacher),
+        _both(duplicates),
+        None if held_out is None else _preprocessed(held_out, preprocessing),
+    )
+    return preprocessing, problem
+
+
+def _both(values: Iterable[Value]) -> tuple[Value, Value]:
+    """Of the first and of the second modality."""
+    first, second = values
+    return first, second
+
+
+def _preprocessed(
+    held_out: Paired, preprocessing: dict[str, Preprocessing]
+) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int64]]:
+    """Features of the rows that are paired, and the pairs among them."""
+    x, columns = [], []
+    for (name, read), column in zip(held_out[0].items(), held_out[1].T, strict=True):
+        used, local = np.unique(column, return_inverse=True)
+        x.append(preprocessing[name].transform(read.take(used)))
+        columns.append(local.reshape(-1))
+    return _both(x), np.column_stack(columns)

@@ -1,0 +1,110 @@
+"""The parameters of `CLSR`: which values they may have, and what "auto" is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..._core.validation import check_choice, check_count, check_number
+from ._inputs import PREPROCESSING
+
+__all__ = ["Settings", "check_parameters", "settings_for"]
+
+# With fewer items than this a head learns them by heart, unless more is dropped and reconstructed.
+_FEW_ITEMS = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of `CLSR` that training needs, with all that is "auto" resolved."""
+
+    n_latent: int
+    hidden: tuple[int, ...]
+    dropout: float
+    temperature: float
+    temperature_slope: float
+    consistency: float
+    semantic: float
+    semantic_temperature: float
+    reconstruction: float
+    reconstruction_in_latents: float
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    patience: int | None
+
+
+def check_parameters(model: Any) -> None:
+    """
+    Refuse parameters that no fit can have.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is unsuitable.
+    """
+    for name in ("n_bits", "n_latent", "n_targets"):
+        check_count(getattr(model, name), name)
+    check_count(model.batch_size, "batch_size", 2)
+    if model.n_bits > model.n_latent:
+        raise ValueError(
+            f"n_bits={model.n_bits} is more than n_latent={model.n_latent}: take fewer bits, or "
+            "raise n_latent"
+        )
+    for width in model.hidden:
+        check_count(width, "hidden")
+    for name in ("temperature", "semantic_temperature", "learning_rate"):
+        check_number(getattr(model, name), name, positive=True)
+    for name in ("consistency", "semantic", "weight_decay"):
+        check_number(getattr(model, name), name)
+    check_number(abs(model.temperature_slope), "temperature_slope")
+    for name in ("dropout", "reconstruction", "reconstruction_in_latents", "n_epochs"):
+        value = getattr(model, name)
+        if isinstance(value, str):
+            check_choice(value, name, ["auto"])
+        elif name == "n_epochs":
+            check_count(value, name)
+        elif check_number(value, name) >= 1 and name == "dropout":
+            raise ValueError(f"dropout must be less than 1, got {value!r}")
+    if model.patience is not None:
+        check_count(model.patience, "patience")
+    kinds = model.preprocessing
+    for kind in kinds.values() if isinstance(kinds, Mapping) else [kinds]:
+        check_choice(kind, "preprocessing", PREPROCESSING)
+
+
+def settings_for(model: Any, n_items: int) -> Settings:
+    """
+    The settings of a fit.
+
+    Parameters
+    ----------
+    model : CLSR
+        Its parameters are validated.
+    n_items : int
+        How many items are learned from, by which "auto" is resolved.
+    """
+    few = n_items < _FEW_ITEMS
+
+    def resolve(value: Any, with_few: float, with_many: float) -> Any:
+        return (with_few if few else with_many) if value == "auto" else value
+
+    return Settings(
+        n_latent=model.n_latent,
+        hidden=tuple(model.hidden),
+        dropout=resolve(model.dropout, 0.5, 0.2),
+        temperature=model.temperature,
+        temperature_slope=model.temperature_slope,
+        consistency=model.consistency,
+        semantic=model.semantic,
+        semantic_temperature=model.semantic_temperature,
+        reconstruction=resolve(model.reconstruction, 3.0, 1.0),
+        reconstruction_in_latents=float(resolve(model.reconstruction_in_latents, 1.0, 0.25)),
+        n_epochs=resolve(model.n_epochs, 40, 20),
+        batch_size=model.batch_size,
+        learning_rate=model.learning_rate,
+        weight_decay=model.weight_decay,
+        patience=model.patience,
+    )

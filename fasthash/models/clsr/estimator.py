@@ -1,0 +1,453 @@
+"""`CLSR`: a common space of two modalities learned by contrast and reconstruction, with codes."""
+
+from __future__ import annotations
+
+import numbers
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from ..._core.rows import Rows, cut
+from ..._core.runtime import resolve_threads
+from ..._core.validation import (
+    check_choice,
+    check_modalities,
+    check_pairs,
+    check_rows,
+)
+from ...codes import check_codes
+from ...reranking import topk_reranked
+from .._saving import SavedModel, check_shape
+from ..base import CrossModalHasher, encode_rows
+from ._inputs import Preprocessing
+from ._latent_maps import (
+    DenseHead,
+    LatentMap,
+    Reconstruction,
+    check_latent_map,
+    make_latent_maps,
+)
+from ._problem import EpochRecord, in_order, make_problem, split_items
+from ._settings import check_parameters, settings_for
+
+__all__ = ["CLSR"]
+
+
+class CLSR(CrossModalHasher):
+    """
+    Contrastive latent space reconstruction learning.
+
+    Learns a common space of two modalities from pairs, such as clips and their captions, and codes
+    of it. Training needs PyTorch, the extra ``clsr``; `transform` and `encode` do not, unless the
+    encoders are modules of yours.
+
+    Parameters
+    ----------
+    n_bits : int, default 256
+        Length of the codes, at most `n_latent`: signs of the principal components of the centred
+        latents, turned by iterative quantisation; of these latents themselves where there are as
+        many.
+    n_latent : int, default 256
+        How many latents the heads make; those of the reconstruction stand beside them.
+    hidden : sequence of int, default (512,)
+        Widths of the hidden layers of a built-in head.
+    dropout : float or "auto", default "auto"
+        Share of hidden values that is dropped in training; "auto" is .2, or .5 with fewer than
+        2,000 items.
+    encoders : mapping of str to torch.nn.Module, optional
+        Per modality a module of yours in place of the built-in head, from preprocessed features
+        (n, n_features) to latents (n, n_latent). It is copied, and trained along.
+    preprocessing : {"whiten", "centre", "none"} or mapping of str to these, default "whiten"
+        For both modalities, or per modality. "whiten": columns standardised, principal components
+        (256 of the first modality, 384 of the second), each divided by its standard deviation, or
+        by .3 where that is less. "centre": centred, one scale for all; better for TF-IDF and what
+        else has its meaning in few directions.
+    temperature : float, default 0.1
+        τ0.
+    temperature_slope : float, default 0.0
+        α of the adaptive temperature τ0 (1 + α A), where A is the mean cosine of a batch's pairs;
+        it stays within .01 and .3.
+    consistency : float, default 0.3
+        Weight of the consistency of neighbourhoods within the modalities.
+    semantic : float, default 0.03
+        Weight of the semantic teacher, whose neighbourhoods both modalities learn.
+    semantic_temperature : float, default 0.05
+        Temperature of the teacher's neighbourhoods.
+    teacher : str, optional
+        The modality whose features say how much samples have in common; default: the second one.
+    reconstruction : float or "auto", default "auto"
+        Weight of the contrastive reconstruction; "auto" is 1, or 3 with fewer than 2,000 items.
+    reconstruction_in_latents : float or "auto", default "auto"
+        Weight w of the reconstruction in the latents themselves, beside what the heads make: how
+        near the features decoded of a query's latents are to those of what is searched, and the
+        other way round. 0 leaves it out; "auto" is .25, or 1 with fewer than 2,000 items. Without
+        reconstruction in the loss there is none here.
+    n_targets : int, default 64
+        How many principal components of a whitened modality are reconstructed; of one that is not
+        whitened all columns are.
+    n_epochs : int or "auto", default "auto"
+        "auto" is 20, or 40 with fewer than 2,000 items.
+    batch_size : int, default 256
+    learning_rate : float, default 3e-3
+    weight_decay : float, default 1e-2
+    patience : int or None, default 10
+        Stop when validation has not improved for so many epochs; None never stops early.
+    device : str, default "auto"
+        Where to train: "auto" is a CUDA device where there is one, else the processor. A CUDA
+        device that has bfloat16 computes the networks in it.
+    random_state : int, RandomState instance or None, default None
+        Seeds weights, batches, dropout and rotation.
+
+    Attributes
+    ----------
+    codes_, projections_, feature_maps_, modalities_, n_features_in_
+        As in `CrossModalHasher`; the feature maps are `LatentMap`.
+    history_ : list of EpochRecord
+        Loss, its parts, temperature and validation recalls per epoch.
+    best_epoch_ : int
+        The epoch, from 1 on, whose weights the model has: the one with the largest sum of
+        validation recalls, the last one without validation.
+
+    Notes
+    -----
+    A step costs O(b² · k + b · weights), batch b, k latents. Held are the preprocessed features of
+    the training rows, float32.
+
+    References
+    ----------
+    After Luo, Zhang, Wang, Li, Cheng, Xiao, "Contrastive Latent Space Reconstruction Learning for
+    Audio-Text Retrieval", ICTAI 2023, arXiv:2309.08839. docs/clsr.md says what is theirs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fasthash as fh
+    >>> rng = np.random.default_rng(0)
+    >>> sounds = rng.standard_normal((300, 8))
+    >>> audio = sounds @ rng.standard_normal((8, 30))
+    >>> text = np.repeat(sounds, 2, axis=0) @ rng.standard_normal((8, 20))
+    >>> pairs = np.column_stack([np.repeat(np.arange(300), 2), np.arange(600)])
+    >>> model = fh.CLSR(n_bits=64, n_latent=64, n_epochs=15, random_state=0)
+    >>> model = model.fit({"audio": audio, "text": text}, pairs)
+    >>> found = fh.topk(model.encode(text[:2], "text"), model.codes_["audio"], k=10)[1]
+    >>> bool((found == 0).any())
+    True
+    """
+
+    _learned = (*CrossModalHasher._learned, "history_", "best_epoch_")
+    _parts = (LatentMap, Preprocessing, DenseHead, Reconstruction)
+
+    feature_maps_: dict[str, LatentMap]
+
+    def __init__(
+        self,
+        n_bits: int = 256,
+        *,
+        n_latent: int = 256,
+        hidden: Sequence[int] = (512,),
+        dropout: float | str = "auto",
+        encoders: Mapping[str, Any] | None = None,
+        preprocessing: str | Mapping[str, str] = "whiten",
+        temperature: float = 0.1,
+        temperature_slope: float = 0.0,
+        consistency: float = 0.3,
+        semantic: float = 0.03,
+        semantic_temperature: float = 0.05,
+        teacher: str | None = None,
+        reconstruction: float | str = "auto",
+        reconstruction_in_latents: float | str = "auto",
+        n_targets: int = 64,
+        n_epochs: int | str = "auto",
+        batch_size: int = 256,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 1e-2,
+        patience: int | None = 10,
+        device: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.n_bits = n_bits
+        self.n_latent = n_latent
+        self.hidden = hidden
+        self.dropout = dropout
+        self.encoders = encoders
+        self.preprocessing = preprocessing
+        self.temperature = temperature
+        self.temperature_slope = temperature_slope
+        self.consistency = consistency
+        self.semantic = semantic
+        self.semantic_temperature = semantic_temperature
+        self.teacher = teacher
+        self.reconstruction = reconstruction
+        self.reconstruction_in_latents = reconstruction_in_latents
+        self.n_targets = n_targets
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+
+    def fit(
+        self,
+        features: Mapping[str, ArrayLike],
+        pairs: ArrayLike | None = None,
+        *,
+        validation: float | tuple[Mapping[str, ArrayLike], ArrayLike | None] | None = None,
+        callback: Callable[[EpochRecord], None] | None = None,
+        verbose: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        n_threads: int | None = None,
+    ) -> CLSR:
+        """
+        Learn the common space from pairs, and compute the codes of all samples.
+
+        Parameters
+        ----------
+        features : mapping of str to array_like, each of shape (n_samples, n_features)
+            Two modalities. Arrays, memory-mapped ones, or anything that can be sliced by rows.
+        pairs : array_like of int, shape (n_pairs, 2), optional
+            Which row of the first modality belongs to which of the second, in the order of
+            `features`. Rows of one of the modalities may repeat, as a clip with several captions
+            does. Rows in no pair get codes, but nothing is learned from them. Default: row i
+            belongs to row i.
+        validation : float, or (features, pairs), optional
+            What the best epoch is chosen by: samples of their own, or a share of the items of
+            `pairs`, which is then held out of training, drawn at random. Default: none; the last
+            epoch stays.
+        callback : callable, optional
+            Called with the `EpochRecord` of every epoch; ``str`` of it is a line of text.
+        verbose : bool, default False
+            Print these lines to standard error.
+        checkpoint : path, optional
+            A file that is written after every epoch, whole or not at all.
+        resume : bool, default False
+            Go on from the checkpoint of an interrupted fit of the same data and parameters. On the
+            processor, with as many threads, the result is that of a fit which was not interrupted.
+        n_threads : int, optional
+            As in `fasthash.topk`.
+
+        Returns
+        -------
+        CLSR
+            The model itself.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is missing.
+        TypeError, ValueError
+            If parameters, features or pairs are unsuitable, the checkpoint is of another fit, or
+            the loss is no longer finite; the model is then unchanged.
+        """
+        check_parameters(self)
+        n_threads = resolve_threads(n_threads)
+        rows = self._check_features(features)
+        pairs = self._check_pairs(pairs, rows, "pairs")
+        checkpoint = None if checkpoint is None else Path(checkpoint)
+        if resume and (checkpoint is None or not checkpoint.exists()):
+            raise ValueError(
+                f"resume=True, but there is no checkpoint to go on from: checkpoint={checkpoint}"
+            )
+        training = _training_module()
+        device = training.choose_device(self.device)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        if resume and not isinstance(self.random_state, numbers.Integral):
+            # What the interrupted fit drew is not to be had again in another way.
+            seed = training.seed_of(checkpoint)
+        rng = np.random.RandomState(seed)
+
+        pairs, held_out = split_items(rows, pairs, validation, rng)
+        kinds = {name: self._preprocessing_of(name) for name in rows}
+        teacher = list(rows)[1] if self.teacher is None else self.teacher
+        preprocessing, problem = make_problem(rows, pairs, held_out, kinds, teacher, self.n_targets)
+        settings = settings_for(self, len(problem.items))
+
+        def report(record: EpochRecord) -> None:
+            if verbose:
+                print(record, file=sys.stderr, flush=True)
+            if callback is not None:
+                callback(record)
+
+        trained = training.train(
+            problem,
+            settings,
+            self.encoders or {},
+            seed,
+            device,
+            n_threads,
+            report,
+            checkpoint,
+            problem.fingerprint() if checkpoint else "",
+            resume,
+        )
+        feature_maps, projections = make_latent_maps(
+            problem, preprocessing, trained.heads, trained.beside, self.n_bits, rng
+        )
+        codes = {
+            name: encode_rows(rows[name], feature_maps[name], projections[name], n_threads)
+            for name in rows
+        }
+        self._set_fitted(
+            rows,
+            feature_maps,
+            projections,
+            codes,
+            history_=trained.history,
+            best_epoch_=trained.best_epoch,
+        )
+        return self
+
+    def transform(self, X: ArrayLike, modality: str) -> NDArray[np.float32]:
+        """
+        Compute the latents of samples of one modality.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+            Raw features, as in the fit.
+        modality : str
+            Which modality they belong to.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_latent + reconstructed features of both modalities)
+            Of unit length: the inner product of two is their cosine.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model has not been fitted.
+        ValueError
+            If the modality is unknown, the number of features differs from the fit's, or a value is
+            not finite.
+        """
+        self._check_modality(modality)
+        x = check_rows(X, "X", self.n_features_in_[modality])
+        latents = np.empty((len(x), self.feature_maps_[modality].n_out), np.float32)
+        for block in cut(len(x), max(x.shape[1], latents.shape[1])):
+            latents[block] = self.feature_maps_[modality].latents(x.read(block))
+        return latents
+
+    def search(
+        self,
+        X: ArrayLike,
+        modality: str,
+        codes: ArrayLike,
+        latents: ArrayLike,
+        k: int,
+        *,
+        n_candidates: int = 50,
+        n_threads: int | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """
+        Find what is most similar in a database: candidates by code, put in order by latents.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+            Raw features of the queries.
+        modality : str
+            Which modality they belong to.
+        codes : array_like of uint8, shape (n, ceil(n_bits / 8))
+            The database as `encode` made it, usually of the other modality.
+        latents : array_like, shape (n, width)
+            The same rows as `transform` made them; may be memory-mapped, only candidates are read.
+        k : int
+            How many to return.
+        n_candidates : int, default 50
+            How many of the nearest codes are put in order; at least k are.
+        n_threads : int, optional
+            As in `fasthash.topk`.
+
+        Returns
+        -------
+        similarities : ndarray of float32, shape (n_samples, k)
+            Cosines, descending; NaN in the columns past n.
+        ids : ndarray of int64, shape (n_samples, k)
+            Rows of the database; equal similarities in ascending order of id; -1 where missing.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As `transform`, and if codes and latents do not fit each other or the model.
+        """
+        return topk_reranked(
+            self.encode(X, modality, n_threads),
+            self.transform(X, modality),
+            codes,
+            latents,
+            k,
+            n_candidates=n_candidates,
+            n_threads=n_threads,
+        )
+
+    def _learned_state(self) -> dict[str, Any]:
+        learned = super()._learned_state()
+        return {**learned, "history_": [record.to_plain() for record in self.history_]}
+
+    def _set_learned_state(self, learned: dict[str, Any]) -> None:
+        for name in learned["modalities_"]:
+            projection = learned["projections_"][name]
+            shape = check_shape(projection, f"projections_[{name!r}]", (None, None)).shape
+            n_features = learned["n_features_in_"][name]
+            check_latent_map(learned["feature_maps_"][name], n_features, shape[0])
+            check_codes(learned["codes_"][name], f"codes_[{name!r}]", shape[1])
+        history = [EpochRecord.from_plain(record) for record in learned["history_"]]
+        # Not by way of the parent, whose feature maps are of another kind.
+        SavedModel._set_learned_state(self, {**learned, "history_": history})
+
+    def _preprocessing_of(self, name: str) -> str:
+        given = self.preprocessing
+        return given.get(name, "whiten") if isinstance(given, Mapping) else given
+
+    def _check_features(self, features: Mapping[str, ArrayLike]) -> dict[str, Rows]:
+        rows = check_modalities(features)
+        if len(rows) != 2:
+            raise ValueError(f"CLSR takes two modalities, got {list(rows)}")
+        if self.teacher is not None:
+            check_choice(self.teacher, "teacher", list(rows))
+        for argument in ("encoders", "preprocessing"):
+            given = getattr(self, argument)
+            if isinstance(given, Mapping) and not set(given) <= set(rows):
+                raise ValueError(
+                    f"{argument} is given for {list(given)}, features for {list(rows)}"
+                )
+        return rows
+
+    def _check_pairs(
+        self, pairs: ArrayLike | None, rows: dict[str, Rows], name: str
+    ) -> NDArray[np.int64]:
+        n_samples = {name: len(x) for name, x in rows.items()}
+        checked = check_pairs(pairs, n_samples, repeated=True)
+        if checked is None:
+            return in_order(n_samples)
+        n_rows = [len(np.unique(column)) for column in checked.T]
+        if max(n_rows) < len(checked):
+            raise ValueError(
+                f"{name} holds rows of both modalities more than once: one side may repeat, as a "
+                "clip does that has several captions; give the other side a row of its own per pair"
+            )
+        if min(n_rows) < 2:
+            raise ValueError(f"{name} speaks of one row only: contrast needs at least two")
+        return checked
+
+
+def _training_module() -> Any:
+    try:
+        from . import _training as clsr_training
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(
+            "CLSR trains with PyTorch, which is not installed: pip install "
+            '"fasthash-retrieval[clsr]"'
+        ) from None
+    return clsr_training
