@@ -88,6 +88,11 @@ OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() 
 class BuildKernels(build_ext):
     """build_ext that asks the compiler which OpenMP flags it understands before it compiles."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        # Extensions are compiled side by side; `build_ext --parallel` says how many.
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self) -> None:
         msvc = self.compiler.compiler_type == "msvc"
         base = ["/O2", "/std:c11"] if msvc else ["-O3", "-std=c11", "-fvisibility=hidden"]
