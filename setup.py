@@ -36,6 +36,11 @@ EXTENSIONS = [
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
     Extension(
+        "fasthash._kernels.radius",
+        [f"{KERNELS}/radius.pyx"],
+        depends=SIMD_HEADERS,
+    ),
+    Extension(
         "fasthash._kernels.ranking",
         [f"{KERNELS}/ranking.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/counting.h", f"{KERNELS}/ranking.h"],

@@ -20,18 +20,15 @@ from fasthash._kernels.hamming cimport (
     run_distances,
     usable_threads,
 )
-from fasthash._kernels.ranking cimport average_precision as average_precision_of_codes
-from fasthash._kernels.search cimport (
-    TopkPlan,
+from fasthash._kernels.radius cimport (
     WithinPlan,
     count_within,
-    lay_out_topk,
     lay_out_within,
-    plan_topk,
     plan_within,
-    run_topk,
     write_within,
 )
+from fasthash._kernels.ranking cimport average_precision as average_precision_of_codes
+from fasthash._kernels.search cimport TopkPlan, lay_out_topk, plan_topk, run_topk
 
 
 cdef const char *message(int error) noexcept nogil:

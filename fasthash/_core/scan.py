@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import hamming as _distances
-from .._kernels import search as _kernels
+from .._kernels import radius as _radius
+from .._kernels import search as _search
 from .._kernels import sorting as _sorting
 from .interruptible import apart, blocks, copy, take
 
@@ -168,7 +169,7 @@ def scan_topk(
             if is_sorted:
                 search = _sorting.Ranking(queries[q], codes, rows, nearest, positions, n_threads)
             else:
-                search = _kernels.Topk(
+                search = _search.Topk(
                     queries[q], codes, rows, is_allowed, n_found, nearest, positions, n_threads
                 )
             _run(search, pace)
@@ -207,7 +208,7 @@ def scan_within(
     answers = []
     n_searched = n_allowed if flags is None else len(codes)
     for q, pace in _calls(len(queries), n_searched, codes):
-        search = _kernels.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
+        search = _radius.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
         _run(search, pace)
         answers.append((search.limits, search.distances, search.positions))
     limits, distances, found = join_within(answers)

@@ -1,4 +1,4 @@
-"""Top-k and radius search as plans; hamming.pxd says how a plan is used."""
+"""Top-k as a plan, and the tasks of a search; hamming.pxd says how a plan is used."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
@@ -23,29 +23,21 @@ cdef struct TopkPlan:
     uint8_t *slots             # what a task needs: per thread, or per part
     Py_ssize_t slot_bytes
 
-cdef struct WithinPlan:
-    Py_ssize_t memory_bytes
-    Database database
-    Py_ssize_t n_queries
-    int32_t radius
-    int n_threads
-    Py_ssize_t n_task          # queries per task
-    Py_ssize_t n_parts         # of the database
-    uint64_t *queries          # in whole words
-    int64_t *places            # per query, distance and part: a count, then where its hits go
-    uint8_t *slots             # per thread: a tile and its hits
-    Py_ssize_t slot_bytes
+cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
+                            int n_threads) noexcept nogil
+cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
+                           Py_ssize_t n_parts) noexcept nogil
+cdef Py_ssize_t part_rows(const Database *database, Py_ssize_t n_parts) noexcept nogil
+cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
+                             Py_ssize_t n_words, Py_ssize_t cost) noexcept nogil
+cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil
+cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
+                          int32_t *distances) noexcept nogil
+cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+                       const int64_t[::1] rows, const uint8_t[::1] allowed)
 
 cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t k,
                         int n_threads) noexcept nogil
 cdef void lay_out_topk(TopkPlan *plan, void *memory) noexcept nogil
 cdef void run_topk(const TopkPlan *plan, const uint8_t *queries, int32_t *out_distances,
                    int64_t *out_positions, Py_ssize_t stride) noexcept nogil
-
-cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int32_t radius,
-                            int n_threads) noexcept nogil
-cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil
-cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
-                       int64_t *limits) noexcept nogil
-cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
-                       int64_t *out_positions) noexcept nogil

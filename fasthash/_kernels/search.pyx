@@ -1,16 +1,15 @@
-"""Top-k and radius search over packed codes.
+"""Top-k search over packed codes, and how a search is cut into tasks; radius.pyx searches a radius.
 
 Work is cut into tasks: some queries against a part of the database. A task walks its part in tiles
 and scans each with all its queries. Every task owns its workspace and ids ascend within it, so
 results depend neither on the number of threads nor on the tiles. Order is always (distance, id).
 
-`Topk` and `Within` are called until nothing is left: between two calls their caller can answer an
-interrupt. A step is some rows of the parts that tasks are about at the time.
+`Topk` is called until nothing is left: between two calls its caller can answer an interrupt. A step
+is some rows of the parts that tasks are about at the time.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memset
 
 from fasthash._kernels.hamming cimport (
     FH_LANES_MAX,
@@ -26,14 +25,10 @@ from fasthash._kernels.hamming cimport (
     make_database,
     make_tile_buffer,
     tile_buffer_words,
-    whole_lines,
     write_words,
 )
 
 import numpy as np
-
-cdef extern from *:
-    const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from "selection.h" nogil:
     void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
@@ -60,8 +55,9 @@ cdef enum:
     # A database is cut into parts for several threads only where each gets this many bytes, some
     # hundred microseconds of work: threads that wake up late cost more than they save on less.
     PART_BYTES = 1 << 21
-    # What it takes to write a hit, in words compared: memory that was never touched before.
-    HIT_WORDS = 32
+
+
+# --- tasks -------------------------------------------------------------------
 
 
 cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
@@ -98,6 +94,29 @@ cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
     """Enough tasks for every thread matter more than tasks that share their tiles well."""
     return max(1, min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
+
+
+cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
+                          int32_t *distances) noexcept nogil:
+    """Drop the hits that may not be found; hits are few, so asking here costs next to nothing."""
+    cdef int32_t i, n = 0
+    for i in range(n_hits):
+        if allowed[positions[i]]:
+            positions[n] = positions[i]
+            distances[n] = distances[i]
+            n = n + 1
+    return n
+
+
+cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+                       const int64_t[::1] rows, const uint8_t[::1] allowed):
+    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
+                                           queries.shape[0])
+    if rows is not None:
+        database.rows, database.n = &rows[0], rows.shape[0]
+    if allowed is not None:
+        database.allowed = &allowed[0]
+    return database
 
 
 # --- top-k -------------------------------------------------------------------
@@ -284,18 +303,6 @@ cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t 
         block = block + n_block
 
 
-cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
-                          int32_t *distances) noexcept nogil:
-    """Drop the hits that may not be found; hits are few, so asking here costs next to nothing."""
-    cdef int32_t i, n = 0
-    for i in range(n_hits):
-        if allowed[positions[i]]:
-            positions[n] = positions[i]
-            distances[n] = distances[i]
-            n = n + 1
-    return n
-
-
 cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:
     """How many codes a top-k task lays out at once."""
     return database.tile * STRETCH_TILES if n_queries > GROUP_QUERIES else database.tile
@@ -352,195 +359,3 @@ cdef class Topk:
         if n_rows == n_left:
             self.row, self.round = 0, self.round + 1
         return n_rows * plan.n_task * database.n_words
-
-
-cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                       const int64_t[::1] rows, const uint8_t[::1] allowed):
-    cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
-                                           queries.shape[0])
-    if rows is not None:
-        database.rows, database.n = &rows[0], rows.shape[0]
-    if allowed is not None:
-        database.allowed = &allowed[0]
-    return database
-
-
-# --- radius search -----------------------------------------------------------
-
-
-cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int32_t radius,
-                            int n_threads) noexcept nogil:
-    """For 0 <= radius <= 8 * n_bytes."""
-    cdef WithinPlan plan
-    plan.database = database[0]
-    plan.n_queries = n_queries
-    plan.radius = radius
-    plan.n_threads = n_threads
-    plan.n_parts = count_parts(database, n_queries, n_threads)
-    plan.n_task = queries_per_task(n_queries, n_threads)
-    lay_out_within(&plan, NULL)
-    return plan
-
-
-cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil:
-    """Divide the plan's memory among its parts; NULL only finds out how much it needs."""
-    cdef Arena arena = make_arena(memory)
-    cdef const Database *database = &plan.database
-    plan.slot_bytes = (whole_lines(8 * (database.tile + FH_LANES_MAX))
-                       + whole_lines(8 * tile_buffer_words(database, database.tile)))
-    plan.queries = <uint64_t *>carve(&arena, 8 * plan.n_queries * database.n_words)
-    plan.places = <int64_t *>carve(&arena, 8 * n_places(plan))
-    plan.slots = <uint8_t *>carve(&arena, plan.n_threads * plan.slot_bytes)
-    plan.memory_bytes = arena.used
-
-
-cdef Py_ssize_t n_places(const WithinPlan *plan) noexcept nogil:
-    return plan.n_queries * (plan.radius + 1) * plan.n_parts
-
-
-cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
-                       int64_t *limits) noexcept nogil:
-    """Count the hits, with a plan that has its memory.
-
-    The hits of query q will lie between limits[q] and limits[q + 1]; limits has one value more than
-    there are queries. Counted per query, distance and part of the database, so that every hit has
-    its place before it is written, nothing grows, and the result is sorted as it is written.
-    """
-    start_within(plan, queries)
-    within_step(plan, 0, plan.database.n, NULL, NULL)
-    find_places(plan, limits)
-
-
-cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
-                       int64_t *out_positions) noexcept nogil:
-    """Write what `count_within` has counted, once."""
-    within_step(plan, 0, plan.database.n, out_distances, out_positions)
-
-
-cdef void start_within(const WithinPlan *plan, const uint8_t *queries) noexcept nogil:
-    memset(plan.places, 0, 8 * n_places(plan))
-    write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
-
-
-cdef void find_places(const WithinPlan *plan, int64_t *limits) noexcept nogil:
-    """Turn counts into places."""
-    cdef Py_ssize_t per_query = (plan.radius + 1) * plan.n_parts, q, i
-    cdef int64_t n_found = 0, count
-    cdef int64_t *places = plan.places
-    for q in range(plan.n_queries):
-        limits[q] = n_found
-        for i in range(q * per_query, (q + 1) * per_query):
-            count = places[i]
-            places[i] = n_found
-            n_found += count
-    limits[plan.n_queries] = n_found
-
-
-cdef void within_step(const WithinPlan *plan, Py_ssize_t row, Py_ssize_t n_rows,
-                      int32_t *out_distances, int64_t *out_positions) noexcept nogil:
-    """Count or write what n_rows rows of every part give, from the given row on."""
-    cdef Py_ssize_t n_queries = plan.n_queries, n_task = plan.n_task, n_parts = plan.n_parts
-    cdef Py_ssize_t n_chunks = (n_queries + n_task - 1) // n_task
-    cdef Py_ssize_t task, first
-    for task in prange(n_chunks * n_parts, schedule="dynamic", num_threads=plan.n_threads):
-        first = (task // n_parts) * n_task
-        within_of_task(plan, threadid(), first, min(n_task, n_queries - first), task % n_parts,
-                       row, n_rows, out_distances, out_positions)
-
-
-cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t first,
-                         Py_ssize_t n_queries, Py_ssize_t part, Py_ssize_t row, Py_ssize_t n_rows,
-                         int32_t *out_distances, int64_t *out_positions) noexcept nogil:
-    """Count the hits per query, distance and part, or, given an output, write each at its place."""
-    cdef const Database *database = &plan.database
-    cdef const fh_level *level = active_level()
-    cdef int32_t *positions = <int32_t *>(plan.slots + slot * plan.slot_bytes)
-    cdef int32_t *hit_distances = positions + database.tile + FH_LANES_MAX
-    cdef TileBuffer buffer = make_tile_buffer(
-        database, database.tile, <uint64_t *>(hit_distances + database.tile + FH_LANES_MAX))
-    cdef Py_ssize_t start = part_start(database, part, plan.n_parts) + row
-    cdef Py_ssize_t end = min(part_start(database, part + 1, plan.n_parts), start + n_rows)
-    cdef int32_t n_tile, n_hits, i, d
-    cdef int64_t place
-    cdef int64_t *places
-    cdef Py_ssize_t q
-    cdef const uint64_t *tile
-    while start < end:
-        n_tile = <int32_t>min(<Py_ssize_t>database.tile, end - start)
-        tile = load_tile(database, start, n_tile, &buffer)
-        for q in range(first, first + n_queries):
-            n_hits = level.scan(plan.queries + q * database.n_words, tile, n_tile,
-                                database.n_words, plan.radius + 1, positions, hit_distances)
-            if database.allowed != NULL:
-                n_hits = keep_allowed(database.allowed + start, n_hits, positions, hit_distances)
-            places = plan.places + q * (plan.radius + 1) * plan.n_parts + part
-            for i in range(n_hits):
-                d = hit_distances[i]
-                place = places[d * plan.n_parts]
-                places[d * plan.n_parts] = place + 1
-                if out_positions != NULL:
-                    out_distances[place] = d
-                    out_positions[place] = start + positions[i]
-        start = start + n_tile
-
-
-cdef class Within:
-    """All codes within the radius, 0 <= radius <= 8 * n_bytes, of at least one query.
-
-    Two scans: the first counts, the second writes. ``limits``, ``distances`` and ``positions`` are
-    the answer when nothing is left to do.
-    """
-
-    cdef WithinPlan plan
-    cdef const uint8_t[:, ::1] queries, codes
-    cdef const int64_t[::1] rows
-    cdef const uint8_t[::1] allowed
-    cdef uint8_t[::1] memory
-    cdef int64_t[::1] limits_view
-    cdef int32_t[::1] distances_view
-    cdef int64_t[::1] positions_view
-    cdef readonly object limits, distances, positions
-    cdef Py_ssize_t row
-
-    def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                  const int64_t[::1] rows, const uint8_t[::1] allowed, int32_t radius,
-                  int n_threads):
-        cdef Database database = searched(queries, codes, rows, allowed)
-        self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
-        self.plan = plan_within(&database, queries.shape[0], radius, n_threads)
-        self.memory = np.empty(self.plan.memory_bytes, np.uint8)
-        lay_out_within(&self.plan, &self.memory[0])
-        self.limits = np.empty(queries.shape[0] + 1, np.int64)
-        self.limits_view = self.limits
-        start_within(&self.plan, &queries[0, 0])
-
-    def advance(self, Py_ssize_t n_words):
-        """Compare about so many 64-bit words per thread; how many it were, 0 at the end."""
-        cdef const WithinPlan *plan = &self.plan
-        cdef const Database *database = &plan.database
-        cdef bint writes = self.distances is not None
-        cdef int32_t *out_distances = NULL
-        cdef int64_t *out_positions = NULL
-        cdef Py_ssize_t cost = database.n_words, n_left, n_rows
-        cdef int64_t n_found
-        n_left = part_rows(database, plan.n_parts) - self.row
-        if writes and (n_left == 0 or self.positions_view.shape[0] == 0):
-            return 0
-        if writes:
-            # A hit that is written costs about as much as so many words that are compared.
-            n_found = self.positions_view.shape[0]
-            cost += HIT_WORDS * n_found // (plan.n_queries * database.n)
-            out_distances, out_positions = &self.distances_view[0], &self.positions_view[0]
-        n_rows = min(n_left, rows_of_step(database, plan.n_task, n_words, cost))
-        with nogil:
-            within_step(plan, self.row, n_rows, out_distances, out_positions)
-        self.row += n_rows
-        if n_rows == n_left and not writes:
-            find_places(plan, &self.limits_view[0])
-            n_found, self.row = self.limits_view[plan.n_queries], 0
-            self.distances = np.empty(n_found, np.int32)
-            self.positions = np.empty(n_found, np.int64)
-            self.distances_view, self.positions_view = self.distances, self.positions
-            if n_found > 0 and n_words >= plan.n_queries * database.n * database.n_words:
-                return self.advance(PY_SSIZE_T_MAX)
-        return max(<Py_ssize_t>1, n_rows * plan.n_task * cost)

@@ -1,0 +1,26 @@
+"""Radius search as a plan; hamming.pxd says how a plan is used."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+from fasthash._kernels.hamming cimport Database
+
+cdef struct WithinPlan:
+    Py_ssize_t memory_bytes
+    Database database
+    Py_ssize_t n_queries
+    int32_t radius
+    int n_threads
+    Py_ssize_t n_task          # queries per task
+    Py_ssize_t n_parts         # of the database
+    uint64_t *queries          # in whole words
+    int64_t *places            # per query, distance and part: a count, then where its hits go
+    uint8_t *slots             # per thread: a tile and its hits
+    Py_ssize_t slot_bytes
+
+cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int32_t radius,
+                            int n_threads) noexcept nogil
+cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil
+cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
+                       int64_t *limits) noexcept nogil
+cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
+                       int64_t *out_positions) noexcept nogil

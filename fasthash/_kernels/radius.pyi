@@ -1,0 +1,23 @@
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+@final
+class Within:
+    def __new__(
+        cls,
+        queries: NDArray[np.uint8],
+        codes: NDArray[np.uint8],
+        rows: NDArray[np.int64] | None,
+        allowed: NDArray[np.uint8] | None,
+        radius: int,
+        n_threads: int,
+    ) -> Within: ...
+    @property
+    def limits(self) -> NDArray[np.int64]: ...
+    @property
+    def distances(self) -> NDArray[np.int32]: ...
+    @property
+    def positions(self) -> NDArray[np.int64]: ...
+    def advance(self, n_words: int) -> int: ...
