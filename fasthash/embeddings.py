@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.features import unit_rows
 from ._core.rows import Rows, cut
 from ._core.validation import check_choice, check_count, check_rows
 from .codes import pack
 from .hamming import topk
-from .reranking import rerank, unit_rows
+from .reranking import rerank
 
 __all__ = [
     "METHODS",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.features import unit_rows
 from ._core.rows import Rows, cut, is_sliced_by_rows
 from ._core.validation import check_count, check_rows
 from .codes import check_codes
 from .hamming import topk
 
-__all__ = ["rerank", "topk_reranked", "unit_rows"]
-
-Floating = TypeVar("Floating", bound=np.floating[Any])
+__all__ = ["rerank", "topk_reranked"]
 
 
 def topk_reranked(
@@ -135,20 +134,6 @@ def rerank(
     if candidates.size and candidates.max() >= len(x):
         raise ValueError(f"candidates holds {candidates.max()}, and there are {len(x)} vectors")
     return _in_order(q, x, candidates, check_count(k, "k"), "vectors", is_cosine=True)
-
-
-def unit_rows(x: NDArray[Floating]) -> NDArray[Floating]:
-    """
-    Divide rows by their lengths; one of zeros stays.
-
-    Examples
-    --------
-    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
-    array([[0.6, 0.8],
-           [0. , 0. ]])
-    """
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
 
 
 def _check_vectors(vectors: ArrayLike, name: str, kinds: str) -> Rows:

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash._core.features import FeatureMap
+from fasthash._core.features import FeatureMap, MappedRows
 from fasthash._core.rows import Rows, Workers
 from fasthash.models.amsh import _hash_functions as hash_functions
 from fasthash.models.amsh._hash_functions import (
-    MappedRows,
     SweepRule,
     add_rows,
     first_sweep,

@@ -1,6 +1,8 @@
 """Models in files: what is loaded encodes as what was saved, and nothing else is ever loaded."""
 
 import json
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -244,7 +246,7 @@ def test_arrays_of_another_type_are_refused(tmp_path, fitted):
         fh.load(tmp_path / "x")
 
 
-def test_a_model_elsewhere_joins_by_naming_its_arrays(tmp_path, monkeypatch):
+def test_a_model_elsewhere_joins_by_naming_its_arrays(tmp_path):
     """What a model on other arrays than numpy's does: give arrays, take arrays."""
     from sklearn.base import BaseEstimator
 
@@ -262,8 +264,19 @@ def test_a_model_elsewhere_joins_by_naming_its_arrays(tmp_path, monkeypatch):
         def _set_learned_state(self, learned):
             self.layers_ = [memoryview(x) for x in learned["layers"].values()]
 
-    monkeypatch.setattr(models, "Foreign", Foreign, raising=False)
-    monkeypatch.setattr(models, "__all__", [*models.__all__, "Foreign"])
     Foreign(depth=3).fit().save(tmp_path / "x")
     loaded = fh.load(tmp_path / "x")
     assert loaded.depth == 3 and [x[0] for x in loaded.layers_] == [0, 1, 2]
+
+
+def test_a_file_is_loaded_where_no_model_has_been_imported(tmp_path, fitted):
+    """Importing the models is cheap, and a file brings in the class that it needs."""
+    fitted["CCAITQ"].save(tmp_path / "x")
+    program = (
+        "import sys, fasthash as fh, fasthash.models as models\n"
+        "assert 'sklearn' not in sys.modules and set(models.MODULES) == set(models.__all__)\n"
+        f"model = models.CrossModalHasher.load({str(tmp_path / 'x')!r})\n"
+        "assert type(model) is fh.CCAITQ\n"
+        "assert all(hasattr(models, name) for name in models.__all__)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import Workers, add_up, cut
+from .rows import Rows, Workers, add_up, cut
 
 # At least so many samples tell the mean distance: with a thousand anchors, to a thousandth.
 _WIDTH_ROWS = 4096
@@ -19,7 +19,9 @@ _WIDTH_ROWS = 4096
 # far from all anchors, a positive one must not become a large number.
 _FAR = 1e3
 
-__all__ = ["BlockMap", "FeatureMap", "centring_map", "rbf_map"]
+__all__ = ["BlockMap", "FeatureMap", "MappedRows", "centring_map", "rbf_map", "unit_rows"]
+
+Floating = TypeVar("Floating", bound=np.floating[Any])
 
 
 class BlockMap(Protocol):
@@ -116,6 +118,53 @@ class FeatureMap:
         operand[-2] = -scale
         operand[-1] = -scale * norms
         return origin, operand
+
+
+class MappedRows:
+    """
+    The mapped features of one modality, block by block.
+
+    Parameters
+    ----------
+    x : Rows
+    feature_map : BlockMap
+    kept_bytes : int
+        Memory for mapped blocks that are kept for the next time: the first ones.
+    """
+
+    def __init__(self, x: Rows, feature_map: BlockMap, kept_bytes: int) -> None:
+        self._x, self._map = x, feature_map
+        self._n_kept = kept_bytes // (feature_map.n_out * x.dtype.itemsize)
+        self._kept: dict[int, NDArray[Any]] = {}
+        self.blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
+        self.n_rows, self.n_columns = len(x), feature_map.n_out
+        self.dtype = x.dtype
+
+    def __getitem__(self, rows: slice) -> NDArray[np.floating]:
+        block = self._kept.get(rows.start)
+        if block is None:
+            block = self._map.transform(self._x.read(rows))
+            if rows.stop <= self._n_kept:
+                self._kept[rows.start] = block
+        return block
+
+    def keeps_all(self) -> bool:
+        """Tell whether no row is ever mapped twice."""
+        return self.n_rows <= self._n_kept
+
+
+def unit_rows(x: NDArray[Floating]) -> NDArray[Floating]:
+    """
+    Divide rows by their lengths; one of zeros stays.
+
+    Examples
+    --------
+    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
 
 
 def centring_map(sample: NDArray[np.floating]) -> FeatureMap:

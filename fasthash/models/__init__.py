@@ -3,16 +3,24 @@
 ``base`` has the contract. ``amsh``, ``rreh`` and ``clsr`` hold a method each. ``cca_itq`` is the
 unsupervised baseline on pairs; ``single_view`` has scikit-learn transformers of one kind of
 features. ``selection`` chooses between models by held-out pairs, without labels. ``_canonical``,
-``_rotation`` and ``_saving`` are what several of them share.
+``_rotation`` and ``_saving`` are what several of them share; ``_names`` lists the classes.
+
+A class is imported when its name is first used, because scikit-learn takes a second to import.
 """
 
-from .amsh import AMSH
-from .base import CrossModalHasher
-from .cca_itq import CCAITQ
-from .clsr import CLSR
-from .rreh import RREH
-from .selection import Selection, select_by_pairs
-from .single_view import ITQ, RandomHyperplanes
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._names import MODULES
+
+if TYPE_CHECKING:
+    from .amsh import AMSH
+    from .base import CrossModalHasher
+    from .cca_itq import CCAITQ
+    from .clsr import CLSR
+    from .rreh import RREH
+    from .selection import Selection, select_by_pairs
+    from .single_view import ITQ, RandomHyperplanes
 
 __all__ = [
     "AMSH",
@@ -25,3 +33,15 @@ __all__ = [
     "Selection",
     "select_by_pairs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(MODULES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

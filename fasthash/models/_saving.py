@@ -15,6 +15,7 @@ import math
 import os
 import zlib
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar, Self
 
@@ -24,6 +25,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._core.files import replacing, size_of
+from ._names import MODULES
 
 __all__ = ["SavedModel", "check_shape", "load_model"]
 
@@ -36,6 +38,8 @@ _LARGEST_HEADER = 100_000_000
 # Characters in an array of strings, all as long as the longest, as numpy holds them.
 _MOST_CHARACTERS = 1 << 26
 
+# Models that users define: the newest class of a name.
+_CLASSES: dict[str, type[SavedModel]] = {}
 
 # What a tree that nobody has written by `save` can lead to.
 _DAMAGE = (
@@ -55,6 +59,10 @@ class SavedModel(BaseEstimator):
     _learned: ClassVar[tuple[str, ...]] = ()
     # The dataclasses that may stand in them.
     _parts: ClassVar[tuple[type[Any], ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _CLASSES[cls.__name__] = cls
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -209,9 +217,11 @@ def _safetensors() -> Any:
 
 
 def _class_of(path: str, name: Any) -> type[SavedModel]:
-    from .. import models
-
-    cls = getattr(models, name) if isinstance(name, str) and name in models.__all__ else None
+    cls: Any = None
+    if isinstance(name, str) and name in MODULES:
+        cls = getattr(import_module(MODULES[name], __package__), name)
+    elif isinstance(name, str):
+        cls = _CLASSES.get(name)
     if not (isinstance(cls, type) and issubclass(cls, SavedModel)):
         raise ValueError(f"{path} holds {name!r}, which this version does not know")
     return cls

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..._core.rows import cut
 from ..._kernels import discrete as kernels
-from ._codes import Codes, LabelRows, Weights, Whitening
+from ._codes import LabelRows, ModalityState, Weights, Whitening
 
 __all__ = ["CodeRule", "code_rules"]
 
@@ -63,7 +63,7 @@ class CodeRule:
         return packed
 
 
-def code_rules(modalities: Sequence[Codes], weights: Weights) -> list[CodeRule]:
+def code_rules(modalities: Sequence[ModalityState], weights: Weights) -> list[CodeRule]:
     """The rules of all modalities after their last sweep."""
     rules = []
     for m in modalities:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
-    "Codes",
     "LabelRows",
+    "ModalityState",
     "Weights",
     "Whitening",
     "orthogonalise",
@@ -124,18 +124,18 @@ class Whitening:
         √n (ZcᵀZc)^(-1/2) with Zc the centred Z, over the directions that Z has.
     rotation : ndarray of float64, shape (r, r)
         Eigenvectors of ZcᵀZc.
-    has : ndarray of bool, shape (r,)
+    in_span : ndarray of bool, shape (r,)
         Which of them are directions of Z; the others are to be completed.
     """
 
     mean: NDArray[np.float64]
     matrix: NDArray[np.float64]
     rotation: NDArray[np.float64]
-    has: NDArray[np.bool_]
+    in_span: NDArray[np.bool_]
 
 
 @dataclass
-class Codes:
+class ModalityState:
     """
     One modality between two sweeps.
 
@@ -211,7 +211,7 @@ def orthogonalise(
     _complete(z, whitening, random_state)
 
 
-def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) -> Codes:
+def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) -> ModalityState:
     """
     Prepare a modality for its first sweep.
 
@@ -227,7 +227,7 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
     def gram_of(blocks: Sequence[slice]) -> NDArray[Any]:
         return add_up(_gram(v[rows].astype(np.float64)) for rows in blocks)
 
-    state = Codes(
+    state = ModalityState(
         labels=labels,
         v=v,
         packed=pack(v),
@@ -245,7 +245,7 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
 
 
 def sweep(
-    modalities: Sequence[Codes],
+    modalities: Sequence[ModalityState],
     weights: Weights,
     random_state: np.random.RandomState,
     workers: Workers,
@@ -285,7 +285,7 @@ def sweep(
 
 
 def _fill_own_part(
-    m: Codes, p: NDArray[Any], votes: NDArray[Any], eta: float, workers: Workers
+    m: ModalityState, p: NDArray[Any], votes: NDArray[Any], eta: float, workers: Workers
 ) -> Whitening:
     """
     Put T Pᵀ + η B in the place of V; return how Z, which is that and L̂ votes, becomes the new V.
@@ -330,9 +330,9 @@ def _whitening(mean: NDArray[Any], gram: NDArray[Any], n: int, rounding: float) 
     """From the mean and the centred Gram matrix of Z, and the rounding of one of its n products."""
     eigenvalues, rotation = linalg.eigh(gram)
     noise = 32 * n * len(gram) * rounding
-    has = eigenvalues > max(_RANK_TOLERANCE * eigenvalues[-1], noise)
-    scales = np.where(has, np.sqrt(n / np.where(has, eigenvalues, 1)), 0)
-    return Whitening(mean, (rotation * scales) @ rotation.T, rotation, has)
+    in_span = eigenvalues > max(_RANK_TOLERANCE * eigenvalues[-1], noise)
+    scales = np.where(in_span, np.sqrt(n / np.where(in_span, eigenvalues, 1)), 0)
+    return Whitening(mean, (rotation * scales) @ rotation.T, rotation, in_span)
 
 
 def _complete(
@@ -344,10 +344,13 @@ def _complete(
     Returns whether there were any. Rare, and not done in blocks: holds a few float64 arrays of the
     size of V.
     """
-    if whitening.has.all():
+    if whitening.in_span.all():
         return False
     n = len(v)
-    known, unknown = whitening.rotation[:, whitening.has], whitening.rotation[:, ~whitening.has]
+    known, unknown = (
+        whitening.rotation[:, whitening.in_span],
+        whitening.rotation[:, ~whitening.in_span],
+    )
     fixed = np.column_stack([np.full(n, n**-0.5), v @ (known / np.sqrt(n))])
     more = random_state.standard_normal((n, unknown.shape[1]))
     # Twice, because one projection leaves rounding errors of the size of what it removed.
@@ -358,7 +361,9 @@ def _complete(
     return True
 
 
-def _measure(m: Codes, p: NDArray[Any], votes: NDArray[Any] | None, workers: Workers) -> None:
+def _measure(
+    m: ModalityState, p: NDArray[Any], votes: NDArray[Any] | None, workers: Workers
+) -> None:
     """
     Measure VᵀT, ‖T - VP‖² and L̂ᵀV; before, where votes are given, make V of what stands there.
 
@@ -394,7 +399,7 @@ def _measure(m: Codes, p: NDArray[Any], votes: NDArray[Any] | None, workers: Wor
     m.v_votes = _label_votes(m, workers)
 
 
-def _label_votes(m: Codes, workers: Workers) -> NDArray[np.float64]:
+def _label_votes(m: ModalityState, workers: Workers) -> NDArray[np.float64]:
     """L̂ᵀ times what stands in V."""
     labels = m.labels
     return kernels.label_votes(
@@ -402,7 +407,7 @@ def _label_votes(m: Codes, workers: Workers) -> NDArray[np.float64]:
     )
 
 
-def _vote_by_codes(m: Codes, workers: Workers) -> None:
+def _vote_by_codes(m: ModalityState, workers: Workers) -> None:
     labels = m.labels
     m.b_votes = kernels.label_votes_of_codes(
         m.packed,
@@ -414,7 +419,7 @@ def _vote_by_codes(m: Codes, workers: Workers) -> None:
     )
 
 
-def _objective(modalities: Sequence[Codes], weights: Weights) -> float:
+def _objective(modalities: Sequence[ModalityState], weights: Weights) -> float:
     """
     The quantity the sweeps minimise, for latents with VᵀV = n I.
 

@@ -15,15 +15,14 @@ import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 
-from ..._core.features import FeatureMap, centring_map, rbf_map
+from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
 from ..._core.rows import Rows, Workers, cut
 from .._saving import check_shape
 from . import _codes as amsh_codes
 from ._code_rules import CodeRule, code_rules
-from ._codes import Codes, LabelRows, Weights
+from ._codes import LabelRows, ModalityState, Weights
 from ._hash_functions import (
     Hashing,
-    MappedRows,
     Regression,
     SweepRule,
     feature_gram,
@@ -96,7 +95,7 @@ class _Sweeping:
     """The first step for one length, between two sweeps."""
 
     n_bits: int
-    modalities: list[Codes]
+    modalities: list[ModalityState]
     objective: list[float] = field(default_factory=list)
 
 

@@ -30,13 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from ..._core.features import BlockMap
-from ..._core.rows import Rows, Workers, cut
+from ..._core.features import MappedRows
+from ..._core.rows import Workers
 from ..._kernels import discrete as kernels
 
 __all__ = [
     "Hashing",
-    "MappedRows",
     "Regression",
     "SweepRule",
     "add_rows",
@@ -44,39 +43,6 @@ __all__ = [
     "first_sweep",
     "next_sweep",
 ]
-
-
-class MappedRows:
-    """
-    The mapped features of one modality, block by block.
-
-    Parameters
-    ----------
-    x : Rows
-    feature_map : BlockMap
-    kept_bytes : int
-        Memory for mapped blocks that are kept for the next time: the first ones.
-    """
-
-    def __init__(self, x: Rows, feature_map: BlockMap, kept_bytes: int) -> None:
-        self._x, self._map = x, feature_map
-        self._n_kept = kept_bytes // (feature_map.n_out * x.dtype.itemsize)
-        self._kept: dict[int, NDArray[Any]] = {}
-        self.blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
-        self.n_rows, self.n_columns = len(x), feature_map.n_out
-        self.dtype = x.dtype
-
-    def __getitem__(self, rows: slice) -> NDArray[np.floating]:
-        block = self._kept.get(rows.start)
-        if block is None:
-            block = self._map.transform(self._x.read(rows))
-            if rows.stop <= self._n_kept:
-                self._kept[rows.start] = block
-        return block
-
-    def keeps_all(self) -> bool:
-        """Tell whether no row is ever mapped twice."""
-        return self.n_rows <= self._n_kept
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from ..._core.features import MappedRows
 from ..._core.rows import Rows, Workers
 from ..._core.runtime import resolve_threads
 from ..._core.validation import (
@@ -26,7 +27,7 @@ from ..base import CrossModalHasher
 from ._code_rules import CodeRule
 from ._codes import LabelRows, Weights, Whitening
 from ._fit import AmshFit, Growth, Settings
-from ._hash_functions import MappedRows, Regression, SweepRule, add_rows
+from ._hash_functions import Regression, SweepRule, add_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

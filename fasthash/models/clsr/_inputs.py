@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from ..._core.features import unit_rows
 from ..._core.rows import cut
-from ...reranking import unit_rows
 
 __all__ = [
     "PREPROCESSING",

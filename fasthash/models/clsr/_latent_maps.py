@@ -1,6 +1,6 @@
 """From raw features to latents that two modalities share.
 
-`LatentMap` is what a fitted CLSR has per modality: preprocessing, a head, and what stands beside
+`LatentMap` is what a fitted CLSR has per modality: preprocessing, a head, and what is appended to
 its latents, the `Reconstruction`. A head is either `DenseHead`, layers as numpy arrays, which need
 no PyTorch any more, or `ModuleHead`, a module that the caller brought.
 """
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...reranking import unit_rows
+from ..._core.features import unit_rows
 from .._saving import check_shape
 from ..single_view import ITQ
 from ._inputs import Preprocessing
@@ -91,7 +91,7 @@ class ModuleHead:
 @dataclass(frozen=True)
 class Reconstruction:
     """
-    What latents hold beside the head's: features of the sample, and what is decoded of the other's.
+    What is appended to the latents of a head: features of the sample, and decoded features.
 
     Cosines of latents of two modalities are then (u·v + w (x·x̂ + ŷ·y)) / (1 + 2 w): how near the
     head's latents u and v are, and how near what is decoded of either comes to the features of the
@@ -114,7 +114,9 @@ class Reconstruction:
     weight: float
     own_first: bool
 
-    def beside(self, latents: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def append_reconstruction(
+        self, latents: NDArray[np.float32], x: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """The head's latents of preprocessed rows x, and the reconstruction; of unit length."""
         own = unit_rows(x[:, : len(self.mean)] - self.mean.astype(np.float32))
         decoded = unit_rows(self.decoder(latents))
@@ -163,14 +165,14 @@ def latents_of(
 ) -> NDArray[np.float32]:
     """Latents of preprocessed rows, of unit length."""
     latents = unit_rows(head(x))
-    return latents if reconstruction is None else reconstruction.beside(latents, x)
+    return latents if reconstruction is None else reconstruction.append_reconstruction(latents, x)
 
 
 def reconstructions(
     problem: Problem, decoders: Sequence[Head], weight: float
 ) -> tuple[Reconstruction | None, Reconstruction | None]:
     """
-    What each modality's latents hold beside the head's.
+    What is appended to the latents of each modality.
 
     Parameters
     ----------
@@ -193,7 +195,7 @@ def make_latent_maps(
     problem: Problem,
     preprocessing: dict[str, Preprocessing],
     heads: Sequence[Head],
-    beside: Sequence[Reconstruction | None],
+    appended: Sequence[Reconstruction | None],
     n_bits: int,
     random_state: np.random.RandomState,
 ) -> tuple[dict[str, LatentMap], dict[str, NDArray[np.float64]]]:
@@ -212,9 +214,9 @@ def make_latent_maps(
     for i, name in enumerate(problem.names):
         # Per item one row of each modality, so that both weigh the same.
         chosen = items.rows if i == items.one else items.partners[items.starts[:-1]]
-        latents = latents_of(problem.x[i], heads[i], beside[i])
+        latents = latents_of(problem.x[i], heads[i], appended[i])
         mean = latents.mean(axis=0, dtype=np.float64)
-        latent_maps[name] = LatentMap(preprocessing[name], heads[i], beside[i], mean)
+        latent_maps[name] = LatentMap(preprocessing[name], heads[i], appended[i], mean)
         centred.append(latents[chosen[:_ITQ_ROWS]] - mean.astype(np.float32))
     if n_bits == centred[0].shape[1]:
         projection = np.eye(n_bits)
@@ -246,20 +248,20 @@ def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
     if preprocessing.components is not None:
         width = check_shape(preprocessing.components, "components", (n_features, None)).shape[1]
     found = _check_layers(latent_map.head, width)
-    beside = latent_map.reconstruction
-    if beside is not None:
+    reconstruction = latent_map.reconstruction
+    if reconstruction is not None:
         if not (
-            isinstance(beside, Reconstruction)
-            and isinstance(beside.decoder, DenseHead)
-            and isinstance(beside.weight, float)
-            and 0 < beside.weight < np.inf
-            and isinstance(beside.own_first, bool)
+            isinstance(reconstruction, Reconstruction)
+            and isinstance(reconstruction.decoder, DenseHead)
+            and isinstance(reconstruction.weight, float)
+            and 0 < reconstruction.weight < np.inf
+            and isinstance(reconstruction.own_first, bool)
         ):
-            raise ValueError("there is no reconstruction beside the latents")
-        n_own = len(check_shape(beside.mean, "mean of targets", (None,)))
+            raise ValueError("the reconstruction is damaged")
+        n_own = len(check_shape(reconstruction.mean, "mean of targets", (None,)))
         if n_own > width:
             raise ValueError(f"{n_own} features should be reconstructed, there are {width}")
-        found += n_own + _check_layers(beside.decoder, found)
+        found += n_own + _check_layers(reconstruction.decoder, found)
     check_shape(latent_map.mean, "mean of latents", (n_out,))
     if found != n_out:
         raise ValueError(f"the layers end with {found} latents, there are {n_out}")

@@ -62,14 +62,14 @@ class Trained:
     ----------
     heads : tuple of Head
         Per modality, of the best epoch, or of the last one without validation.
-    beside : tuple of Reconstruction or None
-        Per modality, what its latents hold beside the head's.
+    reconstructions : tuple of Reconstruction or None
+        Per modality, what is appended to the latents of the head.
     history : list of EpochRecord
     best_epoch : int
     """
 
     heads: tuple[Head, Head]
-    beside: tuple[Reconstruction | None, Reconstruction | None]
+    reconstructions: tuple[Reconstruction | None, Reconstruction | None]
     history: list[EpochRecord]
     best_epoch: int
 
@@ -264,9 +264,11 @@ class _Run:
             ModuleHead(head) if name in self.encoders else _as_arrays(head)
             for name, head in zip(self.problem.names, self.networks.heads, strict=True)
         )
-        beside = self._beside([_as_arrays(decoder) for decoder in self.networks.decoders])
+        appended = self._reconstructions_of(
+            [_as_arrays(decoder) for decoder in self.networks.decoders]
+        )
         history, best_epoch = self.progress.history, self.progress.best_epoch
-        return Trained((first, second), beside, history, best_epoch)
+        return Trained((first, second), appended, history, best_epoch)
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write the checkpoint whole or not at all."""
@@ -385,10 +387,12 @@ class _Run:
             return {}
         x, pairs = self.problem.validation
         self.networks.eval()
-        beside = self._beside([ModuleHead(decoder) for decoder in self.networks.decoders])
+        appended = self._reconstructions_of(
+            [ModuleHead(decoder) for decoder in self.networks.decoders]
+        )
         latents = [
             self._latents(ModuleHead(head), x, reconstruction)
-            for head, x, reconstruction in zip(self.networks.heads, x, beside, strict=True)
+            for head, x, reconstruction in zip(self.networks.heads, x, appended, strict=True)
         ]
         recall = {}
         for query, target in ((0, 1), (1, 0)):
@@ -399,15 +403,19 @@ class _Run:
             }
         return recall
 
-    def _beside(self, decoders: list[Head]) -> tuple[Reconstruction | None, Reconstruction | None]:
+    def _reconstructions_of(
+        self, decoders: list[Head]
+    ) -> tuple[Reconstruction | None, Reconstruction | None]:
         return reconstructions(self.problem, decoders, self.settings.reconstruction_in_latents)
 
     @staticmethod
     def _latents(
-        head: Head, x: NDArray[np.float32], beside: Reconstruction | None
+        head: Head, x: NDArray[np.float32], reconstruction: Reconstruction | None
     ) -> NDArray[np.float32]:
         starts = range(0, len(x), _EVALUATED_ROWS)
-        return np.vstack([latents_of(x[i : i + _EVALUATED_ROWS], head, beside) for i in starts])
+        return np.vstack(
+            [latents_of(x[i : i + _EVALUATED_ROWS], head, reconstruction) for i in starts]
+        )
 
     def _sum_of(self, epoch: int) -> float:
         return self.progress.history[epoch - 1].recall_sum

@@ -289,7 +289,7 @@ class CLSR(CrossModalHasher):
             resume,
         )
         feature_maps, projections = make_latent_maps(
-            problem, preprocessing, trained.heads, trained.beside, self.n_bits, rng
+            problem, preprocessing, trained.heads, trained.reconstructions, self.n_bits, rng
         )
         codes = {
             name: encode_rows(rows[name], feature_maps[name], projections[name], n_threads)

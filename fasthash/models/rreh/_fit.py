@@ -27,10 +27,10 @@ from numpy import linalg
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from ..._core.features import MappedRows
 from ..._core.rows import Workers, add_up, cut
 from ...codes import pack
 from .._rotation import quantising_rotation
-from ..amsh._hash_functions import MappedRows
 from ._start import Settings, View
 
 __all__ = ["RrehFit"]
