@@ -1,51 +1,58 @@
-"""A hook of mkdocs: the site is the repository's Markdown, with its links as they work on a shelf.
+"""A hook of mkdocs: every page lies in the site where a link of the repository expects it.
 
-The pages refer to each other, and to files beside them, by their place in the repository. So the
-site is built from a copy that has the same places: README.md is the first page, and a link that
-leads nowhere is an error.
+Pages link to each other, and to source files, by their places in the repository. Here each file of
+the site gets its place in the repository as its name, so such links need no change, and a link that
+leads nowhere is an error. In the addresses of the site, the folder ``docs/`` is left out.
+
+A page that would load anything from another server is an error too.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = [
-    "README.md",
-    "docs/*.md",
-    "benchmarks/*.md",
-    "CONTRIBUTING.md",
+# What the site shows beside docs/.
+OUTSIDE = [
+    "benchmarks/README.md",
+    "benchmarks/RESULTS.md",
     "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
     "SECURITY.md",
+    "fasthash/datasets/EMOJI_LICENSES.md",
+    "fasthash/include/fasthash.h",
+    "fasthash/serving/icon.svg",
 ]
-LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
+LOADED = re.compile(
+    r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\s\"'>]+)"
+)
 
 
-def on_config(config: Any) -> Any:
-    folder = Path(tempfile.mkdtemp(prefix="fasthash-docs-"))
-    pages = [page for pattern in PAGES for page in sorted(PROJECT.glob(pattern))]
-    linked = {
-        (page.parent / target).resolve()
-        for page in pages
-        for target in LINK.findall(page.read_text(encoding="utf-8"))
-    }
-    for path in {*pages, *(path for path in linked if path.is_file())}:
-        place = folder / path.relative_to(PROJECT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place)
-    config.docs_dir = str(folder)
-    config.nav = [{_title(page): str(page.relative_to(PROJECT))} for page in pages]
-    return config
+def on_files(files: Files, config: Any) -> Files:
+    """Name every file by its place in the repository."""
+    placed = Files([])
+    for file in files:
+        if file.src_dir == config.docs_dir:
+            file = _placed(f"docs/{file.src_uri}", file.dest_uri, config)
+        placed.append(file)
+    for name in OUTSIDE:
+        address = name if not name.endswith(".md") else None
+        placed.append(_placed(name, address, config))
+    return placed
 
 
-def on_post_build(config: Any) -> None:
-    shutil.rmtree(config.docs_dir)
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Refuse a page that loads something from elsewhere."""
+    if loaded := LOADED.findall(output):
+        raise PluginError(f"{page.file.src_uri} loads {', '.join(loaded)} from another server")
+    return output
 
 
-def _title(page: Path) -> str:
-    first = next(line for line in page.read_text(encoding="utf-8").splitlines() if line)
-    return first.lstrip("# ")
+def _placed(name: str, address: str | None, config: Any) -> File:
+    return File(name, str(PROJECT), config.site_dir, config.use_directory_urls, dest_uri=address)

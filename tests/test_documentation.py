@@ -1,0 +1,77 @@
+"""The pages keep their word: links lead somewhere, and every public name is in the reference."""
+
+import importlib
+import pathlib
+import re
+
+import pytest
+
+import fasthash as fh
+
+PROJECT = pathlib.Path(__file__).parents[1]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "fasthash/datasets/*.md")
+    for page in PROJECT.glob(pattern)
+)
+if not (PROJECT / "docs").exists():
+    pytest.skip("the pages are not here", allow_module_level=True)
+
+
+def without_code(text):
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+
+
+def anchors(page):
+    """The names by which a heading can be linked to, as mkdocs and GitHub make them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = set()
+    for heading in re.findall(r"^#+ (.*)", text, re.MULTILINE):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading).strip().lower()
+        found.add(re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", plain)))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_relative_link_leads_somewhere(page):
+    text = without_code(page.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text):
+        target, _, anchor = "".join(link).partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        there = (page.parent / target).resolve() if target else page
+        assert there.is_file(), f"{target} is not there"
+        if anchor:
+            assert anchor in anchors(there), f"{target} has no heading for #{anchor}"
+
+
+def documented():
+    """The public objects that a page of the reference shows."""
+    names = [
+        name
+        for page in (PROJECT / "docs" / "reference").glob("*.md")
+        for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert len(names) == len(set(names)), "a name is in the reference twice"
+    found = {}
+    for name in names:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError:
+            found[name] = getattr(fh, name.removeprefix("fasthash."))
+        else:
+            found[name] = module
+            found |= {f"{name}.{each}": getattr(module, each) for each in module.__all__}
+    return found
+
+
+def test_every_public_name_is_in_the_reference():
+    shown = documented().values()
+    for name in set(fh.__all__) - {"__version__"}:
+        assert any(getattr(fh, name) is thing for thing in shown), name
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in PROJECT.glob("docs/**/*.md"):
+        assert f"{page.relative_to(PROJECT).as_posix()}\n" in navigation, page
