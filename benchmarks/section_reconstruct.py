@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthash._core.rows import Workers
+from fasthash._core.workers import Workers
 from fasthash.experiments._model_peers import of_differences, of_products, reconstruct_in_numpy
 from fasthash.experiments._timing import interleave
 from fasthash.models.rreh._anchor_reconstruction import reconstruct

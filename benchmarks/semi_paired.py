@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 import fasthash as fh
 from accuracy import load
 from fasthash._core.features import rbf_map
-from fasthash._core.rows import Workers
+from fasthash._core.workers import Workers
 from fasthash.datasets import SemiPairedSplit, semi_paired_split
 from fasthash.models import select_by_pairs
 

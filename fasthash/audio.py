@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core.rows import cut
+from ._core.pieces import cut
 from ._core.validation import check_count
 
 __all__ = ["log_mel_statistics", "read_sound", "sound_features"]

@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core.interruptible import blocks
+from ._core.pieces import BLOCK_BYTES, blocks_of, cut
 from ._core.validation import check_count
 
-__all__ = ["check_codes", "check_same_width", "pack", "unpack"]
-
-# Rows are packed a block at a time, so that the booleans between input and output stay small.
-_BLOCK_VALUES = 1 << 22
+__all__ = ["check_codes", "check_ids", "check_same_width", "pack", "unpack"]
 
 # A distance, 8 * n_bytes, must fit in int32.
 _MAX_BYTES = (2**31 - 1) // 8
@@ -65,9 +62,7 @@ def pack(values: ArrayLike) -> NDArray[np.uint8]:
         _refuse_ambiguous_integers(x)
     n, n_bits = x.shape
     codes = np.empty((n, (n_bits + 7) // 8), np.uint8)
-    step = max(1, _BLOCK_VALUES // n_bits)
-    for start in range(0, n, step):
-        block = slice(start, start + step)
+    for block in cut(n, n_bits):
         codes[block] = np.packbits(_bits(x[block]), axis=1)
     return codes
 
@@ -89,7 +84,7 @@ def _bits(x: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _refuse_ambiguous_integers(x: NDArray[Any]) -> None:
     has_zero = False
-    for some in blocks(len(x), x[:1].nbytes):
+    for some in blocks_of(x):
         lowest = x[some].min()
         if lowest < 0 or x[some].max() > 1:
             return
@@ -131,7 +126,7 @@ def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
     """
     codes = check_codes(codes, "codes", n_bits)
     bits = np.empty((len(codes), n_bits), bool)
-    for some in blocks(len(codes), n_bits):
+    for some in cut(len(codes), n_bits, BLOCK_BYTES):
         bits[some] = np.unpackbits(codes[some], axis=1, count=n_bits)
     return bits
 
@@ -165,7 +160,7 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     if x.dtype == np.int8:
         # 128 less, in two's complement, is the highest bit turned.
         signed, x = x.view(np.uint8), np.empty(x.shape, np.uint8)
-        for some in blocks(len(x), x[:1].nbytes):
+        for some in blocks_of(x):
             np.bitwise_xor(signed[some], np.uint8(0x80), out=x[some])
     if x.dtype != np.uint8:
         raise TypeError(
@@ -183,14 +178,38 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
             raise ValueError(
                 f"{name} has codes of {x.shape[1]} bytes, but n_bits={n_bits} needs {n_bytes}"
             )
-        if n_bits % 8 and any(
-            (x[some, -1] & (0xFF >> n_bits % 8)).any() for some in blocks(len(x), n_bytes)
-        ):
+        if n_bits % 8 and any((x[some, -1] & (0xFF >> n_bits % 8)).any() for some in blocks_of(x)):
             raise ValueError(
                 f"{name} has padding bits set: the last {8 * n_bytes - n_bits} bits of every code "
                 f"of n_bits={n_bits} must be zero (is n_bits right?)"
             )
     return np.ascontiguousarray(x)
+
+
+def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
+    """
+    Validate ids to look up.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not integers in one dimension.
+    """
+    given = np.asarray(ids)
+    if given.size == 0:
+        given = given.astype(np.int64)
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"ids must be integers, got dtype {given.dtype}")
+    if given.ndim != 1:
+        hint = f" (for a single one pass [{given}])" if given.ndim == 0 else ""
+        raise ValueError(f"ids must have one dimension, got shape {given.shape}{hint}")
+    if given.dtype == np.uint64 and given.size and given.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"ids holds {given.max()}, which does not fit in int64")
+    return given.astype(np.int64)
 
 
 def check_same_width(a: NDArray[Any], a_name: str, b: NDArray[Any], b_name: str) -> None:

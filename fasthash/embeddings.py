@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core.features import unit_rows
-from ._core.rows import Rows, cut
+from ._core.pieces import cut
+from ._core.rows import Rows
 from ._core.validation import check_choice, check_count, check_rows
 from .codes import pack
 from .hamming import topk
@@ -31,9 +32,6 @@ __all__ = [
 
 # The last one learns from pairs of two modalities or more.
 METHODS = ("sign", "itq", "rreh")
-
-# Products of queries and vectors that are held at a time.
-_BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -141,17 +139,16 @@ def nearest(
     k = _check_k(k, len(x))
     best = np.full((len(q), 0), -np.inf)
     rows = np.empty((len(q), 0), np.int64)
-    step = max(1, _BLOCK_VALUES // max(1, len(q)))
-    for first in range(0, len(x), step):
-        block = unit_rows(x.read(slice(first, min(first + step, len(x)))))
+    for some in cut(len(x), len(q)):
+        block = unit_rows(x.read(some))
         best = np.hstack([best, q @ block.T])
-        new = np.broadcast_to(np.arange(first, first + len(block)), (len(q), len(block)))
+        new = np.broadcast_to(np.arange(some.start, some.stop), (len(q), len(block)))
         rows = np.hstack([rows, new])
         # Rows ascend within equal cosines, and a stable sort leaves them so.
         order = np.argsort(-best, axis=1, kind="stable")[:, :k]
         best, rows = (np.take_along_axis(a, order, axis=1) for a in (best, rows))
         if callback is not None:
-            callback("float search", first + len(block), len(x))
+            callback("float search", some.stop, len(x))
     return rows
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core.files import replacing, size_of
-from .codes import check_codes
+from .codes import check_codes, check_ids
 
 if TYPE_CHECKING:
     import pyarrow
@@ -132,8 +132,6 @@ def write_faiss(
     ...     fh.interchange.read_faiss(path)
     (array([[255]], dtype=uint8), None)
     """
-    from .index._storage import check_ids
-
     codes = check_codes(codes, "codes")
     n, n_bytes = codes.shape
     shape = (8 * n_bytes, n_bytes, n, True, 1)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core.features import unit_rows
-from ._core.rows import Rows, cut, is_sliced_by_rows
+from ._core.pieces import cut
+from ._core.rows import Rows, is_sliced_by_rows
 from ._core.validation import check_count, check_rows
 from .codes import check_codes
 from .hamming import topk

@@ -5,8 +5,8 @@ import pytest
 from scipy import sparse
 
 import fasthash as fh
-from fasthash._core.rows import Workers
-from fasthash.models.amsh import _codes as amsh_codes
+from fasthash._core.pieces import smaller_pieces
+from fasthash._core.workers import Workers
 from fasthash.models.amsh._code_rules import code_rules
 from fasthash.models.amsh._codes import LabelRows, Weights, orthogonalise, start_codes, sweep
 from reference import discrete as reference
@@ -59,7 +59,7 @@ def test_a_sweep_completes_latents_that_labels_do_not_determine():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_blocks_and_threads_leave_no_seam(dtype, monkeypatch):
+def test_blocks_and_threads_leave_no_seam(dtype):
     sizes, rng = (300, 217), np.random.default_rng(0)
     labels = [random_labels(n, seed=n) for n in sizes]
     starts = [rng.standard_normal((n, 12)).astype(dtype) for n in sizes]
@@ -75,8 +75,8 @@ def test_blocks_and_threads_leave_no_seam(dtype, monkeypatch):
         return modalities, objective
 
     whole, objective = run(1)
-    monkeypatch.setattr(amsh_codes, "_BLOCK_VALUES", 12 * 7)
-    (one, one_objective), (two, two_objective) = run(1), run(2)
+    with smaller_pieces(12 * 7):
+        (one, one_objective), (two, two_objective) = run(1), run(2)
     assert one_objective == two_objective
     # Single precision rounds a latent to 1e-7; bits at the border may differ by it.
     assert one_objective == pytest.approx(objective, rel=1e-10 if dtype == np.float64 else 1e-4)

@@ -10,6 +10,8 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 import fasthash as fh
+from fasthash._core.pieces import smaller_pieces
+from fasthash.models.amsh import _fit as amsh_fit
 
 
 def make(sizes=(90, 70), widths=(12, 9), seed=0, dtype=np.float64):
@@ -44,10 +46,10 @@ def assert_same_model(a, b):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Everything in several blocks, and features mapped again in every sweep."""
-    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 20 * 7)
-    monkeypatch.setattr("fasthash.models.amsh._codes._BLOCK_VALUES", 12 * 7)
-    monkeypatch.setattr("fasthash.models.amsh._fit._SAMPLE_ROWS", 40)
-    monkeypatch.setattr("fasthash.models.amsh._fit._KEPT_BYTES", 0)
+    monkeypatch.setattr(amsh_fit, "_SAMPLE_ROWS", 40)
+    monkeypatch.setattr(amsh_fit, "_KEPT_BYTES", 0)
+    with smaller_pieces(12 * 7):
+        yield
 
 
 def test_progress_is_reported():
@@ -199,8 +201,8 @@ def test_a_sample_to_start_from_costs_no_accuracy(monkeypatch):
     """Hash functions started from a sample of the rows are as good as those started from all."""
     features, labels = make(sizes=(800, 700))
     whole = hasher(tol=1e-4, n_sweeps=30).fit(features, labels)
-    monkeypatch.setattr("fasthash.models.amsh._fit._SAMPLE_ROWS", 300)
-    monkeypatch.setattr("fasthash.models.amsh._fit._KEPT_BYTES", 0)
+    monkeypatch.setattr(amsh_fit, "_SAMPLE_ROWS", 300)
+    monkeypatch.setattr(amsh_fit, "_KEPT_BYTES", 0)
     sampled = hasher(tol=1e-4, n_sweeps=30).fit(features, labels)
     for name, x in features.items():
         codes = [fh.unpack(m.encode(x, name), 12) for m in (whole, sampled)]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fasthash as fh
+from fasthash._core.pieces import smaller_pieces
 from fasthash.codes import check_codes
 from reference import codes as reference
 from strategies import WIDTHS
@@ -46,11 +47,11 @@ def test_unsigned_bits_are_taken_by_value():
     np.testing.assert_array_equal(fh.pack(np.array([[0, 1, 1]], np.uint8)), [[0b01100000]])
 
 
-def test_blocks_join_without_a_seam(monkeypatch):
+def test_blocks_join_without_a_seam():
     values = np.random.default_rng(0).standard_normal((101, 37))
     whole = fh.pack(values)
-    monkeypatch.setattr("fasthash.codes._BLOCK_VALUES", 37 * 10)
-    np.testing.assert_array_equal(fh.pack(values), whole)
+    with smaller_pieces(37 * 10):
+        np.testing.assert_array_equal(fh.pack(values), whole)
 
 
 def test_views_and_read_only_arrays():
@@ -82,11 +83,10 @@ def test_what_pack_refuses(values, error, message):
         fh.pack(values)
 
 
-def test_nan_in_a_later_block_is_refused(monkeypatch):
-    monkeypatch.setattr("fasthash.codes._BLOCK_VALUES", 4)
+def test_nan_in_a_later_block_is_refused():
     values = np.ones((9, 4))
     values[8, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    with smaller_pieces(4), pytest.raises(ValueError, match="NaN"):
         fh.pack(values)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import fasthash as fh
 from fasthash import cli, models
+from fasthash._core.pieces import smaller_pieces
 from fasthash.commands.inputs import METHODS
 from fasthash.datasets import read_layout
 from serving_process import serving
@@ -164,7 +165,7 @@ def test_files_named_one_by_one_in_any_form(emoji, capsys):
     np.testing.assert_array_equal(fh.load("three").codes_["text"], model.codes_["text"])
 
 
-def test_every_method_tells_how_far_it_is(emoji, monkeypatch):
+def test_every_method_tells_how_far_it_is(emoji):
     from fasthash.experiments import fit_model
 
     train = read_layout("emoji/emoji.npz")["train"]
@@ -178,10 +179,10 @@ def test_every_method_tells_how_far_it_is(emoji, monkeypatch):
         model = getattr(fh, method)(16, random_state=0, **parameters)
         fit_model(model, train.features, labels, None, lambda *step, kept=steps: kept.append(step))
         encoding = []
-        monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 1 << 16)
-        model.encode(train.features["text"], "text", 1, lambda *step, e=encoding: e.append(step))
-        monkeypatch.undo()
-        monkeypatch.chdir(emoji)
+        with smaller_pieces(1 << 16):
+            model.encode(
+                train.features["text"], "text", 1, lambda *step, e=encoding: e.append(step)
+            )
         assert len(encoding) > 1 and encoding[-1] == ("encode", 1437, 1437)
         assert encoding == sorted(encoding)
     assert told["CCAITQ"] == []

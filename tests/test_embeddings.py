@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash import cli
+from fasthash._core.pieces import smaller_pieces
 from fasthash.datasets import read_layout
 from fasthash.embeddings import codes_of_signs, nearest, recall_of_codes
 
@@ -22,21 +23,18 @@ def cosines(q, x):
 
 
 @pytest.mark.parametrize("block", [1, 70, 1 << 22])
-def test_nearest_is_what_sorting_gives(monkeypatch, block):
-    from fasthash import embeddings
-
-    monkeypatch.setattr(embeddings, "_BLOCK_VALUES", block * len(Q))
+def test_nearest_is_what_sorting_gives(block):
     # Equal vectors have equal cosines; rows of zeros have none.
     x = np.vstack([X, X[:50], np.zeros((2, 24))])
     expected = np.argsort(-cosines(Q, x).round(12), axis=1, kind="stable")
-    found = nearest(Q, x, 30)
+    told = []
+    with smaller_pieces(block * len(Q)):
+        found = nearest(Q, x, 30, lambda *step: told.append(step))
     ties_aside = np.take_along_axis(cosines(Q, x), found, axis=1)
     np.testing.assert_allclose(
         ties_aside, np.take_along_axis(cosines(Q, x), expected[:, :30], axis=1)
     )
     assert all(len(set(row)) == 30 for row in found.tolist())
-    told = []
-    nearest(Q, x, 30, lambda *step: told.append(step))
     assert told[-1] == ("float search", 352, 352) and len(told) == -(-352 // block)
 
 

@@ -7,7 +7,9 @@ import pytest
 
 import fasthash as fh
 from fasthash._core.features import FeatureMap, MappedRows
-from fasthash._core.rows import Rows, Workers
+from fasthash._core.pieces import smaller_pieces
+from fasthash._core.rows import Rows
+from fasthash._core.workers import Workers
 from fasthash.models.amsh import _hash_functions as hash_functions
 from fasthash.models.amsh._hash_functions import (
     SweepRule,
@@ -102,15 +104,15 @@ def test_a_start_near_the_end_saves_sweeps():
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 50_000, 1_000_000])
-def test_blocks_and_threads_leave_no_seam(monkeypatch, kept_bytes):
+def test_blocks_and_threads_leave_no_seam(kept_bytes):
     x, b = make(n=1000)
     rule = SweepRule(0.01, 6, 1e-6)
     whole = learn(x, b, rule)[-1].regressions[0].projection
-    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 30 * 7)
-    one, two = (
-        learn(x, b, rule, None, n_threads, kept_bytes)[-1].regressions[0].projection
-        for n_threads in (1, 2)
-    )
+    with smaller_pieces(30 * 7):
+        one, two = (
+            learn(x, b, rule, None, n_threads, kept_bytes)[-1].regressions[0].projection
+            for n_threads in (1, 2)
+        )
     np.testing.assert_array_equal(one, two)
     np.testing.assert_allclose(one, whole, atol=1e-9)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash.index import _index_file as index_file
+from fasthash.index._snapshot import Content
 from strategies import random_codes
 
 
@@ -251,7 +252,7 @@ def test_deeply_nested_json_is_refused(tmp_path):
 def test_codes_no_index_would_hold_are_refused(tmp_path, n_bits, ids, codes, message):
     index = fh.HammingIndex(n_bits)
     codes, ids = np.array(codes, np.uint8), np.array(ids, np.int64)
-    index._storage.put(index_file.Content("", "", {}, 9, codes, ids, {}), is_mapped=False)
+    index._storage.put(Content("", "", {}, 9, codes, ids, {}), is_mapped=False)
     with pytest.raises(ValueError, match="the index is damaged: .*" + message):
         index.verify()
     index.save(tmp_path / "x")

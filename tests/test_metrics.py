@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import fasthash as fh
+from fasthash._core.pieces import smaller_pieces
 from reference import hamming as reference_hamming
 from reference import ranking as reference
 from strategies import random_codes, simd
@@ -141,10 +142,12 @@ def test_chunks_of_queries_join_without_a_seam(monkeypatch):
         ]
 
     whole = everything()
-    monkeypatch.setattr("fasthash.metrics._relevance._CHUNK_VALUES", 17 * 10)
-    monkeypatch.setattr("fasthash.metrics._relevance._SCRATCH_BYTES", 2000)
-    for part, expected in zip(everything(), whole, strict=True):
-        np.testing.assert_allclose(part, expected, rtol=1e-14)
+    # Ten queries at a time where distances are counted, or a few where relevant codes are noted.
+    for most in (17 * 10, 2000):
+        with smaller_pieces(most):
+            parts = everything()
+        for part, expected in zip(parts, whole, strict=True):
+            np.testing.assert_allclose(part, expected, rtol=1e-14)
 
 
 def test_queries_without_relevant_items():

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
-from fasthash._core.rows import Rows, Workers
-from fasthash.models.rreh import _anchor_reconstruction as anchor_reconstruction
+from fasthash._core.pieces import smaller_pieces
+from fasthash._core.rows import Rows
+from fasthash._core.workers import Workers
 from fasthash.models.rreh._anchor_reconstruction import reconstruct
 from reference import reconstruct as reference
 
@@ -171,12 +172,12 @@ class TestDegenerate:
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_the_number_of_threads_changes_no_bit(dtype, monkeypatch):
-    monkeypatch.setattr(anchor_reconstruction, "_BLOCK_VALUES", 5000)
+def test_the_number_of_threads_changes_no_bit(dtype):
     rng = np.random.default_rng(0)
     x, anchors = rng.standard_normal((3000, 20)), rng.standard_normal((100, 20))
     x, anchors = x.astype(dtype), anchors.astype(dtype)
-    one, *more = [run(x, anchors, n_threads=n_threads) for n_threads in (1, 2, 3, 7)]
+    with smaller_pieces(5000):
+        one, *more = [run(x, anchors, n_threads=n_threads) for n_threads in (1, 2, 3, 7)]
     for other in more:
         np.testing.assert_array_equal(other.data, one.data)
         np.testing.assert_array_equal(other.indices, one.indices)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
+from fasthash._core.pieces import smaller_pieces
 from fasthash.datasets._found_arrays import SlicedRows
 from fasthash.embeddings import nearest
 from fasthash.reranking import rerank
@@ -48,14 +49,14 @@ def test_all_rows_as_candidates_give_the_search_by_latents():
     np.testing.assert_array_equal(ids, np.argsort(-(queries @ latents.T), axis=1)[:, :10])
 
 
-def test_blocks_and_memory_mapped_latents(tmp_path, monkeypatch):
+def test_blocks_and_memory_mapped_latents(tmp_path):
     rng = np.random.default_rng(0)
     queries, latents = (rng.standard_normal((n, 8)).astype(np.float32) for n in (50, 300))
     np.save(tmp_path / "latents.npy", latents)
     mapped = np.load(tmp_path / "latents.npy", mmap_mode="r")
     whole = fh.topk_reranked(fh.pack(queries), queries, fh.pack(latents), latents, 10)
-    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 3 * 50 * 8)
-    blocks = fh.topk_reranked(fh.pack(queries), queries, fh.pack(latents), mapped, 10)
+    with smaller_pieces(3 * 50 * 8):
+        blocks = fh.topk_reranked(fh.pack(queries), queries, fh.pack(latents), mapped, 10)
     np.testing.assert_array_equal(blocks[1], whole[1])
     np.testing.assert_allclose(blocks[0], whole[0], rtol=1e-6)
     assert whole[0].dtype == np.float32 and whole[1].dtype == np.int64
@@ -77,11 +78,11 @@ def test_all_candidates_in_the_order_of_cosines_are_the_nearest(hold):
     )
 
 
-def test_missing_candidates_come_last_and_ties_in_the_order_of_rows(monkeypatch):
-    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 2 * 3 * 24)
+def test_missing_candidates_come_last_and_ties_in_the_order_of_rows():
     vectors = np.vstack([VECTORS, VECTORS[:1], np.zeros((1, 24))])
     candidates = np.array([[300, -1, 0]] * 10 + [[-1, -1, 301]])
-    cosines, ids = rerank(QUERIES, vectors, candidates, 4)
+    with smaller_pieces(2 * 3 * 24):
+        cosines, ids = rerank(QUERIES, vectors, candidates, 4)
     assert ids.tolist() == [[0, 300, -1, -1]] * 10 + [[301, -1, -1, -1]]
     assert np.isnan(cosines).tolist() == (ids < 0).tolist()
     assert cosines[10, 0] == 0

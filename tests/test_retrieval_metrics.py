@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
+from fasthash._core.pieces import smaller_pieces
 from fasthash.metrics.pairs import best_ranks
 
 
@@ -60,13 +61,13 @@ def test_packed_codes_are_compared_by_hamming_distance(problem):
     assert fh.retrieval_scores(codes, pairs) == fh.retrieval_scores(signs, pairs)
 
 
-def test_blocks_of_queries_join_without_a_seam(monkeypatch):
+def test_blocks_of_queries_join_without_a_seam():
     rng = np.random.default_rng(0)
     samples = {"audio": rng.standard_normal((40, 3)), "text": rng.standard_normal((90, 3))}
     pairs = np.column_stack([rng.integers(0, 40, 90), np.arange(90)])
     whole = fh.retrieval_scores(samples, pairs)
-    monkeypatch.setattr("fasthash.metrics.pairs._BLOCK_VALUES", 7 * 90)
-    assert fh.retrieval_scores(samples, pairs) == whole
+    with smaller_pieces(7 * 90):
+        assert fh.retrieval_scores(samples, pairs) == whole
 
 
 def test_equal_codes_gain_nothing():

@@ -10,8 +10,11 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import fasthash as fh
-from fasthash._core.rows import Rows, Workers, cut
+from fasthash._core.pieces import cut, smaller_pieces
+from fasthash._core.rows import Rows
 from fasthash._core.validation import check_rows
+from fasthash._core.workers import Workers
+from fasthash.models.amsh import _fit as amsh_fit
 
 
 class SlicedOnly:
@@ -48,10 +51,10 @@ def fit(x, y):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 20 * 7)
-    monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 20 * 7)
-    monkeypatch.setattr("fasthash.models.amsh._fit._SAMPLE_ROWS", 30)
-    monkeypatch.setattr("fasthash.models.amsh._fit._KEPT_BYTES", 0)
+    monkeypatch.setattr(amsh_fit, "_SAMPLE_ROWS", 30)
+    monkeypatch.setattr(amsh_fit, "_KEPT_BYTES", 0)
+    with smaller_pieces(20 * 7):
+        yield
 
 
 def test_take_and_read_convert_and_never_read_the_whole(small_blocks):
@@ -119,13 +122,14 @@ def test_what_is_wrong_in_a_later_block_is_found(small_blocks):
         check_rows(SlicedOnly(np.zeros(3)), "X")
 
 
-def test_encode_in_blocks_and_threads_has_no_seam(monkeypatch):
+def test_encode_in_blocks_and_threads_has_no_seam():
     x, y = make()
     model = fit(x, y)
     whole = model.encode(x["image"], "image")
-    monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 20 * 7)
     for n_threads in (1, 2, 5):
-        np.testing.assert_array_equal(model.encode(x["image"], "image", n_threads), whole)
+        with smaller_pieces(20 * 7):
+            codes = model.encode(x["image"], "image", n_threads)
+        np.testing.assert_array_equal(codes, whole)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])

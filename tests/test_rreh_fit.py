@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash._core.rows import Rows, Workers
+from fasthash._core.pieces import smaller_pieces
+from fasthash._core.rows import Rows
 from fasthash._core.validation import check_pairs
+from fasthash._core.workers import Workers
 from fasthash.models.rreh._fit import RrehFit
 from fasthash.models.rreh._start import start_views
 
@@ -160,16 +162,15 @@ def test_pairs_share_latent_and_code():
     np.testing.assert_array_equal(a[pairs[:, 0]], b[pairs[:, 1]])
 
 
-def test_blocks_and_threads_change_nothing(monkeypatch):
+def test_blocks_and_threads_change_nothing():
     """Several blocks a strip and several strips, against everything at once."""
     x, pairs = make(sizes=(900, 700), n_pairs=300)
     with Workers(1) as workers:
         whole, _ = start(x, pairs, workers)
         whole.sweep()
-    monkeypatch.setattr("fasthash._core.rows._BLOCK_VALUES", 12 * 13)
     results = []
     for n_threads in (1, 3):
-        with Workers(n_threads) as workers:
+        with smaller_pieces(12 * 13), Workers(n_threads) as workers:
             fit, _ = start(x, pairs, workers)
             fit.sweep()
             assert len(fit.views[0].blocks) > 60

@@ -1,6 +1,5 @@
 """A search cut into many calls answers as one call does, and an interrupt is answered between."""
 
-import contextlib
 import os
 
 import numpy as np
@@ -10,21 +9,32 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash._core import scan
+from fasthash._core.pieces import Pace, smaller_pieces
 from reference import hamming as reference
 from reliability import limits
 from strategies import search_problems
 
+# Calls over a query or two, or over as few rows of two queries as a kernel does at a time.
+SMALL_CALLS = {
+    "queries": scan.CallSizes(1e-9, first_words=40, one_call_words=1, sharing_queries=2),
+    "rows": scan.CallSizes(1e-9, 1, one_call_words=1, sharing_queries=2, shared_words=1),
+}
 
-@contextlib.contextmanager
-def small_calls(cut):
-    """Calls over a query or two, or over as few rows of two queries as a kernel does at a time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "_CALL_SECONDS", 1e-9)
-        patch.setattr(scan, "_FIRST_WORDS", 40 if cut == "queries" else 1)
-        patch.setattr(scan, "_ONE_CALL_WORDS", 1)
-        patch.setattr(scan, "_SHARING_QUERIES", 2)
-        patch.setattr(scan, "_SHARED_WORDS", 1 << 25 if cut == "queries" else 1)
-        yield
+
+def ranked(queries, database, n_threads, mask, sizes):
+    """As `fh.rank`, in calls of these sizes."""
+    rows = None if mask is None else np.flatnonzero(mask)
+    n = len(database) if rows is None else len(rows)
+    out = np.empty((len(queries), n), np.int64)
+    scan.scan_rank(queries, database, rows, out, n_threads, sizes)
+    return out
+
+
+def distances(queries, database, n_threads, sizes):
+    """As `fh.distances`, in calls of these sizes."""
+    out = np.empty((len(queries), len(database)), np.int32)
+    scan.scan_distances(queries, database, out, n_threads, sizes)
+    return out
 
 
 @pytest.mark.parametrize("cut", ["queries", "rows"])
@@ -42,13 +52,15 @@ def test_cut_searches_match_the_reference(cut, problem, k, radius, share, n_thre
     if share is not None:
         mask = np.random.default_rng(k).random(len(database)) < share
         rows = np.flatnonzero(mask)
-    with small_calls(cut):
-        found = (
-            fh.topk(queries, database, k, n_threads, mask),
-            fh.within(queries, database, radius, n_threads, mask),
-            [fh.rank(queries, database, n_threads, mask)],
-            [fh.distances(queries, database, n_threads)],
-        )
+    sizes, allowed = SMALL_CALLS[cut], scan.allow(mask)
+    found = (
+        scan.scan_topk(queries, database, k, n_threads, allowed, sizes),
+        scan.scan_within(
+            queries, database, min(radius, 8 * database.shape[1]), n_threads, allowed, sizes
+        ),
+        [ranked(queries, database, n_threads, mask, sizes)],
+        [distances(queries, database, n_threads, sizes)],
+    )
     d, ids = reference.topk(queries, database[rows], k)
     limits, within_d, within_ids = reference.within(queries, database[rows], radius)
     expected = (
@@ -64,13 +76,13 @@ def test_cut_searches_match_the_reference(cut, problem, k, radius, share, n_thre
 
 
 def test_a_pace_finds_what_fits():
-    pace = scan.Pace(100)
+    pace = Pace(100)
     pace.timed(100, 1e-9)
     assert pace.amount == 800, "eight times as much at most"
     pace.timed(800, 1e9)
     assert pace.amount == 100
-    assert [(p.start, p.stop) for p in scan.Pace(7).pieces(3)] == [(0, 3)]
-    cut = list(scan.Pace(5).pieces(100))
+    assert [(p.start, p.stop) for p in Pace(7).cut(3)] == [(0, 3)]
+    cut = list(Pace(5).cut(100))
     assert [p.start for p in cut[1:]] == [p.stop for p in cut[:-1]] and cut[-1].stop == 100
 
 
@@ -87,18 +99,20 @@ def test_steps_of_a_kernel_answer_as_one_call(monkeypatch, n_bits, n, n_threads)
     mask = rng.random(n) < 0.9
     near = n_bits // 2
 
-    def answers():
+    def answers(sizes):
+        allowed = scan.allow(mask)
+        topk, within = scan.scan_topk, scan.scan_within
         calls = [
-            fh.topk(queries, database, 10, n_threads),
-            fh.topk(queries, database, n // 10, n_threads),
-            fh.topk(queries, database, n // 4, n_threads),
-            fh.topk(queries, database, 10, n_threads, mask),
-            fh.topk(queries[:1], database, n // 10, n_threads, mask),
-            fh.within(queries, database, near, n_threads),
-            fh.within(queries[:2], database, near, n_threads, mask),
-            [fh.rank(queries, database, n_threads)],
-            [fh.rank(queries[:1], database, n_threads, mask)],
-            [fh.distances(queries, database, n_threads)],
+            topk(queries, database, 10, n_threads, None, sizes),
+            topk(queries, database, n // 10, n_threads, None, sizes),
+            topk(queries, database, n // 4, n_threads, None, sizes),
+            topk(queries, database, 10, n_threads, allowed, sizes),
+            topk(queries[:1], database, n // 10, n_threads, allowed, sizes),
+            within(queries, database, near, n_threads, None, sizes),
+            within(queries[:2], database, near, n_threads, allowed, sizes),
+            [ranked(queries, database, n_threads, None, sizes)],
+            [ranked(queries[:1], database, n_threads, mask, sizes)],
+            [distances(queries, database, n_threads, sizes)],
         ]
         for ties in ("database", "expected"):
             score = fh.mean_average_precision(
@@ -107,16 +121,13 @@ def test_steps_of_a_kernel_answer_as_one_call(monkeypatch, n_bits, n, n_threads)
             calls.append([np.array(score)])
         return [part for call in calls for part in call]
 
-    expected = answers()
+    expected = answers(scan.CallSizes())
     steps = []
-    timed = scan.Pace.timed
-    monkeypatch.setattr(scan, "_CALL_SECONDS", 1e-5)
-    monkeypatch.setattr(scan, "_FIRST_WORDS", 1000)
-    monkeypatch.setattr(scan, "_ONE_CALL_WORDS", 1)
-    monkeypatch.setattr(scan, "_SHARED_WORDS", 1)
-    monkeypatch.setattr(scan, "_SHARING_QUERIES", 3)
-    monkeypatch.setattr(scan.Pace, "timed", lambda *call: (steps.append(call), timed(*call)))
-    for ours, theirs in zip(answers(), expected, strict=True):
+    timed = Pace.timed
+    monkeypatch.setattr(Pace, "timed", lambda *call: (steps.append(call), timed(*call)))
+    with smaller_pieces(1000):
+        found = answers(scan.CallSizes(1e-5, 1000, 1, sharing_queries=3, shared_words=1))
+    for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert len(steps) > 60
 

@@ -10,7 +10,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import Rows, Workers, add_up, cut
+from .pieces import cut
+from .rows import Rows
+from .workers import Workers, add_up
 
 # At least so many samples tell the mean distance: with a thousand anchors, to a thousandth.
 _WIDTH_ROWS = 4096

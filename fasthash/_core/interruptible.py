@@ -1,45 +1,38 @@
 """Long calls of numpy, so that Ctrl-C need not wait for them.
 
-Python answers a signal between two of its own steps, so what takes long is cut into `blocks` of
-rows. What cannot be cut, a sort, runs in a thread of its own, `apart`.
+Python answers a signal between two of its own steps, so what takes long is cut into blocks of
+rows. A sort cannot be cut, so it runs in a thread of its own, by `apart`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["apart", "ascends", "blocks", "copy", "distinct", "take"]
+from .pieces import BLOCK_BYTES, blocks_of, cut
+
+__all__ = ["apart", "ascends", "copy", "distinct", "take"]
 
 Result = TypeVar("Result")
-
-# Bytes of a block: some hundredths of a second in memory, tenths from a slow disk.
-_BLOCK_BYTES = 1 << 24
 
 # Fewer values than this are sorted before anybody notices.
 _FEW = 1 << 20
 
 
-def blocks(n: int, row_bytes: int) -> Iterator[slice]:
-    """Cut n rows of so many bytes into slices of whole rows."""
-    step = max(1, _BLOCK_BYTES // max(1, row_bytes))
-    return (slice(first, min(n, first + step)) for first in range(0, n, step))
-
-
 def copy(source: NDArray[Any], target: NDArray[Any]) -> None:
     """Copy rows into as many others."""
-    for some in blocks(len(source), source[:1].nbytes):
+    for some in blocks_of(source):
         target[some] = source[some]
 
 
 def take(values: NDArray[Any], rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
     """``values[rows]``."""
     taken = np.empty((len(rows), *values.shape[1:]), values.dtype)
-    for some in blocks(len(rows), rows.itemsize + taken[:1].nbytes):
+    for some in cut(len(rows), rows.itemsize + taken[:1].nbytes, BLOCK_BYTES):
         taken[some] = values[rows[some]]
     return taken
 
@@ -56,7 +49,7 @@ def distinct(values: NDArray[Any]) -> NDArray[Any]:
 
 def ascends(values: NDArray[Any]) -> bool:
     """Tell whether every value is larger than the one before."""
-    for some in blocks(len(values), values.itemsize):
+    for some in blocks_of(values):
         # With the last of the block before.
         block = values[max(some.start - 1, 0) : some.stop]
         if np.any(block[1:] <= block[:-1]):
@@ -66,7 +59,7 @@ def ascends(values: NDArray[Any]) -> bool:
 
 def apart(n: int, function: Callable[[], Result]) -> Result:
     """
-    Call what sorts n values and changes nothing, and answer an interrupt meanwhile.
+    Run a sort of n values in a helper thread, so that Ctrl-C works; it may change nothing.
 
     After an interrupt the thread ends by itself when the call does, and its result is dropped.
 

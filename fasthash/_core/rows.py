@@ -1,32 +1,20 @@
-"""Feature matrices read block by block, and work on blocks spread over threads.
+"""Feature matrices read block by block.
 
 `Rows` is what a model sees of a feature matrix, wherever its values are: in memory, in a mapped
-file, or behind anything that has a shape and can be sliced by rows. `Workers` runs a function over
-strips of rows, a strip to a thread, and hands the results back in order.
+file, or behind anything that has a shape and can be sliced by rows.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack
-from functools import partial, reduce
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RowReader", "Rows", "Workers", "cut", "is_sliced_by_rows"]
+from .pieces import cut
 
-Result = TypeVar("Result")
-
-# Values in a block: 16 MiB in float32, which matrix products use well and threads can afford.
-_BLOCK_VALUES = 1 << 22
-
-# Blocks in a strip, at most. What a strip accumulates is added up once per strip.
-_STRIP_BLOCKS = 8
+__all__ = ["RowReader", "Rows", "is_sliced_by_rows"]
 
 
 def is_sliced_by_rows(x: Any) -> bool:
@@ -100,92 +88,3 @@ class Rows:
             if first < last:
                 out[order[first:last]] = self.read(rows)[ascending[first:last] - rows.start]
         return out
-
-
-def cut(n: int, n_columns: int, n_values: int | None = None) -> list[slice]:
-    """Cut n rows of n_columns values into blocks of at most n_values, or of a size for features."""
-    step = max(1, (n_values or _BLOCK_VALUES) // max(1, n_columns))
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
-
-
-def add_up(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """Add arrays of one shape, in their order: at least one."""
-    return reduce(np.add, parts)
-
-
-class Workers(AbstractContextManager["Workers"]):
-    """
-    Threads that work on strips of rows, each with a matrix product of one thread.
-
-    Two sets of threads, ours and those of the linear algebra, would take turns on the same cores;
-    so while the workers exist the linear algebra of the process runs on one thread per call.
-
-    Parameters
-    ----------
-    n_threads : int
-    """
-
-    def __init__(self, n_threads: int) -> None:
-        self.n_threads = n_threads
-
-    def __enter__(self) -> Workers:
-        from threadpoolctl import ThreadpoolController
-
-        self._exits = ExitStack()
-        # For the process, and in each thread, because OpenMP counts threads per thread.
-        libraries = ThreadpoolController()
-        limit = partial(libraries.limit, limits=1, user_api="blas")
-        self._exits.enter_context(limit())
-        self._pool, self._finisher = (
-            ThreadPoolExecutor(n, "fasthash", limit) for n in (self.n_threads, 1)
-        )
-        self._exits.callback(self._pool.shutdown, cancel_futures=True)
-        self._exits.callback(self._finisher.shutdown, cancel_futures=True)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._exits.close()
-
-    def map(
-        self, function: Callable[[Sequence[slice]], Result], blocks: Sequence[slice]
-    ) -> Iterator[Result]:
-        """
-        Call a function with strips of blocks; yield its results in the order of the strips.
-
-        How blocks make strips depends on their number alone, so that sums over the results do not
-        depend on the number of threads. Not many more results than threads are held at a time.
-        """
-        size = max(1, min(_STRIP_BLOCKS, len(blocks) // 16))
-        strips = [blocks[i : i + size] for i in range(0, len(blocks), size)]
-        if self.n_threads == 1:
-            yield from map(function, strips)
-            return
-        waiting: deque[Any] = deque()
-        try:
-            for strip in strips:
-                waiting.append(self._pool.submit(function, strip))
-                if len(waiting) > self.n_threads + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-    def finish(self, function: Callable[[], Result]) -> Result:
-        """
-        Run a function to its end, whatever happens meanwhile.
-
-        A KeyboardInterrupt is raised after it: what it changes is never left half changed.
-        """
-        future = self._finisher.submit(function)
-        interrupt = None
-        while not future.done():
-            try:
-                wait([future])
-            except KeyboardInterrupt as raised:
-                interrupt = raised
-        result = future.result()
-        if interrupt is not None:
-            raise interrupt
-        return result

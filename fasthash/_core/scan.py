@@ -7,8 +7,7 @@ that remembers how far it has come.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,12 +18,13 @@ from .._kernels import hamming as _distances
 from .._kernels import radius as _radius
 from .._kernels import search as _search
 from .._kernels import sorting as _sorting
-from .interruptible import apart, blocks, copy, take
+from .interruptible import apart, copy, take
+from .pieces import Pace, blocks_of, cut
 
 __all__ = [
     "MAX_SORTED",
     "Allowed",
-    "Pace",
+    "CallSizes",
     "allow",
     "join_within",
     "merge_topk",
@@ -52,17 +52,39 @@ MAX_SORTED = 2**31 - 1
 # From this k on, sorting: what ends a selection is one call, and takes a second for so many.
 _MOST_SELECTED = 1 << 24
 
-# What one call may take, and how many 64-bit words it compares before anything is known of the
-# speed: milliseconds in memory, half a second from a slow disk.
-_CALL_SECONDS = 0.1
-_FIRST_WORDS = 1 << 24
-# A search of no more words than this is one call.
-_ONE_CALL_WORDS = 1 << 25
-# So many queries share what a tile costs. Steps are for searches in which these compare more words
-# than that; in others, calls over some queries are short enough.
-_SHARING_QUERIES = 256
-_SHARED_WORDS = 1 << 25
+# Work that no call reaches.
 _EVERYTHING = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class CallSizes:
+    """
+    How a search is cut into calls; work is counted in 64-bit words compared.
+
+    Attributes
+    ----------
+    seconds : float
+        What a call may take.
+    first_words : int
+        What the first call compares, before the speed is known: milliseconds in memory, half a
+        second from a slow disk.
+    one_call_words : int
+        A search of no more than this is one call.
+    sharing_queries : int
+        So many queries share what a tile of the database costs.
+    shared_words : int
+        Where these compare more than this, a call goes over some of the rows; in other searches
+        calls over some of the queries are short enough.
+    """
+
+    seconds: float = 0.1
+    first_words: int = 1 << 24
+    one_call_words: int = 1 << 25
+    sharing_queries: int = 256
+    shared_words: int = 1 << 25
+
+
+_SIZES = CallSizes()
 
 
 @dataclass(frozen=True)
@@ -105,43 +127,13 @@ def allow(flags: NDArray[np.bool_] | None) -> Allowed | None:
     return None if flags is None else Allowed(int(np.count_nonzero(flags)), flags=flags)
 
 
-class Pace:
-    """How much work a call may do so that it takes about a tenth of a second; units are free."""
-
-    def __init__(self, first: int) -> None:
-        self.amount = first
-
-    def timed(self, amount: int, seconds: float) -> None:
-        """Learn from a call: an eighth to eight times as much for the next one."""
-        fitting = amount * _CALL_SECONDS / max(seconds, 1e-6)
-        self.amount = max(1, int(min(max(fitting, self.amount / 8), self.amount * 8)))
-
-    def pieces(self, n: int) -> Iterator[slice]:
-        """Cut n units into slices, timing what the caller does with each."""
-        first = 0
-        while first < n:
-            piece = slice(first, min(n, first + self.amount))
-            began = time.perf_counter()
-            yield piece
-            self.timed(piece.stop - first, time.perf_counter() - began)
-            first = piece.stop
-
-    def drive(self, advance: Callable[[int], int]) -> None:
-        """Call what does about so much of its work, and says how much it did, until it is none."""
-        while True:
-            began = time.perf_counter()
-            done = advance(self.amount)
-            if done == 0:
-                return
-            self.timed(done, time.perf_counter() - began)
-
-
 def scan_topk(
     queries: NDArray[np.uint8],
     codes: NDArray[np.uint8],
     k: int,
     n_threads: int,
     allowed: Allowed | None = None,
+    sizes: CallSizes = _SIZES,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """
     The k nearest rows of every query, as `hamming.topk` answers, for validated arguments.
@@ -154,6 +146,7 @@ def scan_topk(
         As resolved by `runtime.resolve_threads`.
     allowed : Allowed, optional
         The rows that may be found; by default all.
+    sizes : CallSizes, optional
     """
     rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries), k)
     n_found = min(k, n_allowed)
@@ -163,7 +156,7 @@ def scan_topk(
         n_searched = n_allowed if flags is None else len(codes)
         is_sorted = flags is None and n_searched <= MAX_SORTED and _is_sorted(n_found, n_searched)
         is_allowed = None if flags is None else flags.view(np.uint8)
-        for q, pace in _calls(len(queries), n_searched, codes):
+        for q, pace in _calls(len(queries), n_searched, codes, sizes):
             nearest, positions = distances[q], found[q]
             search: _Steps
             if is_sorted:
@@ -189,6 +182,7 @@ def scan_within(
     radius: int,
     n_threads: int,
     allowed: Allowed | None = None,
+    sizes: CallSizes = _SIZES,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """
     All rows within the radius, as `hamming.within` answers, for validated arguments.
@@ -202,12 +196,13 @@ def scan_within(
         As resolved by `runtime.resolve_threads`.
     allowed : Allowed, optional
         The rows that may be found; by default all.
+    sizes : CallSizes, optional
     """
     rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries))
     is_allowed = None if flags is None else flags.view(np.uint8)
     answers = []
     n_searched = n_allowed if flags is None else len(codes)
-    for q, pace in _calls(len(queries), n_searched, codes):
+    for q, pace in _calls(len(queries), n_searched, codes, sizes):
         search = _radius.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
         _run(search, pace)
         answers.append((search.limits, search.distances, search.positions))
@@ -221,6 +216,7 @@ def scan_rank(
     rows: NDArray[np.int64] | None,
     out: NDArray[np.int64],
     n_threads: int,
+    sizes: CallSizes = _SIZES,
 ) -> None:
     """
     Write the nearest of the rows (None: all) to `out`, by (distance, row).
@@ -233,30 +229,36 @@ def scan_rank(
     out : ndarray of int64, shape (n_queries, k), k <= n_searched
     n_threads : int
         As resolved by `runtime.resolve_threads`.
+    sizes : CallSizes, optional
     """
     if out.size == 0:
         return
-    for q, pace in _calls(len(queries), len(codes) if rows is None else len(rows), codes):
+    n_searched = len(codes) if rows is None else len(rows)
+    for q, pace in _calls(len(queries), n_searched, codes, sizes):
         _run(_sorting.Ranking(queries[q], codes, rows, None, out[q], n_threads), pace)
     if rows is not None:
         _take(rows, out)
 
 
 def scan_distances(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int32], n_threads: int
+    a: NDArray[np.uint8],
+    b: NDArray[np.uint8],
+    out: NDArray[np.int32],
+    n_threads: int,
+    sizes: CallSizes = _SIZES,
 ) -> None:
     """Write the distance of every code in `a` to every code in `b`, for validated arguments."""
     n_words = _words_of(b)
     per_query = max(1, len(b) * n_words)
-    if len(a) * per_query <= _ONE_CALL_WORDS:
+    if len(a) * per_query <= sizes.one_call_words:
         _distances.distances(a, b, out, n_threads)
-    elif per_query <= _FIRST_WORDS:
-        for q in Pace(_FIRST_WORDS // per_query).pieces(len(a)):
+    elif per_query <= sizes.first_words:
+        for q in Pace(sizes.first_words // per_query, sizes.seconds).cut(len(a)):
             _distances.distances(a[q], b, out[q], n_threads)
     else:
-        pace = Pace(max(1, _FIRST_WORDS // n_words))
+        pace = Pace(sizes.first_words // n_words, sizes.seconds)
         for i in range(len(a)):
-            for rows in pace.pieces(len(b)):
+            for rows in pace.cut(len(b)):
                 _distances.distances(a[i : i + 1], b[rows], out[i : i + 1, rows], n_threads)
 
 
@@ -307,12 +309,12 @@ def merge_topk(
 def pace_of_rows(n_rows: int, n_queries: int, codes: NDArray[np.uint8]) -> Pace:
     """A pace in rows that each of the queries is compared with; all at once if they are few."""
     per_row = max(1, n_queries * _words_of(codes))
-    is_short = n_rows * per_row <= _ONE_CALL_WORDS
-    return Pace(max(1, n_rows if is_short else _FIRST_WORDS // per_row))
+    is_short = n_rows * per_row <= _SIZES.one_call_words
+    return Pace(n_rows if is_short else _SIZES.first_words // per_row, _SIZES.seconds)
 
 
 def _calls(
-    n_queries: int, n_rows: int, codes: NDArray[np.uint8]
+    n_queries: int, n_rows: int, codes: NDArray[np.uint8], sizes: CallSizes
 ) -> Iterator[tuple[slice, Pace | None]]:
     """
     Cut a search into some queries at a time, each over all rows.
@@ -320,21 +322,21 @@ def _calls(
     With the pace at which their kernel is to be driven, in 64-bit words; None for all at once.
     """
     per_query = n_rows * _words_of(codes)
-    if n_queries * per_query <= _ONE_CALL_WORDS:
+    if n_queries * per_query <= sizes.one_call_words:
         yield slice(0, n_queries), None
-    elif _SHARING_QUERIES * per_query <= _SHARED_WORDS:
-        for some in Pace(max(1, _FIRST_WORDS // per_query)).pieces(n_queries):
+    elif sizes.sharing_queries * per_query <= sizes.shared_words:
+        for some in Pace(sizes.first_words // per_query, sizes.seconds).cut(n_queries):
             yield some, None
     else:
-        pace = Pace(_FIRST_WORDS)
-        for first in range(0, n_queries, _SHARING_QUERIES):
-            yield slice(first, min(n_queries, first + _SHARING_QUERIES)), pace
+        pace = Pace(sizes.first_words, sizes.seconds)
+        for some in cut(n_queries, most=sizes.sharing_queries):
+            yield some, pace
 
 
 def _take(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows at the positions found, in their place."""
     positions = found.reshape(-1)
-    for some in blocks(len(positions), positions.itemsize):
+    for some in blocks_of(positions):
         positions[some] = rows[positions[some]]
     return found
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .interruptible import blocks
-from .rows import Rows, cut, is_sliced_by_rows
+from .pieces import blocks_of, cut
+from .rows import Rows, is_sliced_by_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -435,7 +435,7 @@ def _one_hot(
     encoded = {}
     for name, y in given.items():
         columns = np.empty(len(y), np.int64)
-        for some in blocks(len(y), y.itemsize):
+        for some in blocks_of(y):
             columns[some] = np.searchsorted(classes, y[some])
             unknown = ~np.isin(y[some], classes)
             if unknown.any():
@@ -452,7 +452,7 @@ def _classes_of(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
     # At least an empty one of each, for the dtype.
     parts = [y[:0] for y in given.values()]
     for y in given.values():
-        parts += [np.unique(y[some]) for some in blocks(len(y), y.itemsize)]
+        parts += [np.unique(y[some]) for some in blocks_of(y)]
     return np.unique(np.concatenate(parts))
 
 

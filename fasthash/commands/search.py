@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.pieces import cut
 from ..datasets.readers import read_numbers, read_texts
 from ..embeddings import codes_of_signs
 from ..reranking import rerank
@@ -140,8 +141,9 @@ def _queries(
     start, stop, _ = options.rows.indices(everything.shape[0])
     if start >= stop:
         raise ValueError(f"--rows: none of these are among the {everything.shape[0]} of {source}")
-    for first in range(start, stop, _BLOCK_ROWS):
-        x = everything[first : min(first + _BLOCK_ROWS, stop)]
+    for rows in cut(stop - start, most=_BLOCK_ROWS):
+        first = start + rows.start
+        x = everything[first : start + rows.stop]
         yield first, x, encode(x)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.rows import Workers, cut
+from .._core.pieces import cut
+from .._core.workers import Workers
 
 __all__ = [
     "encode_in_numpy",
@@ -38,8 +39,7 @@ def reconstruct_in_numpy(
     norms, gram = np.sum(anchors**2, axis=1), anchors @ anchors.T
     diagonal, ones = np.arange(k), np.ones((k, 1), x.dtype)
     with threadpool_limits(n_threads, "blas"):
-        for first in range(0, n, _ROWS):
-            rows = slice(first, first + _ROWS)
+        for rows in cut(n, most=_ROWS):
             products = x[rows] @ anchors.T
             nearest = np.argpartition(norms - 2 * products, k - 1, axis=1)[:, :k]
             nearest.sort(axis=1)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.features import FeatureMap
-from .._core.rows import Rows, Workers
+from .._core.rows import Rows
+from .._core.workers import Workers
 from ..hamming import rank, topk, within
 from ..index import MultiIndexHash
 from ..metrics import average_precision

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.interruptible import blocks
+from .._core.pieces import blocks_of
 from .._core.runtime import resolve_threads
 from .._core.scan import merge_topk, merge_within
 from .._core.validation import check_choice, check_count
@@ -369,6 +369,6 @@ def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     if len(codes) == 0:
         return rows
     ids = np.empty(rows.shape, np.int64)
-    for some in blocks(len(rows), rows[:1].nbytes):
+    for some in blocks_of(rows):
         ids[some] = np.where(rows[some] >= 0, codes.ids[rows[some]], rows[some])
     return ids

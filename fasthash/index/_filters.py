@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.interruptible import distinct
 from .._core.scan import Allowed, allow
+from ..codes import check_ids
 from ._snapshot import Snapshot
-from ._storage import check_ids
 
 __all__ = ["Filter", "allowed_rows"]
 

@@ -23,18 +23,18 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core.files import replacing, size_of, sync
-from .._core.interruptible import ascends, blocks
+from .._core.interruptible import ascends
+from .._core.pieces import BLOCK_BYTES, blocks_of, cut
 from ..codes import check_codes
-from ._snapshot import Snapshot
+from ._snapshot import Content, Snapshot
 
-__all__ = ["MAGIC", "Content", "check_content", "read_index", "write_index"]
+__all__ = ["MAGIC", "check_content", "read_index", "write_index"]
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -45,42 +45,11 @@ _PREAMBLE = struct.Struct("<8sIIQI4x")
 _CHECKSUM_AT = 12
 _ALIGNMENT = 64
 
-# Bytes that are read or checked at a time, so that an interrupt is answered.
-_BLOCK_BYTES = 1 << 24
-
 # Bytes that the disk is given at a time.
 _SYNCED_BYTES = 1 << 26
 
 # A distance must fit in int32.
 _MAX_BITS = 2**31 - 8
-
-
-@dataclass(frozen=True)
-class Content:
-    """
-    What an index file holds.
-
-    Attributes
-    ----------
-    path : str
-    kind : str
-        Name of the index class.
-    parameters : dict
-        Of its constructor.
-    next_id : int
-    codes, ids : ndarray
-        Read-only where they are mapped.
-    checksums : dict of str to int
-        Per section.
-    """
-
-    path: str
-    kind: str
-    parameters: dict[str, Any]
-    next_id: int
-    codes: NDArray[np.uint8]
-    ids: NDArray[np.int64]
-    checksums: dict[str, int]
 
 
 def write_index(
@@ -201,8 +170,8 @@ def _write_blocks(file: BinaryIO, content: Iterable[NDArray[Any]]) -> int:
     checksum = n_unsynced = 0
     for block in content:
         data = np.ascontiguousarray(block).data.cast("B") if block.size else b""
-        for first in range(0, len(data), _BLOCK_BYTES):
-            part = data[first : first + _BLOCK_BYTES]
+        for some in cut(len(data), most=BLOCK_BYTES):
+            part = data[some]
             checksum = zlib.crc32(part, checksum)
             file.write(part)
             n_unsynced += len(part)
@@ -282,7 +251,7 @@ def _read_section(path: str, file: Any, name: str, section: dict[str, int]) -> N
     file.seek(section["offset"])
     checksum = done = 0
     while done < len(array):
-        part = array.data[done : done + _BLOCK_BYTES]
+        part = array.data[done : done + BLOCK_BYTES]
         n_read = file.readinto(part)
         if not n_read:
             raise _damaged(path, f"it ends within its {name}")
@@ -294,7 +263,7 @@ def _read_section(path: str, file: Any, name: str, section: dict[str, int]) -> N
 
 
 def _blocks_of(array: NDArray[Value]) -> Iterable[NDArray[Value]]:
-    return (array[some] for some in blocks(len(array), array[:1].nbytes))
+    return (array[some] for some in blocks_of(array))
 
 
 def _wrong_checksum(path: str, section: str, found: int, expected: int) -> ValueError:

@@ -11,22 +11,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.interruptible import blocks, copy
+from .._core.interruptible import copy
+from .._core.pieces import blocks_of, cut
 
-if TYPE_CHECKING:
-    from ._index_file import Content
-
-__all__ = ["Room", "Snapshot", "SortedCodes", "merged"]
+__all__ = ["Content", "Room", "Snapshot", "SortedCodes", "merged"]
 
 Value = TypeVar("Value", bound=np.generic)
 
 # Rows that are copied at a time.
 _BLOCK_ROWS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Content:
+    """
+    What an index file holds.
+
+    Attributes
+    ----------
+    path : str
+    kind : str
+        Name of the index class.
+    parameters : dict
+        Of its constructor.
+    next_id : int
+    codes, ids : ndarray
+        Read-only where they are mapped.
+    checksums : dict of str to int
+        Per section.
+    """
+
+    path: str
+    kind: str
+    parameters: dict[str, Any]
+    next_id: int
+    codes: NDArray[np.uint8]
+    ids: NDArray[np.int64]
+    checksums: dict[str, int]
 
 
 class Room:
@@ -78,7 +104,7 @@ class SortedCodes:
         if len(self) == 0 or len(ids) == 0:
             return np.full(len(ids), -1, np.int64)
         found = np.empty(len(ids), np.int64)
-        for some in blocks(len(ids), ids.itemsize):
+        for some in blocks_of(ids):
             rows = np.minimum(np.searchsorted(self.ids, ids[some]), len(self) - 1)
             found[some] = np.where(self.ids[rows] == ids[some], rows, -1)
         return found
@@ -170,17 +196,17 @@ class Snapshot:
         """All codes and ids in ascending order of id, some at a time."""
         base, recent = self.base, self.recent
         places = np.empty(len(recent), np.int64)
-        for part in blocks(len(recent), 8):
+        for part in blocks_of(places):
             places[part] = np.searchsorted(base.ids, recent.ids[part])
-        for first in range(0, max(len(base), 1), _BLOCK_ROWS):
-            end = min(first + _BLOCK_ROWS, len(base))
-            codes, ids = base.codes[first:end], base.ids[first:end]
+        for rows in cut(len(base), most=_BLOCK_ROWS) or [slice(0, 0)]:
+            codes, ids = base.codes[rows], base.ids[rows]
             if self.live is not None:
-                live = self.live[first:end]
+                live = self.live[rows]
                 codes, ids = codes[live], ids[live]
             # What belongs behind the last row goes with the last block.
-            stop = len(places) if end == len(base) else np.searchsorted(places, end)
-            some = slice(np.searchsorted(places, first), stop)
+            is_last = rows.stop == len(base)
+            stop = len(places) if is_last else np.searchsorted(places, rows.stop)
+            some = slice(np.searchsorted(places, rows.start), stop)
             yield merged(codes, ids, recent.codes[some], recent.ids[some])
 
     def _live(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.interruptible import apart, ascends, blocks, distinct, take
+from .._core.interruptible import apart, ascends, distinct, take
+from .._core.pieces import blocks_of
 from .._core.runtime import ForkSafeLock
-from ..codes import check_codes
-from ._index_file import Content
-from ._snapshot import Snapshot, SortedCodes, merged
+from ..codes import check_codes, check_ids
+from ._snapshot import Content, Snapshot, SortedCodes, merged
 
-__all__ = ["CodeStorage", "check_ids"]
+__all__ = ["CodeStorage"]
 
 # Recent codes join the base when they are more than so many, and than this share of it: joining
 # copies everything, and until then they are scanned.
@@ -191,7 +191,7 @@ class CodeStorage:
         if n and first + n > _LARGEST_ID:
             raise ValueError(f"ids cannot be numbered on from {first}: pass ids")
         ids = np.empty(n, np.int64)
-        for some in blocks(n, ids.itemsize):
+        for some in blocks_of(ids):
             ids[some] = np.arange(first + some.start, first + some.stop)
         return ids
 
@@ -200,32 +200,6 @@ class CodeStorage:
             raise ValueError(
                 f"the index holds {n - n_new} codes and can hold {self.most}, got {n_new} more"
             )
-
-
-def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
-    """
-    Validate ids to look up.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are not integers in one dimension.
-    """
-    given = np.asarray(ids)
-    if given.size == 0:
-        given = given.astype(np.int64)
-    if given.dtype.kind not in "iu":
-        raise TypeError(f"ids must be integers, got dtype {given.dtype}")
-    if given.ndim != 1:
-        hint = f" (for a single one pass [{given}])" if given.ndim == 0 else ""
-        raise ValueError(f"ids must have one dimension, got shape {given.shape}{hint}")
-    if given.dtype == np.uint64 and given.size and given.max() > _LARGEST_ID:
-        raise ValueError(f"ids holds {given.max()}, which does not fit in int64")
-    return given.astype(np.int64)
 
 
 def _check_new_ids(ids: ArrayLike, n: int) -> NDArray[np.int64]:

@@ -12,7 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.scan import Allowed, Pace, join_within, scan_topk, scan_within
+from .._core.pieces import Pace
+from .._core.scan import Allowed, join_within, scan_topk, scan_within
 from .._kernels.multi_index import BUCKET_COST, SUBSTRING_BITS_MAX
 from .._kernels.multi_index import Tables as _Tables
 
@@ -138,7 +139,7 @@ class CodeTables:
         flags = None if allowed is None else allowed.flags_of(len(self._codes)).view(np.uint8)
         distances, rows = np.empty(shape, np.int32), np.empty(shape, np.int64)
         done = np.zeros(len(queries), np.uint8)
-        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).pieces(len(queries)):
+        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).cut(len(queries)):
             costs = np.zeros(q.stop - q.start, np.int64)
             start = time.perf_counter()
             self._tables.topk(
@@ -163,7 +164,7 @@ class CodeTables:
         radius = min(radius, self._n_bits)
         done = np.zeros(len(queries), np.uint8)
         answers = []
-        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).pieces(len(queries)):
+        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).cut(len(queries)):
             costs = np.zeros(q.stop - q.start, np.int64)
             start = time.perf_counter()
             counts, found, rows = self._tables.within(

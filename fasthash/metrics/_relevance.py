@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.interruptible import blocks
+from .._core.pieces import blocks_of, cut, cut_unequal
 from .._core.runtime import resolve_threads
 from .._core.scan import pace_of_rows
 from .._core.validation import check_labels
@@ -64,9 +64,8 @@ class EvaluationProblem:
         self,
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
         """Chunks of (queries, codes per distance, relevant codes per distance)."""
-        step = max(1, _CHUNK_VALUES // self.n_distances)
-        for start in range(0, len(self.order), step):
-            queries = self.order[start : start + step]
+        for some in cut(len(self.order), self.n_distances, _CHUNK_VALUES):
+            queries = self.order[some]
             _, totals, relevant = self._counted(queries, None, None)
             yield queries, totals, relevant
 
@@ -106,7 +105,10 @@ class EvaluationProblem:
         """
         largest = ranks[-1] if len(ranks) else 0
         bin_of_rank = np.searchsorted(ranks, np.arange(largest + 1)).astype(np.int32)
-        chunks = list(self._chunks_by_notes())
+        # The notes on the relevant codes of a chunk of queries stay within the scratch.
+        sizes = 8 * self.most_relevant[self.order] + 16 * self.n_distances
+        blocks = cut_unequal(sizes.tolist(), _SCRATCH_BYTES * self.n_threads)
+        chunks = [self.order[some] for some in blocks]
         # For all chunks: fresh memory costs more than what is noted in it. One more than needed, so
         # that there is a first one.
         most = max(int(self.most_relevant[queries].sum()) for queries in chunks)
@@ -119,18 +121,6 @@ class EvaluationProblem:
             for first in range(0, int(n_relevant.max()), _SUMMED_NOTES):
                 counted.sum_precisions(first, _SUMMED_NOTES, at, bin_of_rank, sums, hits)
             yield queries, n_relevant, sums, hits.cumsum(axis=1)
-
-    def _chunks_by_notes(self) -> Iterator[NDArray[np.int64]]:
-        """Cut the queries so that the notes on their relevant codes stay within the scratch."""
-        budget = _SCRATCH_BYTES * self.n_threads
-        cost = 8 * self.most_relevant[self.order] + 16 * self.n_distances
-        start, used = 0, 0
-        for i, bytes_needed in enumerate(cost.tolist()):
-            if used + bytes_needed > budget and i > start:
-                yield self.order[start:i]
-                start, used = i, 0
-            used += bytes_needed
-        yield self.order[start:]
 
 
 def check_problem(
@@ -182,7 +172,7 @@ def _label_masks(labels: csr_array) -> NDArray[np.uint64]:
 
     n, n_classes = labels.shape
     masks = np.empty((n, max(1, (n_classes + 63) // 64)), np.uint64)
-    for some in blocks(n, masks[:1].nbytes):
+    for some in blocks_of(masks):
         ends = labels.indptr[some.start : some.stop + 1]
         indices = labels.indices[ends[0] : ends[-1]]
         bits = np.uint64(1) << (indices % 64).astype(np.uint64)

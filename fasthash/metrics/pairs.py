@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.rows import cut
+from .._core.pieces import cut
 from .._core.validation import check_count, check_labels, check_pairs, check_rows
 from ..codes import check_codes, check_same_width
 from ..hamming import distances
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = ["RetrievalScores", "best_ranks", "retrieval_scores"]
-
-# Similarities of a block of queries: some 16 MiB, and as much again while they are sorted.
-_BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -222,7 +219,7 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Blocks of (similarities, relevant or not), shape (n_queries of the block, n_database)."""
     packed = queries.dtype == np.uint8
-    for rows in cut(len(queries), len(database), _BLOCK_VALUES):
+    for rows in cut(len(queries), len(database)):
         if packed:
             yield -distances(queries[rows], database), relevance(rows)
         else:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.interruptible import blocks
+from .._core.pieces import blocks_of
 from .._core.validation import check_choice, check_count
 from ._relevance import EvaluationProblem, check_problem, counts_before
 
@@ -330,7 +330,7 @@ def _expected_precision_sums(
     """
     before, relevant_before = counts_before(totals), counts_before(relevant)
     harmonic = np.zeros(before[0, -1] + totals[0, -1] + 1, np.longdouble)
-    for some in blocks(len(harmonic) - 1, harmonic.itemsize):
+    for some in blocks_of(harmonic[1:]):
         reciprocals = 1 / np.arange(some.start, some.stop + 1, dtype=np.longdouble).clip(1)
         reciprocals[0] = harmonic[some.start]
         np.cumsum(reciprocals, out=harmonic[some.start : some.stop + 1])

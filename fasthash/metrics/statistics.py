@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.pieces import cut
 from .._core.validation import check_labels
 from ..codes import check_codes, unpack
 from ._relevance import check_problem
@@ -92,9 +93,9 @@ def _moments(codes: ArrayLike, n_bits: int) -> tuple[NDArray[np.float64], NDArra
     if len(checked) == 0:
         raise ValueError("codes is empty: there is nothing to describe")
     total, product = np.zeros(n_bits), np.zeros((n_bits, n_bits))
-    for first in range(0, len(checked), _BLOCK_ROWS):
+    for some in cut(len(checked), most=_BLOCK_ROWS):
         # Sums of 0 and 1 up to 2**24 are exact in float32.
-        bits = unpack(checked[first : first + _BLOCK_ROWS], n_bits).astype(np.float32)
+        bits = unpack(checked[some], n_bits).astype(np.float32)
         total += bits.sum(axis=0)
         product += bits.T @ bits
     return total / len(checked), product / len(checked)

@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from .._core.features import BlockMap, FeatureMap
-from .._core.rows import Rows, Workers, cut
+from .._core.pieces import cut
+from .._core.rows import Rows
 from .._core.runtime import resolve_threads
 from .._core.validation import check_rows
+from .._core.workers import Workers
 from ..codes import check_codes, pack
 from ._saving import SavedModel, check_shape
 

@@ -16,7 +16,8 @@ from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._core.features import FeatureMap, centring_map
-from .._core.rows import Rows, cut
+from .._core.pieces import cut
+from .._core.rows import Rows
 from .._core.runtime import resolve_threads
 from .._core.validation import check_count
 from ._rotation import quantising_rotation

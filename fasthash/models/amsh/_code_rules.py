@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._core.rows import cut
+from ..._core.pieces import cut
 from ..._kernels import discrete as kernels
 from ._codes import LabelRows, ModalityState, Weights, Whitening
 

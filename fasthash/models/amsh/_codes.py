@@ -23,7 +23,8 @@ import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 
-from ..._core.rows import Workers, add_up, cut
+from ..._core.pieces import cut
+from ..._core.workers import Workers, add_up
 from ..._kernels import discrete as kernels
 from ...codes import pack
 

@@ -16,7 +16,9 @@ from numpy import linalg
 from numpy.typing import NDArray
 
 from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
-from ..._core.rows import Rows, Workers, cut
+from ..._core.pieces import cut
+from ..._core.rows import Rows
+from ..._core.workers import Workers
 from .._saving import check_shape
 from . import _codes as amsh_codes
 from ._code_rules import CodeRule, code_rules

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from ..._core.features import MappedRows
-from ..._core.rows import Workers
+from ..._core.workers import Workers
 from ..._kernels import discrete as kernels
 
 __all__ = [

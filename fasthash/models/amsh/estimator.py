@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ..._core.features import MappedRows
-from ..._core.rows import Rows, Workers
+from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import (
     check_choice,
@@ -23,6 +23,7 @@ from ..._core.validation import (
     check_rows,
     label_classes,
 )
+from ..._core.workers import Workers
 from ..base import CrossModalHasher
 from ._code_rules import CodeRule
 from ._codes import LabelRows, Weights, Whitening

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from ..._core.features import unit_rows
-from ..._core.rows import cut
+from ..._core.pieces import cut
 
 __all__ = [
     "PREPROCESSING",

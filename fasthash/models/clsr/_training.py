@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..._core.pieces import cut
 from ...metrics.pairs import best_ranks
 from ._latent_maps import (
     DenseHead,
@@ -412,10 +413,8 @@ class _Run:
     def _latents(
         head: Head, x: NDArray[np.float32], reconstruction: Reconstruction | None
     ) -> NDArray[np.float32]:
-        starts = range(0, len(x), _EVALUATED_ROWS)
-        return np.vstack(
-            [latents_of(x[i : i + _EVALUATED_ROWS], head, reconstruction) for i in starts]
-        )
+        blocks = cut(len(x), most=_EVALUATED_ROWS)
+        return np.vstack([latents_of(x[rows], head, reconstruction) for rows in blocks])
 
     def _sum_of(self, epoch: int) -> float:
         return self.progress.history[epoch - 1].recall_sum

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.rows import Rows, cut
+from ..._core.pieces import cut
+from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import (
     check_choice,

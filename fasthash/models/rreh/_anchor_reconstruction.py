@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._core.rows import RowReader, Rows, Workers, cut
+from ..._core.pieces import cut
+from ..._core.rows import RowReader, Rows
 from ..._core.validation import check_count, check_number
+from ..._core.workers import Workers
 from ..._kernels import reconstruct as kernels
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def reconstruct(
     --------
     >>> import numpy as np
     >>> from fasthash.models.rreh._anchor_reconstruction import reconstruct
-    >>> from fasthash._core.rows import Workers
+    >>> from fasthash._core.workers import Workers
     >>> with Workers(1) as workers:
     ...     s = reconstruct(np.array([[1.0]]), np.array([[0.0], [9.0], [2.0]]), workers, k=2)
     >>> s.toarray()

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from ..._core.features import MappedRows
-from ..._core.rows import Workers, add_up, cut
+from ..._core.pieces import cut
+from ..._core.workers import Workers, add_up
 from ...codes import pack
 from .._rotation import quantising_rotation
 from ._start import Settings, View

@@ -19,7 +19,9 @@ from numpy import linalg
 from numpy.typing import NDArray
 
 from ..._core.features import FeatureMap, centring_map, rbf_map
-from ..._core.rows import Rows, Workers, cut
+from ..._core.pieces import cut
+from ..._core.rows import Rows
+from ..._core.workers import Workers
 from .._canonical import canonical_directions
 from ._anchor_reconstruction import reconstruct
 from ._relations import DenseRelations, NoRelations, Relations, SparseRelations

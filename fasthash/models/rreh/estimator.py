@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.rows import Rows, Workers
+from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import (
     check_choice,
@@ -18,6 +18,7 @@ from ..._core.validation import (
     check_number,
     check_pairs,
 )
+from ..._core.workers import Workers
 from ..base import CrossModalHasher, encode_rows
 from ._fit import RrehFit
 from ._start import Settings, start_views
