@@ -1,6 +1,7 @@
 """The pages keep their word: links lead somewhere, and every public name is in the reference."""
 
 import importlib
+import importlib.util
 import pathlib
 import re
 
@@ -75,3 +76,17 @@ def test_every_page_is_in_the_navigation():
     navigation = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in PROJECT.glob("docs/**/*.md"):
         assert f"{page.relative_to(PROJECT).as_posix()}\n" in navigation, page
+
+
+def test_the_chart_of_speed_shows_the_figures_of_the_results():
+    script = PROJECT / "tools" / "draw_speed.py"
+    spec = importlib.util.spec_from_file_location("draw_speed", script)
+    draw_speed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw_speed)
+    results = (PROJECT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    rows = draw_speed.read_peers(results)
+    # Every row of the section is read: six peers at two widths.
+    assert len(rows) == results.split("\n## Other peers\n")[1].split("\n## ")[0].count("\n| ") - 2
+    assert draw_speed.FIGURE.read_text(encoding="utf-8") == draw_speed.draw(results), (
+        "docs/figures/speed.svg is not what RESULTS.md says: run python tools/draw_speed.py"
+    )

@@ -1,4 +1,4 @@
-"""The README keeps its word: two commands, code that runs, no foreign package recommended."""
+"""README and pages keep their word: two commands, code that runs, no foreign package."""
 
 import csv
 import pathlib
@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+import fasthash as fh
+
 README = pathlib.Path(__file__).parents[1] / "README.md"
+DOCS = README.parent / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -45,46 +48,98 @@ def run_blocks(page, **names):
 
 
 def pages_with_python():
-    pages = [README, README.with_name("CONTRIBUTING.md"), *README.parent.glob("docs/*.md")]
-    return {page.name for page in pages if page.exists() and "```python" in page.read_text("utf-8")}
+    pages = [README.with_name("CONTRIBUTING.md"), *DOCS.glob("**/*.md")]
+    return {page for page in pages if page.exists() and "```python" in page.read_text("utf-8")}
+
+
+# What a page needs that not every installation has.
+NEEDS = {
+    "files.md": ["safetensors", "pyarrow"],
+    "sounds-and-captions.md": ["torch"],
+}
+
+
+@pytest.fixture
+def run_page(tmp_path, monkeypatch):
+    def run(name):
+        for module in NEEDS.get(pathlib.Path(name).name, []):
+            pytest.importorskip(module, reason=f"{name} needs {module}")
+        monkeypatch.chdir(tmp_path)
+        return run_blocks(DOCS / name)
+
+    return run
 
 
 def test_the_python_of_every_page_is_run():
     # The page on C, whose Python is a setup.py and what uses it, runs in test_c_interface.py.
-    assert pages_with_python() == {
-        "README.md", "calling-from-c.md", "clsr.md", "files.md", "serving.md"
-    }  # fmt: skip
+    here = pathlib.Path(__file__).read_text(encoding="utf-8")
+    run = set(re.findall(r'run_page\("([^"]+)"\)', here)) | {"calling-from-c.md"}
+    assert {page.relative_to(DOCS).as_posix() for page in pages_with_python()} == run
 
 
-def test_the_python_on_serving_runs():
-    names = run_blocks(README.parent / "docs" / "serving.md")
-    assert names["features"](["dog"]).shape == (1, 192)
+def test_the_tour_runs(run_page):
+    names = run_page("index.md")
+    assert all("face" in name for name in names["names"])
+    assert 0.88 < names["score"] < 0.92
+    assert len(names["first"]) >= 1
 
 
-def test_the_python_on_files_runs(tmp_path, monkeypatch):
-    pytest.importorskip("safetensors", reason="models are saved with safetensors")
-    pytest.importorskip("pyarrow", reason="the page shows a column of Arrow")
-    monkeypatch.chdir(tmp_path)
-    names = run_blocks(README.parent / "docs" / "files.md")
-    codes = names["index"].codes
-    expected = np.vstack([codes, codes, codes, names["signed"].view(np.uint8) ^ 128])
-    np.testing.assert_array_equal(names["other"].codes, expected)
-    assert names["model"].transform(np.eye(256)).shape == (256, 16)
+def test_the_tutorial_on_photos_runs(run_page):
+    names = run_page("tutorials/photos-and-captions.md")
+    assert 0.87 < names["scores"]["AMSH"] and 0.5 < names["scores"]["RREH"] < 0.7
+    assert len(names["index"]) == 1906
+    assert any("face" in name for name in names["found"][1])
 
 
-def test_the_python_on_clips_runs(tmp_path, monkeypatch, capfd):
-    pytest.importorskip("torch", reason="CLSR trains with PyTorch")
-    monkeypatch.chdir(tmp_path)
+def test_the_tutorial_on_embeddings_runs(run_page):
+    if not hasattr(fh, "rerank"):
+        pytest.skip("the second stage is on its way")
+    names = run_page("tutorials/embeddings-to-codes.md")
+    assert names["by_codes"] == pytest.approx(0.714, abs=0.01)
+    assert names["in_two_stages"] == pytest.approx(0.967, abs=0.005)
+    assert names["signs"].shape == (1437, 24)
+
+
+def test_the_tutorial_on_sounds_runs(run_page, tmp_path, capfd):
     write_clips(tmp_path / "clips")
-    names = run_blocks(README.parent / "docs" / "clsr.md")
+    names = run_page("tutorials/sounds-and-captions.md")
     printed = capfd.readouterr()
     assert len(set(re.findall(r"'(\d+\.wav)'", printed.out))) == 10
     assert "R@1/5/10" in printed.err
+    assert names["found"] > 0.5
     # Captions that name the pitch find sounds near it.
     text = names["encoder"].transform(["pitch2 about4", "pitch9 about19"])
     _, ids = names["model"].search(text, "text", names["codes"], names["latents"], k=10)
     low, high = ids.mean(axis=1)
     assert low < 45 < 75 < high
+
+
+def test_the_page_on_amsh_runs(run_page):
+    assert run_page("amsh.md")["ids"].shape == (1, 5)
+
+
+def test_the_page_on_rreh_runs(run_page):
+    names = run_page("rreh.md")
+    assert len(names["split"].pairs) == 144
+    assert names["ids"].shape == (469, 10)
+
+
+def test_the_page_on_baselines_runs(run_page):
+    names = run_page("baselines.md")
+    assert names["ids"][:, 0].tolist() == [0, 1, 2]
+
+
+def test_the_python_on_serving_runs(run_page):
+    names = run_page("serving.md")
+    assert names["features"](["dog"]).shape == (1, 192)
+
+
+def test_the_python_on_files_runs(run_page):
+    names = run_page("files.md")
+    codes = names["index"].codes
+    expected = np.vstack([codes, codes, codes, names["signed"].view(np.uint8) ^ 128])
+    np.testing.assert_array_equal(names["other"].codes, expected)
+    assert names["model"].transform(np.eye(256)).shape == (256, 16)
 
 
 def write_clips(folder):
@@ -109,6 +164,12 @@ def write_clips(folder):
 
 
 def test_nobody_is_told_to_install_somebody_elses_package():
-    for page in [README, *README.parent.glob("docs/*.md"), *README.parent.glob("fasthash/*.py")]:
-        text = page.read_text(encoding="utf-8")
-        assert not re.search(r"""pip install (-\S+ )*["']?fasthash(?![-\w])""", text), page
+    foreign = re.compile(r"""pip install (-\S+ )*["']?fasthash(?![-\w])""")
+    assert foreign.search("pip install --upgrade 'fasthash[models]'")
+    root = README.parent
+    pages = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("benchmarks/*.md")]
+    sources = [*root.glob("fasthash/**/*.py"), *root.glob("fasthash/serving/*.*")]
+    read = [page for page in [*pages, *sources] if page.suffix != ".so"]
+    assert len(read) > 100
+    for page in read:
+        assert not foreign.search(page.read_text(encoding="utf-8")), page

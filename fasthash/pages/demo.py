@@ -35,7 +35,7 @@ __all__ = [
 DIRECTIONS = (("image", "text"), ("text", "image"))
 METHODS = ("AMSH", "CCA-ITQ")
 
-# Chosen on validation splits of the training samples, see docs/emoji.md.
+# Chosen on validation splits of the training samples, see docs/research/emoji.md.
 AMSH_SETTINGS: dict[str, Any] = {"n_anchors": 1000, "width": 0.7}
 CCAITQ_SETTINGS: dict[str, Any] = {"ridge": 1.0, "n_components": 16}
 

@@ -123,7 +123,7 @@ class CLSR(CrossModalHasher):
     References
     ----------
     After Luo, Zhang, Wang, Li, Cheng, Xiao, "Contrastive Latent Space Reconstruction Learning for
-    Audio-Text Retrieval", ICTAI 2023, arXiv:2309.08839. docs/clsr.md says what is theirs.
+    Audio-Text Retrieval", ICTAI 2023, arXiv:2309.08839. docs/research/clsr.md says what is theirs.
 
     Examples
     --------
