@@ -61,7 +61,7 @@ class CCAITQ(CrossModalHasher):
     Gong, Lazebnik, Gordo, Perronnin, "Iterative Quantization: A Procrustean Approach to Learning
     Binary Codes for Large-Scale Image Retrieval", IEEE Transactions on Pattern Analysis and Machine
     Intelligence 35(12), 2013. One rotation for all modalities, and more bits than directions, are
-    ours; without the scale by correlations, retrieval on the sets of docs/research/rreh.md is far worse.
+    ours; without the scale by correlations, retrieval on the sets of docs/rreh.md is far worse.
 
     Examples
     --------
