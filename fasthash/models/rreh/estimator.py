@@ -102,8 +102,8 @@ class RREH(CrossModalHasher):
     anchors of their own modality, and these relations embedded; latents and discrete codes in one
     objective, linear in n. Only its abstract and an outline could be had, and there is no published
     code: the objective's details, the start from canonical correlations, sparse weights, the
-    weight ω, the features and all defaults are ours. docs/research/rreh.md has the formulas, and what each
-    part is worth.
+    weight ω, the features and all defaults are ours. docs/research/rreh.md has the
+    formulas, and what each part is worth.
 
     Costs O(n · n_anchors · (n_features + n_anchors)) once and O(n · n_anchors · (n_features +
     n_bits)) per sweep, and O(n_anchors³). Memory beside the features: per sample about 8 k +
