@@ -58,7 +58,7 @@ def against_faiss(args):
         index = fh.MultiIndexHash(args.bits)
         index.add(codes)
         start = time.perf_counter()
-        index.search(queries[:1], 1, args.threads)
+        index.search(queries[:1], 1, n_threads=args.threads)
         built = time.perf_counter() - start
         per_code = index._tables.nbytes / len(index)
         print(
@@ -76,8 +76,8 @@ def against_faiss(args):
 def nearest_calls(args, flat, codes, index, k):
     return {
         "faiss search": lambda q: flat.search(q, k),
-        "scan": lambda q: fh.topk(q, codes, k, args.threads),
-        "tables": lambda q: index.search(q, k, args.threads),
+        "scan": lambda q: fh.topk(q, codes, k, n_threads=args.threads),
+        "tables": lambda q: index.search(q, k, n_threads=args.threads),
     }
 
 
@@ -86,8 +86,8 @@ def radius_calls(args, flat, codes, index, radius):
         # faiss finds distances below its radius, fasthash up to it.
         "faiss range_search": lambda q: flat.range_search(q, radius + 1),
         "faiss search of 10": lambda q: flat.search(q, 10),
-        "scan": lambda q: fh.within(q, codes, radius, args.threads),
-        "tables": lambda q: index.within(q, radius, args.threads),
+        "scan": lambda q: fh.within(q, codes, radius, n_threads=args.threads),
+        "tables": lambda q: index.within(q, radius, n_threads=args.threads),
     }
 
 
@@ -117,7 +117,7 @@ def regret(args):
             # Building the tables is not counted: let the plan earn them first, where they pay.
             for _ in range(10):
                 if indexes[0]._plan is None or indexes[0]._plan.tables is None:
-                    indexes[0].search(queries, 1, args.threads)
+                    indexes[0].search(queries, 1, n_threads=args.threads)
             for n_queries in (1000, 100, 1):
                 for k in (1, 10, 100):
                     worst = max(worst, regret_of(args, *indexes, queries, n_queries, k))
@@ -133,9 +133,9 @@ def regret_of(args, planned, scanned, tables, queries, n_queries, k):
         asked[0] = queries[first : first + n_queries]
 
     calls = {
-        "scan": lambda: scanned.search(asked[0], k, args.threads),
-        "tables": lambda: tables.search(asked[0], k, args.threads),
-        "planned": lambda: planned.search(asked[0], k, args.threads),
+        "scan": lambda: scanned.search(asked[0], k, n_threads=args.threads),
+        "tables": lambda: tables.search(asked[0], k, n_threads=args.threads),
+        "planned": lambda: planned.search(asked[0], k, n_threads=args.threads),
     }
     # Long enough for the plan to try both methods.
     n_warm = 8 if n_queries == 1 else 3

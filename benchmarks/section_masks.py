@@ -35,7 +35,7 @@ def run(context: Context) -> Iterator[Table]:
             context.progress(f"masks: {n_bits} bits, {n_queries} queries")
             few = queries[:n_queries]
             calls = {
-                str(share): partial(fh.topk, few, database, K, 1, mask)
+                str(share): partial(fh.topk, few, database, K, n_threads=1, filter=mask)
                 for share, mask in {"none": None, **masks}.items()
             }
             rounds = interleave(calls, context.repeats)
@@ -55,5 +55,5 @@ def _check(database: np.ndarray, queries: np.ndarray, mask: np.ndarray) -> None:
     faiss = faiss_or_none(database[rows])
     if faiss is not None:
         distances, ids = faiss(queries, K)
-        found = fh.topk(queries, database, K, 1, mask)
+        found = fh.topk(queries, database, K, n_threads=1, filter=mask)
         check_same(found, (distances, rows[ids]), "masked topk")

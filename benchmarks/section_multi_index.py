@@ -39,7 +39,7 @@ def run(context: Context) -> Iterator[Table]:
         index = fh.MultiIndexHash(N_BITS)
         index.add(database)
         start = time.perf_counter()
-        index.search(queries[:1], 1, 1)
+        index.search(queries[:1], 1, n_threads=1)
         built = time.perf_counter() - start
         per_code = (index.nbytes - index.ids.nbytes) / n
         target = context.target(per_code, at_most=BYTES_PER_CODE)

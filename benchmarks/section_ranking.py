@@ -75,7 +75,7 @@ def _average_precision(
 
     product_loop = partial(product_average_precision, few_signs, signs, few_labels, labels)
     xor_loop = partial(xor_average_precision, few_words, words, few_labels, labels)
-    found = fh.average_precision(few, database, few_labels, labels, n_threads=1)
+    found = fh.average_precision(few, database, few_labels, labels, ties="database", n_threads=1)
     np.testing.assert_allclose(found, xor_loop(), rtol=1e-9)
     calls = {
         ties: partial(

@@ -138,8 +138,8 @@ def test_what_a_mask_leaves_out_is_not_scanned():
     mask = np.random.default_rng(0).random(N) < 0.01
     rounds = interleave(
         {
-            "masked": partial(fh.topk, queries, database, 10, 1, mask),
-            "all": partial(fh.topk, queries, database, 10, 1),
+            "masked": partial(fh.topk, queries, database, 10, n_threads=1, filter=mask),
+            "all": partial(fh.topk, queries, database, 10, n_threads=1),
         },
         REPEATS,
     )

@@ -1,8 +1,8 @@
 """Exact Hamming search over packed codes: distances, top-k, radius search, full ranking.
 
-Ids are row numbers of the database. Order is always (distance, id), so results do not depend on the
-number of threads or the instruction set. A mask restricts a search to some rows. A long call
-answers an interrupt between its parts, see `scan`.
+Codes are known by their row numbers in the database. Order is always (distance, row), so results
+do not depend on the number of threads or the instruction set. A filter restricts a search to some
+rows. A long call answers an interrupt between its parts, see `_core.scan`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core.runtime import resolve_threads
 from ._core.scan import MAX_SORTED, allow, scan_distances, scan_rank, scan_topk, scan_within
-from ._core.validation import check_count, check_mask
+from ._core.validation import check_count, check_filter
 from .codes import check_codes, check_same_width
 
 __all__ = ["distances", "rank", "topk", "within"]
 
 
-def distances(a: ArrayLike, b: ArrayLike, n_threads: int | None = None) -> NDArray[np.int32]:
+def distances(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> NDArray[np.int32]:
     """
     Compute the Hamming distance of every code in `a` to every code in `b`.
 
@@ -30,7 +30,8 @@ def distances(a: ArrayLike, b: ArrayLike, n_threads: int | None = None) -> NDArr
         Packed codes, as made by `pack`.
     b : array_like of uint8, shape (n_b, n_bytes)
     n_threads : int, optional
-        Threads to use, by default ``OMP_NUM_THREADS`` or all cores; see `runtime.resolve_threads`.
+        Threads to use, by default ``OMP_NUM_THREADS`` or all cores; a negative number counts
+        from the end, -1 being all of them.
 
     Returns
     -------
@@ -63,8 +64,9 @@ def topk(
     queries: ArrayLike,
     database: ArrayLike,
     k: int,
+    *,
+    filter: ArrayLike | None = None,
     n_threads: int | None = None,
-    mask: ArrayLike | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """
     Find the k nearest codes of every query, exactly.
@@ -76,22 +78,25 @@ def topk(
     database : array_like of uint8, shape (n, n_bytes)
     k : int
         How many to return; may exceed n.
+    filter : array_like of bool, uint8 or int, optional
+        Rows that may be found, by default all: booleans of shape (n,); or the same packed by
+        `numpy.packbits`, uint8 of shape (ceil(n / 8),); or row numbers, of any other integer dtype,
+        in any order.
     n_threads : int, optional
         Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
-    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), optional
-        Rows that may be found, as booleans or packed as `numpy.packbits` does.
 
     Returns
     -------
     distances : ndarray of int32, shape (n_queries, k)
         Ascending; -1 in the columns past n, or past the number of allowed rows.
-    ids : ndarray of int64, shape (n_queries, k)
-        Rows of the database; equal distances in ascending order of id; -1 where missing.
+    rows : ndarray of int64, shape (n_queries, k)
+        Row numbers of the database, those of equal distances ascending; -1 where missing.
 
     Raises
     ------
     TypeError, ValueError
-        If the codes are not packed or differ in width, k is less than 1, or the mask does not fit.
+        If the codes are not packed or differ in width, k is less than 1, or the filter does not
+        fit.
 
     Notes
     -----
@@ -103,13 +108,15 @@ def topk(
     --------
     >>> import fasthash as fh
     >>> database = fh.pack([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
-    >>> D, I = fh.topk(fh.pack([[1.0, 1.0]]), database, k=2)
-    >>> D, I
+    >>> distances, rows = fh.topk(fh.pack([[1.0, 1.0]]), database, k=2)
+    >>> distances, rows
     (array([[0, 1]], dtype=int32), array([[0, 2]]))
+    >>> fh.topk(fh.pack([[1.0, 1.0]]), database, k=1, filter=[1, 2])
+    (array([[1]], dtype=int32), array([[2]]))
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     k = check_count(k, "k")
-    allowed = allow(check_mask(mask, len(database)))
+    allowed = allow(check_filter(filter, len(database)), len(database))
     return scan_topk(queries, database, k, resolve_threads(n_threads), allowed)
 
 
@@ -117,8 +124,9 @@ def within(
     queries: ArrayLike,
     database: ArrayLike,
     radius: int,
+    *,
+    filter: ArrayLike | None = None,
     n_threads: int | None = None,
-    mask: ArrayLike | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """
     Find all codes within a Hamming radius of every query.
@@ -130,10 +138,12 @@ def within(
     database : array_like of uint8, shape (n, n_bytes)
     radius : int
         Largest distance that counts, in bits; inclusive.
+    filter : array_like of bool, uint8 or int, optional
+        Rows that may be found, by default all: booleans of shape (n,); or the same packed by
+        `numpy.packbits`, uint8 of shape (ceil(n / 8),); or row numbers, of any other integer dtype,
+        in any order.
     n_threads : int, optional
         Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
-    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), optional
-        Rows that may be found, as booleans or packed as `numpy.packbits` does.
 
     Returns
     -------
@@ -141,14 +151,14 @@ def within(
         The answers to query i are at ``[limits[i]:limits[i + 1]]`` of the other two.
     distances : ndarray of int32, shape (n_found,)
         Ascending within a query.
-    ids : ndarray of int64, shape (n_found,)
-        Rows of the database; equal distances in ascending order of id.
+    rows : ndarray of int64, shape (n_found,)
+        Row numbers of the database, those of equal distances ascending.
 
     Raises
     ------
     TypeError, ValueError
-        If the codes are not packed or differ in width, the radius is negative, or the mask does not
-        fit.
+        If the codes are not packed or differ in width, the radius is negative, or the filter does
+        not fit.
 
     Notes
     -----
@@ -158,21 +168,22 @@ def within(
     --------
     >>> import fasthash as fh
     >>> database = fh.pack([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
-    >>> limits, D, I = fh.within(fh.pack([[1.0, 1.0]]), database, radius=1)
-    >>> limits, D, I
+    >>> limits, distances, rows = fh.within(fh.pack([[1.0, 1.0]]), database, radius=1)
+    >>> limits, distances, rows
     (array([0, 2]), array([0, 1], dtype=int32), array([0, 2]))
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     radius = min(check_count(radius, "radius", minimum=0), 8 * queries.shape[1])
-    allowed = allow(check_mask(mask, len(database)))
+    allowed = allow(check_filter(filter, len(database)), len(database))
     return scan_within(queries, database, radius, resolve_threads(n_threads), allowed)
 
 
 def rank(
     queries: ArrayLike,
     database: ArrayLike,
+    *,
+    filter: ArrayLike | None = None,
     n_threads: int | None = None,
-    mask: ArrayLike | None = None,
 ) -> NDArray[np.int64]:
     """
     Rank the whole database for every query.
@@ -182,20 +193,20 @@ def rank(
     queries : array_like of uint8, shape (n_queries, n_bytes)
         Packed codes, as made by `pack`.
     database : array_like of uint8, shape (n, n_bytes)
+    filter : array_like of bool, uint8 or int, optional
+        Rows that are ranked, by default all; as in `topk`.
     n_threads : int, optional
         Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
-    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), optional
-        Rows that are ranked, as booleans or packed as `numpy.packbits` does.
 
     Returns
     -------
-    ndarray of int64, shape (n_queries, n), or (n_queries, n_allowed) with a mask
-        Rows of the database by ascending distance; equal distances in ascending order of id.
+    ndarray of int64, shape (n_queries, n), or (n_queries, n_allowed) with a filter
+        Row numbers of the database by ascending distance, those of equal distances ascending.
 
     Raises
     ------
     TypeError, ValueError
-        If the codes are not packed or differ in width, or the mask does not fit.
+        If the codes are not packed or differ in width, or the filter does not fit.
 
     Notes
     -----
@@ -209,13 +220,13 @@ def rank(
     array([[0, 2, 1]])
     """
     queries, database = _check_pair(queries, "queries", database, "database")
-    allowed = check_mask(mask, len(database))
-    rows = None if allowed is None else np.flatnonzero(allowed)
+    allowed = allow(check_filter(filter, len(database)), len(database))
+    rows = None if allowed is None else allowed.listed()
     n_ranked = len(database) if rows is None else len(rows)
     if n_ranked > MAX_SORTED:
         raise ValueError(
             f"rank would sort {n_ranked} rows for every query; the limit is {MAX_SORTED}: use "
-            "topk for the first ones, or a mask"
+            "topk for the first ones, or a filter"
         )
     out = np.empty((len(queries), n_ranked), np.int64)
     scan_rank(queries, database, rows, out, resolve_threads(n_threads))

@@ -100,7 +100,7 @@ def read_faiss(
 
 
 def write_faiss(
-    path: str | os.PathLike[str], codes: ArrayLike, ids: ArrayLike | None = None
+    path: str | os.PathLike[str], codes: ArrayLike, *, ids: ArrayLike | None = None
 ) -> None:
     """
     Write codes to a file that ``faiss.read_index_binary`` reads.

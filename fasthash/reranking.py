@@ -88,7 +88,7 @@ def topk_reranked(
             f"query_latents must have shape {(len(queries), latents.shape[1])}, a row per query "
             f"code and the columns of database_latents, got {asked.shape}"
         )
-    _, candidates = topk(queries, database, max(k, n_candidates), n_threads)
+    _, candidates = topk(queries, database, max(k, n_candidates), n_threads=n_threads)
     return _in_order(asked, latents, candidates, k, "database_latents", is_cosine=False)
 
 

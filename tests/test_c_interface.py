@@ -182,7 +182,7 @@ def test_topk(consumer, problem, k, n_threads, masked):
     allowed = np.arange(len(database), dtype=np.uint8) % 3 if masked else None
     flags = np.append(allowed, np.uint8(7)) if masked else None
     mask = None if allowed is None else allowed != 0
-    expected = fh.topk(queries, database, k, mask=mask)
+    expected = fh.topk(queries, database, k, filter=mask)
     for ours, theirs in zip(
         consumer.topk(queries, database, k, flags, n_threads), expected, strict=True
     ):
@@ -199,7 +199,7 @@ def test_within(consumer, problem, radius, n_threads, masked):
     queries, database, _ = problem
     allowed = np.arange(len(database) + 1, dtype=np.uint8) % 3 if masked else None
     mask = None if allowed is None else allowed[:-1] != 0
-    expected = fh.within(queries, database, radius, mask=mask)
+    expected = fh.within(queries, database, radius, filter=mask)
     for ours, theirs in zip(
         consumer.within(queries, database, radius, allowed, n_threads), expected, strict=True
     ):
@@ -224,7 +224,9 @@ def test_average_precision(consumer, n_bits, n_queries, n, n_classes, at, n_thre
     scores = consumer.average_precision(
         queries, database, problem.query_labels, problem.database_labels, at, n_threads
     )
-    expected = fh.average_precision(queries, database, query_labels, labels, at=min(at, n))
+    expected = fh.average_precision(
+        queries, database, query_labels, labels, at=min(at, n), ties="database"
+    )
     np.testing.assert_array_equal(scores, expected)
 
 
@@ -236,7 +238,7 @@ def test_average_precision_over_several_chunks(consumer):
     scores = consumer.average_precision(
         queries, database, problem.query_labels, problem.database_labels, 2**63 - 1, 1
     )
-    expected = fh.average_precision(queries, database, query_labels, labels)
+    expected = fh.average_precision(queries, database, query_labels, labels, ties="database")
     np.testing.assert_array_equal(scores, expected)
 
 

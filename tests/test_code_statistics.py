@@ -30,7 +30,7 @@ def test_distances_are_counted_by_relevance(n_bits, seed):
     rng = np.random.default_rng(seed)
     queries, codes = (fh.pack(rng.random((n, n_bits)) < 0.5) for n in (7, 23))
     y, labels = rng.integers(0, 3, 7), rng.integers(0, 3, 23)
-    relevant, other = distances_by_relevance(queries, codes, y, labels, n_bits)
+    relevant, other = distances_by_relevance(queries, codes, y, labels, n_bits=n_bits)
     apart, same = fh.distances(queries, codes), y[:, None] == labels
     np.testing.assert_array_equal(relevant, np.bincount(apart[same], minlength=n_bits + 1))
     np.testing.assert_array_equal(other, np.bincount(apart[~same], minlength=n_bits + 1))

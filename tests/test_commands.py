@@ -239,7 +239,7 @@ def test_search_gives_what_the_library_gives(emoji, capsys):
         assert [line["distances"] for line in lines] == distances.tolist()
     np.save("some.npy", np.arange(100, 200))
     limits, distances, ids = index.within(codes, 6, filter=np.arange(100, 200))
-    out, _ = run(capsys, "search emoji.index --codes q.npy --radius 6 --among some.npy --json")
+    out, _ = run(capsys, "search emoji.index --codes q.npy --radius 6 --filter some.npy --json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [id_ for line in lines for id_ in line["ids"]] == ids.tolist()
     assert [len(line["ids"]) for line in lines] == np.diff(limits).tolist()

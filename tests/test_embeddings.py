@@ -125,7 +125,7 @@ def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypat
     for answer in answers:
         assert answer["distances"] == apart[answer["query"], answer["ids"]].tolist()
     np.save("some.npy", np.arange(7))
-    lines = run(capsys, f"{search} --among some.npy").out.splitlines()
+    lines = run(capsys, f"{search} --filter some.npy").out.splitlines()
     assert [json.loads(line)["ids"] for line in lines] == nearest(Q, X[:7], 4).tolist()
 
     run(capsys, "encode --method itq --features x.npy --bits 16 --save-model m --output codes.npy")

@@ -176,14 +176,21 @@ def test_numbers_out_of_range(call, error, message):
     problem=search_problems(),
     k=st.integers(1, 45),
     seed=st.integers(0, 2**32 - 1),
-    packed=st.booleans(),
+    kind=st.sampled_from(["booleans", "packed", "rows", "list"]),
     n_threads=st.integers(1, 3),
 )
-def test_a_mask_is_a_search_of_the_allowed_rows(level, problem, k, seed, packed, n_threads):
+def test_a_filter_is_a_search_of_the_allowed_rows(level, problem, k, seed, kind, n_threads):
     queries, database, n_bits = problem
-    allowed = np.random.default_rng(seed).random(len(database)) < (0.0, 0.02, 0.5, 1.0)[seed % 4]
-    options = {"mask": np.packbits(allowed) if packed else allowed, "n_threads": n_threads}
+    rng = np.random.default_rng(seed)
+    allowed = rng.random(len(database)) < (0.0, 0.02, 0.5, 1.0)[seed % 4]
     rows = np.flatnonzero(allowed)
+    given = {
+        "booleans": allowed,
+        "packed": np.packbits(allowed),
+        "rows": rng.permutation(np.concatenate([rows, rows])).astype(np.uint16),
+        "list": rows[::-1].tolist(),
+    }[kind]
+    options = {"filter": given, "n_threads": n_threads}
     with simd(level):
         found_distances, ids = fh.topk(queries, database, k, **options)
         limits, inside_distances, inside_ids = fh.within(queries, database, n_bits // 2, **options)
@@ -201,18 +208,32 @@ def test_a_mask_is_a_search_of_the_allowed_rows(level, problem, k, seed, packed,
 
 
 @pytest.mark.parametrize(
-    ("mask", "error", "message"),
+    ("filter", "error", "message"),
     [
         (np.ones(9, bool), ValueError, r"one boolean per row, shape \(10,\), got \(9,\)"),
-        (np.arange(10), TypeError, r"booleans of shape \(10,\) or packed uint8 of shape \(2,\)"),
         (np.full(2, 255, np.uint8), ValueError, "bits set past the 10 rows"),
-        (np.zeros(3, np.uint8), TypeError, r"got uint8 of shape \(3,\)"),
+        (np.zeros(3, np.uint8), ValueError, r"uint8, so .* shape \(2,\), got \(3,\).*astype"),
+        ([3, 10], ValueError, "filter holds row 10, but the database has 10 rows"),
+        ([3, -1], ValueError, "filter holds row -1"),
+        (np.array([2**63], np.uint64), ValueError, "filter holds row 9223372036854775808"),
+        ([0.5], TypeError, "row numbers in one dimension, got float64"),
+        ([[1], [2]], TypeError, r"got int64 of shape \(2, 1\)"),
+        ({1, 2}, TypeError, "got object"),
     ],
 )
-def test_masks_that_do_not_fit(mask, error, message):
+@pytest.mark.parametrize("search", [fh.topk, fh.within, lambda q, x, k, **f: fh.rank(q, x, **f)])
+def test_filters_that_do_not_fit(search, filter, error, message):
     codes = random_codes(10, 16)
     with pytest.raises(error, match=message):
-        fh.topk(codes, codes, 1, mask=mask)
+        search(codes, codes, 1, filter=filter)
+
+
+def test_a_filter_is_not_changed_and_may_be_read_only():
+    codes, rows = random_codes(300, 16), np.array([7, 2, 7, 290])
+    rows.setflags(write=False)
+    _, found = fh.topk(codes[:1], codes, 300, filter=rows)
+    assert sorted(found[found >= 0].tolist()) == [2, 7, 290]
+    assert rows.tolist() == [7, 2, 7, 290]
 
 
 @levels
@@ -271,17 +292,17 @@ def test_codes_beyond_two_gigabytes(tmp_path):
 
 @pytest.mark.parametrize("n_queries", [1, 20])
 @pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
-def test_masks_over_a_large_database(n_queries, share):
+def test_filters_over_a_large_database(n_queries, share):
     """Few and many queries, few and many allowed rows take different ways to the same answer."""
     database, queries = random_codes(50_000, 72), random_codes(n_queries, 72, seed=1)
     allowed = np.random.default_rng(0).random(50_000) < share
     rows = np.flatnonzero(allowed)
     for k in (1, 100, 40_000):
-        found_distances, ids = fh.topk(queries, database, k, mask=allowed)
+        found_distances, ids = fh.topk(queries, database, k, filter=allowed)
         expected_distances, expected = fh.topk(queries, database[allowed], k)
         np.testing.assert_array_equal(found_distances, expected_distances)
         np.testing.assert_array_equal(ids, np.append(rows, -1)[expected])
-    limits, _, ids = fh.within(queries, database, 30, mask=allowed)
+    limits, _, ids = fh.within(queries, database, 30, filter=allowed)
     expected_limits, _, expected = fh.within(queries, database[allowed], 30)
     np.testing.assert_array_equal(limits, expected_limits)
     np.testing.assert_array_equal(ids, rows[expected])

@@ -81,7 +81,7 @@ def test_sections_are_aligned_and_mapped(tmp_path):
         assert not array.flags.writeable and not array.flags.owndata
     index.search(random_codes(1, 70), 3)
     index.remove(index.ids[:5])
-    index.update(index.ids[:5], random_codes(5, 70))
+    index.update(random_codes(5, 70), ids=index.ids[:5])
     index.add(random_codes(5, 70))
     assert index._storage.state.base is state.base, "a change copied the mapped codes"
     index.verify()

@@ -15,11 +15,11 @@ from strategies import random_codes
 @pytest.mark.parametrize("ids", [None, [7, 5, 2**40]])
 def test_files_written_here_are_read_here(tmp_path, ids):
     codes = random_codes(3, 24)
-    write_faiss(tmp_path / "x", codes, ids)
+    write_faiss(tmp_path / "x", codes, ids=ids)
     found, found_ids = read_faiss(tmp_path / "x")
     np.testing.assert_array_equal(found, codes)
     assert (found_ids is None) if ids is None else found_ids.tolist() == ids
-    write_faiss(tmp_path / "x", codes[:0], None if ids is None else [])
+    write_faiss(tmp_path / "x", codes[:0], ids=None if ids is None else [])
     assert read_faiss(tmp_path / "x")[0].shape == (0, 3)
 
 
@@ -29,7 +29,7 @@ def test_faiss_reads_what_is_written_and_writes_what_is_read(tmp_path):
     index = fh.HammingIndex(64)
     index.add(codes, ids=np.arange(500) * 3)
     path = str(tmp_path / "x")
-    write_faiss(path, index.codes, index.ids)
+    write_faiss(path, index.codes, ids=index.ids)
     theirs = faiss.read_index_binary(path)
     for query in codes[:5, None]:
         distances, ids = theirs.search(query, 500)
@@ -51,7 +51,8 @@ def test_faiss_reads_what_is_written_and_writes_what_is_read(tmp_path):
         mapped.add_with_ids(codes, np.arange(500)[::-1].copy())
         faiss.write_index_binary(mapped, path)
         index = fh.HammingIndex(64)
-        index.add(*read_faiss(path))
+        found, ids = read_faiss(path)
+        index.add(found, ids=ids)
         np.testing.assert_array_equal(index.codes, codes[::-1])
     faiss.write_index_binary(faiss.index_binary_factory(64, "BIVF4"), path)
     with pytest.raises(ValueError, match="of the kind b'IBwF'"):
@@ -62,7 +63,7 @@ def test_faiss_reads_what_is_written_and_writes_what_is_read(tmp_path):
 @settings(max_examples=200)
 def test_a_damaged_faiss_file_is_refused_or_read(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged.faiss"
-    write_faiss(path, random_codes(3, 16), data.draw(st.sampled_from([None, [4, 5, 6]])))
+    write_faiss(path, random_codes(3, 16), ids=data.draw(st.sampled_from([None, [4, 5, 6]])))
     content = bytearray(path.read_bytes())
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):
         content[place] = data.draw(st.integers(0, 255))

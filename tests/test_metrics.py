@@ -107,7 +107,7 @@ def test_larger_than_a_block_against_sorting():
         top = slice(at)
         sums = (precision * relevant)[:, top].sum(axis=1)
         expected = sums / np.minimum(relevant.sum(axis=1), at or 3000)
-        ours = fh.average_precision(queries, database, y_query, y, at=at)
+        ours = fh.average_precision(queries, database, y_query, y, at=at, ties="database")
         np.testing.assert_allclose(ours, expected, rtol=1e-12)
 
 
@@ -115,16 +115,53 @@ def test_expected_ties_do_not_depend_on_the_order_of_the_database():
     rng = np.random.default_rng(0)
     queries, database = random_codes(20, 6, seed=1), random_codes(5000, 6)
     y_query, y = rng.integers(0, 3, 20), rng.integers(0, 3, 5000)
-    first = fh.average_precision(queries, database, y_query, y, ties="expected")
+    first = fh.average_precision(queries, database, y_query, y)
     order = rng.permutation(5000)
-    again = fh.average_precision(queries, database[order], y_query, y[order], ties="expected")
-    np.testing.assert_allclose(again, first, rtol=1e-14)
+    again = fh.average_precision(queries, database[order], y_query, y[order])
+    np.testing.assert_array_equal(again, first)
     shuffled = []
     for _ in range(60):
         order = rng.permutation(5000)
-        shuffled.append(fh.average_precision(queries, database[order], y_query, y[order]))
+        shuffled.append(
+            fh.average_precision(queries, database[order], y_query, y[order], ties="database")
+        )
     spread = np.std(shuffled, axis=0) / np.sqrt(60)
     assert (np.abs(np.mean(shuffled, axis=0) - first) < 5 * spread).all()
+
+
+def test_six_equal_codes_score_the_same_in_every_order():
+    """In database order, the same six codes score 1.0 or .383."""
+    codes, query = np.zeros((6, 1), np.uint8), np.zeros((1, 1), np.uint8)
+    relevant_first, relevant_last = [1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]
+    for measure, in_order in (
+        (fh.mean_average_precision, (1.0, (1 / 4 + 2 / 5 + 3 / 6) / 3)),
+        (lambda *args, **options: fh.precision_at(*args, ranks=[3], **options)[0], (1.0, 0.0)),
+        (lambda *args, **options: fh.recall_at(*args, ranks=[3], **options)[0], (1.0, 0.0)),
+    ):
+        assert measure(query, codes, [1], relevant_first) == measure(
+            query, codes, [1], relevant_last
+        )
+        for labels, score in zip((relevant_first, relevant_last), in_order, strict=True):
+            assert measure(query, codes, [1], labels, ties="database") == pytest.approx(score)
+
+
+@given(problem=labelled_problems(), seed=st.integers(0, 2**32 - 1))
+def test_by_default_the_order_of_the_database_changes_nothing(problem, seed):
+    queries, database, query_labels, labels = problem
+    order = np.random.default_rng(seed).permutation(len(database))
+    ranks = np.arange(1, len(database) + 1)
+
+    def measured(database, labels):
+        args = queries, database, query_labels, labels
+        yield fh.average_precision(*args)
+        yield fh.mean_average_precision(*args, at=2, no_relevant="zero")
+        yield fh.precision_at(*args, ranks=ranks)
+        yield fh.recall_at(*args, ranks=ranks, no_relevant="zero")
+
+    for ours, other in zip(
+        measured(database, labels), measured(database[order], labels[order]), strict=True
+    ):
+        np.testing.assert_array_equal(ours, other)
 
 
 def test_chunks_of_queries_join_without_a_seam(monkeypatch):
@@ -134,10 +171,10 @@ def test_chunks_of_queries_join_without_a_seam(monkeypatch):
 
     def everything():
         return [
+            fh.average_precision(*args, ties="database"),
             fh.average_precision(*args),
-            fh.average_precision(*args, ties="expected"),
-            fh.precision_at(*args, ranks=[1, 7, 200]),
-            fh.recall_at(*args, ranks=[1, 7, 200], ties="expected"),
+            fh.precision_at(*args, ranks=[1, 7, 200], ties="database"),
+            fh.recall_at(*args, ranks=[1, 7, 200]),
             *fh.precision_recall_curve(*args, n_bits=16),
         ]
 
@@ -171,9 +208,9 @@ def test_a_cut_off_limits_the_rank_not_the_number_of_relevant_items():
     database = fh.pack([[1.0] * 4, [1.0] * 4, [-1.0, 1, 1, 1], [-1.0, -1, 1, 1], [-1.0] * 4])
     args = (fh.pack([[1.0] * 4]), database, [0], [1, 1, 0, 0, 0])
     assert fh.mean_average_precision(*args, at=3) == pytest.approx((1 / 3) / 3)
-    retrieved = fh.mean_average_precision(*args, at=3, normalize="retrieved")
-    assert retrieved == pytest.approx(1 / 3)
-    assert fh.mean_average_precision(*args, at=2, normalize="retrieved") == 0
+    in_order = {"ties": "database", "normalize": "retrieved"}
+    assert fh.mean_average_precision(*args, at=3, **in_order) == pytest.approx(1 / 3)
+    assert fh.mean_average_precision(*args, at=2, **in_order) == 0
 
 
 def test_kinds_of_labels_mean_the_same():
@@ -196,12 +233,12 @@ CODES = random_codes(4, 16)
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"ties": "random"}, ValueError, "ties must be one of 'database', 'expected'"),
+        ({"ties": "random"}, ValueError, "ties must be one of 'expected', 'database'"),
         ({"at": 0}, ValueError, "at must be at least 1"),
         ({"normalize": "k"}, ValueError, "normalize must be one of"),
         ({"no_relevant": "drop"}, ValueError, "no_relevant must be one of"),
         (
-            {"ties": "expected", "normalize": "retrieved", "at": 2},
+            {"normalize": "retrieved", "at": 2},
             ValueError,
             "expectation of a ratio",
         ),

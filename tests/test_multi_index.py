@@ -57,12 +57,14 @@ def test_search_matches_the_reference(problem, data, n_threads):
     queries, codes, n_bits = problem
     fewest = -(-n_bits // 16)
     n_tables = data.draw(st.none() | st.integers(fewest, min(n_bits, fewest + 20)))
-    index = fh.MultiIndexHash(n_bits, n_tables)
+    index = fh.MultiIndexHash(n_bits, n_tables=n_tables)
     index.add(codes)
     k = data.draw(st.integers(1, 50))
     radius = data.draw(st.integers(0, n_bits))
-    assert_same(index.search(queries, k, n_threads), reference.topk(queries, codes, k))
-    assert_same(index.within(queries, radius, n_threads), reference.within(queries, codes, radius))
+    assert_same(index.search(queries, k, n_threads=n_threads), reference.topk(queries, codes, k))
+    assert_same(
+        index.within(queries, radius, n_threads=n_threads), reference.within(queries, codes, radius)
+    )
 
 
 @patient
@@ -124,7 +126,7 @@ def test_every_choice_follows_what_is_added(n_bits, choice, sizes, seed):
     index = fh.HammingIndex(n_bits, multi_index=choice)
     first = 0
     for size in sizes:
-        index.add(codes[first : first + size], ids[first : first + size])
+        index.add(codes[first : first + size], ids=ids[first : first + size])
         first += size
         order = np.argsort(ids[:first])
         d, rows = reference.topk(queries, codes[order], 5)
@@ -243,8 +245,8 @@ def test_threads_do_not_matter():
     index.add(codes)
     one = index.search(codes[:40], 7, n_threads=1), index.within(codes[:40], 5, n_threads=1)
     for n_threads in (2, 5, -1):
-        assert_same(index.search(codes[:40], 7, n_threads), one[0])
-        assert_same(index.within(codes[:40], 5, n_threads), one[1])
+        assert_same(index.search(codes[:40], 7, n_threads=n_threads), one[0])
+        assert_same(index.within(codes[:40], 5, n_threads=n_threads), one[1])
 
 
 def test_inputs_are_not_changed_and_may_be_read_only():
@@ -303,16 +305,16 @@ def test_the_expected_cost_is_the_cost_where_codes_are_spread_evenly():
     ("call", "error", "message"),
     [
         (lambda: fh.MultiIndexHash(0), ValueError, "n_bits must be at least 1"),
-        (lambda: fh.MultiIndexHash(64, 2), ValueError, "n_tables must be from 3 to 64"),
-        (lambda: fh.MultiIndexHash(8, 9), ValueError, "n_tables must be from 1 to 8"),
-        (lambda: fh.MultiIndexHash(8, 1.5), TypeError, "n_tables must be an integer"),
+        (lambda: fh.MultiIndexHash(64, n_tables=2), ValueError, "n_tables must be from 3 to 64"),
+        (lambda: fh.MultiIndexHash(8, n_tables=9), ValueError, "n_tables must be from 1 to 8"),
+        (lambda: fh.MultiIndexHash(8, n_tables=1.5), TypeError, "n_tables must be an integer"),
         (lambda: fh.HammingIndex(8, multi_index=True), ValueError, "multi_index must be one of"),
         (lambda: small().search(random_codes(1, 32), 1), ValueError, "n_bits=12 needs 2"),
         (lambda: small().search(random_codes(1, 12), 0), ValueError, "k must be at least 1"),
-        (lambda: small().search(random_codes(1, 12), 1, 0), ValueError, "n_threads=0"),
+        (lambda: small().search(random_codes(1, 12), 1, n_threads=0), ValueError, "n_threads=0"),
         (lambda: small().within(random_codes(1, 12), -1), ValueError, "radius must be at least 0"),
         (lambda: small().within(random_codes(1, 12), 0.5), TypeError, "radius must be an integer"),
-        (lambda: small().add(random_codes(1, 12), [5]), ValueError, "5, which the index has"),
+        (lambda: small().add(random_codes(1, 12), ids=[5]), ValueError, "5, which the index has"),
         (lambda: small().add(random_codes(1, 12).astype(int)), TypeError, "dtype uint8"),
     ],
 )

@@ -148,7 +148,9 @@ def test_python_threads_search_at_once():
         lambda: fh.within(queries, database, 45, n_threads=2)[2],
         lambda: fh.rank(queries, database, n_threads=2),
         lambda: fh.distances(queries, database, n_threads=2),
-        lambda: fh.average_precision(queries, database, query_labels, labels, n_threads=2),
+        lambda: fh.average_precision(
+            queries, database, query_labels, labels, ties="database", n_threads=2
+        ),
         lambda: index.search(queries, 3, n_threads=2)[1],
     ]
     expected = [search() for search in searches]

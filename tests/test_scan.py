@@ -52,7 +52,7 @@ def test_cut_searches_match_the_reference(cut, problem, k, radius, share, n_thre
     if share is not None:
         mask = np.random.default_rng(k).random(len(database)) < share
         rows = np.flatnonzero(mask)
-    sizes, allowed = SMALL_CALLS[cut], scan.allow(mask)
+    sizes, allowed = SMALL_CALLS[cut], scan.allow(mask, len(database))
     found = (
         scan.scan_topk(queries, database, k, n_threads, allowed, sizes),
         scan.scan_within(
@@ -100,7 +100,7 @@ def test_steps_of_a_kernel_answer_as_one_call(monkeypatch, n_bits, n, n_threads)
     near = n_bits // 2
 
     def answers(sizes):
-        allowed = scan.allow(mask)
+        allowed = scan.allow(mask, len(database))
         topk, within = scan.scan_topk, scan.scan_within
         calls = [
             topk(queries, database, 10, n_threads, None, sizes),

@@ -84,7 +84,7 @@ def expected(samples, query, n_bits, modality, k, keep=None):
     if keep is not None:
         mask &= keep
     code = model.encode(np.atleast_2d(query), modality)
-    distances, ids = fh.topk(code, model.encode(samples, "a"), k, mask=mask)
+    distances, ids = fh.topk(code, model.encode(samples, "a"), k, filter=mask)
     is_found = ids[0] >= 0
     return distances[0][is_found].tolist(), ids[0][is_found].tolist()
 

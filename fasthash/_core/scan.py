@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,9 @@ __all__ = [
 _FEW_QUERIES = 16
 _FEW_ALLOWED = 0.03
 _NEARLY_ALL = 0.75
+
+# Up to this share of the rows, row numbers stay a list; more become a flag per row.
+_LISTED_SHARE = 1 / 64
 
 # From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
 _SORT_SHARE = 8
@@ -114,6 +117,13 @@ class Allowed:
         flags[self.rows] = True
         return flags
 
+    def listed(self) -> NDArray[np.int64]:
+        """The row numbers, ascending."""
+        if self.rows is not None:
+            return self.rows
+        assert self.flags is not None
+        return np.flatnonzero(self.flags)
+
 
 class _Steps(Protocol):
     """A kernel that remembers how far it has come."""
@@ -122,9 +132,25 @@ class _Steps(Protocol):
         """Do the work of comparing about so many words per thread; how many, 0 at the end."""
 
 
-def allow(flags: NDArray[np.bool_] | None) -> Allowed | None:
-    """What a mask allows; None, as no mask, is all."""
-    return None if flags is None else Allowed(int(np.count_nonzero(flags)), flags=flags)
+def allow(filter: NDArray[np.bool_] | NDArray[np.int64] | None, n_rows: int) -> Allowed | None:
+    """
+    Hold a filter in the form that is searched faster.
+
+    Parameters
+    ----------
+    filter : ndarray of bool, shape (n_rows,), or of int64, or None
+        C-contiguous flags; or row numbers, ascending and different; None allows all rows.
+    n_rows : int
+        How many rows there are.
+    """
+    if filter is None:
+        return None
+    if filter.dtype == bool:
+        return Allowed(int(np.count_nonzero(filter)), flags=cast("NDArray[np.bool_]", filter))
+    allowed = Allowed(len(filter), rows=cast("NDArray[np.int64]", filter))
+    if allowed.n <= _LISTED_SHARE * n_rows:
+        return allowed
+    return Allowed(allowed.n, flags=allowed.flags_of(n_rows))
 
 
 def scan_topk(
@@ -364,7 +390,7 @@ def _restrict(
     share = _FEW_ALLOWED if n_queries < _FEW_QUERIES else _NEARLY_ALL
     if allowed.n > share * n and not _is_sorted(k, allowed.n):
         return None, allowed.flags, allowed.n
-    return np.flatnonzero(allowed.flags), None, allowed.n
+    return allowed.listed(), None, allowed.n
 
 
 def _is_sorted(k: int, n: int) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .interruptible import distinct
 from .pieces import blocks_of, cut
 from .rows import Rows, is_sliced_by_rows
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "check_choice",
     "check_count",
+    "check_filter",
     "check_labels",
-    "check_mask",
     "check_modalities",
     "check_number",
     "check_pairs",
@@ -90,43 +91,63 @@ def check_choice(value: Any, name: str, choices: Sequence[Hashable]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_mask(mask: ArrayLike | None, n: int) -> NDArray[np.bool_] | None:
+def check_filter(
+    filter: ArrayLike | None, n_rows: int
+) -> NDArray[np.bool_] | NDArray[np.int64] | None:
     """
-    Validate a mask of allowed rows.
+    Validate a filter: which rows of a database a search may find.
 
     Parameters
     ----------
-    mask : array_like of bool, shape (n,), or of uint8, shape (ceil(n / 8),), or None
-        Packed bits are in the order of `numpy.packbits`; padding bits must be zero.
-    n : int
-        Number of rows the mask is about.
+    filter : array_like of bool, uint8 or int, or None
+        Booleans of shape (n_rows,); or these packed in the order of `numpy.packbits`, uint8 of
+        shape (ceil(n_rows / 8),), with padding bits that are zero; or row numbers of any other
+        integer dtype, in any order. None allows all rows.
+    n_rows : int
+        How many rows the database has.
 
     Returns
     -------
-    ndarray of bool, shape (n,), C-contiguous, or None
-        None without a mask.
+    ndarray of bool, shape (n_rows,), or of int64, or None
+        C-contiguous; row numbers ascend and differ.
 
     Raises
     ------
     TypeError, ValueError
-        If it is neither kind, or has the wrong length.
+        If it is of none of these kinds, has the wrong shape, or a row number is out of range.
     """
-    if mask is None:
+    if filter is None:
         return None
-    given = np.asarray(mask)
-    if given.dtype == np.uint8 and given.shape == ((n + 7) // 8,):
-        allowed = np.unpackbits(given).view(bool)
-        if allowed[n:].any():
-            raise ValueError(f"mask has bits set past the {n} rows it is about")
-        given = allowed[:n]
-    if given.dtype != bool:
+    given = np.asarray(filter)
+    shape, packed_shape = (n_rows,), ((n_rows + 7) // 8,)
+    if given.dtype == bool:
+        if given.shape != shape:
+            raise ValueError(
+                f"filter must have one boolean per row, shape {shape}, got {given.shape}"
+            )
+        return np.ascontiguousarray(given)
+    if given.dtype == np.uint8:
+        if given.shape != packed_shape:
+            raise ValueError(
+                f"filter has dtype uint8, so it must be packed booleans of shape {packed_shape}, "
+                f"got {given.shape}: for row numbers pass filter.astype(np.int64)"
+            )
+        flags = np.unpackbits(given).view(bool)
+        if flags[n_rows:].any():
+            raise ValueError(f"filter has bits set past the {n_rows} rows it is about")
+        return np.ascontiguousarray(flags[:n_rows])
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
         raise TypeError(
-            f"mask must be booleans of shape ({n},) or packed uint8 of shape ({(n + 7) // 8},), "
-            f"got {given.dtype} of shape {given.shape}"
+            f"filter must be booleans of shape {shape}, packed uint8 of shape {packed_shape} or "
+            f"row numbers in one dimension, got {given.dtype} of shape {given.shape}"
         )
-    if given.shape != (n,):
-        raise ValueError(f"mask must have one boolean per row, shape ({n},), got {given.shape}")
-    return np.ascontiguousarray(given)
+    if given.size and not 0 <= given.min() <= given.max() < n_rows:
+        wrong = given.min() if given.min() < 0 else given.max()
+        raise ValueError(
+            f"filter holds row {wrong}, but the database has {n_rows} rows: row numbers go from 0 "
+            "up to that number less 1"
+        )
+    return distinct(given.astype(np.int64))
 
 
 def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:

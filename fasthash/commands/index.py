@@ -181,7 +181,7 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
     arguments.output_file(str(options.index))
     codes, n_bits = _read_codes(options, printer)
     index = HammingIndex(options.bits or n_bits)
-    index.add(codes, _read_ids(options))
+    index.add(codes, ids=_read_ids(options))
     index.save(options.index)
     printer.result(*describe_index(options.index, index))
 
@@ -189,7 +189,7 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
 def _add(options: argparse.Namespace, printer: Printer) -> None:
     index = load_index(options.index, mmap=False)
     codes, _ = _read_codes(options, printer)
-    index.add(codes, _read_ids(options), replace=options.replace)
+    index.add(codes, ids=_read_ids(options), replace=options.replace)
     index.save(options.index)
     printer.result(*describe_index(options.index, index))
 

@@ -171,8 +171,9 @@ def read_pairs(source: str) -> NDArray[Any]:
 
 
 def read_ids(source: str) -> NDArray[Any]:
-    """Ids, in one dimension."""
-    return np.asarray(read_labels(source))
+    """Ids, in one dimension; an index would take uint8 for packed booleans."""
+    ids = np.asarray(read_labels(source))
+    return ids.astype(np.int64) if ids.dtype == np.uint8 else ids
 
 
 def read_codes(source: str) -> NDArray[np.uint8]:

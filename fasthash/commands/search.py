@@ -75,7 +75,7 @@ def declare(commands: Any) -> None:
         type=arguments.positive,
         help="with --rerank, how many codes to fetch (default: 10 times -k)",
     )
-    search.add_argument("--among", metavar="SOURCE", help="an array of ids; only these are found")
+    search.add_argument("--filter", metavar="SOURCE", help="an array of ids; only these are found")
     search.add_argument(
         "--names",
         metavar="SOURCE",
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     index = load_index(options.index, mmap=True)
     names = None if options.names is None else read_texts(options.names)
     query_names = None if options.query_names is None else read_texts(options.query_names)
-    among = None if options.among is None else inputs.read_ids(options.among)
+    allowed = None if options.filter is None else inputs.read_ids(options.filter)
     vectors = None if options.rerank is None else read_numbers(options.rerank)
     if vectors is not None and (options.features is None or options.radius is not None):
         raise ValueError("--rerank goes with --features and -k")
@@ -106,9 +106,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
     for first, x, codes in _queries(options, index.n_bits, printer):
         if vectors is None:
-            answers = _answers(index, codes, options, among)
+            answers = _answers(index, codes, options, allowed)
         else:
-            answers = _reranked(index, codes, x, vectors, options, among)
+            answers = _reranked(index, codes, x, vectors, options, allowed)
         for i, (distances, ids) in enumerate(answers):
             query = first + i
             answer = {
@@ -231,15 +231,15 @@ def _cut(line: bytes) -> str:
 
 
 def _answers(
-    index: Any, codes: NDArray[np.uint8], options: argparse.Namespace, among: NDArray[Any] | None
+    index: Any, codes: NDArray[np.uint8], options: argparse.Namespace, allowed: NDArray[Any] | None
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
     """Distances and ids of what is found for each query."""
     if options.radius is not None:
-        limits, distances, ids = index.within(codes, options.radius, filter=among)
+        limits, distances, ids = index.within(codes, options.radius, filter=allowed)
         for start, stop in itertools.pairwise(limits):
             yield distances[start:stop], ids[start:stop]
         return
-    for distances, ids in zip(*index.search(codes, options.k, filter=among), strict=True):
+    for distances, ids in zip(*index.search(codes, options.k, filter=allowed), strict=True):
         is_found = ids >= 0
         yield distances[is_found], ids[is_found]
 
@@ -250,11 +250,11 @@ def _reranked(
     x: Any,
     vectors: Any,
     options: argparse.Namespace,
-    among: NDArray[Any] | None,
+    allowed: NDArray[Any] | None,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
     """Distances and ids in the order of the cosines."""
     n_candidates = max(options.candidates or 10 * options.k, options.k)
-    distances, ids = index.search(codes, n_candidates, filter=among)
+    distances, ids = index.search(codes, n_candidates, filter=allowed)
     _, best_of_all = rerank(x, vectors, ids, options.k)
     for far, near, best in zip(distances, ids, best_of_all, strict=True):
         best = best[best >= 0]

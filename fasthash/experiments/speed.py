@@ -261,11 +261,12 @@ def _average_precision(quick: bool) -> Iterator[_Case]:
             few_labels,
             labels,
         )
-        found = average_precision(few, database, few_labels, labels, n_threads=1)
+        measure = partial(average_precision, ties="database", n_threads=1)
+        found = measure(few, database, few_labels, labels)
         np.testing.assert_allclose(found, in_numpy(), rtol=1e-9)
         yield _Case(
             f"{n_queries:,} queries, n = {n:,}, {n_bits} bits, ties by id",
-            partial(average_precision, queries, database, query_labels, labels, n_threads=1),
+            partial(measure, queries, database, query_labels, labels),
             n_queries,
             in_numpy,
             len(few),
@@ -280,13 +281,13 @@ def _multi_index(quick: bool) -> Iterator[_Case]:
     index.add(database)
     few, faiss = queries[:_N_FEW], _faiss(database)
     in_numpy = partial(numpy_bitwise_count(database), few, K)
-    expected = index.search(few, K, 1)
+    expected = index.search(few, K, n_threads=1)
     check_same(expected, in_numpy(), "multi-index", same_ids=False)
     if faiss is not None:
         check_same(expected, faiss(few, K), "multi-index")
     yield _Case(
         f"{n_queries:,} queries, n = {n:,} clustered, {n_bits} bits, k = {K}",
-        partial(index.search, queries, K, 1),
+        partial(index.search, queries, K, n_threads=1),
         n_queries,
         in_numpy,
         len(few),

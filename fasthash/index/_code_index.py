@@ -63,7 +63,7 @@ class CodeIndex:
     def ids(self) -> NDArray[np.int64]:
         return self._storage.state.ids
 
-    def add(self, codes: ArrayLike, ids: ArrayLike | None = None, *, replace: bool = False) -> None:
+    def add(self, codes: ArrayLike, *, ids: ArrayLike | None = None, replace: bool = False) -> None:
         """
         Add codes.
 
@@ -72,8 +72,8 @@ class CodeIndex:
         codes : array_like of uint8, shape (n, ceil(n_bits / 8))
             Packed codes, as made by `pack`; they are copied.
         ids : array_like of int, shape (n,), optional
-            What the codes are called in answers, at least 0. By default they are numbered on from
-            the largest id that the index has ever held.
+            What the codes are called in answers, row by row, at least 0. By default they are
+            numbered on from the largest id that the index has ever held.
         replace : bool, default False
             Whether a code takes the place of one with its id, instead of being refused.
 
@@ -91,15 +91,16 @@ class CodeIndex:
         """
         self._storage.add(codes, ids, replace)
 
-    def update(self, ids: ArrayLike, codes: ArrayLike) -> None:
+    def update(self, codes: ArrayLike, *, ids: ArrayLike) -> None:
         """
         Give ids that are held new codes.
 
         Parameters
         ----------
-        ids : array_like of int, shape (n,)
         codes : array_like of uint8, shape (n, ceil(n_bits / 8))
             Packed codes, as made by `pack`; they are copied.
+        ids : array_like of int, shape (n,)
+            Which ids the codes are for, row by row.
 
         Raises
         ------
@@ -174,9 +175,9 @@ class CodeIndex:
         self,
         queries: ArrayLike,
         k: int,
-        n_threads: int | None = None,
         *,
         filter: Filter | None = None,
+        n_threads: int | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """
         Find the k nearest codes of every query.
@@ -187,12 +188,13 @@ class CodeIndex:
             Packed codes, as made by `pack`.
         k : int
             How many to return; may exceed the number of codes held.
+        filter : array_like of int, set of int, or callable, optional
+            Which codes may be found, by default all. Either their ids, in any order, of which those
+            not held find nothing; or a function that is called with all ids held, ascending, and
+            returns a boolean for each. Booleans themselves are refused, because an index knows
+            ids and no rows: pass ``index.ids[booleans]``.
         n_threads : int, optional
             Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
-        filter : array_like of int, array_like of bool, or callable, optional
-            Which codes may be found: ids, of which those not held find nothing; or a boolean for
-            every code held, in the order of `ids`; or a function that is given all ids held,
-            ascending, and returns such booleans. By default all.
 
         Returns
         -------
@@ -223,9 +225,9 @@ class CodeIndex:
         self,
         queries: ArrayLike,
         radius: int,
-        n_threads: int | None = None,
         *,
         filter: Filter | None = None,
+        n_threads: int | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
         """
         Find all codes within a Hamming radius of every query.
@@ -236,10 +238,10 @@ class CodeIndex:
             Packed codes, as made by `pack`.
         radius : int
             Largest distance that counts, in bits; inclusive.
+        filter : array_like of int, set of int, or callable, optional
+            Which codes may be found, as in `search`.
         n_threads : int, optional
             Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
-        filter : array_like of int, array_like of bool, or callable, optional
-            Which codes may be found, as in `search`.
 
         Returns
         -------

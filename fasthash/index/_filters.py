@@ -17,9 +17,6 @@ __all__ = ["Filter", "allowed_rows"]
 
 Filter = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]
 
-# Up to this share of the base is listed; more is marked by a flag per row.
-_LISTED_SHARE = 1 / 64
-
 
 def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None, Allowed | None]:
     """
@@ -28,14 +25,13 @@ def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None,
     Parameters
     ----------
     state : Snapshot
-    given : array_like of int or bool, set of int, or callable, or None
-        Ids; or a boolean for every code held, in the order of ``state.ids``; or what makes such
-        booleans of these ids.
+    given : array_like of int, set of int, or callable, or None
+        Ids, in any order; or a function of ``state.ids`` that returns a boolean for each.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, or booleans are not as many as the codes held.
+        If it is none of these, or the function does not return a boolean for each id.
     """
     if given is None:
         return _live(state), None
@@ -46,44 +42,50 @@ def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None,
                 f"filter must return a boolean for every id, got dtype {chosen.dtype} from "
                 f"{_name_of(given)}"
             )
-        return _of_flags(state, chosen, f"what {_name_of(given)} returns")
+        if chosen.shape != (len(state),):
+            raise ValueError(
+                f"filter must return a boolean for every id, shape ({len(state)},), got "
+                f"{chosen.shape} from {_name_of(given)}"
+            )
+        return _of_flags(state, chosen)
     if isinstance(given, set | frozenset):
         given = list(given)
     chosen = np.asarray(given)
     if chosen.dtype == bool:
-        return _of_flags(state, chosen, "filter")
-    if chosen.size and chosen.dtype.kind not in "iu":
         raise TypeError(
-            "filter must be ids, one boolean for every code held, or a function of ids, got dtype "
-            f"{chosen.dtype}"
+            "filter holds booleans, and an index takes ids: pass index.ids[filter], or a function "
+            "of ids"
         )
-    return _of_ids(state, distinct(check_ids(chosen.ravel())))
+    if chosen.dtype == np.uint8:
+        raise TypeError(
+            "filter has dtype uint8, which means packed booleans elsewhere, and an index takes "
+            "ids: pass filter.astype(np.int64) if these are ids"
+        )
+    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+        raise TypeError(
+            "filter must be ids in one dimension, or a function of ids, got "
+            f"{chosen.dtype} of shape {chosen.shape}"
+        )
+    return _of_ids(state, distinct(check_ids(chosen)))
 
 
-def _of_flags(
-    state: Snapshot, flags: NDArray[np.bool_], name: str
-) -> tuple[Allowed | None, Allowed | None]:
-    if flags.shape != (len(state),):
-        raise ValueError(
-            f"{name} must have one boolean per code, in the order of the index's ids, shape "
-            f"({len(state)},), got {flags.shape}"
-        )
+def _of_flags(state: Snapshot, flags: NDArray[np.bool_]) -> tuple[Allowed | None, Allowed | None]:
     is_recent = np.zeros(len(state), bool)
     is_recent[state.places + np.arange(len(state.recent))] = True
     base_flags = flags[~is_recent] if len(state.recent) else flags
     if state.live is not None:
         base_flags, live_flags = state.live.copy(), base_flags
         base_flags[state.live] = live_flags
-    return allow(np.ascontiguousarray(base_flags)), allow(flags[is_recent])
+    return (
+        allow(np.ascontiguousarray(base_flags), len(state.base)),
+        allow(flags[is_recent], len(state.recent)),
+    )
 
 
 def _of_ids(state: Snapshot, ids: NDArray[np.int64]) -> tuple[Allowed | None, Allowed | None]:
     in_base, in_recent = (rows[rows >= 0] for rows in state.find(ids))
     recent = Allowed(len(in_recent), rows=in_recent)
-    base = Allowed(len(in_base), rows=in_base)
-    if base.n > _LISTED_SHARE * len(state.base):
-        base = Allowed(base.n, flags=base.flags_of(len(state.base)))
-    return base, recent
+    return allow(in_base, len(state.base)), recent
 
 
 def _live(state: Snapshot) -> Allowed | None:

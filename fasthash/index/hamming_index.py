@@ -70,7 +70,7 @@ class HammingIndex(CodeIndex):
 
     _options = ("multi_index",)
 
-    def __init__(self, n_bits: int, multi_index: str = "auto") -> None:
+    def __init__(self, n_bits: int, *, multi_index: str = "auto") -> None:
         super().__init__(n_bits)
         check_choice(multi_index, "multi_index", ("auto", "always", "never"))
         self.multi_index = multi_index

@@ -88,7 +88,7 @@ class MultiIndexHash(CodeIndex):
 
     _options = ("n_tables",)
 
-    def __init__(self, n_bits: int, n_tables: int | None = None) -> None:
+    def __init__(self, n_bits: int, *, n_tables: int | None = None) -> None:
         super().__init__(n_bits, most=MAX_CODES)
         self.n_tables = n_tables
         if n_tables is not None:

@@ -5,8 +5,9 @@ of a query. Relevant means that query and item share a label. No query x databas
 
 A measure over ranks is not defined until ties are, and codes tie often. Two rules have names:
 
-- "database": equal distances in the order of the database, as a stable sort would have them;
-- "expected": the mean over all orders within equal distances, whatever order the database has.
+- "expected", the default: the mean over all orders within equal distances. The order of the
+  database changes no figure.
+- "database": equal distances in the order of the database, as a stable sort has them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = [
     "recall_at",
 ]
 
-_TIES = ["database", "expected"]
+_TIES = ["expected", "database"]
 _NO_RELEVANT = ["skip", "zero", "raise"]
 _NORMALIZE = ["relevant", "retrieved"]
 _NOTHING_RETRIEVED = ["zero", "skip"]
@@ -40,8 +41,9 @@ def mean_average_precision(
     database_codes: ArrayLike,
     query_labels: Any,
     database_labels: Any,
+    *,
     at: int | None = None,
-    ties: str = "database",
+    ties: str = "expected",
     no_relevant: str = "skip",
     normalize: str = "relevant",
     n_threads: int | None = None,
@@ -59,11 +61,12 @@ def mean_average_precision(
         shape (n, n_classes); both of the same kind.
     at : int, optional
         Only the first `at` ranks count; by default all.
-    ties : {"database", "expected"}
-        Order within equal distances: that of the database, or the mean over all orders.
-    no_relevant : {"skip", "zero", "raise"}
+    ties : {"expected", "database"}, default "expected"
+        How equal distances count: by the mean over all their orders, whatever order the database
+        has; or in the order of the database, as a stable sort has them.
+    no_relevant : {"skip", "zero", "raise"}, default "skip"
         A query without any relevant item is left out of the mean, counts as 0, or is an error.
-    normalize : {"relevant", "retrieved"}
+    normalize : {"relevant", "retrieved"}, default "relevant"
         With `at`, the sum of precisions is divided by the best reachable number of relevant items,
         ``min(at, n_relevant)``, or by the number found within `at`, as much of the hashing
         literature does (it rewards a query for finding few). The same thing without `at`.
@@ -79,7 +82,7 @@ def mean_average_precision(
     ------
     TypeError, ValueError
         If codes or labels do not fit, an option is unknown, no query has a relevant item to average
-        over, or ``ties="expected"`` is asked for with ``normalize="retrieved"`` and `at`.
+        over, or ``normalize="retrieved"`` is asked for with `at` and ``ties="expected"``.
 
     Notes
     -----
@@ -94,7 +97,14 @@ def mean_average_precision(
     0.8333333333333333
     """
     scores = average_precision(
-        query_codes, database_codes, query_labels, database_labels, at, ties, normalize, n_threads
+        query_codes,
+        database_codes,
+        query_labels,
+        database_labels,
+        at=at,
+        ties=ties,
+        normalize=normalize,
+        n_threads=n_threads,
     )
     return _mean_by_policy(scores, no_relevant)
 
@@ -104,8 +114,9 @@ def average_precision(
     database_codes: ArrayLike,
     query_labels: Any,
     database_labels: Any,
+    *,
     at: int | None = None,
-    ties: str = "database",
+    ties: str = "expected",
     normalize: str = "relevant",
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
@@ -133,9 +144,9 @@ def average_precision(
     >>> database = fh.pack([[1.0, 1.0], [1.0, 1.0]])
     >>> query = fh.pack([[1.0, 1.0]])
     >>> fh.average_precision(query, database, [0], [1, 0])
-    array([0.5])
-    >>> fh.average_precision(query, database, [0], [1, 0], ties="expected")
     array([0.75])
+    >>> fh.average_precision(query, database, [0], [1, 0], ties="database")
+    array([0.5])
     """
     check_choice(ties, "ties", _TIES)
     check_choice(normalize, "normalize", _NORMALIZE)
@@ -143,8 +154,8 @@ def average_precision(
         at = check_count(at, "at")
         if ties == "expected" and normalize == "retrieved":
             raise ValueError(
-                'ties="expected" with at and normalize="retrieved" is the expectation of a ratio '
-                'and not offered: use normalize="relevant" or ties="database"'
+                'normalize="retrieved" with at and ties="expected" is the expectation of a ratio, '
+                'which is not offered: pass ties="database" or normalize="relevant"'
             )
     problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
     at = problem.n if at is None else min(at, problem.n)
@@ -167,8 +178,9 @@ def precision_at(
     database_codes: ArrayLike,
     query_labels: Any,
     database_labels: Any,
+    *,
     ranks: ArrayLike,
-    ties: str = "database",
+    ties: str = "expected",
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """
@@ -212,8 +224,9 @@ def recall_at(
     database_codes: ArrayLike,
     query_labels: Any,
     database_labels: Any,
+    *,
     ranks: ArrayLike,
-    ties: str = "database",
+    ties: str = "expected",
     no_relevant: str = "skip",
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
@@ -256,6 +269,7 @@ def precision_recall_curve(
     database_codes: ArrayLike,
     query_labels: Any,
     database_labels: Any,
+    *,
     n_bits: int | None = None,
     no_relevant: str = "skip",
     nothing_retrieved: str = "zero",
@@ -272,7 +286,7 @@ def precision_recall_curve(
         As for `mean_average_precision`; `no_relevant` is for the recall.
     n_bits : int, optional
         Number of bits of the codes, the largest radius; by default 8 per byte.
-    nothing_retrieved : {"zero", "skip"}
+    nothing_retrieved : {"zero", "skip"}, default "zero"
         The precision of a query that retrieves nothing within a radius is 0, or is left out.
 
     Returns

@@ -106,6 +106,7 @@ def distances_by_relevance(
     database_codes: ArrayLike,
     query_labels: Any,
     database_labels: Any,
+    *,
     n_bits: int,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -131,7 +132,7 @@ def distances_by_relevance(
     --------
     >>> import fasthash as fh
     >>> codes = fh.pack([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-    >>> distances_by_relevance(codes[:1], codes, [0], [0, 1, 0], 2)
+    >>> distances_by_relevance(codes[:1], codes, [0], [0, 1, 0], n_bits=2)
     (array([1, 0, 1]), array([0, 1, 0]))
     """
     problem = check_problem(

@@ -290,7 +290,7 @@ def _label_name(label: Any, label_names: Sequence[str] | None) -> str:
 
 
 def _distances(one: Ranking) -> str:
-    relevant, other = distances_by_relevance(*one.problem, one.n_bits)
+    relevant, other = distances_by_relevance(*one.problem, n_bits=one.n_bits)
 
     def draw(axes: Any) -> None:
         radii = np.arange(one.n_bits + 1)

@@ -62,7 +62,7 @@ def make_files(folder):
     for model in models:
         add(f"{type(model).__name__}.model", model.save, read_model)
     add("flat.faiss", lambda path: write_faiss(path, codes), read_codes)
-    add("map.faiss", lambda path: write_faiss(path, codes, np.arange(40)), read_codes)
+    add("map.faiss", lambda path: write_faiss(path, codes, ids=np.arange(40)), read_codes)
     return files
 
 

@@ -106,7 +106,7 @@ def change_and_search(data, folder):
     n_bytes = (n_bits + 7) // 8
     kind = take.ConsumeIntInRange(0, 2)
     index = (
-        fh.MultiIndexHash(n_bits, take.ConsumeIntInRange(-(-n_bits // 24), n_bits))
+        fh.MultiIndexHash(n_bits, n_tables=take.ConsumeIntInRange(-(-n_bits // 24), n_bits))
         if kind == 2
         else fh.HammingIndex(n_bits, multi_index=["never", "always"][kind])
     )
@@ -137,9 +137,9 @@ def change_and_search(data, folder):
                 done = len(set(ids)) == len(ids) and twin.update(ids, more)
             try:
                 if step == 1:
-                    index.add(more, ids, replace=replace)
+                    index.add(more, ids=ids, replace=replace)
                 else:
-                    index.update(ids, more)
+                    index.update(more, ids=ids)
             except ValueError:
                 assert not done
             else:
@@ -154,9 +154,9 @@ def change_and_search(data, folder):
             if take.ConsumeBool():
                 chosen = some_ids()
             k, radius = take.ConsumeIntInRange(1, 40), take.ConsumeIntInRange(0, 80)
-            found = index.search(queries, k, 1, filter=chosen)
+            found = index.search(queries, k, n_threads=1, filter=chosen)
             expected = twin.search(queries, k, chosen)
-            found += index.within(queries, radius, 1, filter=chosen)
+            found += index.within(queries, radius, n_threads=1, filter=chosen)
             expected += twin.within(queries, radius, chosen)
             assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
         assert index.ids.tolist() == sorted(twin.held)
@@ -196,7 +196,7 @@ def make_seeds(target, folder, corpus):
         (corpus / "inside").write_bytes(b"\0" + text.encode())
     elif target == "faiss":
         write_faiss(corpus / "flat", codes)
-        write_faiss(corpus / "map", codes, np.arange(5))
+        write_faiss(corpus / "map", codes, ids=np.arange(5))
     else:
         (corpus / "some").write_bytes(np.random.default_rng(0).bytes(200))
 

@@ -32,8 +32,8 @@ LONG_SEARCHES = {
     "within": "fh.within(x, x, 100)",
     "rank": "fh.rank(x[:5000], x)",
     "distances": "[fh.distances(x[:8000], x[:100_000]) for _ in range(99)]",
-    "average precision": "fh.mean_average_precision(x, x, y, y)",
-    "expected average precision": "fh.mean_average_precision(x, x, y, y, ties='expected')",
+    "average precision": "fh.mean_average_precision(x, x, y, y, ties='database')",
+    "expected average precision": "fh.mean_average_precision(x, x, y, y)",
     "index, scanning": "plain.search(x, 10)",
     "index, filtered": "plain.search(x, 10, filter=lambda ids: ids % 2 == 0)",
     "index, probing": "always.within(x, 60)",
@@ -83,13 +83,13 @@ LONG_CALLS = {
     "within, all": LongCall("fh.within(x[:2], x, 8)"),
     "distances": LongCall("fh.distances(x[:8], x)"),
     "average precision": LongCall(
-        "fh.mean_average_precision(x[:9], x, labels[:9], labels)",
+        "fh.mean_average_precision(x[:9], x, labels[:9], labels, ties='database')",
         "labels = np.arange(n) % 9",
         n=10_000_000,
     ),
     "index, search among removed and recent codes": LongCall(
         "index.within(x[:2], 3)",
-        f"{_HOLDS_CODES}; index.update(np.arange(0, n, 9), x[:len(range(0, n, 9))])",
+        f"{_HOLDS_CODES}; index.update(x[:len(range(0, n, 9))], ids=np.arange(0, n, 9))",
     ),
     "tables": LongCall(
         "tables = fh.MultiIndexHash(8 * 128); tables.add(x); tables.search(x[:1], 1)",
@@ -258,9 +258,9 @@ def measure_changes(n=10_000_000, rounds=9):
     # Those that are changed are not among those that are removed.
     changed = n // 2 + np.arange(1000)
     calls = {
-        "search of one query, one thread": lambda: index.search(codes[:1], 10, 1),
+        "search of one query, one thread": lambda: index.search(codes[:1], 10, n_threads=1),
         "remove 1,000": lambda: index.remove(rng.integers(0, n // 2, 1000), missing="ignore"),
-        "update 1,000": lambda: index.update(changed, codes[:1000]),
+        "update 1,000": lambda: index.update(codes[:1000], ids=changed),
         "add 1,000 behind the others": lambda: index.add(codes[:1000]),
     }
     seconds = {name: [] for name in calls}

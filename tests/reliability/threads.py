@@ -70,7 +70,7 @@ def write(index, states, rng, stop, figures):
             new_ids = rng.choice(free, len(new), replace=False)
             order = np.argsort(np.append(ids, new_ids))
             states.begin(np.append(ids, new_ids)[order], np.concatenate([codes, new])[order])
-            index.add(new, new_ids)
+            index.add(new, ids=new_ids)
         elif kind == "remove":
             some = rng.choice(ids, min(len(ids) - N_CODES // 2, 2 * len(new)), replace=False)
             kept = ~np.isin(ids, some)
@@ -81,9 +81,9 @@ def write(index, states, rng, stop, figures):
             changed[np.searchsorted(ids, some)] = new
             states.begin(ids, changed)
             if kind == "update":
-                index.update(some, new)
+                index.update(new, ids=some)
             else:
-                index.add(new, some, replace=True)
+                index.add(new, ids=some, replace=True)
         else:
             states.begin(ids, codes)
             index.compact()
@@ -101,11 +101,11 @@ def search(index, states, rng, stop, figures, wrong):
         kind = rng.choice(["nearest", "within", "filtered", "held"])
         first = states.n_done - 1
         if kind == "nearest":
-            found = index.search(queries, k, int(rng.integers(1, 3)))
+            found = index.search(queries, k, n_threads=int(rng.integers(1, 3)))
         elif kind == "within":
-            found = index.within(queries, radius, 1)
+            found = index.within(queries, radius, n_threads=1)
         elif kind == "filtered":
-            found = index.search(queries, k, 1, filter=lambda ids: ids % 3 == 0)
+            found = index.search(queries, k, n_threads=1, filter=lambda ids: ids % 3 == 0)
         else:
             found = [index.ids]
         last = len(states.states)
