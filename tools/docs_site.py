@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import griffe
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
@@ -56,3 +57,10 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
 
 def _placed(name: str, address: str | None, config: Any) -> File:
     return File(name, str(PROJECT), config.site_dir, config.use_directory_urls, dest_uri=address)
+
+
+class MembersOnly(griffe.Extension):
+    """Leave out the docstrings of modules: each page of the reference has an introduction."""
+
+    def on_module(self, *, mod: griffe.Module, **kwargs: Any) -> None:
+        mod.docstring = None
