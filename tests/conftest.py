@@ -1,7 +1,9 @@
 """Settings of the whole suite."""
 
 import os
+import pathlib
 
+import pytest
 from hypothesis import settings
 
 # Processes that tests start meet the installed package too, not the sources they start beside.
@@ -12,3 +14,37 @@ settings.register_profile("fasthash", deadline=None)
 # For builds with sanitizers, which are many times slower and look for other faults.
 settings.register_profile("few", deadline=None, max_examples=20)
 settings.load_profile("fasthash")
+
+
+@pytest.fixture(scope="session")
+def emoji_folder(tmp_path_factory):
+    """A folder with the emoji as plain files, a model and an index of its image codes."""
+    from fasthash import cli
+
+    folder = tmp_path_factory.mktemp("emoji")
+    before = pathlib.Path.cwd()
+    os.chdir(folder)
+    try:
+        for command in (
+            "demo --files emoji",
+            "fit --data emoji/emoji.npz --set n_anchors=200 --output emoji.model",
+            "encode --model emoji.model --modality image --learned --output image-codes.npy",
+            "index build emoji.index --codes image-codes.npy",
+        ):
+            assert cli.main(["--quiet", *command.split()]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def emoji(emoji_folder, tmp_path, monkeypatch):
+    """A folder of its own with what `emoji_folder` has."""
+    for path in emoji_folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    # What is changed in place is copied.
+    for name in ("emoji.index", "image-codes.npy", "emoji.model"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes((emoji_folder / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,18 +1,16 @@
-"""The commands: their examples, what they compute against the library, streams, errors."""
+"""The commands: their examples, what they compute against the library."""
 
 import json
-import os
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 import urllib.request
 
 import numpy as np
 import pytest
 
 import fasthash as fh
+from command_line import result, run
 from fasthash import cli, models
 from fasthash._core.pieces import smaller_pieces
 from fasthash.commands.inputs import METHODS
@@ -20,56 +18,6 @@ from fasthash.datasets import read_layout
 from serving_process import serving
 
 pytest.importorskip("safetensors", reason="models are saved with safetensors")
-
-PROGRAM = pathlib.Path(sys.executable).parent / "fasthash"
-
-
-@pytest.fixture(scope="module")
-def emoji_folder(tmp_path_factory):
-    """A folder with the emoji as plain files, a model and an index of its image codes."""
-    folder = tmp_path_factory.mktemp("emoji")
-    before = pathlib.Path.cwd()
-    os.chdir(folder)
-    try:
-        for command in (
-            "demo --files emoji",
-            "fit --data emoji/emoji.npz --set n_anchors=200 --output emoji.model",
-            "encode --model emoji.model --modality image --learned --output image-codes.npy",
-            "index build emoji.index --codes image-codes.npy",
-        ):
-            assert cli.main(["--quiet", *command.split()]) == 0
-    finally:
-        os.chdir(before)
-    return folder
-
-
-@pytest.fixture
-def emoji(emoji_folder, tmp_path, monkeypatch):
-    """A folder of its own with what `emoji_folder` has."""
-    for path in emoji_folder.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    # What is changed in place is copied.
-    for name in ("emoji.index", "image-codes.npy", "emoji.model"):
-        (tmp_path / name).unlink()
-        (tmp_path / name).write_bytes((emoji_folder / name).read_bytes())
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(capsys, command, status=0):
-    """What a command prints on standard output and on standard error."""
-    capsys.readouterr()
-    try:
-        found = cli.main(shlex.split(command))
-    except SystemExit as stopped:
-        found = stopped.code
-    printed = capsys.readouterr()
-    assert found == status, printed.err
-    return printed.out, printed.err
-
-
-def result(capsys, command):
-    return json.loads(run(capsys, f"--json {command}")[0])
 
 
 def examples():
@@ -349,190 +297,3 @@ def test_evaluate_without_a_split_and_with_few_pairs(emoji, capsys):
     }
     assert full[0] != full[1]
     assert all(few[seed] < full[seed] for seed in full)
-
-
-def test_queries_of_standard_input_are_answered_as_they_come(emoji):
-    test = read_layout("emoji/emoji.npz")["test"]
-    index, model = fh.load("emoji.index"), fh.load("emoji.model")
-    x = np.asarray(test.features["text"][:3])
-    process = subprocess.Popen(
-        [PROGRAM, *shlex.split("search emoji.index --model emoji.model --modality text -k 2 "
-                               "--features - --format jsonl")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    for i, row in enumerate(x.tolist()):
-        process.stdin.write(json.dumps(row) + "\n")
-        process.stdin.flush()
-        # Blocks for ever unless the answer comes before the end of the input.
-        answer = json.loads(process.stdout.readline())
-        _, ids = index.search(model.encode(x[i : i + 1].astype(float), "text"), 2)
-        assert (answer["query"], answer["ids"]) == (i, ids[0].tolist())
-    process.stdin.write("no list\n")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err == "fasthash: query 4 of standard input is no list of features: 'no list'\n"
-
-
-def test_codes_of_standard_input(emoji, capsys):
-    codes = np.load("image-codes.npy")[:2]
-    lines = "\n".join(code.tobytes().hex() for code in codes) + "\n\nff"
-    done = subprocess.run(
-        [PROGRAM, "search", "emoji.index", "--codes", "-", "-k", "1", "--json"],
-        input=lines, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert all(answer["distances"] == [0] for answer in answers)
-    assert done.returncode == 1 and "no code of 64 bits, 16 hexadecimal digits: 'ff'" in done.stderr
-
-
-def test_a_reader_that_goes_away_is_no_error_to_shout_about(emoji):
-    done = subprocess.run(
-        f"{PROGRAM} search emoji.index --codes image-codes.npy | head -1",
-        shell=True, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("query 0\n", "")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
-def test_progress_is_shown_on_a_terminal_only(emoji):
-    import pty
-    import termios
-
-    pytest.importorskip("tqdm", reason="progress bars are drawn by tqdm")
-    command = "fit --data emoji/emoji.npz --bits 32 --output m".split()
-    for quiet in (False, True):
-        master, terminal = pty.openpty()
-        termios.tcsetwinsize(terminal, (24, 80))
-        process = subprocess.Popen(
-            [PROGRAM, *command, *["--quiet"] * quiet], stdout=subprocess.PIPE, stderr=terminal
-        )
-        os.close(terminal)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(master)
-        assert process.wait(60) == 0
-        process.stdout.close()
-        # The first step is always drawn, later ones a tenth of a second apart.
-        assert (b"features" in shown and b"%" in shown) is not quiet
-        assert not quiet or shown == b""
-
-
-ERRORS = [
-    ("fit --output m", 1, "pass either --data FILE"),
-    ("fit --data emoji/emoji.npz", 1, "--output is missing"),
-    ("fit --data none.mat --output m", 1, "none.mat: No such file"),
-    ("fit --data empty.npy --output m", 1, "empty.npy is empty"),
-    ("fit --data unlabelled.npz --output m", 1, "unlabelled.npz has no labels, such as L_tr"),
-    (
-        "fit --method RREH --features a=emoji/emoji.npz:I_tr b=emoji/emoji.npz:T_te --output m",
-        1,
-        "--pairs is missing: without it row i belongs to row i, and there are {'a': 1437",
-    ),
-    ("fit --data emoji/emoji.npz --output no/m", 2, "there is no folder no"),
-    ("fit --data emoji/emoji.npz --output m --set n_ankers=3", 1, "it has beta, eta"),
-    ("fit --data emoji/emoji.npz --output m --set n_bits=3", 1, "use --bits"),
-    ("fit --data emoji/emoji.npz --output m --set width=-1", 1, "width must be finite"),
-    ("fit --data emoji/emoji.npz --output m --labels y.npy", 1, "--labels goes with --features"),
-    ("fit --data emoji/emoji.npz --output m --pairs y.npy", 1, "AMSH learns from labels alone"),
-    ("fit --features image=emoji/emoji.npz:I_tr --output m", 1, "--labels is missing"),
-    ("fit --features emoji/emoji.npz --output m", 2, "not of the form modality=path"),
-    ("fit --features a=emoji/emoji.npz:X b=emoji/emoji.npz --output m", 1, "no array 'X'"),
-    (
-        "fit --features a=emoji/emoji.npz:I_tr a=emoji/emoji.npz:T_tr --output m",
-        1,
-        "names a modality twice",
-    ),
-    (
-        "fit --features a=emoji/emoji.npz:I_tr b=emoji/emoji.npz:T_tr --labels a=y.npy --output m",
-        1,
-        "one for each of a, b",
-    ),
-    ("encode --model emoji.index --modality image --learned --output c", 1, "holds an index"),
-    ("encode --model emoji.model --learned --output c", 1, "one of image, text, got none"),
-    ("encode --model emoji.model --modality image --output c", 1, "--features SOURCE or --learned"),
-    (
-        "encode --model emoji.model --modality image --features emoji/emoji.npz:T_te --output c",
-        1,
-        "has shape (469, 192), and the model takes 256 features of image",
-    ),
-    (
-        "encode --model emoji.model --modality image --features emoji/emoji.npz:I_te --columns "
-        "--output c",
-        1,
-        "has shape (469, 256): with --columns its rows are features",
-    ),
-    ("index build i.index --codes emoji/emoji.npz:I_tr", 1, "packed codes are uint8"),
-    ("index build i.index", 1, "pass either --codes"),
-    ("index info emoji.model", 1, "holds a model"),
-    ("index info image-codes.npy", 1, "no file of fasthash"),
-    ("search none.index --codes image-codes.npy", 1, "none.index"),
-    ("search emoji.index --codes image-codes.npy --rows 2000:", 1, "among the 1437 of image-codes"),
-    ("search emoji.index --codes image-codes.npy --rows 3", 2, "START:STOP"),
-    ("search emoji.index --codes image-codes.npy -k 2 --radius 2", 2, "not allowed with"),
-    ("search emoji.index --features emoji/emoji.npz:T_te", 1, "--model is missing"),
-    ("evaluate --data emoji/emoji.npz --metrics mapp", 1, "map@N"),
-    ("evaluate --data unlabelled.npz --models emoji.model", 1, "the test samples have no labels"),
-    (
-        "report --data emoji/emoji.npz --models emoji.model --names emoji/test.csv:name",
-        1,
-        "--names has 469 rows, and there are 1437 samples that are searched",
-    ),
-    (
-        "report --data emoji/emoji.npz --models emoji.model --query-pictures emoji/train.csv:name",
-        1,
-        "--query-pictures has 1437 rows, and there are 469 queries",
-    ),
-    ("evaluate --data emoji/emoji.npz --set n_anchors=3", 1, "AMSH.n_anchors"),
-    ("evaluate --data emoji/emoji.npz --methods AMSH --models m", 1, "either --methods"),
-    ("evaluate --data emoji/emoji.npz --pairs keep --share 2", 1, "ratio must be at most 1"),
-    ("info none", 1, "none"),
-    ("fitt", 2, "invalid choice"),
-]
-
-
-@pytest.mark.parametrize(("command", "status", "message"), ERRORS, ids=[e[0] for e in ERRORS])
-def test_errors_take_one_line(emoji, capsys, command, status, message):
-    pathlib.Path("empty.npy").touch()
-    with np.load("emoji/emoji.npz") as arrays:
-        np.savez("unlabelled.npz", **{name: arrays[name] for name in arrays if name[0] != "L"})
-    before = sorted(emoji.iterdir())
-    out, err = run(capsys, command, status)
-    assert message in err and err.startswith("fasthash")
-    assert err.count("\n") == 1 and out == ""
-    assert sorted(emoji.iterdir()) == before
-
-
-def test_debug_shows_where(emoji, capsys):
-    _, err = run(capsys, "--debug info none", status=1)
-    assert err.startswith("Traceback") and "FileNotFoundError" in err
-
-
-def test_a_fault_says_its_kind(emoji, capsys, monkeypatch):
-    from fasthash.commands import inputs
-
-    def fail(path):
-        raise KeyError("oh")
-
-    monkeypatch.setattr(inputs, "load_model", fail)
-    _, err = run(capsys, "info emoji.model", status=1)
-    assert err == "fasthash: KeyError: 'oh' (--debug shows where)\n"
-
-
-def test_a_missing_safetensors_is_named_before_the_work(emoji, capsys, monkeypatch):
-    from fasthash.commands import inputs
-
-    monkeypatch.setattr(inputs, "find_spec", lambda name: None)
-    for command in (
-        "fit --data emoji/emoji.npz --output m",
-        "encode --method itq --features emoji/emoji.npz:I_tr --save-model m --output c.npy",
-    ):
-        _, err = run(capsys, command, status=1)
-        assert "pip install 'fasthash-retrieval[models]'" in err
-    assert not pathlib.Path("c.npy").exists()

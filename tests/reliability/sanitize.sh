@@ -55,7 +55,7 @@ preload=$(gcc -print-file-name="$library")
 # The C++ library first, so that the sanitizer sees its exceptions.
 run=(env LD_PRELOAD="$preload:$(gcc -print-file-name=libstdc++.so.6)" PYTHONPATH="$copy" PYTHONMALLOC=malloc
     OPENBLAS_NUM_THREADS=1 "$python")
-"${run[@]}" -c "import fasthash; from fasthash import runtime
+"${run[@]}" -c "import fasthash
 assert fasthash.__file__.startswith('$copy'), fasthash.__file__
 print('kernels with $flags:', ', '.join(fasthash.simd_levels()))"
 
