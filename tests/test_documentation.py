@@ -78,15 +78,26 @@ def test_every_page_is_in_the_navigation():
         assert f"{page.relative_to(PROJECT).as_posix()}\n" in navigation, page
 
 
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, PROJECT / "tools" / f"{name}.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+def test_the_page_of_commands_has_every_option():
+    tool = load_tool("write_command_line")
+    assert tool.PAGE.read_text(encoding="utf-8") == tool.page(), (
+        "docs/command-line.md is out of date: run python tools/write_command_line.py"
+    )
+
+
 def test_the_chart_of_speed_shows_the_figures_of_the_results():
-    script = PROJECT / "tools" / "draw_speed.py"
-    spec = importlib.util.spec_from_file_location("draw_speed", script)
-    draw_speed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(draw_speed)
+    tool = load_tool("draw_speed")
     results = (PROJECT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
-    rows = draw_speed.read_peers(results)
-    # Every row of the section is read: six peers at two widths.
-    assert len(rows) == results.split("\n## Other peers\n")[1].split("\n## ")[0].count("\n| ") - 2
-    assert draw_speed.FIGURE.read_text(encoding="utf-8") == draw_speed.draw(results), (
+    # Every row of the section is read; its first two rows are the heading.
+    section = results.split("\n## Other peers\n")[1].split("\n## ")[0]
+    assert len(tool.read_peers(results)) == section.count("\n| ") - 2
+    assert tool.FIGURE.read_text(encoding="utf-8") == tool.draw(results), (
         "docs/figures/speed.svg is not what RESULTS.md says: run python tools/draw_speed.py"
     )
