@@ -18,8 +18,8 @@ START = """# All commands
 
 [From files to answers](quickstart.md) shows the commands at work. This page lists every option.
 
-A *source* is a path, or a path and the name of an array in the file, as in `feats.mat:I_tr`. Every command also has
-`--help`, and these options:
+A *source* is a path, or a path and the name of an array in the file, as in `feats.mat:I_tr`.
+Every command also has `--help`, and these options:
 
 """
 
