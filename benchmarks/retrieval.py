@@ -190,9 +190,8 @@ def _reranked_recall(
     belongs = np.zeros([len(codes[name]) for name in names], bool)
     belongs[tuple(pairs.T)] = True
     for (query, target), relevant in zip((names, names[::-1]), (belongs, belongs.T), strict=True):
-        _, ids = fh.topk_reranked(
-            codes[query], latents[query], codes[target], latents[target], 10, n_candidates=50
-        )
+        _, candidates = fh.topk(codes[query], codes[target], 50)
+        _, ids = fh.rerank(latents[query], latents[target], candidates, 10, metric="inner")
         recalls.append(np.take_along_axis(relevant, ids, axis=1).any(axis=1).mean())
     return float(np.mean(recalls))
 

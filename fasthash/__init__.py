@@ -33,11 +33,11 @@ _ROOMS = {
     "precision_recall_curve": ".metrics",
     "rank": ".hamming",
     "recall_at": ".metrics",
+    "rerank": ".reranking",
     "retrieval_scores": ".metrics",
     "simd_level": "._core.runtime",
     "simd_levels": "._core.runtime",
     "topk": ".hamming",
-    "topk_reranked": ".reranking",
     "unpack": ".codes",
     "within": ".hamming",
 }

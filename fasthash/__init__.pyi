@@ -15,7 +15,7 @@ from .metrics import (
 )
 from .metrics.pairs import retrieval_scores
 from .models import AMSH, CCAITQ, CLSR, ITQ, RREH, RandomHyperplanes
-from .reranking import topk_reranked
+from .reranking import rerank
 
 __version__: str
 __all__ = [
@@ -42,11 +42,11 @@ __all__ = [
     "precision_recall_curve",
     "rank",
     "recall_at",
+    "rerank",
     "retrieval_scores",
     "simd_level",
     "simd_levels",
     "topk",
-    "topk_reranked",
     "unpack",
     "within",
 ]

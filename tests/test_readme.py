@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-import fasthash as fh
-
 README = pathlib.Path(__file__).parents[1] / "README.md"
 DOCS = README.parent / "docs"
 
@@ -92,8 +90,6 @@ def test_the_tutorial_on_photos_runs(run_page):
 
 
 def test_the_tutorial_on_embeddings_runs(run_page):
-    if not hasattr(fh, "rerank"):
-        pytest.skip("the second stage is on its way")
     names = run_page("tutorials/embeddings-to-codes.md")
     assert names["by_codes"] == pytest.approx(0.714, abs=0.01)
     assert names["in_two_stages"] == pytest.approx(0.967, abs=0.005)

@@ -1,4 +1,4 @@
-"""Two-stage search against a plain one, ties, missing rows, memory-mapped latents, refusals."""
+"""The second stage against a slow one: metrics, types, ties, missing rows, mapped vectors."""
 
 import numpy as np
 import pytest
@@ -9,129 +9,133 @@ import fasthash as fh
 from fasthash._core.pieces import smaller_pieces
 from fasthash.datasets._found_arrays import SlicedRows
 from fasthash.embeddings import nearest
-from fasthash.reranking import rerank
+from reference import reranking as reference
 
-
-def plain(query_codes, query_latents, codes, latents, k, n_candidates):
-    similarities = np.full((len(query_codes), k), np.nan)
-    ids = np.full((len(query_codes), k), -1)
-    nearest = fh.rank(query_codes, codes)[:, : max(k, n_candidates)]
-    for i, candidates in enumerate(nearest):
-        cosines = latents @ query_latents[i]
-        order = sorted(candidates.tolist(), key=lambda row: (-cosines[row], row))[:k]
-        ids[i, : len(order)] = order
-        similarities[i, : len(order)] = cosines[order]
-    return similarities, ids
+DTYPES = ("float64", "float32", "float16", "int8", "uint8", "int32")
 
 
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 12),
+    n_features=st.integers(1, 9),
+    n_candidates=st.integers(0, 14),
     k=st.integers(1, 14),
-    n_candidates=st.integers(1, 14),
+    metric=st.sampled_from(["cosine", "inner"]),
+    dtype=st.sampled_from(DTYPES),
+    query_dtype=st.sampled_from(["float64", "float32", "int8"]),
 )
-def test_like_a_plain_search(seed, n, k, n_candidates):
+def test_like_one_candidate_at_a_time(
+    seed, n, n_features, n_candidates, k, metric, dtype, query_dtype
+):
+    """Small integers, so that ties are many and products exact."""
     rng = np.random.default_rng(seed)
-    queries, latents = (rng.integers(-2, 3, (m, 3)).astype(np.float64) for m in (4, n))
-    arguments = fh.pack(queries), queries, fh.pack(latents), latents, k
-    ours = fh.topk_reranked(*arguments, n_candidates=n_candidates)
-    expected = plain(*arguments, n_candidates)
-    np.testing.assert_array_equal(ours[1], expected[1])
-    np.testing.assert_allclose(ours[0], expected[0])
+    lowest = 0 if dtype == "uint8" else -2
+    queries = rng.integers(-2, 3, (4, n_features)).astype(query_dtype)
+    vectors = rng.integers(lowest, 3, (n, n_features)).astype(dtype)
+    candidates = rng.integers(-1, n, (4, n_candidates))
+    before = candidates.copy()
+    similarities, ids = fh.rerank(queries, vectors, candidates, k, metric=metric)
+    expected, expected_ids = reference.rerank(queries, vectors, candidates, k, metric)
+    assert ids.dtype == np.int64 and ids.shape == (4, k)
+    np.testing.assert_allclose(similarities, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(similarities), ids < 0)
+    np.testing.assert_array_equal(candidates, before)
+    for found, among in zip(ids.tolist(), candidates.tolist(), strict=True):
+        assert set(found) - {-1} <= set(among)
+    # Cosines that are equal may differ by rounding.
+    if metric == "inner":
+        np.testing.assert_array_equal(ids, expected_ids)
 
 
-def test_all_rows_as_candidates_give_the_search_by_latents():
+def test_inner_products_of_int8_are_exact():
+    """4,097 features: a sum of 127² · 4,097 has more bits than float32."""
     rng = np.random.default_rng(0)
-    queries, latents = rng.standard_normal((50, 8)), rng.standard_normal((300, 8))
-    _, ids = fh.topk_reranked(
-        fh.pack(queries), queries, fh.pack(latents), latents, 10, n_candidates=300
-    )
-    np.testing.assert_array_equal(ids, np.argsort(-(queries @ latents.T), axis=1)[:, :10])
-
-
-def test_blocks_and_memory_mapped_latents(tmp_path):
-    rng = np.random.default_rng(0)
-    queries, latents = (rng.standard_normal((n, 8)).astype(np.float32) for n in (50, 300))
-    np.save(tmp_path / "latents.npy", latents)
-    mapped = np.load(tmp_path / "latents.npy", mmap_mode="r")
-    whole = fh.topk_reranked(fh.pack(queries), queries, fh.pack(latents), latents, 10)
-    with smaller_pieces(3 * 50 * 8):
-        blocks = fh.topk_reranked(fh.pack(queries), queries, fh.pack(latents), mapped, 10)
-    np.testing.assert_array_equal(blocks[1], whole[1])
-    np.testing.assert_allclose(blocks[0], whole[0], rtol=1e-6)
-    assert whole[0].dtype == np.float32 and whole[1].dtype == np.int64
+    vectors = rng.integers(-128, 128, (50, 4097)).astype(np.int8)
+    vectors[0] = queries = np.full(4097, 127, np.int8)
+    similarities, ids = fh.rerank(queries[None], vectors, np.arange(50)[None], 50, metric="inner")
+    exact = vectors.astype(np.int64) @ queries.astype(np.int64)
+    np.testing.assert_array_equal(similarities[0], exact[ids[0]])
+    assert ids[0, 0] == 0 and similarities[0, 0] == 127 * 127 * 4097
 
 
 RNG = np.random.default_rng(0)
 QUERIES, VECTORS = RNG.standard_normal((11, 24)), RNG.standard_normal((300, 24))
+ALL = np.tile(np.arange(300)[::-1], (11, 1))
 
 
-@pytest.mark.parametrize("hold", [np.asarray, SlicedRows, np.float32])
+@pytest.mark.parametrize("hold", [np.asarray, SlicedRows, np.float32, np.float16])
 def test_all_candidates_in_the_order_of_cosines_are_the_nearest(hold):
     vectors = hold(VECTORS)
-    candidates = np.tile(np.arange(300)[::-1], (11, 1))
-    cosines, ids = rerank(QUERIES, vectors, candidates, 10)
-    np.testing.assert_array_equal(ids, nearest(QUERIES, VECTORS, 10))
-    lengths = np.linalg.norm(QUERIES, axis=1)[:, None] * np.linalg.norm(VECTORS[ids], axis=2)
+    cosines, ids = fh.rerank(QUERIES, vectors, ALL, 10)
+    seen = VECTORS if hold is SlicedRows else np.asarray(vectors, np.float64)
+    np.testing.assert_array_equal(ids, nearest(QUERIES, seen, 10))
+    lengths = np.linalg.norm(QUERIES, axis=1)[:, None] * np.linalg.norm(seen[ids], axis=2)
     np.testing.assert_allclose(
-        cosines, np.einsum("qd,qkd->qk", QUERIES, VECTORS[ids]) / lengths, rtol=1e-5
+        cosines, np.einsum("qd,qkd->qk", QUERIES, seen[ids]) / lengths, rtol=1e-12
     )
 
 
-def test_missing_candidates_come_last_and_ties_in_the_order_of_rows():
+def test_all_candidates_in_the_order_of_inner_products():
+    _, ids = fh.rerank(QUERIES, VECTORS, ALL, 10, metric="inner")
+    np.testing.assert_array_equal(ids, np.argsort(-(QUERIES @ VECTORS.T), axis=1)[:, :10])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
+def test_blocks_and_memory_mapped_vectors(tmp_path, dtype):
+    queries, vectors = (10 * x for x in (QUERIES.astype(np.float32), VECTORS))
+    np.save(tmp_path / "vectors.npy", vectors.astype(dtype))
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    whole = fh.rerank(queries, vectors.astype(dtype), ALL[:, :50], 10)
+    with smaller_pieces(3 * 50 * 8):
+        blocks = fh.rerank(queries, mapped, ALL[:, :50], 10)
+    np.testing.assert_array_equal(blocks[1], whole[1])
+    np.testing.assert_array_equal(blocks[0], whole[0])
+    assert whole[0].dtype == (np.float64 if dtype is np.int8 else np.float32)
+
+
+def test_missing_candidates_come_last_and_ties_in_the_order_of_ids():
     vectors = np.vstack([VECTORS, VECTORS[:1], np.zeros((1, 24))])
-    candidates = np.array([[300, -1, 0]] * 10 + [[-1, -1, 301]])
-    with smaller_pieces(2 * 3 * 24):
-        cosines, ids = rerank(QUERIES, vectors, candidates, 4)
+    candidates = np.array([[300, -1, 0, 300]] * 10 + [[-1, -1, 301, -1]])
+    with smaller_pieces(2 * 4 * 24):
+        cosines, ids = fh.rerank(QUERIES, vectors, candidates, 4)
     assert ids.tolist() == [[0, 300, -1, -1]] * 10 + [[301, -1, -1, -1]]
     assert np.isnan(cosines).tolist() == (ids < 0).tolist()
     assert cosines[10, 0] == 0
 
 
+@pytest.mark.parametrize("n_candidates", [0, 3])
+def test_no_candidate_of_no_vector(n_candidates):
+    none = np.full((11, n_candidates), -1)
+    similarities, ids = fh.rerank(QUERIES, VECTORS[:0], none, 2)
+    assert np.isnan(similarities).all() and (ids == -1).all()
+
+
 def test_only_candidates_are_looked_at():
     vectors = VECTORS.copy()
-    vectors[7, 3] = np.nan
-    few = np.full((11, 1), 8)
-    assert (rerank(QUERIES, vectors, few, 1)[1] == 8).all()
-    with pytest.raises(ValueError, match="row 7 of vectors holds NaN"):
-        rerank(QUERIES, vectors, few - 1, 1)
+    vectors[[0, 7], 3] = np.nan
+    few = np.tile([-1, 8], (11, 1))
+    assert (fh.rerank(QUERIES, vectors, few, 1)[1] == 8).all()
+    with pytest.raises(ValueError, match=r"vectors\[7\] holds NaN"):
+        fh.rerank(QUERIES, vectors, few - (few > 0), 1)
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("change", "error", "message"),
     [
-        (lambda: rerank(QUERIES, VECTORS, np.full((11, 2), 300), 1), "candidates holds 300"),
-        (lambda: rerank(QUERIES, VECTORS, np.zeros((2, 2), int), 1), "2 rows for 11 queries"),
-        (lambda: rerank(QUERIES[:, :3], VECTORS, np.zeros((11, 2), int), 1), "have 3 columns"),
-        (lambda: rerank(QUERIES, VECTORS.astype(str), np.zeros((11, 2), int), 1), "real numbers"),
+        ({"candidates": np.full((11, 2), 300)}, ValueError, "candidates holds 300"),
+        ({"candidates": np.full((11, 2), -2)}, ValueError, "candidates holds -2"),
+        ({"candidates": np.zeros((2, 2), int)}, ValueError, r"shape \(11, n_candidates\)"),
+        ({"candidates": np.zeros(11, int)}, ValueError, r"got \(11,\)"),
+        ({"candidates": np.zeros((11, 2))}, TypeError, "integer row numbers, got dtype float64"),
+        ({"candidates": np.ones((11, 2), bool)}, TypeError, "got dtype bool"),
+        ({"queries": QUERIES[:, :3]}, ValueError, "queries has 3 columns and vectors has 24"),
+        ({"vectors": VECTORS.astype(str)}, TypeError, "vectors must hold real numbers"),
+        ({"vectors": VECTORS[0]}, ValueError, "vectors must have two dimensions"),
+        ({"k": 0}, ValueError, "k must be at least 1"),
+        ({"metric": "l2"}, ValueError, "metric must be one of 'cosine', 'inner', got 'l2'"),
     ],
 )
-def test_what_rerank_refuses(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-X = np.eye(3)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"k": 0}, "k must be at least 1"),
-        ({"n_candidates": 0}, "n_candidates must be at least 1"),
-        ({"database_latents": X[:2]}, "2 rows for 3 database_codes"),
-        ({"query_latents": X[:, :2]}, "query_latents must have shape"),
-        ({"query_latents": X[:2]}, "query_latents must have shape"),
-        ({"database_latents": X.astype(int)}, "floating-point"),
-    ],
-)
-def test_what_it_refuses(change, message):
-    arguments = {
-        "query_codes": fh.pack(X),
-        "query_latents": X,
-        "database_codes": fh.pack(X),
-        "database_latents": X,
-        "k": 1,
-    }
-    with pytest.raises(ValueError, match=message):
-        fh.topk_reranked(**{**arguments, **change})
+def test_what_rerank_refuses(change, error, message):
+    arguments = {"queries": QUERIES, "vectors": VECTORS, "candidates": ALL, "k": 1}
+    with pytest.raises(error, match=message):
+        fh.rerank(**{**arguments, **change})

@@ -18,12 +18,14 @@ from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import (
     check_choice,
+    check_count,
     check_modalities,
     check_pairs,
     check_rows,
 )
-from ...codes import check_codes
-from ...reranking import topk_reranked
+from ...codes import check_codes, pack
+from ...hamming import topk
+from ...reranking import rerank
 from .._saving import SavedModel, check_shape
 from ..base import CrossModalHasher, encode_rows
 from ._inputs import Preprocessing
@@ -331,11 +333,7 @@ class CLSR(CrossModalHasher):
             not finite.
         """
         self._check_modality(modality)
-        x = check_rows(X, "X", self.n_features_in_[modality])
-        latents = np.empty((len(x), self.feature_maps_[modality].n_out), np.float32)
-        for block in cut(len(x), max(x.shape[1], latents.shape[1])):
-            latents[block] = self.feature_maps_[modality].latents(x.read(block))
-        return latents
+        return self._latents(check_rows(X, "X", self.n_features_in_[modality]), modality)
 
     def search(
         self,
@@ -372,23 +370,45 @@ class CLSR(CrossModalHasher):
         -------
         similarities : ndarray of float32, shape (n_samples, k)
             Cosines, descending; NaN in the columns past n.
-        ids : ndarray of int64, shape (n_samples, k)
-            Rows of the database; equal similarities in ascending order of id; -1 where missing.
+        rows : ndarray of int64, shape (n_samples, k)
+            Rows of the database, those of equal similarity ascending; -1 where missing.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError, TypeError, ValueError
             As `transform`, and if codes and latents do not fit each other or the model.
+
+        Notes
+        -----
+        The latents of the queries are computed once, and their codes are made of these.
+
+        See Also
+        --------
+        fasthash.rerank : The second stage alone.
         """
-        return topk_reranked(
-            self.encode(X, modality, n_threads),
-            self.transform(X, modality),
-            codes,
-            latents,
-            k,
-            n_candidates=n_candidates,
-            n_threads=n_threads,
-        )
+        k, n_candidates = check_count(k, "k"), check_count(n_candidates, "n_candidates")
+        self._check_modality(modality)
+        x = check_rows(X, "X", self.n_features_in_[modality])
+        projection = self.projections_[modality]
+        database = check_codes(codes, "codes", projection.shape[1])
+        n_latents = np.shape(latents)[:1]
+        if n_latents != (len(database),):
+            raise ValueError(
+                f"latents must have a row for each of the {len(database)} codes, got shape "
+                f"{np.shape(latents)}"
+            )
+        asked = self._latents(x, modality)
+        mean = self.feature_maps_[modality].mean.astype(np.float32)
+        query_codes = pack((asked - mean) @ projection.astype(x.dtype))
+        _, candidates = topk(query_codes, database, max(k, n_candidates), n_threads=n_threads)
+        return rerank(asked, latents, candidates, k, metric="inner")
+
+    def _latents(self, x: Rows, modality: str) -> NDArray[np.float32]:
+        feature_map = self.feature_maps_[modality]
+        latents = np.empty((len(x), feature_map.n_out), np.float32)
+        for block in cut(len(x), max(x.shape[1], feature_map.n_out)):
+            latents[block] = feature_map.latents(x.read(block))
+        return latents
 
     def _learned_state(self) -> dict[str, Any]:
         learned = super()._learned_state()
