@@ -259,7 +259,7 @@ def check_modalities_of_rreh(modalities: Sequence[str]) -> None:
     """
     if len(modalities) < 2:
         raise ValueError(
-            "rreh learns from pairs of two modalities, as in image=FILE text=FILE, and there is "
+            'rreh learns from pairs of two modalities, as in {"image": x, "text": y}, and there is '
             f"{modalities[0] if modalities else 'one kind of embeddings'} alone: use sign or itq"
         )
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ._core.files import size_of
+from ._core.files import KINDS, identify
 
 __all__ = ["load"]
+
+# What reads a file that is neither an index nor a model.
+_REMEDIES = {
+    "faiss": ", which fasthash.interchange.read_faiss reads",
+    **dict.fromkeys(
+        ("npy", "npz", "mat", "hdf5", "parquet", "arrow", "arrow stream", "csv", "txt"),
+        ", which fasthash.datasets.read_array reads",
+    ),
+}
 
 
 def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
@@ -48,16 +57,17 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
     ...     fh.load(path)
     HammingIndex(n_bits=8) of 2 codes
     """
-    from .index._index_file import MAGIC
-
-    size_of(path)
-    with open(path, "rb") as file:
-        start = file.read(len(MAGIC))
-    if start == MAGIC:
+    kind = identify(path)
+    if kind == "index":
         return _load_index(path, mmap)
-    from .models._saving import load_model
+    if kind == "safetensors":
+        from .models._saving import load_model
 
-    return load_model(path)
+        return load_model(path)
+    raise ValueError(
+        f"{os.fspath(path)} is no file of fasthash, neither an index nor a model: it is "
+        f"{KINDS[kind]}{_REMEDIES.get(kind, '')}"
+    )
 
 
 def _load_index(path: str | os.PathLike[str], mmap: bool) -> Any:

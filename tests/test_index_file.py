@@ -276,7 +276,7 @@ def test_a_later_format_says_so(tmp_path):
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         fh.load(tmp_path / "nothing")
-    with pytest.raises(ValueError, match="not a file, but a folder"):
+    with pytest.raises(ValueError, match="is a folder: name a file in it"):
         fh.load(tmp_path)
     for content in (b"", b"\x89FASTHX\n", b"\x93NUMPY" + bytes(100), b"{}" * 50, bytes(5000)):
         (tmp_path / "x").write_bytes(content)

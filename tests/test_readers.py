@@ -176,6 +176,7 @@ def test_matlab_7_3_classes_and_sparse_labels(tmp_path):
     _, path = write_mat_7_3(tmp_path / "feats.mat")
     assert list_arrays(path) == {
         "l": ((7, 4), "sparse"),
+        "words": ((1,), "text"),
         "x": ((7, 3), "float32"),
         "y": ((1, 7), "float64"),
     }
@@ -188,7 +189,9 @@ def test_matlab_7_3_classes_and_sparse_labels(tmp_path):
 def test_matlab_5_sparse_and_text(tmp_path):
     path = tmp_path / "feats.mat"
     savemat(path, {"l": csc_array(np.eye(4)), "cells": np.array([X, "word"], dtype=object)})
-    assert list_arrays(path) == {"l": ((4, 4), "sparse")}
+    assert list_arrays(path) == {"l": ((4, 4), "sparse"), "cells": ((1, 2), "cell")}
+    with pytest.raises(ValueError, match=r"feats\.mat:cells is a cell whose element 2 is a text"):
+        read_array(f"{path}:cells")
     np.testing.assert_array_equal(read_labels(f"{path}:l").toarray(), np.eye(4))
     np.testing.assert_array_equal(read_numbers(f"{path}:l"), np.eye(4))
 
@@ -234,7 +237,7 @@ def test_what_is_not_there_is_refused_with_what_is(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_array(tmp_path / "none.npy")
     (tmp_path / "what.pdf").write_text("no")
-    with pytest.raises(ValueError, match=r"of no format that is read here: these are \.npy"):
+    with pytest.raises(ValueError, match=r"of no known format: these are read: \.npy"):
         read_array(tmp_path / "what.pdf")
     with pytest.raises(ValueError, match="folder"):
         read_array(tmp_path)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what a file is by its first bytes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,126 @@ import os
 import secrets
 import stat
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "size_of", "sync"]
+__all__ = ["INDEX_SIGNATURE", "KINDS", "identify", "replacing", "size_of", "sync"]
+
+# The first bytes of an index file.
+INDEX_SIGNATURE = b"\x89FASTHX\n"
+
+# What `identify` can answer, and how an error calls a file of that kind.
+KINDS = {
+    "index": "an index of fasthash",
+    "safetensors": "a safetensors file, as models are saved in",
+    "faiss": "a binary index of faiss",
+    "npy": "a .npy array",
+    "npz": "a .npz archive of arrays",
+    "zip": "a zip archive",
+    "mat": "a .mat file",
+    "hdf5": "an HDF5 file",
+    "parquet": "a Parquet file",
+    "arrow": "an Arrow file",
+    "arrow stream": "an Arrow stream",
+    "csv": "a table of text",
+    "txt": "a file of text",
+    "compressed": "a compressed file",
+    "pickle": "a pickle",
+    "empty": "empty: it has no bytes",
+    "unknown": "of no known format",
+}
+
+# By the first bytes of a file; `identify` looks closer at zip archives.
+_SIGNATURES = (
+    (INDEX_SIGNATURE, "index"),
+    (b"\x93NUMPY", "npy"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"\x89HDF\r\n\x1a\n", "hdf5"),
+    (b"PAR1", "parquet"),
+    (b"ARROW1", "arrow"),
+    (b"FEA1", "arrow"),
+    (b"\xff\xff\xff\xff", "arrow stream"),
+    (b"MATLAB 5.0", "mat"),
+    (b"IBxF", "faiss"),
+    (b"IBMp", "faiss"),
+    (b"IBM2", "faiss"),
+    (b"\x1f\x8b", "compressed"),
+    (b"BZh", "compressed"),
+    (b"\x28\xb5\x2f\xfd", "compressed"),
+    (b"\xfd7zXZ\x00", "compressed"),
+    (b"\x80\x02", "pickle"),
+    (b"\x80\x03", "pickle"),
+    (b"\x80\x04", "pickle"),
+    (b"\x80\x05", "pickle"),
+)
+# Formats that have no signature are told by the end of the name.
+_SUFFIXES = {".mat": "mat", ".csv": "csv", ".tsv": "csv", ".txt": "txt"}
+# Where MATLAB's own header lets the signature of HDF5 begin.
+_MATLAB_HEADER_BYTES = 512
+
+
+def identify(path: str | os.PathLike[str]) -> str:
+    """
+    Tell what a file is by its first bytes, or by its name where its format has no signature.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    str
+        A key of `KINDS`. A zip archive is "npz" where it holds .npy files or nothing.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is a folder, a pipe or a device.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "names.csv")
+    ...     _ = open(path, "w").write("name")
+    ...     identify(path)
+    'csv'
+    """
+    size = size_of(path)
+    if size == 0:
+        return "empty"
+    with open(path, "rb") as file:
+        start = file.read(_MATLAB_HEADER_BYTES + 8)
+    kind = next((kind for signature, kind in _SIGNATURES if start.startswith(signature)), None)
+    if kind == "zip":
+        return "npz" if _holds_arrays(path) else "zip"
+    if kind is not None:
+        return kind
+    if start[_MATLAB_HEADER_BYTES:] == b"\x89HDF\r\n\x1a\n":
+        return "hdf5"
+    # The length of a header, then the header, in JSON.
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+        return "safetensors"
+    return _SUFFIXES.get(Path(path).suffix.lower(), "unknown")
+
+
+def _holds_arrays(path: str | os.PathLike[str]) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        # A damaged archive, which its reader refuses with the reason.
+        return Path(path).suffix.lower() in (".npz", ".npy")
+    return not names or any(name.endswith(".npy") for name in names)
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, synced: bool = True) -> Iterator[BinaryIO]:
     """
     Write a file that takes the place of `path` when all of it is on the disk.
 
@@ -28,6 +139,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     path : path
         Of a file that exists or not, in a folder that exists. A symbolic link stays one. The new
         file has the permissions of the old one.
+    synced : bool, default True
+        Whether to wait until the disk holds the file. Many small files that can be made again need
+        not wait; a crash of the system, not of the process, may then leave them empty.
 
     Yields
     ------
@@ -51,12 +165,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             if target.exists():
                 os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
             yield file
-            sync(file)
+            if synced:
+                sync(file)
         os.replace(beside, target)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    if synced:
+        _sync_folder(target.parent)
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
@@ -71,8 +187,13 @@ def size_of(path: str | os.PathLike[str]) -> int:
         If it is a folder, a pipe or a device.
     """
     status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError(f"{os.fspath(path)} is a folder: name a file in it")
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{os.fspath(path)} is not a file, but a folder or a device")
+        raise ValueError(
+            f"{os.fspath(path)} is a pipe or a device, which is read at no place twice: write what "
+            "it gives to a file first"
+        )
     return status.st_size
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from .._core.files import replacing
 from . import arguments
 from .printing import Printer, format_table
 
@@ -142,7 +143,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         "seconds": f"{time.perf_counter() - began:.0f}",
     }
     page = demo_page.demo_page(data, table, best, answers, settings)
-    options.output.write_text(page, encoding="utf-8")
+    with replacing(options.output) as file:
+        file.write(page.encode())
     say(f"\n{time.perf_counter() - began:.0f} s; the page with pictures: {options.output}")
     if printer.as_json:
         printer.result(
@@ -159,7 +161,6 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 def _write_files(folder: Path, printer: Printer) -> None:
     """The training and the test samples with the literature's names, and what the rows show."""
-    from .._core.files import replacing
     from ..datasets import load_emoji
     from ..pages import demo
 
@@ -182,7 +183,8 @@ def _write_files(folder: Path, printer: Printer) -> None:
         for row in rows:
             group = data.group_names[data.groups[row]]
             picture = f"pictures/{row}.png"
-            (folder / picture).write_bytes(data.thumbnail(row))
+            with replacing(folder / picture, synced=False) as file:
+                file.write(data.thumbnail(row))
             writer.writerow([data.names[row], data.characters[row], group, picture])
         with replacing(folder / f"{part}.csv") as file:
             file.write(text.getvalue().encode())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.readers import read_numbers
-from ..embeddings import METHODS, check_modalities_of_rreh, codes_of_signs
+from ..embeddings import METHODS, codes_of_signs
 from . import arguments, inputs
 from .printing import Printer
 
@@ -137,7 +137,11 @@ def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
     from .._core.files import replacing
     from ..models import RREH
 
-    check_modalities_of_rreh(options.features or [])
+    if len(options.features or []) < 2:
+        raise ValueError(
+            "--method rreh learns from pairs of two modalities: pass --features image=FILE "
+            "text=FILE, or use --method sign or itq for one kind of embeddings"
+        )
     features = inputs.read_modalities("--features", options.features)
     if options.output.suffix != ".npz":
         raise ValueError(

@@ -178,8 +178,6 @@ def read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]
     OSError, ValueError, ImportError
         If files cannot be read, or parts are missing.
     """
-    from ..datasets import read_layout
-
     if (options.data is None) == (options.train is None):
         raise ValueError("pass either --data FILE, or --train and --test with their labels")
     if options.data is None:
@@ -192,7 +190,7 @@ def read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]
                 labels = getattr(options, f"{part}_labels")
                 parts[part] = inputs.read_part(f"--{part}", sources, labels, printer)
     else:
-        parts = read_layout(options.data)
+        parts = inputs.read_data(options.data)
     if "train" in parts and "test" in parts:
         return parts
     if set(parts) == {"all"} and not options.models:

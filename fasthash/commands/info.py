@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from .._core.files import identify
+from ..datasets._file_formats import find_arrays
 from . import arguments, inputs
 from .printing import Printer
 
@@ -38,22 +40,37 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _describe(path: str) -> tuple[str, dict[str, Any]]:
-    from ..index._index_file import MAGIC
-
-    with open(path, "rb") as file:
-        start = file.read(9)
-    if start.startswith(MAGIC):
+    kind = identify(path)
+    if kind == "index":
         from .index import describe_index, load_index
 
         return describe_index(path, load_index(path, mmap=True))
-    if start[8:] == b"{":
+    if kind == "safetensors":
         return _describe_model(path)
-    from ..datasets import list_arrays
+    if kind == "faiss":
+        return _describe_faiss(path)
+    arrays = find_arrays(path)
+    lines = [f"{path}: {len(arrays)} array{'s' * (len(arrays) != 1)}"]
+    content = {}
+    for name, array in arrays.items():
+        refusal = f"  not read: {array.refusal}" if array.refusal else ""
+        lines.append(f"  {name or 'array'}  {array.shape}  {array.dtype}{refusal}")
+        content[name] = {"shape": list(array.shape), "dtype": array.dtype}
+        if refusal:
+            content[name]["refusal"] = array.refusal
+    return "\n".join(lines), {"path": path, "arrays": content}
 
-    arrays = list_arrays(path)
-    table = [f"  {name or 'array'}  {shape}  {dtype}" for name, (shape, dtype) in arrays.items()]
-    content = {name: {"shape": list(shape), "dtype": d} for name, (shape, d) in arrays.items()}
-    return "\n".join([f"{path}: {len(arrays)} arrays", *table]), {"path": path, "arrays": content}
+
+def _describe_faiss(path: str) -> tuple[str, dict[str, Any]]:
+    from ..interchange import read_faiss
+
+    codes, ids = read_faiss(path)
+    described = "with ids" if ids is not None else "without ids"
+    return (
+        f"{path}: a binary index of faiss, {len(codes)} codes of {8 * codes.shape[1]} bits, "
+        f"{described}",
+        {"path": path, "n": len(codes), "n_bits": 8 * codes.shape[1], "ids": ids is not None},
+    )
 
 
 def _describe_model(path: str) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.layouts import Part, read_layout
+from ..datasets.layouts import Part, UnknownLayoutError, read_layout
 from ..datasets.readers import read_array, read_labels, read_numbers
 from . import arguments
 from .printing import Printer
@@ -26,6 +26,7 @@ __all__ = [
     "n_bits_of",
     "named",
     "read_codes",
+    "read_data",
     "read_ids",
     "read_modalities",
     "read_model_features",
@@ -96,6 +97,24 @@ def read_modalities(option: str, sources: Sequence[str]) -> dict[str, Any]:
     return {name: read_numbers(source) for name, source in named(option, parsed).items()}
 
 
+def read_data(path: str) -> dict[str, Part]:
+    """
+    Samples by part, of a file of --data.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        As `read_layout`.
+    """
+    try:
+        return read_layout(path)
+    except UnknownLayoutError as error:
+        what = str(error).rpartition("; ")[0]
+        raise ValueError(
+            f"--data: {what}; instead of --data name the arrays one by one, as in image={path}:NAME"
+        ) from None
+
+
 def read_samples(
     options: argparse.Namespace, printer: Printer
 ) -> tuple[dict[str, Any], dict[str, Any] | None, NDArray[Any] | None]:
@@ -116,7 +135,7 @@ def read_samples(
     if options.data is not None:
         if options.labels:
             raise ValueError("--labels goes with --features: with --data the file has the labels")
-        parts = read_layout(options.data)
+        parts = read_data(options.data)
         part = parts.get("train") or parts.get("all")
         if part is None:
             raise ValueError(

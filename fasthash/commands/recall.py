@@ -81,6 +81,11 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
     vectors, queries = _read(options)
     is_one_kind = list(vectors) == [""]
+    if len(vectors) < 2 and "rreh" in (options.methods or ()):
+        raise ValueError(
+            "--methods rreh learns from pairs of two modalities: pass --features image=FILE "
+            "text=FILE, or use sign or itq"
+        )
     n_features = {name: int(x.shape[1]) for name, x in vectors.items()}
     fewest = min(n_features.values())
     lengths = options.bits or [n for n in (*_LENGTHS, fewest) if n <= fewest]

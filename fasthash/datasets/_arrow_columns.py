@@ -1,16 +1,30 @@
-"""Columns of Parquet and Arrow files as arrays; a column of lists is a matrix."""
+"""Columns of Parquet and Arrow files as arrays; a column of lists or of bytes is a matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._found_arrays import FoundArray, RefusedArrayError, import_package
+from ._found_arrays import FoundArray, RefusedArrayError, as_strings, import_package, refused
 
-__all__ = ["in_arrow", "in_parquet"]
+__all__ = ["in_arrow", "in_arrow_stream", "in_parquet"]
+
+# What a column of a type that is not read can be made of first, by what the type is called.
+_REMEDIES = {
+    "decimal": "cast it to float64",
+    "timestamp": "cast it to int64, or to text",
+    "date": "cast it to int32 or int64, or to text",
+    "time": "cast it to int32 or int64, or to text",
+    "duration": "cast it to int64",
+    "struct": "make a column of each of its fields",
+    "list": "make a column of lists of numbers, all of one length, or 0/1 columns of labels",
+    "dictionary": "cast it to the type of its values",
+    "null": "it has no values at all: drop it",
+}
 
 
 def in_parquet(path: str) -> dict[str, FoundArray]:
@@ -19,12 +33,13 @@ def in_parquet(path: str) -> dict[str, FoundArray]:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
-    n = file.metadata.num_rows
 
-    def column(name: str) -> Any:
-        return parquet.read_table(path, columns=[name]).column(0)
+    def column(position: int) -> Any:
+        # By its name alone: parts of columns are called by paths that look the same.
+        name = file.schema_arrow.names[position]
+        return file.read(columns=[name], use_pandas_metadata=False).column(name)
 
-    return _columns(path, file.schema_arrow, n, column)
+    return _columns(path, file.schema_arrow, file.metadata.num_rows, column)
 
 
 def in_arrow(path: str) -> dict[str, FoundArray]:
@@ -37,77 +52,158 @@ def in_arrow(path: str) -> dict[str, FoundArray]:
     return _columns(path, table.schema, table.num_rows, table.column)
 
 
-def _columns(path: str, schema: Any, n: int, column: Callable[[str], Any]) -> dict[str, FoundArray]:
-    from pyarrow import types
+def in_arrow_stream(path: str) -> dict[str, FoundArray]:
+    """Find the columns of an Arrow stream, which has no list of its parts and is mapped as well."""
+    pyarrow = import_package("pyarrow", path)
+    with pyarrow.memory_map(path) as source, pyarrow.ipc.open_stream(source) as stream:
+        table = stream.read_all()
+    return _columns(path, table.schema, table.num_rows, table.column)
 
-    found = {}
-    shape: tuple[int, ...]
-    for field in schema:
-        kind = field.type
-        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-            if not _is_number(kind.value_type):
-                continue
-            # How long the lists are is told by the first, where the type does not tell.
-            width = kind.list_size if types.is_fixed_size_list(kind) else -1
-            shape = (n, width) if width >= 0 else (n, _width_of(column(field.name)))
-            dtype = str(kind.value_type)
-        elif _is_number(kind):
-            shape, dtype = (n,), str(kind)
-        elif types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
-            shape, dtype = (n,), "text"
+
+def _columns(path: str, schema: Any, n: int, column: Callable[[int], Any]) -> dict[str, FoundArray]:
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    found: dict[str, FoundArray] = {}
+    for position, field in enumerate(schema):
+        if field.name in found:
+            raise ValueError(f"it names a column twice: {field.name}")
+        name, kind = f"{path}:{field.name}", _without_dictionary(field.type)
+        width: int | None = None
+        if _is(kind, "integer", "floating", "boolean"):
+            dtype = _numpy_name(kind)
+        elif _is(kind, "string", "large_string", "string_view"):
+            dtype = "text"
+        elif _is_bytes(kind) or (_is_list(kind) and _is_number(kind.value_type)):
+            dtype = "uint8" if _is_bytes(kind) else _numpy_name(kind.value_type)
+            width = _width(kind, partial(column, position))
         else:
+            found[field.name] = refused(name, (n,), str(kind), _why_refused(field.type))
             continue
-        found[field.name] = FoundArray(shape, dtype, _column_reader(path, field.name, column))
+        found[field.name] = FoundArray(
+            (n,) if width is None else (n, width),
+            dtype,
+            _reader(name, partial(column, position)),
+            index=field.name in index,
+        )
     return found
 
 
+def _is(kind: Any, *names: str) -> bool:
+    """Tell whether an Arrow type is one of these; older versions of pyarrow lack some."""
+    from pyarrow import types
+
+    return any(getattr(types, f"is_{name}", lambda _: False)(kind) for name in names)
+
+
 def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    return _is(kind, "integer", "floating", "boolean")
 
 
-def _width_of(chunked: Any) -> int:
-    return len(chunked[0]) if len(chunked) and chunked[0].is_valid else 0
+def _is_list(kind: Any) -> bool:
+    return _is(kind, "list", "large_list", "fixed_size_list", "list_view", "large_list_view")
 
 
-def _column_reader(
-    path: str, name: str, column: Callable[[str], Any]
-) -> Callable[[], NDArray[Any]]:
-    from pyarrow import types
+def _is_bytes(kind: Any) -> bool:
+    return _is(kind, "binary", "large_binary", "binary_view", "fixed_size_binary")
 
+
+def _without_dictionary(kind: Any) -> Any:
+    return kind.value_type if _is(kind, "dictionary") else kind
+
+
+def _numpy_name(kind: Any) -> str:
+    return np.dtype(kind.to_pandas_dtype()).name
+
+
+def _why_refused(kind: Any) -> str:
+    called = str(kind)
+    outer = called.partition("<")[0]
+    remedies = (remedy for part, remedy in _REMEDIES.items() if part in outer)
+    remedy = next(remedies, "cast it to numbers or text")
+    return f"is a column of the type {called}, which is not read: {remedy}"
+
+
+def _width(kind: Any, column: Callable[[], Any]) -> int:
+    """How long lists or bytes are, which the first tells where the type does not."""
+    if _is(kind, "fixed_size_list"):
+        return int(kind.list_size)
+    if _is(kind, "fixed_size_binary"):
+        return int(kind.byte_width)
+    values = column()
+    first = values[0].as_py() if len(values) else None
+    return 0 if first is None else len(first)
+
+
+def _reader(name: str, column: Callable[[], Any]) -> Callable[[], NDArray[Any]]:
     def read() -> NDArray[Any]:
-        chunked = column(name)
+        chunked = column()
+        if _is(chunked.type, "dictionary"):
+            chunked = _decoded(chunked)
         if chunked.null_count:
             raise RefusedArrayError(
-                f"{path}:{name} lacks {chunked.null_count} of {len(chunked)} values: fill them in, "
-                "or drop these rows"
+                f"{name} lacks {chunked.null_count} of {len(chunked)} values: fill them in, or "
+                "drop these rows"
             )
-        # One chunk is not copied by this.
-        array = chunked.combine_chunks()
-        array = array.chunk(0) if hasattr(array, "chunk") and array.num_chunks == 1 else array
-        if types.is_nested(array.type):
-            return _list_matrix(path, name, array)
-        values = array.to_numpy(zero_copy_only=False)
-        return values.astype(np.str_) if values.dtype == object else values
+        if _is_list(chunked.type):
+            return _list_matrix(name, _one_array(chunked))
+        if _is_bytes(chunked.type):
+            return _byte_matrix(name, chunked)
+        if _is_number(chunked.type):
+            return _one_array(chunked).to_numpy(zero_copy_only=False)
+        return as_strings(chunked.to_pylist(), name)
 
     return read
 
 
-def _list_matrix(path: str, name: str, array: Any) -> NDArray[Any]:
+def _decoded(chunked: Any) -> Any:
+    """The values that a dictionary names, among which may be nulls as well."""
+    import pyarrow
+
+    kind = chunked.type.value_type
+    # Arrow cannot take values of views.
+    kind = pyarrow.large_string() if _is(kind, "string_view") else kind
+    kind = pyarrow.large_binary() if _is(kind, "binary_view") else kind
+    return pyarrow.chunked_array(
+        [chunk.dictionary.cast(kind).take(chunk.indices) for chunk in chunked.chunks], kind
+    )
+
+
+def _one_array(chunked: Any) -> Any:
+    """The values of all chunks; those of one chunk are not copied."""
+    array = chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
+    return array.chunk(0) if hasattr(array, "chunk") else array
+
+
+def _list_matrix(name: str, array: Any) -> NDArray[Any]:
+    if _is(array.type, "list_view", "large_list_view"):
+        import pyarrow
+
+        # Views may overlap or stand in any order.
+        array = array.cast(pyarrow.large_list(array.type.value_type))
     flat = array.flatten()
     if flat.null_count:
-        raise RefusedArrayError(
-            f"{path}:{name} lacks {flat.null_count} of its numbers: fill them in"
-        )
+        raise RefusedArrayError(f"{name} lacks {flat.null_count} of its numbers: fill them in")
     values = flat.to_numpy(zero_copy_only=False)
     n = len(array)
-    width = len(values) // max(n, 1)
-    lengths = array.value_lengths().to_numpy(zero_copy_only=False) if n else np.zeros(0)
-    wrong = np.flatnonzero(lengths != width)
+    if _is(array.type, "fixed_size_list"):
+        return values.reshape(n, array.type.list_size)
+    lengths = array.value_lengths().to_numpy(zero_copy_only=False)
+    return values.reshape(n, _common_length(name, lengths, "numbers"))
+
+
+def _byte_matrix(name: str, chunked: Any) -> NDArray[np.uint8]:
+    parts = chunked.to_pylist()
+    lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+    width = _common_length(name, lengths, "bytes")
+    return np.frombuffer(b"".join(parts), np.uint8).reshape(len(parts), width)
+
+
+def _common_length(name: str, lengths: NDArray[Any], of: str) -> int:
+    wrong = np.flatnonzero(lengths != lengths[:1])
     if len(wrong):
+        row = wrong[0]
+        hint = "; cast it to text if it is text" if of == "bytes" else ""
         raise RefusedArrayError(
-            f"{path}:{name} is no matrix: row {wrong[0]} has {lengths[wrong[0]]} numbers, and the "
-            f"mean is {len(values) / n:g}"
+            f"{name} is no matrix: row {row} has {lengths[row]} {of}, and row 0 has {lengths[0]}"
+            f"{hint}"
         )
-    return values.reshape(n, width)
+    return int(lengths[0]) if len(lengths) else 0

@@ -17,7 +17,7 @@ from ._file_formats import find_arrays
 from ._found_arrays import FoundArray
 from .readers import as_labels, describe_arrays
 
-__all__ = ["Part", "read_layout"]
+__all__ = ["Part", "UnknownLayoutError", "read_layout"]
 
 _KINDS = {"i": "image", "x": "image", "t": "text", "y": "text", "l": "labels"}
 _PARTS = {
@@ -35,6 +35,10 @@ _PARTS = {
 _PART = "|".join(sorted(_PARTS, key=len, reverse=True))
 _KIND_FIRST = re.compile(rf"([ixtyl])_?({_PART})", re.IGNORECASE)
 _PART_FIRST = re.compile(rf"({_PART})_?([ixtyl])", re.IGNORECASE)
+
+
+class UnknownLayoutError(ValueError):
+    """The arrays of a file do not have the names that `read_layout` knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +115,9 @@ def read_layout(path: str | os.PathLike[str]) -> dict[str, Part]:
         names[part][kind] = name
     names = {part: kinds for part, kinds in names.items() if set(kinds) - {"labels"}}
     if not names:
-        raise ValueError(
+        raise UnknownLayoutError(
             f"{path} has no arrays named as I_tr, T_tr, L_tr or XAll, YAll, LAll are: it holds "
-            f"{describe_arrays(found) or 'none'}; name them one by one, as in "
-            f"--features image={path}:NAME"
+            f"{describe_arrays(found)}; read_array({path + ':NAME'!r}) reads one of them"
         )
     parts = {part: _read_part(path, part, kinds, found) for part, kinds in names.items()}
     _check_widths(path, parts)

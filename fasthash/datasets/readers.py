@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.files import identify
 from .._core.validation import is_sparse
-from ._file_formats import find_arrays
+from ._file_formats import TABLES, find_arrays
 from ._found_arrays import FoundArray, is_text
 
 __all__ = [
@@ -42,20 +43,24 @@ def list_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...]
     Returns
     -------
     dict of str to (tuple of int, str)
-        Shape and dtype by name; the name is "" in a file of a single array without one.
+        Shape and dtype by name, of every array that is there, also of those that `read_array`
+        refuses; the name is "" in a file of a single array without one.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is of no known format, or damaged.
+        If it is of no known format, is damaged, or holds no arrays.
     ImportError
         If its format takes a package that is not installed.
 
     Notes
     -----
-    Reads headers; text files are read whole.
+    Reads headers; text files and Arrow streams are read whole. A column of a text file is numbers
+    where every cell is written as the number it becomes, and text otherwise, so that no name such
+    as 007 is changed; "text of numbers" is text whose cells are numbers in other spellings, which
+    are features all the same.
 
     Examples
     --------
@@ -79,7 +84,7 @@ def read_array(source: str | os.PathLike[str]) -> Any:
     ----------
     source : str or path
         ``path`` or ``path:name``. The name may be left out where the file holds one array. A table
-        without a name, all of whose columns are numbers, is a matrix.
+        without a name, all of whose columns are numbers in any spelling, is a matrix.
 
     Returns
     -------
@@ -107,17 +112,8 @@ def read_array(source: str | os.PathLike[str]) -> Any:
     ...     read_array(f"{path}:label")
     array([0, 1])
     """
-    path, name = split_source(source)
-    found = find_arrays(path)
-    if not found:
-        raise ValueError(f"{path} holds no arrays of numbers or strings")
-    if name is None:
-        name = _only_name(path, found)
-        if name is None:
-            return np.column_stack([array.read() for array in found.values()])
-    elif name not in found:
-        raise ValueError(f"{path} has no array {name!r}: it holds {describe_arrays(found)}")
-    return found[name].read()
+    path, name, found = _find(source)
+    return _matrix(path, found) if name is None else found[name].read()
 
 
 def split_source(source: str | os.PathLike[str]) -> tuple[str, str | None]:
@@ -145,12 +141,18 @@ def read_numbers(source: str | os.PathLike[str]) -> Any:
     """
     Read a matrix of numbers, of any of the kinds that `read_array` returns.
 
+    Cells of a file of text may be written in any way that is a number: 1, 1.0 and 1e0.
+
     Raises
     ------
     OSError, ValueError, ImportError
         As `read_array`, and if it is no dense matrix.
     """
-    array = read_array(source)
+    path, name, found = _find(source, numbers=True)
+    if name is None:
+        return _matrix(path, found)
+    one = found[name]
+    array = one.read()
     if is_sparse(array):
         return array.toarray()
     if array.ndim != 2 or np.dtype(array.dtype).kind not in "biuf":
@@ -167,14 +169,23 @@ def read_labels(source: str | os.PathLike[str]) -> Any:
     Read labels: class names or numbers in one dimension, or 0/1 columns, dense or sparse.
 
     A column or a row of class numbers, as MATLAB writes them, becomes one dimension, and numbers
-    without a fraction become integers.
+    without a fraction become integers. Labels of a text file are text, exactly as written, unless
+    every one is written as the number it becomes.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        As `read_array`.
+        As `read_array`, and if the label of a row is blank.
     """
-    return as_labels(read_array(source))
+    labels = as_labels(read_array(source))
+    if is_text(labels) and labels.ndim == 1:
+        blank = np.flatnonzero(np.char.strip(labels) == "")
+        if len(blank):
+            raise ValueError(
+                f"{os.fspath(source)} has no label in row {blank[0]}, counted from 0: fill it in, "
+                "or use 0/1 columns, of which a row without a label has none"
+            )
+    return labels
 
 
 def as_labels(array: Any) -> Any:
@@ -194,19 +205,29 @@ def as_labels(array: Any) -> Any:
 
 def read_texts(source: str | os.PathLike[str]) -> NDArray[np.str_]:
     """
-    Read one text per row, such as captions; numbers become text.
+    Read one text per row, such as captions, exactly as a file of text has it.
+
+    Integers of other files become text.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        As `read_array`, and if it is not in one dimension.
+        As `read_array`, and if it is not in one dimension, or neither text nor integers.
     """
-    array = np.asarray(read_array(source))
+    path, name, found = _find(source)
+    if name is None:
+        raise ValueError(_several(path, found))
+    one = found[name]
+    array = np.asarray((one.read_texts or one.read)())
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if array.ndim != 1:
         raise ValueError(
             f"{os.fspath(source)} has shape {array.shape}, and one text per row is needed"
+        )
+    if array.dtype.kind not in "USTiu":
+        raise ValueError(
+            f"{os.fspath(source)} holds {array.dtype}, and texts are needed: save it as text"
         )
     return array.astype(np.str_)
 
@@ -222,16 +243,51 @@ def describe_arrays(found: dict[str, FoundArray]) -> str:
     return ", ".join(named)
 
 
-def _only_name(path: str, found: dict[str, FoundArray]) -> str | None:
-    """The name that can be left out; None where the columns make a matrix."""
-    if len(found) == 1:
-        return next(iter(found))
-    is_table = path.lower().endswith((".csv", ".tsv", ".parquet", ".arrow", ".feather"))
-    if is_table and all(
-        len(array.shape) == 1 and array.dtype != "text" for array in found.values()
-    ):
-        return None
-    raise ValueError(
+def _find(
+    source: str | os.PathLike[str], numbers: bool = False
+) -> tuple[str, str | None, dict[str, FoundArray]]:
+    """
+    The arrays of a file, and the name of the one asked for; None for all columns of a table.
+
+    With `numbers`, columns without a name are always a matrix: what is no number is named later.
+    """
+    path, name = split_source(source)
+    found = find_arrays(path)
+    if name is not None and name not in found:
+        raise ValueError(f"{path} has no array {name!r}: it holds {describe_arrays(found)}")
+    if name is None and len(found) == 1:
+        name = next(iter(found))
+    if name is not None:
+        return path, name, found
+    columns = [one for one in found.values() if not one.index]
+    is_matrix = identify(path) in TABLES and all(len(one.shape) == 1 for one in columns)
+    if not is_matrix or not (numbers or all(_is_of_numbers(one) for one in columns)):
+        raise ValueError(_several(path, found))
+    return path, None, found
+
+
+def _is_of_numbers(column: FoundArray) -> bool:
+    return not column.refusal and column.dtype != "text"
+
+
+def _matrix(path: str, found: dict[str, FoundArray]) -> NDArray[Any]:
+    """The columns of a table side by side."""
+    for name, column in found.items():
+        if column.index:
+            raise ValueError(
+                f"{path}:{name} is the index of a pandas table and no feature: write the table "
+                "with index=False, or name a column of it"
+            )
+        if column.read_numbers is None and not _is_of_numbers(column):
+            raise ValueError(
+                f"{path}:{name} holds {column.dtype}, and a matrix needs numbers in all columns: "
+                "drop the column, or name the one to read"
+            )
+    return np.column_stack([(column.read_numbers or column.read)() for column in found.values()])
+
+
+def _several(path: str, found: dict[str, FoundArray]) -> str:
+    return (
         f"{path} holds several arrays, {describe_arrays(found)}: name one, as in "
         f"{path}:{next(iter(found))}"
     )

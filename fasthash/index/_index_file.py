@@ -28,17 +28,16 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.files import replacing, size_of, sync
+from .._core.files import INDEX_SIGNATURE, replacing, size_of, sync
 from .._core.interruptible import ascends
 from .._core.pieces import BLOCK_BYTES, blocks_of, cut
 from ..codes import check_codes
 from ._snapshot import Content, Snapshot
 
-__all__ = ["MAGIC", "check_content", "read_index", "write_index"]
+__all__ = ["check_content", "read_index", "write_index"]
 
 Value = TypeVar("Value", bound=np.generic)
 
-MAGIC = b"\x89FASTHX\n"
 VERSION = 1
 HEADER_BYTES = 4096
 _PREAMBLE = struct.Struct("<8sIIQI4x")
@@ -186,14 +185,16 @@ def _header(description: bytes, file_bytes: int) -> bytes:
     if len(description) > HEADER_BYTES - _PREAMBLE.size:
         raise ValueError(f"the parameters of the index take {len(description)} bytes: too many")
     header = bytearray(HEADER_BYTES)
-    header[: _PREAMBLE.size] = _PREAMBLE.pack(MAGIC, VERSION, 0, file_bytes, len(description))
+    header[: _PREAMBLE.size] = _PREAMBLE.pack(
+        INDEX_SIGNATURE, VERSION, 0, file_bytes, len(description)
+    )
     header[_PREAMBLE.size : _PREAMBLE.size + len(description)] = description
     header[_CHECKSUM_AT : _CHECKSUM_AT + 4] = struct.pack("<I", zlib.crc32(header))
     return bytes(header)
 
 
 def _read_header(path: str, header: bytes, size: int) -> dict[str, Any]:
-    if header[: len(MAGIC)] != MAGIC:
+    if header[: len(INDEX_SIGNATURE)] != INDEX_SIGNATURE:
         raise ValueError(f"{path} is not an index file of fasthash")
     if len(header) < HEADER_BYTES:
         raise _damaged(path, f"it ends after {len(header)} bytes, within its header")

@@ -24,16 +24,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .._core.files import replacing, size_of
+from .._core.files import KINDS, identify, replacing
 from ._names import MODULES
 
 __all__ = ["SavedModel", "check_shape", "load_model"]
 
 _FORMAT = "fasthash model"
 _VERSION = "1"
-
-# A larger number in front is not a header that safetensors would read.
-_LARGEST_HEADER = 100_000_000
 
 # Characters in an array of strings, all as long as the longest, as numpy holds them.
 _MOST_CHARACTERS = 1 << 26
@@ -229,14 +226,9 @@ def _class_of(path: str, name: Any) -> type[SavedModel]:
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The tree and the arrays of a model file."""
-    size = size_of(path)
-    with open(path, "rb") as file:
-        start = file.read(9)
-    is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") <= min(
-        _LARGEST_HEADER, size - 8
-    )
-    if not is_safetensors:
-        raise ValueError(f"{path} is no file of fasthash: neither an index nor a model")
+    kind = identify(path)
+    if kind != "safetensors":
+        raise ValueError(f"{path} holds no model of fasthash: it is {KINDS[kind]}")
     safetensors = _safetensors()
     try:
         with safetensors.safe_open(path, framework="np") as file:

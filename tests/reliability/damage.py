@@ -23,6 +23,7 @@ from collections import Counter
 import numpy as np
 
 import fasthash as fh
+from fasthash._core.files import INDEX_SIGNATURE
 from fasthash.index import _index_file as index_file
 from fasthash.interchange import read_faiss, write_faiss
 
@@ -162,7 +163,7 @@ def turn_bits_at_the_start(rng, data, others):
 
 def change_description(rng, data, others):
     """Nonsense with the right checksum: what an attacker would write."""
-    if not data.startswith(index_file.MAGIC):
+    if not data.startswith(INDEX_SIGNATURE):
         return turn_bits_at_the_start(rng, data, others)
     n = int.from_bytes(data[24:28], "little")
     try:

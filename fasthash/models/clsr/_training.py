@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..._core.files import replacing
 from ..._core.pieces import cut
 from ...metrics.pairs import best_ranks
 from ._latent_maps import (
@@ -284,9 +284,8 @@ class _Run:
             "best": self.progress.best,
             "history": [record.to_plain() for record in self.progress.history],
         }
-        partial = path.with_name(f"{path.name}.partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        with replacing(path) as file:
+            torch.save(state, file)
 
     def load(self, path: Path, fingerprint: str) -> None:
         state = _read(path, self.device)
