@@ -6,18 +6,32 @@ first), bit 1 where the value was >= 0, padding bits zero.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.arrays import as_array
 from ._core.pieces import BLOCK_BYTES, blocks_of, cut
 from ._core.validation import check_count
 
-__all__ = ["check_codes", "check_ids", "check_same_width", "pack", "unpack"]
+__all__ = [
+    "check_codes",
+    "check_ids",
+    "check_same_width",
+    "check_signs",
+    "looks_unpacked",
+    "pack",
+    "pack_signs",
+    "unpack",
+]
 
 # A distance, 8 * n_bytes, must fit in int32.
 _MAX_BYTES = (2**31 - 1) // 8
+
+# So many values of random sign are never all positive: that happens once in 2**64 times.
+_SURE_VALUES = 64
 
 
 def pack(values: ArrayLike) -> NDArray[np.uint8]:
@@ -41,59 +55,107 @@ def pack(values: ArrayLike) -> NDArray[np.uint8]:
         If the values are not numbers or booleans.
     ValueError
         If the array is not two-dimensional or has no columns, and where the sign does not say the
-        bit: NaN, unsigned values above 1, or signed integers that are all 0 or 1 (they look like
-        bits, but as signs they would all be 1).
+        bit: NaN, unsigned values above 1, and numbers none of which is below 0 (counts, histograms,
+        zeros and ones, what a ReLU gives), because every bit would be 1.
+
+    Notes
+    -----
+    Fewer than 64 floats, all above 0, are packed: a short row of projections may be like that. So
+    are numbers that are all 1. Booleans are never refused: ``pack(values >= 0)`` packs any signs.
 
     Examples
     --------
     >>> import fasthash as fh
     >>> fh.pack([[0.5, -1.0, 0.0, -0.1, -2.0, -3.0, -1.0, 4.0, 1.0]])
     array([[161, 128]], dtype=uint8)
+    >>> counts = np.array([[3, 0, 1], [0, 0, 2]])
+    >>> fh.pack(counts > 0)
+    array([[160],
+           [ 32]], dtype=uint8)
     """
-    x = np.asarray(values)
+    x = as_array(values, "values")
     if x.dtype.kind not in "bfiu":
-        raise TypeError(
-            f"values must be booleans, floats or integers, got dtype {x.dtype}: convert them first"
-        )
-    _check_matrix(x, "values", "one code per row")
+        raise _no_numbers(x, "values")
+    _check_matrix(x, values, "values", "one code per row")
     if x.shape[1] == 0:
         raise ValueError("values has no columns: a code needs at least one bit")
-    if x.dtype.kind == "i":
-        _refuse_ambiguous_integers(x)
+    if x.dtype.kind == "u" and x.size and x.max() > 1:
+        words = _WORDS_TO_BYTES.format("values", x.dtype.itemsize)
+        packed = "as they are" if x.dtype == np.uint8 else f"as {words}"
+        raise ValueError(
+            f"values has dtype {x.dtype} and holds {x.max()}: unsigned values are taken as bits "
+            "and must be 0 or 1; pass values > 0 if anything above 0 is bit 1; codes that are "
+            f"packed already need no pack(), use them {packed}"
+        )
+    check_signs((x[some] for some in blocks_of(x)), "values")
+    return pack_signs(x)
+
+
+def pack_signs(x: NDArray[Any]) -> NDArray[np.uint8]:
+    """
+    Pack values that are known to be signs, such as projections: bits by ``>= 0``, or booleans.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN.
+    """
     n, n_bits = x.shape
     codes = np.empty((n, (n_bits + 7) // 8), np.uint8)
-    for block in cut(n, n_bits):
-        codes[block] = np.packbits(_bits(x[block]), axis=1)
+    # The booleans between input and output stay small.
+    for some in cut(n, n_bits):
+        block = x[some]
+        if x.dtype.kind == "f" and np.isnan(block).any():
+            raise ValueError(
+                "values holds NaN, which has no sign: replace or drop it before packing"
+            )
+        bits = block.astype(bool, copy=False) if x.dtype.kind in "bu" else block >= 0
+        codes[some] = np.packbits(bits, axis=1)
     return codes
 
 
-def _bits(x: NDArray[Any]) -> NDArray[np.bool_]:
-    if x.dtype.kind == "b":
-        return x
-    if x.dtype.kind == "u":
-        if x.size and x.max() > 1:
-            raise ValueError(
-                f"values has dtype {x.dtype} and holds {x.max()}: unsigned values are taken as "
-                "bits and must be 0 or 1 (if these are packed codes already, use them as they are)"
-            )
-        return x.astype(bool)
-    if x.dtype.kind == "f" and np.isnan(x).any():
-        raise ValueError("values holds NaN, which has no sign: replace or drop it before packing")
-    return x >= 0
+def check_signs(matrix: Iterable[NDArray[Any]], name: str) -> None:
+    """
+    Refuse numbers whose signs say nothing: none is below 0, so every bit would be 1.
 
+    Parameters
+    ----------
+    matrix : iterable of ndarray
+        Blocks of rows of one dtype; no more of them are read once a value is below 0.
+    name : str
+        What the matrix is called, for the error.
 
-def _refuse_ambiguous_integers(x: NDArray[Any]) -> None:
-    has_zero = False
-    for some in blocks_of(x):
-        lowest = x[some].min()
-        if lowest < 0 or x[some].max() > 1:
+    Raises
+    ------
+    ValueError
+        If signed integers or floats hold nothing below 0, unless all are 1, or unless they are
+        fewer than 64 floats that are all above 0.
+    """
+    n, has_zero, only_bits, largest = 0, False, True, 0.0
+    dtype = np.dtype(bool)
+    for block in matrix:
+        dtype = block.dtype
+        if dtype.kind not in "fi" or (block < 0).any():
             return
-        has_zero = has_zero or lowest == 0
-    if has_zero:
+        n += block.size
+        is_zero = block == 0
+        has_zero = has_zero or bool(is_zero.any())
+        only_bits = only_bits and bool((is_zero | (block == 1)).all())
+        largest = max(largest, block.max(initial=0))
+    if not has_zero and (only_bits or (dtype.kind == "f" and n < _SURE_VALUES)):
+        return
+    if only_bits:
         raise ValueError(
-            f"values has the signed dtype {x.dtype} and holds only 0 and 1, which by sign would "
-            "all be bit 1: pass values.astype(bool) if they are bits, 2 * values - 1 if signs"
+            f"{name} has the signed dtype {dtype} and holds only 0 and 1, which by sign would all "
+            f"be bit 1: pass np.asarray({name}, bool), if they are bits"
         )
+    is_packed = dtype.kind == "i" and bool(largest <= 255)
+    raise ValueError(
+        f"{name} has dtype {dtype} and holds nothing below 0, so every bit would be 1: take the "
+        f"bits from {name} > 0 (is there anything), or from {name} - {name}.mean(axis=0) (is it "
+        "more than the mean)"
+        + (f", or use np.asarray({name}, np.uint8) if these are packed codes already" * is_packed)
+    )
 
 
 def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
@@ -124,6 +186,7 @@ def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
     >>> fh.unpack(fh.pack([[True, False, True]]), 3)
     array([[ True, False,  True]])
     """
+    n_bits = check_count(n_bits, "n_bits")
     codes = check_codes(codes, "codes", n_bits)
     bits = np.empty((len(codes), n_bits), bool)
     for some in cut(len(codes), n_bits, BLOCK_BYTES):
@@ -139,7 +202,7 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     ----------
     codes : array_like of uint8, shape (n, n_bytes)
         Or of int8, each byte less 128, as embedding services give binary embeddings with a sign;
-        these are copied.
+        these are copied. Or a list of lists of Python integers from 0 to 255.
     name : str
         What the argument is called, for the error.
     n_bits : int, optional
@@ -154,34 +217,56 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     TypeError
         If the dtype is neither uint8 nor int8.
     ValueError
-        If the shape or the padding is wrong.
+        If the shape or the padding is wrong, or if int8 rows or lists hold one value per bit, -1
+        and 1 or 0 and 1. With an `n_bits` that fits their width they are codes without doubt.
     """
-    x = np.asarray(codes)
-    if x.dtype == np.int8:
-        # 128 less, in two's complement, is the highest bit turned.
-        signed, x = x.view(np.uint8), np.empty(x.shape, np.uint8)
-        for some in blocks_of(x):
-            np.bitwise_xor(signed[some], np.uint8(0x80), out=x[some])
-    if x.dtype != np.uint8:
-        raise TypeError(
-            f"{name} must be packed codes of dtype uint8, got {x.dtype}: use pack() first"
-        )
-    _check_matrix(x, name, "one packed code per row")
+    x = as_array(codes, name)
+    if x.dtype.kind not in "biuf":
+        raise _no_numbers(x, name)
+    if x.ndim == 0:
+        raise ValueError(f"{name} must have two dimensions, one packed code per row, got {x!r}")
+    is_list = isinstance(codes, list | tuple) and x.dtype.kind in "iu"
+    if is_list and x.size and x.min() >= 0 and x.max() <= 255:
+        x = x.astype(np.uint8)
+    if x.dtype not in (np.uint8, np.int8):
+        raise TypeError(f"{name} must be packed codes of dtype uint8, got {_advice(x, name)}")
+    _check_matrix(x, codes, name, "one packed code per row")
     if x.shape[1] == 0:
         raise ValueError(f"{name} has no columns: a packed code is at least one byte")
     if x.shape[1] > _MAX_BYTES:
         raise ValueError(f"{name} has codes of {x.shape[1]} bytes; the limit is {_MAX_BYTES}")
+    n_bytes = None
     if n_bits is not None:
         n_bits = check_count(n_bits, "n_bits")
         n_bytes = (n_bits + 7) // 8
         if x.shape[1] != n_bytes:
+            hint = f": pack() makes codes of one value per bit, pass pack({name})"
             raise ValueError(
                 f"{name} has codes of {x.shape[1]} bytes, but n_bits={n_bits} needs {n_bytes}"
+                + hint * (x.shape[1] == n_bits)
             )
-        if n_bits % 8 and any((x[some, -1] & (0xFF >> n_bits % 8)).any() for some in blocks_of(x)):
+    elif is_list and looks_unpacked(x):
+        raise ValueError(
+            f"{name} is a list of 0 and 1 alone, one value per bit: pass "
+            f"pack(np.array({name}, bool)), or np.array({name}, np.uint8) if they are packed codes"
+        )
+    if x.dtype == np.int8:
+        if n_bits is None and looks_unpacked(x):
             raise ValueError(
-                f"{name} has padding bits set: the last {8 * n_bytes - n_bits} bits of every code "
-                f"of n_bits={n_bits} must be zero (is n_bits right?)"
+                f"{name} has dtype int8 and holds only {', '.join(map(str, np.unique(x)))}, one "
+                f"value per bit: pass pack({name}), of 0 and 1 pack({name}.astype(bool)), or "
+                f"{name}.view(np.uint8) ^ 128 if they are packed codes with a sign"
+            )
+        # 128 less, in two's complement, is the highest bit turned.
+        signed, x = x.view(np.uint8), np.empty(x.shape, np.uint8)
+        for some in blocks_of(x):
+            np.bitwise_xor(signed[some], np.uint8(0x80), out=x[some])
+    if n_bits is not None and n_bits % 8:
+        padding = 0xFF >> n_bits % 8
+        if any((x[some, -1] & padding).any() for some in blocks_of(x)):
+            raise ValueError(
+                f"{name} has padding bits set: the last {8 - n_bits % 8} bits of every code of "
+                f"n_bits={n_bits} must be zero (is n_bits right?)"
             )
     return np.ascontiguousarray(x)
 
@@ -212,6 +297,17 @@ def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
     return given.astype(np.int64)
 
 
+def looks_unpacked(x: NDArray[Any]) -> bool:
+    """Tell whether 8-bit rows look like one value per bit: of 0 and 1, in int8 also of -1."""
+    lowest, largest = 0, -1
+    for some in blocks_of(x):
+        lowest, largest = min(lowest, int(x[some].min())), max(largest, int(x[some].max()))
+        if lowest < -1 or largest > 1:
+            return False
+    # Codes that are all 0 are possible.
+    return largest == 1 or (x.dtype == np.int8 and x.size > 0)
+
+
 def check_same_width(a: NDArray[Any], a_name: str, b: NDArray[Any], b_name: str) -> None:
     """
     Refuse two sets of validated codes whose widths differ.
@@ -228,7 +324,64 @@ def check_same_width(a: NDArray[Any], a_name: str, b: NDArray[Any], b_name: str)
         )
 
 
-def _check_matrix(x: NDArray[Any], name: str, layout: str) -> None:
+# Integers of several bytes, of any shape: bytes in the order of their bits.
+_WORDS_TO_BYTES = "{0}.astype('>u{1}').view(np.uint8).reshape(len({0}), -1)"
+
+
+def _advice(x: NDArray[Any], name: str) -> str:
+    """The dtype of what is no packed code, and how it becomes one."""
+    if x.dtype.kind == "b":
+        return f"bool: pass pack({name})"
+    as_bytes = f"np.asarray({name}, np.uint8) if each is one byte of a packed code"
+    if x.dtype.kind == "f":
+        return f"{x.dtype}: pass pack({name}), which makes bits of signs, or {as_bytes}"
+    lowest, largest = (int(x.min()), int(x.max())) if x.size else (0, 0)
+    if lowest >= 0 and largest <= 1:
+        as_bits = f"pack(np.asarray({name}, bool)) if they are bits"
+        return f"{x.dtype}, all 0 or 1: pass {as_bits}, or {as_bytes}"
+    if lowest >= 0 and largest <= 255:
+        return f"{x.dtype}: pass {as_bytes}"
+    if lowest >= 0:
+        return (
+            f"{x.dtype} up to {largest}: pass {_WORDS_TO_BYTES.format(name, x.dtype.itemsize)} if "
+            "each is a whole hash, or a word of one"
+        )
+    return (
+        f"{x.dtype} from {lowest} on: pass pack({name}), which makes bits of signs, or "
+        f"np.asarray({name}, np.int8) if each is one byte of a code with a sign"
+    )
+
+
+def _no_numbers(x: NDArray[Any], name: str) -> TypeError:
+    """The error about text, bytes and objects, which says how they become codes."""
+    n_rows = 1 if x.ndim == 0 else f"len({name})"
+    if x.dtype.kind in "UT":
+        return TypeError(
+            f"{name} holds text, dtype {x.dtype}: if it is hexadecimal, pass "
+            f'np.frombuffer(bytes.fromhex("".join({name})), np.uint8).reshape({n_rows}, -1)'
+        )
+    if x.dtype.kind == "S":
+        whole = name if x.ndim == 0 else f'b"".join({name})'
+        return TypeError(
+            f"{name} holds bytes, dtype {x.dtype}: pass "
+            f"np.frombuffer({whole}, np.uint8).reshape({n_rows}, -1)"
+        )
+    if x.dtype.kind == "O" and x.size:
+        first = x.flat[0]
+        if isinstance(getattr(first, "hash", None), np.ndarray):
+            each = f"[{name}.hash.ravel()]" if x.ndim == 0 else f"[x.hash.ravel() for x in {name}]"
+            return TypeError(f"{name} holds {type(first).__name__} objects: pass pack({each})")
+        return TypeError(
+            f"{name} holds Python objects, the first of type {type(first).__name__}: pass an array "
+            "of booleans or numbers"
+        )
+    return TypeError(
+        f"{name} must be booleans, floats or integers, got dtype {x.dtype}: convert them first"
+    )
+
+
+def _check_matrix(x: NDArray[Any], given: Any, name: str, layout: str) -> None:
     if x.ndim != 2:
-        hint = f" (for a single one pass {name}[None, :])" if x.ndim == 1 else ""
+        single = f"[{name}]" if isinstance(given, list | tuple) else f"{name}[None, :]"
+        hint = f" (for a single one pass {single})" if x.ndim == 1 else ""
         raise ValueError(f"{name} must have two dimensions, {layout}, got shape {x.shape}{hint}")

@@ -6,6 +6,7 @@ fetch more candidates than are wanted and put these in the order of their cosine
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from ._core.features import unit_rows
 from ._core.pieces import cut
 from ._core.rows import Rows
 from ._core.validation import check_choice, check_count, check_rows
-from .codes import pack
+from .codes import check_signs, pack_signs
 from .hamming import topk
 from .reranking import rerank
 
@@ -32,6 +33,9 @@ __all__ = [
 
 # The last one learns from pairs of two modalities or more.
 METHODS = ("sign", "itq", "rreh")
+
+# In so many rows a feature that may have either sign has both.
+_MANY_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,13 @@ def codes_of_signs(x: ArrayLike, n_bits: int | None = None) -> NDArray[np.uint8]
     Raises
     ------
     TypeError, ValueError
-        If x is no matrix of finite numbers, or has fewer features than `n_bits`.
+        If x is no matrix of finite numbers, has fewer features than `n_bits`, or holds nothing
+        below 0 where `pack` refuses that, as what a ReLU gives: every bit would be 1.
+
+    Warns
+    -----
+    UserWarning
+        If a feature has the same sign in all rows, 100 or more: its bit tells nothing.
 
     Examples
     --------
@@ -90,8 +100,11 @@ def codes_of_signs(x: ArrayLike, n_bits: int | None = None) -> NDArray[np.uint8]
     n_bits = rows.shape[1] if n_bits is None else check_count(n_bits, "n_bits")
     if n_bits > rows.shape[1]:
         raise ValueError(f"n_bits is {n_bits}, and there are signs of {rows.shape[1]} features")
-    blocks = [pack(rows.read(block)[:, :n_bits]) for block in cut(*rows.shape)]
-    return np.concatenate(blocks)
+    check_signs((rows.read(block)[:, :n_bits] for block in cut(*rows.shape)), "x")
+    codes = _signs(rows, n_bits)
+    if len(codes) >= _MANY_ROWS:
+        _warn_of_constant_bits(codes, n_bits)
+    return codes
 
 
 def nearest(
@@ -224,6 +237,11 @@ def recall_of_codes(
         # Before the search by cosines, which may take long.
         if max(lengths) > fewest:
             raise ValueError(f"n_bits is {max(lengths)}, and {method} codes {fewest} features")
+    if "sign" in methods:
+        for name, one in x.items():
+            rows = check_rows(one, "vectors")
+            called = f"vectors[{name!r}]" if name else "vectors"
+            check_signs((rows.read(block) for block in cut(*rows.shape)), called)
     wanted = {
         (query, target): nearest(q[query], x[target], k, callback)
         for query in q
@@ -270,8 +288,8 @@ def _coding(
     """What makes codes of queries, and of what they search: from both modalities, and queries."""
     if method == "sign":
         return lambda query, target, x: (
-            codes_of_signs(x, n_bits),
-            codes_of_signs(vectors[target], n_bits),
+            _signs(check_rows(x, "queries"), n_bits),
+            _signs(check_rows(vectors[target], "vectors"), n_bits),
         )
     from .models import ITQ, RREH
 
@@ -285,6 +303,25 @@ def _coding(
         fitted[target].transform(np.asarray(x)),
         fitted[target].transform(np.asarray(vectors[target])),
     )
+
+
+def _signs(rows: Rows, n_bits: int) -> NDArray[np.uint8]:
+    blocks = cut(*rows.shape)
+    return np.concatenate([pack_signs(rows.read(block)[:, :n_bits]) for block in blocks])
+
+
+def _warn_of_constant_bits(codes: NDArray[np.uint8], n_bits: int) -> None:
+    ones = np.unpackbits(np.bitwise_and.reduce(codes, axis=0), count=n_bits)
+    zeros = np.unpackbits(np.bitwise_or.reduce(codes, axis=0), count=n_bits) == 0
+    constant = np.flatnonzero(ones | zeros)
+    if len(constant):
+        named = ", ".join(map(str, constant[:5])) + ", …" * (len(constant) > 5)
+        warnings.warn(
+            f"{len(constant)} of {n_bits} features of x have the same sign in all {len(codes)} "
+            f"rows ({named}), so their bits tell nothing: x - x.mean(axis=0) centres them",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _all(x: Rows) -> NDArray[Any]:

@@ -173,7 +173,7 @@ def within(
     (array([0, 2]), array([0, 1], dtype=int32), array([0, 2]))
     """
     queries, database = _check_pair(queries, "queries", database, "database")
-    radius = min(check_count(radius, "radius", minimum=0), 8 * queries.shape[1])
+    radius = min(check_count(radius, "radius", minimum=0, maximum=None), 8 * queries.shape[1])
     allowed = allow(check_filter(filter, len(database)), len(database))
     return scan_within(queries, database, radius, resolve_threads(n_threads), allowed)
 

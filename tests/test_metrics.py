@@ -25,6 +25,12 @@ def labelled_problems(draw):
     return codes[:n_queries], codes[n_queries:], labels[:n_queries], labels[n_queries:]
 
 
+def as_given(problem):
+    """A single 0/1 column must be sparse: a dense one could be class numbers."""
+    queries, database, *labels = problem
+    return queries, database, *(sparse.csr_array(y) if y.shape[1] == 1 else y for y in labels)
+
+
 def expected_scores(problem, **options):
     queries, database, query_labels, labels = problem
     scores = [
@@ -47,7 +53,7 @@ def test_average_precision(level, problem, at, option, n_threads):
     ties, normalize = option
     with simd(level):
         ours = fh.average_precision(
-            *problem, at=at, ties=ties, normalize=normalize, n_threads=n_threads
+            *as_given(problem), at=at, ties=ties, normalize=normalize, n_threads=n_threads
         )
     expected = expected_scores(problem, at=at, ties=ties, normalize=normalize)
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
@@ -63,11 +69,11 @@ def test_precision_and_recall_at_ranks(problem, ties):
             for q, y in zip(queries, query_labels, strict=True)
         ]
     )
-    precision = fh.precision_at(*problem, ranks=ranks, ties=ties)
+    precision = fh.precision_at(*as_given(problem), ranks=ranks, ties=ties)
     np.testing.assert_allclose(precision, (hits / ranks).mean(axis=0), atol=1e-12)
     n_relevant = hits[:, 0]
     if (n_relevant > 0).all():
-        recall = fh.recall_at(*problem, ranks=ranks, ties=ties, no_relevant="raise")
+        recall = fh.recall_at(*as_given(problem), ranks=ranks, ties=ties, no_relevant="raise")
         np.testing.assert_allclose(recall, (hits / n_relevant[:, None]).mean(axis=0), atol=1e-12)
 
 
@@ -78,11 +84,11 @@ def test_precision_recall_curve(problem):
     relevant = query_labels.astype(int) @ labels.T.astype(int) > 0
     if not relevant.any():
         with pytest.raises(ValueError, match="no query has a relevant item"):
-            fh.precision_recall_curve(*problem)
+            fh.precision_recall_curve(*as_given(problem))
         return
-    precision, recall, radii = fh.precision_recall_curve(*problem)
+    precision, recall, radii = fh.precision_recall_curve(*as_given(problem))
     np.testing.assert_array_equal(radii, np.arange(8 * queries.shape[1] + 1))
-    skipping, _, _ = fh.precision_recall_curve(*problem, nothing_retrieved="skip")
+    skipping, _, _ = fh.precision_recall_curve(*as_given(problem), nothing_retrieved="skip")
     for radius in radii:
         inside = distances <= radius
         hits, retrieved = (inside & relevant).sum(axis=1), inside.sum(axis=1)

@@ -1,7 +1,7 @@
-"""Arguments of the public functions, checked once: numbers, features, labels, pairs, choices.
+"""Arguments of the public functions, checked once: numbers, features, pairs, choices.
 
-Packed codes are validated in `codes`. Everything past the public boundary trusts what comes out.
-Each error names the argument, the value it has and what to do.
+Packed codes are validated in `codes`, labels in `labels`. Everything past the public boundary
+trusts what comes out. Each error names the argument, the value it has and what to do.
 """
 
 from __future__ import annotations
@@ -10,42 +10,53 @@ import math
 import numbers
 import operator
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import as_array
 from .interruptible import distinct
-from .pieces import blocks_of, cut
+from .pieces import cut
 from .rows import Rows, is_sliced_by_rows
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 __all__ = [
     "check_choice",
     "check_count",
     "check_filter",
-    "check_labels",
     "check_modalities",
     "check_number",
     "check_pairs",
     "check_rows",
-    "is_sparse",
-    "label_classes",
 ]
 
 
-def check_count(value: Any, name: str, minimum: int = 1) -> int:
+# No array of ours has more columns.
+_LARGEST_COUNT = 2**31 - 1
+
+
+def check_count(
+    value: Any, name: str, minimum: int = 1, maximum: int | None = _LARGEST_COUNT
+) -> int:
     """
-    Return an integer argument as an int of at least `minimum`.
+    Return an integer argument as an int from `minimum` to `maximum`.
+
+    Parameters
+    ----------
+    value : int
+        Of Python or numpy; what comes back cannot overflow as numpy's small integers do.
+    name : str
+        What the argument is called, for the error.
+    minimum : int
+    maximum : int or None
+        By default the largest int32; None where any number has a meaning, as a radius has.
 
     Raises
     ------
     TypeError
         If it is not an integer (booleans are not).
     ValueError
-        If it is smaller than `minimum`.
+        If it is out of range.
     """
     try:
         if isinstance(value, (bool, np.bool_)):
@@ -55,6 +66,8 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if count < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {count}")
+    if maximum is not None and count > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, got {count}")
     return count
 
 
@@ -210,13 +223,12 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
     ValueError
         If the shape is wrong, or a value is NaN or infinite.
     """
-    if is_sparse(features):
-        raise TypeError(f"{name} is sparse; features must be dense: pass {name}.toarray()")
-    source = features if is_sliced_by_rows(features) else np.asarray(features)
+    source = features if is_sliced_by_rows(features) else as_array(features, name)
     shape = tuple(source.shape)
     dtype = np.asarray(source[:1]).dtype if len(shape) else source.dtype
     if dtype.kind not in "bfiu":
-        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
+        hint = f": pass {name}.astype(float) if all of it is numbers" if dtype.kind == "O" else ""
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}{hint}")
     if len(shape) != 2:
         hint = " (for a single sample pass x[None, :])" if len(shape) == 1 else ""
         raise ValueError(
@@ -330,162 +342,3 @@ def check_pairs(
                 "axis=0) drops what repeats"
             )
     return np.ascontiguousarray(given, np.int64)
-
-
-def check_labels(
-    labels: Mapping[str, Any],
-    n_samples: Mapping[str, int],
-    argument: str = "labels[{!r}]",
-    classes: NDArray[Any] | int | None = None,
-) -> dict[str, csr_array]:
-    """
-    Bring the labels of several sets of samples into one form, with common columns.
-
-    Parameters
-    ----------
-    labels : mapping of str to labels
-        Per set either class names or numbers of shape (n_samples,), or a 0/1 array, or a scipy
-        sparse matrix, of shape (n_samples, n_classes). All sets must be of the same kind.
-    n_samples : mapping of str to int
-        The number of rows each set must have; its keys are the sets expected.
-    argument : str
-        How a set is called in an error, with a place for its name.
-    classes : ndarray or int, optional
-        What `label_classes` gave for earlier labels that these must fit.
-
-    Returns
-    -------
-    dict of str to csr_array of float64, shape (n_samples, n_classes)
-        Ones where a sample has a label; a row may be empty.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a set is missing or of the wrong kind, shape or values.
-    """
-    if not isinstance(labels, Mapping):
-        raise TypeError(
-            'labels must be a mapping of modality names to labels, like {"image": y, "text": y}, '
-            f"got {type(labels).__name__}"
-        )
-    if set(labels) != set(n_samples):
-        raise ValueError(
-            f"labels are given for {sorted(labels)}, features for {sorted(n_samples)}: "
-            "every modality needs both"
-        )
-    given = {name: _as_label_array(labels[name], argument.format(name)) for name in n_samples}
-    for name, y in given.items():
-        if y.shape[0] != n_samples[name]:
-            raise ValueError(
-                f"{argument.format(name)} has {y.shape[0]} rows for {n_samples[name]} samples"
-            )
-    if len({y.ndim for y in given.values()}) > 1:
-        raise ValueError(
-            "labels are class numbers in one place and 0/1 columns in another: use one of them"
-        )
-    if next(iter(given.values())).ndim == 1:
-        if isinstance(classes, int):
-            raise ValueError(
-                f"labels must have {classes} 0/1 columns, as before; got one dimension"
-            )
-        return _one_hot(given, argument, classes)
-    if classes is not None and not isinstance(classes, int):
-        raise ValueError("labels must be class names or numbers, as before; got 0/1 columns")
-    widths = {name: y.shape[1] for name, y in given.items()}
-    if len(set(widths.values())) > 1:
-        raise ValueError(f"labels differ in their number of columns: {widths}")
-    if classes is not None and set(widths.values()) != {classes}:
-        raise ValueError(f"labels must have {classes} columns, as before; got {widths}")
-    return {name: _multi_hot(y, argument.format(name)) for name, y in given.items()}
-
-
-def label_classes(labels: Mapping[str, Any]) -> NDArray[Any] | int:
-    """
-    Tell what the columns are that `check_labels` gives valid labels.
-
-    Returns
-    -------
-    ndarray or int
-        The classes, ascending; for labels in 0/1 columns, how many these are.
-    """
-    given = {name: _as_label_array(y, name) for name, y in labels.items()}
-    first = next(iter(given.values()))
-    return _classes_of(given) if first.ndim == 1 else int(first.shape[1])
-
-
-def is_sparse(x: Any) -> bool:
-    """Tell whether x is a scipy sparse matrix or array, without importing scipy for the others."""
-    if not type(x).__module__.startswith("scipy.sparse"):
-        return False
-    from scipy.sparse import issparse
-
-    return issparse(x)
-
-
-def _as_label_array(labels: Any, name: str) -> Any:
-    y = labels if is_sparse(labels) else np.asarray(labels)
-    # Names from a data frame arrive as objects.
-    if y.dtype.kind in "OT" and all(isinstance(name, str) for name in y.flat):
-        y = y.astype(np.str_)
-    if y.ndim not in (1, 2):
-        raise ValueError(f"{name} must have one or two dimensions, got shape {y.shape}")
-    if y.ndim == 1 and y.dtype.kind not in "iuUS":
-        raise TypeError(
-            f"{name} is one-dimensional with dtype {y.dtype}: class labels must be integers or "
-            "strings (0/1 labels need one column per class)"
-        )
-    if y.ndim == 1 and y.dtype.kind == "i" and y.size and y.min() < 0:
-        raise ValueError(
-            f"{name} holds the class number {y.min()}: class numbers must be at least 0 (for "
-            "samples without a label use 0/1 columns and leave the row empty)"
-        )
-    if y.ndim == 2 and y.dtype.kind not in "bfiu":
-        raise TypeError(f"{name} must hold 0 and 1, got dtype {y.dtype}")
-    return y
-
-
-def _one_hot(
-    given: dict[str, NDArray[Any]], argument: str, classes: NDArray[Any] | None
-) -> dict[str, csr_array]:
-    from scipy.sparse import csr_array
-
-    if len({y.dtype.kind in "US" for y in given.values()}) > 1:
-        raise ValueError(f"{argument.format('…')}: class names in one place, numbers in another")
-    if classes is None:
-        classes = _classes_of(given)
-    encoded = {}
-    for name, y in given.items():
-        columns = np.empty(len(y), np.int64)
-        for some in blocks_of(y):
-            columns[some] = np.searchsorted(classes, y[some])
-            unknown = ~np.isin(y[some], classes)
-            if unknown.any():
-                first = y[some][unknown].tolist()[0]
-                raise ValueError(
-                    f"{argument.format(name)} holds {first!r}, which is no class of the fit"
-                )
-        rows = np.arange(len(y) + 1)
-        encoded[name] = csr_array((np.ones(len(y)), columns, rows), (len(y), len(classes)))
-    return encoded
-
-
-def _classes_of(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    # At least an empty one of each, for the dtype.
-    parts = [y[:0] for y in given.values()]
-    for y in given.values():
-        parts += [np.unique(y[some]) for some in blocks_of(y)]
-    return np.unique(np.concatenate(parts))
-
-
-def _multi_hot(y: Any, name: str) -> csr_array:
-    from scipy.sparse import csr_array
-
-    if not is_sparse(y) and y.dtype.kind == "f" and np.isnan(y).any():
-        raise ValueError(f"{name} holds NaN: labels must be 0 or 1")
-    encoded = csr_array(y, dtype=np.float64, copy=True)
-    encoded.sum_duplicates()
-    encoded.eliminate_zeros()
-    wrong = encoded.data[encoded.data != 1]
-    if len(wrong):
-        raise ValueError(f"{name} holds the value {wrong[0]:g}: labels must be 0 or 1")
-    return encoded

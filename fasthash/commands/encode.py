@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,11 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
     if options.method == "sign":
         if options.save_model is not None:
             raise ValueError("--save-model: signs need no model; code queries in the same way")
-        codes = codes_of_signs(x, n_bits)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            codes = codes_of_signs(x, n_bits)
+        for warning in caught:
+            printer.note(str(warning.message))
     else:
         from ..models import ITQ
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codes import looks_unpacked
 from . import arguments, inputs
 from .encode import add_encoding
 from .printing import Printer
@@ -158,6 +159,13 @@ def _read_codes(options: argparse.Namespace, printer: Printer) -> tuple[NDArray[
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     if options.codes is not None:
         codes = inputs.read_codes(options.codes)
+        # An option of 'build' alone; an index that is there knows its length.
+        if getattr(options, "bits", 0) is None and looks_unpacked(codes):
+            raise ValueError(
+                f"{options.codes} holds only 0 and 1, {codes.shape[1]} in a row: if each is a bit, "
+                "pack them with fasthash.pack; if these are packed codes, say how long they are by "
+                f"--bits {8 * codes.shape[1]}"
+            )
         return codes, 8 * codes.shape[1]
     if options.model is None:
         raise ValueError("--model is missing: --features are encoded by a model")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codes import check_codes
 from ..datasets.layouts import Part, UnknownLayoutError, read_layout
 from ..datasets.readers import read_array, read_labels, read_numbers
 from . import arguments
@@ -197,20 +198,20 @@ def read_ids(source: str) -> NDArray[Any]:
 
 def read_codes(source: str) -> NDArray[np.uint8]:
     """
-    Packed codes.
+    Packed codes; those with a sign as uint8.
 
     Raises
     ------
     ValueError
-        If the array is none.
+        If the array holds none.
     """
     codes = read_array(source)
-    if np.dtype(codes.dtype) != np.uint8 or codes.ndim != 2:
+    if np.dtype(codes.dtype) not in (np.uint8, np.int8) or codes.ndim != 2:
         raise ValueError(
             f"{source} holds {codes.dtype} of shape {tuple(codes.shape)}, and packed codes are "
             "uint8 of shape (n, bytes): 'fasthash encode' makes them of features"
         )
-    return np.asarray(codes) if not isinstance(codes, np.ndarray) else codes
+    return check_codes(codes if isinstance(codes, np.ndarray) else np.asarray(codes), source)
 
 
 def check_can_save() -> None:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .._core.validation import is_sparse
+from .._core.arrays import is_sparse
 from ._file_formats import find_arrays
 from ._found_arrays import FoundArray
 from .readers import as_labels, describe_arrays

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.arrays import is_sparse
 from .._core.files import identify
-from .._core.validation import is_sparse
 from ._file_formats import TABLES, find_arrays
 from ._found_arrays import FoundArray, is_text
 
@@ -193,7 +193,7 @@ def as_labels(array: Any) -> Any:
     if is_sparse(array):
         return array.tocsr()
     labels = np.asarray(array)
-    if labels.ndim == 2 and 1 in labels.shape:
+    if labels.ndim == 2 and 1 in labels.shape and labels.dtype != bool:
         labels = labels.reshape(-1)
     if labels.ndim == 1 and labels.dtype.kind in "fb":
         with np.errstate(invalid="ignore"):

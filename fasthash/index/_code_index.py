@@ -259,7 +259,7 @@ class CodeIndex:
             fit.
         """
         queries = check_codes(queries, "queries", self.n_bits)
-        radius = min(check_count(radius, "radius", minimum=0), self.n_bits)
+        radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
         threads = resolve_threads(n_threads)
         state = self._storage.state
         in_base, in_recent = allowed_rows(state, filter)

@@ -1,22 +1,24 @@
 """Codes and labels of an evaluation, and how many relevant codes lie at each distance.
 
-Labels become bit masks, relevant means sharing a bit. The kernels count per distance, or note where
-the relevant codes stand in database order; nothing of size queries x database is held.
+Relevant means sharing a label. Queries with the same labels get a bit, which the codes that are
+relevant to them have. The kernels count per distance, or note where the relevant codes stand in
+database order; nothing of size queries x database is held.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.pieces import blocks_of, cut, cut_unequal
+from .._core.labels import check_labels
+from .._core.pieces import BLOCK_BYTES, cut, cut_unequal
 from .._core.runtime import resolve_threads
 from .._core.scan import pace_of_rows
-from .._core.validation import check_labels
 from .._kernels import ranking as _kernels
 from ..codes import check_codes, check_same_width
 
@@ -40,16 +42,16 @@ _SUMMED_NOTES = 1 << 24
 
 @dataclass(frozen=True)
 class EvaluationProblem:
-    """Validated codes and label masks, and the two kernels over them."""
+    """Validated codes and labels, and the two kernels over them."""
 
     query_codes: NDArray[np.uint8]
     database_codes: NDArray[np.uint8]
-    query_labels: NDArray[np.uint64]
-    database_labels: NDArray[np.uint64]
+    query_labels: csr_array
+    database_labels: csr_array
     # At most so many codes are relevant to each query: a code counts once per shared label.
     most_relevant: NDArray[np.int64]
-    # The queries, those with the same labels side by side: they share a list of what is relevant.
-    order: NDArray[np.int64]
+    # Equal for queries with the same labels.
+    label_set: NDArray[np.int64]
     n_threads: int
 
     @property
@@ -64,25 +66,53 @@ class EvaluationProblem:
         self,
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
         """Chunks of (queries, codes per distance, relevant codes per distance)."""
-        for some in cut(len(self.order), self.n_distances, _CHUNK_VALUES):
-            queries = self.order[some]
-            _, totals, relevant = self._counted(queries, None, None)
-            yield queries, totals, relevant
+        for group in self._groups():
+            for some in cut(len(group.queries), self.n_distances, _CHUNK_VALUES):
+                _, totals, relevant = self._counted(group, some, None, None)
+                yield group.queries[some], totals, relevant
+
+    def _groups(self) -> Iterator[_Group]:
+        """
+        Cut the queries into groups with at most 64 different sets of labels, which get a bit each.
+
+        A code has the bits of all sets it shares a label with: for every class the bits of the sets
+        that hold it, joined over the classes of the code. Costs O(labels of the database) per
+        group, 8 bytes per code and per class, whatever the number of classes.
+        """
+        order = np.argsort(self.label_set, kind="stable")
+        sets = self.label_set[order]
+        is_new = np.ones(len(sets), bool)
+        np.not_equal(sets[1:], sets[:-1], out=is_new[1:])
+        number = is_new.cumsum() - 1
+        ends = np.searchsorted(number, np.arange(0, number[-1] + 65, 64))
+        of_class = np.zeros(self.query_labels.shape[1], np.uint64)
+        for start, end in pairwise(ends):
+            queries = order[start:end]
+            bits = np.uint64(1) << (number[start:end] % 64).astype(np.uint64)
+            firsts = np.flatnonzero(is_new[start:end])
+            held = [_labels_of(self.query_labels, queries[first]) for first in firsts]
+            for first, classes in zip(firsts, held, strict=True):
+                of_class[classes] |= bits[first]
+            yield _Group(queries, bits[:, None], _joined(of_class, self.database_labels))
+            for classes in held:
+                of_class[classes] = 0
 
     def _counted(
         self,
-        queries: NDArray[np.int64],
+        group: _Group,
+        some: slice,
         note_starts: NDArray[np.int64] | None,
         notes: NDArray[np.int32] | None,
     ) -> tuple[_kernels.Ranks, NDArray[np.int64], NDArray[np.int64]]:
         """(all rows counted for some queries, codes per distance, relevant codes per distance)."""
+        queries = group.queries[some]
         totals = np.zeros((len(queries), self.n_distances), np.int64)
         relevant = np.zeros_like(totals)
         ranks = _kernels.Ranks(
             self.query_codes[queries],
             self.database_codes,
-            self.query_labels[queries],
-            self.database_labels,
+            group.query_bits[some],
+            group.database_bits,
             totals,
             relevant,
             note_starts,
@@ -105,22 +135,32 @@ class EvaluationProblem:
         """
         largest = ranks[-1] if len(ranks) else 0
         bin_of_rank = np.searchsorted(ranks, np.arange(largest + 1)).astype(np.int32)
-        # The notes on the relevant codes of a chunk of queries stay within the scratch.
-        sizes = 8 * self.most_relevant[self.order] + 16 * self.n_distances
-        blocks = cut_unequal(sizes.tolist(), _SCRATCH_BYTES * self.n_threads)
-        chunks = [self.order[some] for some in blocks]
         # For all chunks: fresh memory costs more than what is noted in it. One more than needed, so
         # that there is a first one.
-        most = max(int(self.most_relevant[queries].sum()) for queries in chunks)
-        notes = np.empty((most + 1, 2), np.int32)
-        for queries in chunks:
-            note_starts = np.concatenate([[0], self.most_relevant[queries].cumsum()])
-            counted, _, _ = self._counted(queries, note_starts, notes)
-            n_relevant, sums = counted.n_relevant, np.zeros(len(queries))
-            hits = np.zeros((len(queries), max(1, len(ranks))), np.int64)
-            for first in range(0, int(n_relevant.max()), _SUMMED_NOTES):
-                counted.sum_precisions(first, _SUMMED_NOTES, at, bin_of_rank, sums, hits)
-            yield queries, n_relevant, sums, hits.cumsum(axis=1)
+        notes = np.empty((1, 2), np.int32)
+        for group in self._groups():
+            # The notes on the relevant codes of a chunk of queries stay within the scratch.
+            sizes = 8 * self.most_relevant[group.queries] + 16 * self.n_distances
+            for some in cut_unequal(sizes.tolist(), _SCRATCH_BYTES * self.n_threads):
+                queries = group.queries[some]
+                note_starts = np.concatenate([[0], self.most_relevant[queries].cumsum()])
+                if len(notes) <= note_starts[-1]:
+                    notes = np.empty((note_starts[-1] + 1, 2), np.int32)
+                counted, _, _ = self._counted(group, some, note_starts, notes)
+                n_relevant, sums = counted.n_relevant, np.zeros(len(queries))
+                hits = np.zeros((len(queries), max(1, len(ranks))), np.int64)
+                for first in range(0, int(n_relevant.max()), _SUMMED_NOTES):
+                    counted.sum_precisions(first, _SUMMED_NOTES, at, bin_of_rank, sums, hits)
+                yield queries, n_relevant, sums, hits.cumsum(axis=1)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Queries, and which codes are relevant to them: those that share a bit."""
+
+    queries: NDArray[np.int64]
+    query_bits: NDArray[np.uint64]
+    database_bits: NDArray[np.uint64]
 
 
 def check_problem(
@@ -154,32 +194,43 @@ def check_problem(
     )
     query_labels, database_labels = labels["query_labels"], labels["database_labels"]
     per_label = np.bincount(database_labels.indices, minlength=database_labels.shape[1])
-    query_masks = _label_masks(query_labels)
     return EvaluationProblem(
         queries,
         database,
-        query_masks,
-        _label_masks(database_labels),
+        query_labels,
+        database_labels,
         np.minimum(query_labels @ per_label, len(database)).astype(np.int64),
-        np.lexsort(query_masks.T),
+        _label_sets(query_labels),
         resolve_threads(n_threads),
     )
 
 
-def _label_masks(labels: csr_array) -> NDArray[np.uint64]:
-    """Labels as bits, 64 classes to a word: sharing one is a single AND."""
-    from scipy.sparse import csr_array
+def _labels_of(labels: csr_array, row: int) -> NDArray[Any]:
+    return labels.indices[labels.indptr[row] : labels.indptr[row + 1]]
 
-    n, n_classes = labels.shape
-    masks = np.empty((n, max(1, (n_classes + 63) // 64)), np.uint64)
-    for some in blocks_of(masks):
+
+def _label_sets(labels: csr_array) -> NDArray[np.int64]:
+    """A number for every row, equal for rows with the same labels, which ascend in every row."""
+    numbers: dict[bytes, int] = {}
+    of_row = (_labels_of(labels, row).tobytes() for row in range(labels.shape[0]))
+    return np.fromiter(
+        (numbers.setdefault(key, len(numbers)) for key in of_row), np.int64, labels.shape[0]
+    )
+
+
+def _joined(bits: NDArray[np.uint64], labels: csr_array) -> NDArray[np.uint64]:
+    """The bits of all classes of each row, in one column."""
+    joined = np.zeros((labels.shape[0], 1), np.uint64)
+    row_bytes = 8 + 16 * labels.nnz // max(1, len(joined))
+    for some in cut(len(joined), row_bytes, BLOCK_BYTES):
         ends = labels.indptr[some.start : some.stop + 1]
-        indices = labels.indices[ends[0] : ends[-1]]
-        bits = np.uint64(1) << (indices % 64).astype(np.uint64)
-        # A row's labels differ, so the sum that scipy makes of those in one word joins their bits.
-        words = csr_array((bits, indices // 64, ends - ends[0]), masks[some].shape)
-        masks[some] = words.toarray()
-    return masks
+        # Where a row has no label, `reduceat` would take the next one's.
+        has_labels = np.flatnonzero(np.diff(ends))
+        if len(has_labels):
+            of_labels = bits[labels.indices[ends[0] : ends[-1]]]
+            starts = ends[:-1][has_labels] - ends[0]
+            joined[some.start + has_labels, 0] = np.bitwise_or.reduceat(of_labels, starts)
+    return joined
 
 
 def counts_before(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.arrays import as_array
+from .._core.labels import check_labels
 from .._core.pieces import cut
-from .._core.validation import check_count, check_labels, check_pairs, check_rows
+from .._core.validation import check_count, check_pairs, check_rows
 from ..codes import check_codes, check_same_width
 from ..hamming import distances
 
@@ -65,7 +67,7 @@ def retrieval_scores(
     ----------
     samples : mapping of str to array_like
         Two modalities: float latents of shape (n_samples, n_latent), compared by inner product, or
-        packed codes, uint8 of shape (n_samples, n_bytes), compared by Hamming distance.
+        packed codes, uint8 or int8 of shape (n_samples, n_bytes), compared by Hamming distance.
     pairs : array_like of int, shape (n_pairs, 2), optional
         Which row of the first modality belongs to which of the second, in the order of `samples`.
         A row may be in several pairs. Default: row i belongs to row i.
@@ -109,10 +111,10 @@ def retrieval_scores(
     """
     names, given = _check_samples(samples)
     n_samples = dict(zip(names, map(len, given), strict=True))
-    ks = [check_count(k, "ranks") for k in ranks]
+    ks = [check_count(k, "ranks", maximum=None) for k in ranks]
     if not ks:
         raise ValueError("ranks is empty: there is nothing to measure")
-    at = None if at is None else check_count(at, "at")
+    at = None if at is None else check_count(at, "at", maximum=None)
     if labels is None:
         belongs = _pair_matrix(
             check_pairs(pairs, n_samples, minimum=1, repeated=True), n_samples.values()
@@ -171,9 +173,9 @@ def _check_samples(samples: Any) -> tuple[list[str], list[NDArray[Any]]]:
             + (f" of {len(samples)}" if isinstance(samples, Mapping) else "")
         )
     names = list(samples)
-    arrays = [np.asarray(samples[name]) for name in names]
-    packed = [x.dtype == np.uint8 for x in arrays]
     labels = [f"samples[{name!r}]" for name in names]
+    arrays = [as_array(samples[name], label) for name, label in zip(names, labels, strict=True)]
+    packed = [x.dtype in (np.uint8, np.int8) for x in arrays]
     if all(packed):
         codes = [check_codes(x, label) for x, label in zip(arrays, labels, strict=True)]
         check_same_width(codes[0], labels[0], codes[1], labels[1])
@@ -186,6 +188,12 @@ def _check_samples(samples: Any) -> tuple[list[str], list[NDArray[Any]]]:
             f"{labels[packed.index(True)]} holds packed codes, {labels[packed.index(False)]} does "
             "not: pass codes for both or latents for both"
         )
+    for x, label in zip(arrays, labels, strict=True):
+        if x.dtype.kind in "biu":
+            raise TypeError(
+                f"{label} has dtype {x.dtype}, which says neither codes nor latents: packed codes "
+                f"are uint8, np.asarray(x, np.uint8); latents are floats, np.asarray(x, float)"
+            )
     rows = [check_rows(x, label) for x, label in zip(arrays, labels, strict=True)]
     if rows[0].shape[1] != rows[1].shape[1]:
         raise ValueError(

@@ -57,8 +57,8 @@ def mean_average_precision(
         Packed codes, as made by `pack`.
     database_codes : array_like of uint8, shape (n, n_bytes)
     query_labels, database_labels : labels
-        Class names or numbers of shape (n,), or 0/1 columns as an array or a scipy sparse matrix of
-        shape (n, n_classes); both of the same kind.
+        A class per item, names or numbers of shape (n,) or (n, 1); or 0/1 columns, as an array of
+        two columns or more, or a scipy sparse matrix of any number of them; both of the same kind.
     at : int, optional
         Only the first `at` ranks count; by default all.
     ties : {"expected", "database"}, default "expected"
@@ -151,7 +151,7 @@ def average_precision(
     check_choice(ties, "ties", _TIES)
     check_choice(normalize, "normalize", _NORMALIZE)
     if at is not None:
-        at = check_count(at, "at")
+        at = check_count(at, "at", maximum=None)
         if ties == "expected" and normalize == "retrieved":
             raise ValueError(
                 'normalize="retrieved" with at and ties="expected" is the expectation of a ratio, '
@@ -316,7 +316,7 @@ def precision_recall_curve(
     problem = check_problem(
         query_codes, database_codes, query_labels, database_labels, n_threads, n_bits
     )
-    n_radii = problem.n_distances if n_bits is None else n_bits + 1
+    n_radii = problem.n_distances if n_bits is None else check_count(n_bits, "n_bits") + 1
     precision_sum, n_counted, recalls = np.zeros(n_radii), np.zeros(n_radii), []
     for _, totals, relevant in problem.counts():
         retrieved = totals.cumsum(axis=1)[:, :n_radii]

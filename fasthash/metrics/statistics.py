@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.labels import check_labels, label_classes
 from .._core.pieces import cut
-from .._core.validation import check_labels
+from .._core.validation import check_count
 from ..codes import check_codes, unpack
 from ._relevance import check_problem
 
@@ -82,13 +83,14 @@ def bit_correlations(codes: ArrayLike, n_bits: int) -> NDArray[np.float64]:
     mean, product = _moments(codes, n_bits)
     covariance = product - np.outer(mean, mean)
     scale = np.sqrt(mean * (1 - mean))
-    scale = np.divide(1, scale, out=np.zeros(n_bits), where=scale > 0)
+    scale = np.divide(1, scale, out=np.zeros(len(scale)), where=scale > 0)
     # Rounded, because rounding errors of a perfect correlation may exceed 1.
     return np.clip((covariance * np.outer(scale, scale)).round(12), -1, 1)
 
 
 def _moments(codes: ArrayLike, n_bits: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means of bits, and means of the products of any two."""
+    n_bits = check_count(n_bits, "n_bits")
     checked = check_codes(codes, "codes", n_bits)
     if len(checked) == 0:
         raise ValueError("codes is empty: there is nothing to describe")
@@ -135,6 +137,7 @@ def distances_by_relevance(
     >>> distances_by_relevance(codes[:1], codes, [0], [0, 1, 0], n_bits=2)
     (array([1, 0, 1]), array([0, 1, 0]))
     """
+    n_bits = check_count(n_bits, "n_bits")
     problem = check_problem(
         query_codes, database_codes, query_labels, database_labels, n_threads, n_bits
     )
@@ -157,7 +160,7 @@ def average_precision_by_label(
     scores : ndarray of float64, shape (n_queries,)
         As `fasthash.average_precision` gives them; those that are NaN are left out.
     labels : labels
-        Of the queries: class names or numbers, or 0/1 columns.
+        Of the queries, as for `fasthash.mean_average_precision`.
 
     Returns
     -------
@@ -174,8 +177,8 @@ def average_precision_by_label(
     (array(['a', 'b'], dtype='<U1'), array([2, 1]), array([0.25, 1.  ]))
     """
     encoded = check_labels({"labels": labels}, {"labels": len(scores)}, argument="{}")["labels"]
-    given = labels if hasattr(labels, "ndim") else np.asarray(labels)
-    names = np.unique(given) if given.ndim == 1 else np.arange(encoded.shape[1])
+    classes = label_classes({"labels": labels})
+    names = np.arange(classes) if isinstance(classes, int) else classes
     is_scored = ~np.isnan(scores)
     counts = np.asarray(encoded.sum(axis=0)).reshape(-1).astype(np.int64)
     scored = encoded.T @ is_scored.astype(float)

@@ -15,7 +15,7 @@ from .._core.rows import Rows
 from .._core.runtime import resolve_threads
 from .._core.validation import check_rows
 from .._core.workers import Workers
-from ..codes import check_codes, pack
+from ..codes import check_codes, pack_signs
 from ._saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
@@ -175,7 +175,7 @@ def encode_rows(
 
     def encode(blocks: Sequence[slice]) -> int:
         for rows in blocks:
-            codes[rows] = pack(feature_map.transform(x.read(rows)) @ projection)
+            codes[rows] = pack_signs(feature_map.transform(x.read(rows)) @ projection)
         return blocks[-1].stop
 
     blocks = cut(len(x), max(feature_map.n_out, x.shape[1]), _BLOCK_VALUES)

@@ -364,8 +364,8 @@ def _examples(
     for row, found, apart in zip(rows.tolist(), ids, distances, strict=True):
         # One query against what it found: what shares a label is at one distance, counted.
         labels = _rows_of(one.query_labels, [row]), _rows_of(one.labels, found)
-        masks = check_problem(one.query_codes[[row]], one.codes[found], *labels, n_threads=1)
-        is_relevant = np.any(masks.query_labels & masks.database_labels, axis=1).tolist()
+        both = check_problem(one.query_codes[[row]], one.codes[found], *labels, n_threads=1)
+        is_relevant = ((both.database_labels @ both.query_labels.T).toarray() > 0)[:, 0].tolist()
         items = "".join(
             _item(captions, int(id_), str(distance), is_good)
             for id_, distance, is_good in zip(found, apart, is_relevant, strict=True)

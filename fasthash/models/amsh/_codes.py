@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ..._core.pieces import cut
 from ..._core.workers import Workers, add_up
 from ..._kernels import discrete as kernels
-from ...codes import pack
+from ...codes import pack_signs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -231,7 +231,7 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
     state = ModalityState(
         labels=labels,
         v=v,
-        packed=pack(v),
+        packed=pack_signs(v),
         p=np.zeros((r, labels.n_classes)),
         vt=np.empty((r, labels.n_classes)),
         vv=add_up(workers.map(gram_of, cut(n, r, _BLOCK_VALUES))),

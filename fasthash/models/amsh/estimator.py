@@ -12,16 +12,15 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ..._core.features import MappedRows
+from ..._core.labels import check_labels, label_classes
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import (
     check_choice,
     check_count,
-    check_labels,
     check_modalities,
     check_number,
     check_rows,
-    label_classes,
 )
 from ..._core.workers import Workers
 from ..base import CrossModalHasher

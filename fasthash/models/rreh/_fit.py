@@ -30,7 +30,7 @@ from scipy.linalg import cho_factor, cho_solve
 from ..._core.features import MappedRows
 from ..._core.pieces import cut
 from ..._core.workers import Workers, add_up
-from ...codes import pack
+from ...codes import pack_signs
 from .._rotation import quantising_rotation
 from ._start import Settings, View
 
@@ -107,7 +107,7 @@ class RrehFit:
 
     def codes(self) -> dict[str, NDArray[np.uint8]]:
         """Packed codes of every row, per modality."""
-        packed = pack(self.signs)
+        packed = pack_signs(self.signs)
         return {view.name: packed[view.place] for view in self.views}
 
     def _find_grams(self) -> None:
