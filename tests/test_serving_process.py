@@ -300,8 +300,8 @@ def test_json_says_where_it_is(folder):
             "--index 16.index --model 16.model --words words:features --modality sound",
             "--modality: the features of --words must be of one of image, text",
         ),
-        ("--host no.such.host.invalid", "--host no.such.host.invalid"),
-        ("--host 192.0.2.1", "--host 192.0.2.1 is no address of this machine"),
+        ("--host no.such.host.invalid", "host no.such.host.invalid is no name"),
+        ("--host 192.0.2.1", "host 192.0.2.1 is no address of this machine"),
     ],
 )
 def test_what_does_not_fit_is_one_line(folder, capsys, monkeypatch, options, says):
@@ -323,7 +323,7 @@ def test_a_port_in_use_is_one_line(folder, capsys, monkeypatch):
         port = taken.getsockname()[1]
         assert cli.main(f"serve --index 16.index --port {port}".split()) == 1
     said = capsys.readouterr().err.strip()
-    assert f"port {port} of 127.0.0.1 is in use: pass another --port" in said
+    assert f"port {port} of 127.0.0.1 is in use: use another port" in said
     assert len(said.splitlines()) == 1
 
 

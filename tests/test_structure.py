@@ -124,3 +124,18 @@ def test_no_file_is_long():
     }
     assert len(lengths) > 200
     assert [name for name, n in lengths.items() if n > MOST_LINES and name not in LONG] == []
+
+
+def test_the_library_does_not_speak_the_options_of_the_command_line():
+    """An option means nothing to a caller from Python: the commands add such hints themselves."""
+    library = [p for p in PACKAGE.rglob("*.py") if p.parent.name != "commands" and p.stem != "cli"]
+    found = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value}"
+        for path in library
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and "\n" not in node.value
+        and re.search(r"(?<![\w-])--[a-z]", node.value)
+    ]
+    assert not found

@@ -40,7 +40,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise OSError(f"--host {host} is no name or address: {error.strerror}") from None
+        raise OSError(f"host {host} is no name or address: {error.strerror}") from None
     family, kind, protocol, _, address = found[0]
     sock = socket.socket(family, kind, protocol)
     try:
@@ -53,11 +53,11 @@ def open_socket(host: str, port: int) -> socket.socket:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise OSError(
-                f"port {port} of {host} is in use: pass another --port, or 0 for any that is free"
+                f"port {port} of {host} is in use: use another port, or 0 for any that is free"
             ) from None
         if error.errno == errno.EADDRNOTAVAIL:
-            raise OSError(f"--host {host} is no address of this machine") from None
-        raise OSError(f"--host {host} --port {port}: {error.strerror}") from None
+            raise OSError(f"host {host} is no address of this machine") from None
+        raise OSError(f"port {port} of {host}: {error.strerror}") from None
     return sock
 
 
