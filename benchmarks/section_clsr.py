@@ -94,7 +94,8 @@ def _ablation(context: Context, name: str, results: dict[str, list[Score]], trie
         ("", "sum of recalls", compared, "of codes", compared, "label mAP", compared),
         rows,
         f"**{name}**: test samples, {len(base)} seeds that chose no setting. Sum of R@1, R@5 and "
-        "R@10 over both directions, in percent, 600 at best, of latents and of 256-bit codes; mean "
+        "R@10 over both directions, in percent, 600 at best, of latents and of 256-bit codes "
+        '(their ties by "middle"); mean '
         "average precision by label of latents. Mean ± standard deviation; differences are within "
         "a seed, mean ± standard error. InfoNCE is the same network, preprocessing and schedule "
         "without the parts, at the temperature that validation samples of the first seed like best "

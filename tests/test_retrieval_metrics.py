@@ -1,5 +1,7 @@
 """Retrieval scores of many-to-one pairs against a plain count, ties, directions, refusals."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,23 +9,9 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash._core.pieces import smaller_pieces
-from fasthash.metrics.pairs import best_ranks
-
-
-def plain_scores(similarity, relevant, ks, at):
-    """Per query one by one, over the relevant items in their order."""
-    firsts, precisions = [], []
-    for s, r in zip(similarity, relevant, strict=True):
-        if not r.any():
-            continue
-        ranks = []
-        for i, value in enumerate(sorted(s[r], reverse=True), start=1):
-            ranks.append(i + (s[~r] > value).sum() + (s[~r] == value).sum() / 2)
-        firsts.append(ranks[0])
-        within = [i / rank for i, rank in enumerate(ranks, start=1) if rank <= (at or len(s))]
-        precisions.append(sum(within) / min(len(ranks), at or len(s)))
-    recall = {k: np.mean([rank <= k for rank in firsts]) for k in ks}
-    return recall, np.median(firsts), np.mean(precisions), len(firsts)
+from fasthash.metrics._ties import chance_of_a_hit
+from fasthash.metrics.pairs import expected_recall
+from reference import pairs as reference
 
 
 @st.composite
@@ -37,20 +25,51 @@ def problems(draw):
     return a, b, rng.permutation(all_pairs)[:n_pairs]
 
 
-@given(problem=problems(), at=st.one_of(st.none(), st.integers(1, 14)))
-def test_scores_are_those_of_a_plain_count(problem, at):
+@given(
+    problem=problems(),
+    at=st.one_of(st.none(), st.integers(1, 14)),
+    ties=st.sampled_from(["expected", "middle", "database"]),
+)
+def test_scores_are_those_of_every_order_written_down(problem, at, ties):
     a, b, pairs = problem
     relevant = np.zeros((len(a), len(b)), bool)
     relevant[tuple(pairs.T)] = True
-    scores = fh.retrieval_scores({"audio": a, "text": b}, pairs, ranks=(1, 2, 5), at=at)
+    ranks = (1, 2, 5, 40)
+    scores = fh.retrieval_scores({"audio": a, "text": b}, pairs, ranks=ranks, at=at, ties=ties)
     assert list(scores) == [("audio", "text"), ("text", "audio")]
     for (x, y, r), ours in zip(
         ((a, b, relevant), (b, a, relevant.T)), scores.values(), strict=True
     ):
-        recall, median, precision, n_queries = plain_scores(x @ y.T, r, (1, 2, 5), at)
+        recall, median, precision, n_queries = reference.scores(x @ y.T, r, ranks, at, ties)
         assert ours.recall == pytest.approx(recall)
-        assert ours.median_rank == median and ours.n_queries == n_queries
+        assert ours.median_rank == pytest.approx(median) and ours.n_queries == n_queries
         assert ours.mean_average_precision == pytest.approx(precision)
+        if ties == "expected":
+            assert expected_recall(x, y, np.argwhere(r), ranks) == ours.recall
+
+
+@given(problem=problems(), seed=st.integers(0, 2**32 - 1))
+def test_by_default_the_order_of_the_rows_changes_nothing(problem, seed):
+    a, b, pairs = problem
+    rng = np.random.default_rng(seed)
+    order_a, order_b = rng.permutation(len(a)), rng.permutation(len(b))
+    moved = np.column_stack([np.argsort(order_a)[pairs[:, 0]], np.argsort(order_b)[pairs[:, 1]]])
+    first = fh.retrieval_scores({"audio": a, "text": b}, pairs)
+    again = fh.retrieval_scores({"audio": a[order_a], "text": b[order_b]}, moved)
+    for ours, other in zip(first.values(), again.values(), strict=True):
+        assert ours.recall == pytest.approx(other.recall, abs=1e-12)
+        assert ours.median_rank == other.median_rank
+        assert ours.mean_average_precision == pytest.approx(other.mean_average_precision)
+
+
+@given(tied=st.integers(1, 30), relevant=st.integers(1, 30), n_seen=st.integers(-3, 40))
+def test_the_chance_of_a_hit_is_that_of_drawing_without_return(tied, relevant, n_seen):
+    relevant = min(tied, relevant)
+    seen = min(max(n_seen, 0), tied)
+    chance = 1 - math.comb(tied - relevant, seen) / math.comb(tied, seen)
+    ours = chance_of_a_hit(*(np.array([x]) for x in (tied, relevant, n_seen)))[0]
+    assert ours == pytest.approx(chance, rel=1e-13)
+    assert (ours == 1) == (chance == 1)
 
 
 @given(problem=problems())
@@ -71,11 +90,16 @@ def test_blocks_of_queries_join_without_a_seam():
 
 
 def test_equal_codes_gain_nothing():
-    """All similarities tie: the clip's one caption of five stands in the middle."""
+    """All similarities tie: the clip's one caption of five stands anywhere, or in the middle."""
     same = {"audio": np.ones((5, 2)), "text": np.ones((5, 2))}
     scores = fh.retrieval_scores(same, ranks=(1, 2, 3))["audio", "text"]
+    assert scores.recall == pytest.approx({1: 0.2, 2: 0.4, 3: 0.6}) and scores.median_rank == 3
+    assert scores.mean_average_precision == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5)
+    scores = fh.retrieval_scores(same, ranks=(1, 2, 3), ties="middle")["audio", "text"]
     assert scores.recall == {1: 0.0, 2: 0.0, 3: 1.0} and scores.median_rank == 3
     assert scores.mean_average_precision == pytest.approx(1 / 3)
+    scores = fh.retrieval_scores(same, ranks=(1, 2, 3), ties="database")["audio", "text"]
+    assert scores.recall == pytest.approx({1: 0.2, 2: 0.4, 3: 0.6}) and scores.median_rank == 3
 
 
 def test_labels_in_place_of_pairs():
@@ -98,9 +122,22 @@ def test_labels_in_place_of_pairs():
     assert scores["audio", "text"].mean_average_precision == pytest.approx(s[:, 0].mean())
 
 
-def test_best_ranks_of_queries_without_partners():
-    ranks = best_ranks(np.eye(3), np.eye(3), np.array([[0, 0], [2, 1]]))
-    np.testing.assert_array_equal(ranks, [1, np.nan, 2.5])
+def test_labels_score_as_mean_average_precision_does():
+    rng = np.random.default_rng(1)
+    y = {"audio": rng.integers(0, 4, 30), "text": rng.integers(0, 4, 50)}
+    codes = {name: np.packbits(rng.random((len(v), 6)) < 0.5, axis=1) for name, v in y.items()}
+    for at in (None, 10):
+        for ties in ("expected", "database"):
+            scores = fh.retrieval_scores(codes, labels=y, at=at, ties=ties)
+            ours = scores["audio", "text"].mean_average_precision
+            problem = codes["audio"], codes["text"], y["audio"], y["text"]
+            other = fh.mean_average_precision(*problem, at=at, ties=ties)
+            assert ours == pytest.approx(other, rel=1e-12)
+
+
+def test_queries_without_partners_are_left_out():
+    recall = expected_recall(np.eye(3), np.eye(3), np.array([[0, 0], [2, 1]]), (1, 2, 3))
+    assert recall == pytest.approx({1: 0.5, 2: 0.75, 3: 1.0})
 
 
 X = np.eye(3)
@@ -128,6 +165,8 @@ def test_options_it_refuses():
     samples = {"audio": X, "text": X}
     with pytest.raises(ValueError, match="pass one of them"):
         fh.retrieval_scores(samples, [[0, 0]], labels={"audio": [0] * 3, "text": [0] * 3})
+    with pytest.raises(ValueError, match="ties must be one of 'expected', 'middle', 'database'"):
+        fh.retrieval_scores(samples, ties="random")
     with pytest.raises(ValueError, match="ranks is empty"):
         fh.retrieval_scores(samples, ranks=[])
     with pytest.raises(ValueError, match="no query of 'audio' has a relevant item"):

@@ -3,7 +3,7 @@
 - ``ranking``: average precision with named rules for ties, precision, recall, curves.
 - ``pairs``: recall at k and median rank of pairs, of latents or codes, many to one.
 - ``statistics``: how bits are spread, how far relevant and other codes are apart.
-- ``_relevance``: relevant codes counted per distance, which the first two stand on.
+- ``_relevance``: relevant codes counted per distance; ``_ties``: means over all orders of ties.
 """
 
 from .pairs import RetrievalScores, retrieval_scores

@@ -1,10 +1,15 @@
 """How well one modality finds the other: recall at k, median rank, mean average precision.
 
 For sets where samples belong together one by one or many to one, as captions belong to a clip; for
-float latents as for packed codes. Ranks are those of the first relevant item. In a tie half of the
-irrelevant items count as found before ("mid-rank"), so a model gains nothing by giving all samples
-the same code, and the order of the rows does not matter. Measures over labels and packed codes that
-need no queries x database block are in `metrics`.
+float latents as for packed codes. Recall and median rank are about the first relevant item. Three
+rules for ties have names:
+
+- "expected", the default: the mean over all orders of equally similar items. The order of the rows
+  changes no figure, and a model gains nothing by giving all samples the same code.
+- "middle": half of the irrelevant items that are equally similar count as found before.
+- "database": equally similar items in the order of their rows, as a stable sort has them.
+
+Measures over labels and packed codes that need no queries x database block are in `ranking`.
 """
 
 from __future__ import annotations
@@ -19,14 +24,17 @@ from numpy.typing import ArrayLike, NDArray
 from .._core.arrays import as_array
 from .._core.labels import check_labels
 from .._core.pieces import cut
-from .._core.validation import check_count, check_pairs, check_rows
+from .._core.validation import check_choice, check_count, check_pairs, check_rows
 from ..codes import check_codes, check_same_width
 from ..hamming import distances
+from ._ties import chance_of_a_hit, expected_precisions, harmonic_numbers
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["RetrievalScores", "best_ranks", "retrieval_scores"]
+__all__ = ["RetrievalScores", "expected_recall", "retrieval_scores"]
+
+_TIES = ("expected", "middle", "database")
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,13 @@ class RetrievalScores:
     Attributes
     ----------
     recall : dict of int to float
-        Per k the share of queries whose first relevant item has a rank of at most k.
+        Per k the share of queries whose first relevant item has a rank of at most k; by the rule
+        "expected", the mean of this share over all orders of ties.
     median_rank : float
-        Of the first relevant items; 1 is the best rank.
+        Median over queries of the rank of the first relevant item, from 1 on; by the rule
+        "expected", of the mean of this rank over all orders of ties.
     mean_average_precision : float
-        Over the first `at` ranks.
+        Over the first `at` ranks, mean over queries.
     n_queries : int
         How many queries have a relevant item; only they count.
     """
@@ -59,6 +69,7 @@ def retrieval_scores(
     labels: Mapping[str, Any] | None = None,
     ranks: Sequence[int] = (1, 5, 10),
     at: int | None = 10,
+    ties: str = "expected",
 ) -> dict[tuple[str, str], RetrievalScores]:
     """
     Score the retrieval between two modalities, in both directions.
@@ -78,6 +89,9 @@ def retrieval_scores(
     at : int or None, default 10
         Average precision looks at so many ranks, and is divided by the best that can be reached
         within them; None looks at all.
+    ties : {"expected", "middle", "database"}, default "expected"
+        How equally similar items count: by the mean over all their orders; by placing half of the
+        irrelevant ones before the relevant ones; or in the order of their rows.
 
     Returns
     -------
@@ -92,9 +106,16 @@ def retrieval_scores(
 
     Notes
     -----
-    Rank of the i-th relevant item of a query: i, plus the irrelevant items that are more similar,
-    plus half of those as similar. Costs n_queries · n_database similarities per direction, and a
-    sort of them, a block of queries at a time.
+    Let b items be more similar to a query than its most similar relevant item, and t items be as
+    similar as that one, r of them relevant. By the rule "expected", its first relevant item has the
+    rank b + 1 + (t - r) / (r + 1) in the mean, and a rank of at most b + j with the probability
+    1 - C(t - r, j) / C(t, j); average precision is as in `mean_average_precision`. By the rule
+    "middle", the i-th relevant item has the rank i, plus the number of irrelevant items that are
+    more similar, plus half the number of those that are as similar. No rule samples: all values
+    are exact but for rounding.
+
+    Costs n_queries · n_database similarities per direction, and a sort of them, a block of queries
+    at a time.
 
     Examples
     --------
@@ -125,44 +146,105 @@ def retrieval_scores(
     else:
         checked = check_labels(labels, n_samples)
         left, right = checked[names[0]], checked[names[1]]
+    check_choice(ties, "ties", _TIES)
     scores = {}
     for query, target in ((0, 1), (1, 0)):
         relevance = _relevance(left, right, query, labels is not None)
-        best, precision = [], []
+        firsts, precisions = [], []
         for similarity, relevant in _blocks(given[query], given[target], relevance):
-            best.append(_first_ranks(similarity, relevant))
-            precision.append(_average_precision(similarity, relevant, at))
-        scores[names[query], names[target]] = _summary(
-            np.concatenate(best), np.concatenate(precision), ks, names[query]
+            has_relevant = relevant.any(axis=1)
+            similarity, relevant = similarity[has_relevant], relevant[has_relevant]
+            firsts.append(_first_hits(similarity, relevant))
+            precisions.append(_average_precision(similarity, relevant, at, ties))
+        first, precision = _FirstHits.joined(firsts), np.concatenate(precisions)
+        if len(precision) == 0:
+            raise ValueError(
+                f"no query of {names[query]!r} has a relevant item: there is nothing to average"
+            )
+        scores[names[query], names[target]] = RetrievalScores(
+            recall={k: float(first.within(k, ties).mean()) for k in ks},
+            median_rank=float(np.median(first.ranks(ties))),
+            mean_average_precision=float(precision.mean()),
+            n_queries=len(precision),
         )
     return scores
 
 
-def best_ranks(
-    queries: NDArray[Any], database: NDArray[Any], pairs: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def expected_recall(
+    queries: NDArray[Any],
+    database: NDArray[Any],
+    pairs: NDArray[np.int64],
+    ranks: Sequence[int],
+) -> dict[int, float]:
     """
-    Find the rank of every query's first relevant item.
+    Compute the share of queries that find a relevant item within each rank, ties in expectation.
 
     Parameters
     ----------
     queries, database : ndarray
         Validated latents of one dtype, or packed codes.
     pairs : ndarray of int64, shape (n_pairs, 2)
-        Rows of the queries and of the database.
+        Rows of the queries and of the database, at least one pair.
+    ranks : sequence of int
 
     Returns
     -------
-    ndarray of float64, shape (n_queries,)
-        From 1 on; halves come from ties. NaN for a query without a relevant item.
+    dict of int to float
+        Per rank, over the queries that have a relevant item.
 
     Notes
     -----
     O(n_queries · n_database) similarities and one comparison of each; nothing is sorted.
     """
     belongs = _pair_matrix(pairs, (len(queries), len(database)))
-    blocks = _blocks(queries, database, lambda rows: belongs[rows].toarray())
-    return np.concatenate([_first_ranks(*block) for block in blocks])
+    firsts = []
+    for similarity, relevant in _blocks(queries, database, lambda rows: belongs[rows].toarray()):
+        has_relevant = relevant.any(axis=1)
+        firsts.append(_first_hits(similarity[has_relevant], relevant[has_relevant]))
+    first = _FirstHits.joined(firsts)
+    return {k: float(first.within(k, "expected").mean()) for k in ranks}
+
+
+@dataclass(frozen=True)
+class _FirstHits:
+    """
+    Where the first relevant items of queries stand; arrays of int64, shape (n_queries,).
+
+    Attributes
+    ----------
+    before : ndarray
+        How many items are more similar than the most similar relevant one; all are irrelevant.
+    tied, relevant : ndarray
+        How many items are as similar as that one, and how many of these are relevant.
+    in_order : ndarray
+        How many of the irrelevant ones among these have a smaller row than all relevant ones.
+    """
+
+    before: NDArray[np.int64]
+    tied: NDArray[np.int64]
+    relevant: NDArray[np.int64]
+    in_order: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_FirstHits]) -> _FirstHits:
+        names = ("before", "tied", "relevant", "in_order")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def ranks(self, ties: str) -> NDArray[np.float64]:
+        """The rank of the first relevant item; a mean of ranks where ties are "expected"."""
+        irrelevant = self.tied - self.relevant
+        ahead = {
+            "expected": irrelevant / (self.relevant + 1),
+            "middle": irrelevant / 2,
+            "database": self.in_order,
+        }[ties]
+        return 1.0 + self.before + ahead
+
+    def within(self, k: int, ties: str) -> NDArray[np.float64]:
+        """Whether that rank is at most k; a probability where ties are "expected"."""
+        if ties == "expected":
+            return chance_of_a_hit(self.tied, self.relevant, k - self.before)
+        return (self.ranks(ties) <= k).astype(np.float64)
 
 
 def _check_samples(samples: Any) -> tuple[list[str], list[NDArray[Any]]]:
@@ -234,48 +316,52 @@ def _blocks(
             yield queries[rows] @ database.T, relevance(rows)
 
 
-def _first_ranks(similarity: NDArray[Any], relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _first_hits(similarity: NDArray[Any], relevant: NDArray[np.bool_]) -> _FirstHits:
+    """Of queries that have a relevant item each."""
     lowest = np.iinfo(similarity.dtype).min if similarity.dtype.kind == "i" else -np.inf
     best = similarity.max(axis=1, where=relevant, initial=lowest, keepdims=True)
-    # What is more similar than the most similar relevant item is irrelevant.
-    before = (similarity > best).sum(axis=1)
-    tied = ((similarity == best) & ~relevant).sum(axis=1)
-    return np.where(relevant.any(axis=1), 1 + before + tied / 2, np.nan)
+    is_tied = similarity == best
+    is_hit = is_tied & relevant
+    first = is_hit.argmax(axis=1)
+    # Up to and with the first hit, all other tied items are irrelevant.
+    in_order = (is_tied & (np.arange(similarity.shape[1]) < first[:, None])).sum(axis=1)
+    counts = ((similarity > best).sum(axis=1), is_tied.sum(axis=1), is_hit.sum(axis=1), in_order)
+    return _FirstHits(*(count.astype(np.int64) for count in counts))
 
 
 def _average_precision(
-    similarity: NDArray[Any], relevant: NDArray[np.bool_], at: int | None
+    similarity: NDArray[Any], relevant: NDArray[np.bool_], at: int | None, ties: str
 ) -> NDArray[np.float64]:
+    """Of queries that have a relevant item each."""
     n = similarity.shape[1]
-    at = n if at is None else at
-    precision = np.full(len(similarity), np.nan)
+    at = n if at is None else min(at, n)
+    precision = np.empty(len(similarity))
+    harmonic = harmonic_numbers(n)
+    if ties == "database":
+        for i, order in enumerate(np.argsort(-similarity, axis=1, kind="stable")):
+            rank = np.flatnonzero(relevant[i, order]) + 1
+            number = np.arange(1, len(rank) + 1)
+            precision[i] = (number / rank)[rank <= at].sum() / min(len(rank), at)
+        return precision
     # Values are sorted, which costs a fraction of sorting places.
     for i, ascending in enumerate(np.sort(similarity, axis=1)):
         found = np.sort(similarity[i, relevant[i]])
         n_relevant = len(found)
-        if n_relevant == 0:
+        values, of_value = np.unique(found, return_counts=True)
+        # Items that are more similar than each value, and that are at least as similar.
+        before = n - np.searchsorted(ascending, values, "right")
+        up_to = n - np.searchsorted(ascending, values, "left")
+        relevant_before = n_relevant - of_value.cumsum()
+        if ties == "expected":
+            of_ties = expected_precisions(
+                before, relevant_before, up_to - before, of_value, at, harmonic
+            )
+            precision[i] = of_ties.sum() / min(n_relevant, at)
             continue
-        # Irrelevant items that are more similar than each relevant one, and that are as similar.
-        behind, up_to = (
-            np.searchsorted(ascending, found, side) - np.searchsorted(found, found, side)
-            for side in ("left", "right")
-        )
-        before = n - n_relevant - up_to
+        tie = np.repeat(np.arange(len(values)), of_value)
         number = np.arange(n_relevant, 0, -1)
-        rank = number + before + (up_to - behind) / 2
+        irrelevant_before = (before - relevant_before)[tie]
+        irrelevant_tied = (up_to - before - of_value)[tie]
+        rank = number + irrelevant_before + irrelevant_tied / 2
         precision[i] = (number / rank)[rank <= at].sum() / min(n_relevant, at)
     return precision
-
-
-def _summary(
-    best: NDArray[np.float64], precision: NDArray[np.float64], ks: list[int], query: str
-) -> RetrievalScores:
-    best, precision = best[~np.isnan(best)], precision[~np.isnan(precision)]
-    if len(best) == 0:
-        raise ValueError(f"no query of {query!r} has a relevant item: there is nothing to average")
-    return RetrievalScores(
-        recall={k: float((best <= k).mean()) for k in ks},
-        median_rank=float(np.median(best)),
-        mean_average_precision=float(precision.mean()),
-        n_queries=len(best),
-    )

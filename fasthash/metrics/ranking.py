@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.pieces import blocks_of
 from .._core.validation import check_choice, check_count
 from ._relevance import EvaluationProblem, check_problem, counts_before
+from ._ties import expected_precisions, harmonic_numbers
 
 __all__ = [
     "average_precision",
@@ -334,26 +334,11 @@ def precision_recall_curve(
 def _expected_precision_sums(
     totals: NDArray[Any], relevant: NDArray[Any], at: int
 ) -> NDArray[np.float64]:
-    """
-    Expected sum of the precisions at the relevant ranks up to `at`, ties in random order.
-
-    A group of t equal distances with r relevant among them, behind N codes of which R are relevant,
-    has a relevant item at its place i with probability r / t, and then (i - 1)(r - 1) / (t - 1) of
-    the places before it are relevant in the mean (McSherry and Najork 2008). The sum over i of
-    (R + 1 + (i - 1) ρ) / (N + i) is a difference of harmonic numbers.
-    """
+    """Expected sum of the precisions at the relevant ranks up to at, for every query."""
     before, relevant_before = counts_before(totals), counts_before(relevant)
-    harmonic = np.zeros(before[0, -1] + totals[0, -1] + 1, np.longdouble)
-    for some in blocks_of(harmonic[1:]):
-        reciprocals = 1 / np.arange(some.start, some.stop + 1, dtype=np.longdouble).clip(1)
-        reciprocals[0] = harmonic[some.start]
-        np.cumsum(reciprocals, out=harmonic[some.start : some.stop + 1])
-    n_counted = np.clip(at - before, 0, totals)
-    difference = (harmonic[before + n_counted] - harmonic[before]).astype(np.float64)
-    share = relevant / np.maximum(totals, 1)
-    rho = np.maximum(relevant - 1, 0) / np.maximum(totals - 1, 1)
-    ranks_sum = n_counted - (before + 1) * difference
-    return (share * ((relevant_before + 1) * difference + rho * ranks_sum)).sum(axis=1)
+    harmonic = harmonic_numbers(int(before[0, -1] + totals[0, -1]))
+    of_ties = expected_precisions(before, relevant_before, totals, relevant, at, harmonic)
+    return of_ties.sum(axis=1)
 
 
 def _hits_at(

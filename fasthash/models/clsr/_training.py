@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..._core.files import replacing
 from ..._core.pieces import cut
-from ...metrics.pairs import best_ranks
+from ...metrics.pairs import expected_recall
 from ._latent_maps import (
     DenseHead,
     Head,
@@ -396,11 +396,9 @@ class _Run:
         ]
         recall = {}
         for query, target in ((0, 1), (1, 0)):
-            ranks = best_ranks(latents[query], latents[target], pairs[:, [query, target]])
-            ranks = ranks[~np.isnan(ranks)]
-            recall[self.problem.names[query], self.problem.names[target]] = {
-                k: float((ranks <= k).mean()) for k in RECALL_RANKS
-            }
+            recall[self.problem.names[query], self.problem.names[target]] = expected_recall(
+                latents[query], latents[target], pairs[:, [query, target]], RECALL_RANKS
+            )
         return recall
 
     def _reconstructions_of(

@@ -1,0 +1,89 @@
+"""Means over all orders of equal distances, each order equally likely.
+
+A tie is a group of items at one distance from a query. Some of them are relevant to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.pieces import BLOCK_BYTES, cut
+
+__all__ = ["chance_of_a_hit", "expected_precisions", "harmonic_numbers"]
+
+
+def harmonic_numbers(n: int) -> NDArray[np.longdouble]:
+    """Compute 1 + 1/2 + … + 1/i for i from 0 to n."""
+    harmonic = np.zeros(n + 1, np.longdouble)
+    for some in cut(n, harmonic.itemsize, BLOCK_BYTES):
+        reciprocals = 1 / np.arange(some.start, some.stop + 1, dtype=np.longdouble).clip(1)
+        reciprocals[0] = harmonic[some.start]
+        np.cumsum(reciprocals, out=harmonic[some.start : some.stop + 1])
+    return harmonic
+
+
+def expected_precisions(
+    before: NDArray[Any],
+    relevant_before: NDArray[Any],
+    totals: NDArray[Any],
+    relevant: NDArray[Any],
+    at: int,
+    harmonic: NDArray[np.longdouble],
+) -> NDArray[np.float64]:
+    """
+    Compute for every tie the expected sum of the precisions at its relevant ranks.
+
+    Parameters
+    ----------
+    before, relevant_before : ndarray of int64
+        How many items, and relevant ones, are nearer to the query than the tie.
+    totals, relevant : ndarray of int64
+        How many items, and relevant ones, are in the tie.
+    at : int
+        Only ranks up to this one count.
+    harmonic : ndarray
+        `harmonic_numbers` of at least the largest rank in a tie.
+
+    Notes
+    -----
+    Of t items with r relevant ones among them, behind N items of which R are relevant, the item at
+    place i is relevant with probability r / t, and then (i - 1)(r - 1) / (t - 1) of the places
+    before it are relevant in the mean (McSherry and Najork 2008). The sum over i of
+    (R + 1 + (i - 1) ρ) / (N + i), with ρ = (r - 1) / (t - 1), is a difference of harmonic numbers.
+    """
+    n_counted = np.clip(at - before, 0, totals)
+    difference = (harmonic[before + n_counted] - harmonic[before]).astype(np.float64)
+    share = relevant / np.maximum(totals, 1)
+    rho = np.maximum(relevant - 1, 0) / np.maximum(totals - 1, 1)
+    ranks_sum = n_counted - (before + 1) * difference
+    precisions: NDArray[np.float64] = share * ((relevant_before + 1) * difference + rho * ranks_sum)
+    return precisions
+
+
+def chance_of_a_hit(
+    totals: NDArray[np.int64], relevant: NDArray[np.int64], n_seen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """
+    Compute the probability that one of the first `n_seen` items of a tie is relevant.
+
+    Parameters
+    ----------
+    totals, relevant, n_seen : ndarray of int64, shape (n,)
+        `n_seen` may be negative, which is none, or larger than the tie.
+
+    Notes
+    -----
+    1 - C(t - r, j) / C(t, j) for j of t items, of which r are relevant. The quotient is a product
+    of j factors (t - r - i) / (t - i), or of r factors (t - j - i) / (t - i): the shorter one is
+    multiplied. It is exactly 0 where a hit is certain.
+    """
+    seen = np.clip(n_seen, 0, totals)
+    more, fewer = np.maximum(seen, relevant), np.minimum(seen, relevant)
+    none = np.ones(len(totals))
+    for i in range(int(fewer.max(initial=0))):
+        factor = np.maximum(totals - more - i, 0) / np.maximum(totals - i, 1)
+        np.multiply(none, factor, out=none, where=i < fewer)
+    return 1 - none
