@@ -158,7 +158,7 @@ def test_by_default_the_order_of_the_database_changes_nothing(problem, seed):
     ranks = np.arange(1, len(database) + 1)
 
     def measured(database, labels):
-        args = queries, database, query_labels, labels
+        args = as_given((queries, database, query_labels, labels))
         yield fh.average_precision(*args)
         yield fh.mean_average_precision(*args, at=2, no_relevant="zero")
         yield fh.precision_at(*args, ranks=ranks)

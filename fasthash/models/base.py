@@ -60,6 +60,7 @@ class CrossModalHasher(SavedModel):
         self,
         X: ArrayLike,
         modality: str,
+        *,
         n_threads: int | None = None,
         callback: Callable[[str, int, int], None] | None = None,
     ) -> NDArray[np.uint8]:

@@ -169,8 +169,8 @@ class AMSH(CrossModalHasher):
         self,
         features: Mapping[str, ArrayLike],
         labels: Mapping[str, Any],
-        callback: Callable[[str, int, int], None] | None = None,
         *,
+        callback: Callable[[str, int, int], None] | None = None,
         resume: bool = False,
         n_threads: int | None = None,
     ) -> AMSH:
@@ -218,8 +218,8 @@ class AMSH(CrossModalHasher):
         features: Mapping[str, ArrayLike],
         labels: Mapping[str, Any],
         n_bits: Sequence[int],
-        callback: Callable[[str, int, int], None] | None = None,
         *,
+        callback: Callable[[str, int, int], None] | None = None,
         resume: bool = False,
         n_threads: int | None = None,
     ) -> dict[int, AMSH]:

@@ -189,8 +189,8 @@ class RREH(CrossModalHasher):
         self,
         features: Mapping[str, ArrayLike],
         pairs: ArrayLike | None = None,
-        callback: Callable[[str, int, int], None] | None = None,
         *,
+        callback: Callable[[str, int, int], None] | None = None,
         n_threads: int | None = None,
     ) -> RREH:
         """
