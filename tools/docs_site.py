@@ -30,6 +30,7 @@ OUTSIDE = [
     "fasthash/include/fasthash.h",
     "fasthash/serving/icon.svg",
 ]
+SEE_ALSO = re.compile(r"(?P<heading>See Also\n-+\n)(?P<items>(?:.+\n?)+)")
 LOADED = re.compile(
     r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\s\"'>]+)"
 )
@@ -59,8 +60,27 @@ def _placed(name: str, address: str | None, config: Any) -> File:
     return File(name, str(PROJECT), config.site_dir, config.use_directory_urls, dest_uri=address)
 
 
-class MembersOnly(griffe.Extension):
-    """Leave out the docstrings of modules: each page of the reference has an introduction."""
+class Reference(griffe.Extension):
+    """Make docstrings fit for pages: modules are introduced there, and siblings become links."""
 
     def on_module(self, *, mod: griffe.Module, **kwargs: Any) -> None:
         mod.docstring = None
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        if obj.docstring is not None:
+            obj.docstring.value = SEE_ALSO.sub(_listed, obj.docstring.value)
+
+
+def _listed(section: re.Match[str]) -> str:
+    """A list of links in the place of numpydoc's lines ``name : what it is``."""
+    items = re.sub(r"\n\s+", " ", section["items"].strip("\n"))
+    return (
+        section["heading"]
+        + re.sub(
+            r"^(?:fasthash\.)?([\w.]+)(?: : )?",
+            r'- <autoref identifier="fasthash.\1" optional><code>\1</code></autoref> ',
+            items,
+            flags=re.MULTILINE,
+        )
+        + "\n"
+    )
