@@ -141,7 +141,7 @@ def score(name: str, seed: int, n_threads: int = 1, **parameters: Any) -> Score:
     )
     seconds = time.perf_counter() - start
     latents = {name: model.transform(x, name) for name, x in test.features.items()}
-    codes = {name: model.encode(x, name, n_threads) for name, x in test.features.items()}
+    codes = {name: model.encode(x, name, n_threads=n_threads) for name, x in test.features.items()}
     of_latents = fh.retrieval_scores(latents, test.pairs)
     # The figures of the pages on CLSR place half of a tie before the relevant item.
     of_codes = fh.retrieval_scores(codes, test.pairs, ties="middle")

@@ -90,7 +90,7 @@ class KernelCCAITQ(fh.CCAITQ):
         return super().fit({name: self._mapped(x, name) for name, x in features.items()}, pairs)
 
     def encode(self, X, modality, n_threads=None):
-        return super().encode(self._mapped(X, modality), modality, n_threads)
+        return super().encode(self._mapped(X, modality), modality, n_threads=n_threads)
 
     def _mapped(self, x: NDArray, name: str) -> NDArray:
         return self._maps[name].transform(x) if self._maps else x

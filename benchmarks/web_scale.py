@@ -75,7 +75,7 @@ def ours(n: int, bits: list[int], tol: float, n_threads: int) -> dict[str, objec
     small = {name: x[:300] for name, x in train.items()}
     hasher.fit_lengths(small, {name: labels[:300] for name in small}, [8])
     before, clock = reset_peak(), Clock()
-    models = hasher.fit_lengths(train, y, bits, clock, n_threads=n_threads)
+    models = hasher.fit_lengths(train, y, bits, callback=clock, n_threads=n_threads)
     peak = None if before is None else status("VmHWM") - before
     model = models[bits[-1]]
     encoders = {m: lambda x, m=m: model.encode(x, m) for m in train}

@@ -88,7 +88,7 @@ def test_a_fit_interrupted_anywhere_ends_as_if_it_had_not_been(small_blocks, tol
     features, labels = make()
     events = []
     parameters = {"n_sweeps": 4, "tol": tol, "init": init}
-    whole = hasher(**parameters).fit(features, labels, lambda *event: events.append(event))
+    whole = hasher(**parameters).fit(features, labels, callback=lambda *event: events.append(event))
     for stop in range(0, len(events), 3):
         calls = []
 
@@ -99,7 +99,7 @@ def test_a_fit_interrupted_anywhere_ends_as_if_it_had_not_been(small_blocks, tol
 
         model = hasher(**parameters)
         with pytest.raises(StopError):
-            model.fit(features, labels, callback)
+            model.fit(features, labels, callback=callback)
         with pytest.raises(NotFittedError):
             model.encode(features["image"], "image")
         # Models are pickled with what they have.
@@ -119,7 +119,7 @@ def test_latents_completed_at_random_are_so_again_after_an_interrupt():
 
     model = hasher(**parameters)
     with pytest.raises(StopError):
-        model.fit(features, labels, stop_after_two_sweeps)
+        model.fit(features, labels, callback=stop_after_two_sweeps)
     assert_same_model(model.fit(features, labels, resume=True), whole)
 
 
@@ -137,10 +137,10 @@ def test_an_interrupt_by_the_keyboard_keeps_the_old_model_and_the_work_done(smal
             threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     with pytest.raises(KeyboardInterrupt):
-        model.fit(features, labels, interrupt_once)
+        model.fit(features, labels, callback=interrupt_once)
     assert model.codes_["image"] is kept
     stages_before = len(seen)
-    model.fit(features, labels, lambda *event: seen.append(event), resume=True)
+    model.fit(features, labels, callback=lambda *event: seen.append(event), resume=True)
     expected = hasher(n_sweeps=30, tol=0).fit(features, labels)
     assert_same_model(model, expected)
     # Two events for the features, one per sweep of the codes: those made are not made again.
@@ -159,7 +159,7 @@ def test_what_cannot_be_resumed():
 
     model = hasher()
     with pytest.raises(StopError):
-        model.fit(features, labels, stop)
+        model.fit(features, labels, callback=stop)
     changed = {**labels, "text": 1 - labels["text"]}
     for parameters, y in (({"lam": 0.5}, labels), ({}, changed)):
         model.set_params(**parameters)

@@ -125,11 +125,19 @@ def test_every_method_tells_how_far_it_is(emoji):
             pytest.importorskip("torch", reason="CLSR is trained with PyTorch")
         steps = told.setdefault(method, [])
         model = getattr(fh, method)(16, random_state=0, **parameters)
-        fit_model(model, train.features, labels, None, lambda *step, kept=steps: kept.append(step))
+        fit_model(
+            model,
+            train.features,
+            labels=labels,
+            callback=lambda *step, kept=steps: kept.append(step),
+        )
         encoding = []
         with smaller_pieces(1 << 16):
             model.encode(
-                train.features["text"], "text", 1, lambda *step, e=encoding: e.append(step)
+                train.features["text"],
+                "text",
+                n_threads=1,
+                callback=lambda *step, e=encoding: e.append(step),
             )
         assert len(encoding) > 1 and encoding[-1] == ("encode", 1437, 1437)
         assert encoding == sorted(encoding)

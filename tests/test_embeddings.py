@@ -11,7 +11,8 @@ import fasthash as fh
 from fasthash import cli
 from fasthash._core.pieces import smaller_pieces
 from fasthash.datasets import read_layout
-from fasthash.embeddings import codes_of_signs, nearest, recall_of_codes
+from fasthash.embeddings import codes_of_signs, nearest
+from fasthash.experiments import recall_of_codes
 
 RNG = np.random.default_rng(0)
 X, Q = RNG.standard_normal((300, 24)), RNG.standard_normal((11, 24))
@@ -29,7 +30,7 @@ def test_nearest_is_what_sorting_gives(block):
     expected = np.argsort(-cosines(Q, x).round(12), axis=1, kind="stable")
     told = []
     with smaller_pieces(block * len(Q)):
-        found = nearest(Q, x, 30, lambda *step: told.append(step))
+        found = nearest(Q, x, 30, callback=lambda *step: told.append(step))
     ties_aside = np.take_along_axis(cosines(Q, x), found, axis=1)
     np.testing.assert_allclose(
         ties_aside, np.take_along_axis(cosines(Q, x), expected[:, :30], axis=1)
@@ -40,7 +41,7 @@ def test_nearest_is_what_sorting_gives(block):
 
 @given(st.integers(1, 24))
 def test_signs_of_the_first_features(n_bits):
-    np.testing.assert_array_equal(codes_of_signs(X, n_bits), fh.pack(X[:, :n_bits]))
+    np.testing.assert_array_equal(codes_of_signs(X, n_bits=n_bits), fh.pack(X[:, :n_bits]))
 
 
 def test_recall_is_counted_against_the_nearest():
@@ -91,7 +92,7 @@ def test_recall_within_and_across_modalities():
         (lambda: nearest(Q, X, 301), "k is 301, and there are 300"),
         (lambda: nearest(Q[:, :3], X, 1), "queries have 3 columns, and vectors have 24"),
         (lambda: recall_of_codes(X, Q, n_bits=[8, 25], methods=["itq"]), "itq codes 24 features"),
-        (lambda: codes_of_signs(X, 25), "signs of 24 features"),
+        (lambda: codes_of_signs(X, n_bits=25), "signs of 24 features"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["pq"]), "methods must be one of"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["rreh"]), "one kind of embeddings"),
         (lambda: recall_of_codes({"a": X}, {"a": Q}, n_bits=[8], methods=["rreh"]), "a alone"),

@@ -11,7 +11,8 @@ from fasthash._core.pieces import smaller_pieces
 from fasthash.cli import main
 from fasthash.codes import pack_signs
 from fasthash.datasets.readers import read_labels
-from fasthash.embeddings import codes_of_signs, recall_of_codes
+from fasthash.embeddings import codes_of_signs
+from fasthash.experiments import recall_of_codes
 from strategies import random_codes
 
 UNSIGNED = np.arange(240, dtype=np.uint8).reshape(60, 4)
@@ -429,7 +430,7 @@ def test_counts_that_are_none_are_refused_by_name(value, message):
         ("k", lambda: fh.HammingIndex(16).search(x, value)),
         ("n_bits", lambda: fh.HammingIndex(value)),
         ("n_bits", lambda: fh.unpack(x, value)),
-        ("n_bits", lambda: codes_of_signs([[1.0, -1.0]], value)),
+        ("n_bits", lambda: codes_of_signs([[1.0, -1.0]], n_bits=value)),
     ):
         with pytest.raises((TypeError, ValueError), match=f"^{name} must be .*{message}"):
             function()

@@ -89,14 +89,18 @@ def test_same_seed_same_split(n, kind, seed):
     np.testing.assert_array_equal(one.pairs, again.pairs)
     for name, rows in one.rows.items():
         np.testing.assert_array_equal(rows, again.rows[name])
-    for first, second in zip(*(validation_split(n, 0.3, seed) for _ in range(2)), strict=True):
+    for first, second in zip(
+        *(validation_split(n, 0.3, random_state=seed) for _ in range(2)), strict=True
+    ):
         np.testing.assert_array_equal(first, second)
 
 
 def test_another_seed_another_split():
     one, other = (semi_paired_split(50, 0.5, random_state=seed) for seed in (0, 1))
     assert set(one.paired) != set(other.paired)
-    assert list(validation_split(50, 0.5, 0)[0]) != list(validation_split(50, 0.5, 1)[0])
+    assert list(validation_split(50, 0.5, random_state=0)[0]) != list(
+        validation_split(50, 0.5, random_state=1)[0]
+    )
 
 
 def test_all_rows_may_be_pairs():

@@ -128,7 +128,7 @@ def test_encode_in_blocks_and_threads_has_no_seam():
     whole = model.encode(x["image"], "image")
     for n_threads in (1, 2, 5):
         with smaller_pieces(20 * 7):
-            codes = model.encode(x["image"], "image", n_threads)
+            codes = model.encode(x["image"], "image", n_threads=n_threads)
         np.testing.assert_array_equal(codes, whole)
 
 

@@ -125,7 +125,7 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
             raise ValueError("--save-model: signs need no model; code queries in the same way")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            codes = codes_of_signs(x, n_bits)
+            codes = codes_of_signs(x, n_bits=n_bits)
         for warning in caught:
             printer.note(str(warning.message))
     else:
@@ -157,7 +157,7 @@ def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
     pairs = None if options.pairs is None else inputs.read_pairs(options.pairs)
     model = RREH(options.bits or 64, random_state=options.seed)
     with printer.progress() as progress:
-        model.fit(features, pairs, progress)
+        model.fit(features, pairs, callback=progress)
     _save(options, model)
     codes: dict[str, Any] = model.codes_
     with replacing(options.output) as file:

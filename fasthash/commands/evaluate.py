@@ -304,7 +304,7 @@ def _score_models(
     return [
         Score(called, inputs.n_bits_of(model), None, *found)
         for called, model in models.items()
-        for found in score_model(model, parts["test"], database, metrics, options.ties)
+        for found in score_model(model, parts["test"], database, metrics, ties=options.ties)
     ]
 
 

@@ -91,7 +91,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             f"--pairs is missing: without it row i belongs to row i, and there are {counts} rows"
         )
     with printer.progress() as progress:
-        fit_model(model, features, labels, pairs, progress)
+        fit_model(model, features, labels=labels, pairs=pairs, callback=progress)
     model.save(options.output)
 
     seconds = time.perf_counter() - began

@@ -77,7 +77,7 @@ def declare(commands: Any) -> None:
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Search by floats and by codes, and print the table."""
-    from ..embeddings import recall_of_codes
+    from ..experiments import recall_of_codes
 
     vectors, queries = _read(options)
     is_one_kind = list(vectors) == [""]
@@ -164,7 +164,9 @@ def _read(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
             + ("--pairs says which do" if options.pairs is not None else f"there are {counts}")
         )
     n = next(iter(counts.values()))
-    return _parts(vectors, *validation_split(n, min(0.1, _MOST_QUERIES / n), options.seed))
+    return _parts(
+        vectors, *validation_split(n, min(0.1, _MOST_QUERIES / n), random_state=options.seed)
+    )
 
 
 def _parts(

@@ -156,7 +156,7 @@ def _coding(
     if options.signs:
         if options.model is not None:
             raise ValueError("--signs need no --model")
-        return lambda x: codes_of_signs(x, n_bits), read_numbers
+        return lambda x: codes_of_signs(x, n_bits=n_bits), read_numbers
     if options.model is None:
         raise ValueError("--model is missing: --features are encoded by a model, or by --signs")
     model = inputs.load_model(options.model)

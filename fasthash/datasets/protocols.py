@@ -151,7 +151,7 @@ def semi_paired_split(
 
 
 def validation_split(
-    n: int, share: float, random_state: Any = None
+    n: int, share: float, *, random_state: Any = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
     Hold rows out at random, to choose settings by.

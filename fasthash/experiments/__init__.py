@@ -1,6 +1,7 @@
 """Experiments: methods compared, and how fast fasthash is on this machine.
 
 - ``comparison``: models fitted for several code lengths and seeds, and scored.
+- ``recall``: codes of embeddings compared with the float search.
 - ``speed``: what ``fasthash bench`` measures, against numpy, faiss and the machine's limits. It
   stands on ``_timing`` (calls measured in turn, ratios within a round), ``_random_codes`` (codes to
   search), ``_peers`` and ``_model_peers`` (the same answers by numpy and faiss-cpu), ``_cells``
@@ -20,14 +21,17 @@ from .comparison import (
     score_model,
     summarise,
 )
+from .recall import Recall, recall_of_codes
 
 __all__ = [
     "Metric",
+    "Recall",
     "Score",
     "Summary",
     "compare",
     "fit_model",
     "learns_from",
+    "recall_of_codes",
     "score_model",
     "summarise",
 ]

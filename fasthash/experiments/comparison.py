@@ -75,10 +75,16 @@ class Metric:
         return self.kind if self.at is None else f"{self.kind}@{self.at}"
 
     def measure(
-        self, query_codes: Any, database_codes: Any, query_labels: Any, labels: Any, ties: str
+        self,
+        query_codes: Any,
+        database_codes: Any,
+        query_labels: Any,
+        database_labels: Any,
+        *,
+        ties: str = "expected",
     ) -> float:
         """Measure one ranking of a database; a query without relevant items is left out of mAP."""
-        problem = (query_codes, database_codes, query_labels, labels)
+        problem = (query_codes, database_codes, query_labels, database_labels)
         if self.kind == "map":
             return mean_average_precision(*problem, at=self.at, ties=ties)
         measure = precision_at if self.kind == "precision" else recall_at
@@ -224,7 +230,7 @@ def compare(
             fitted = _fit_lengths(model, features, labels, known, n_bits, seed, what, report)
             for length, one in fitted.items():
                 target = labels if database is None else database
-                for score in score_model(one, test, target, metrics, ties):
+                for score in score_model(one, test, target, metrics, ties=ties):
                     scores.append(Score(method, length, seed, *score))
                 n_done += 1
                 report(f"{method}, {length} bits, seed {seed}: scores", n_done, n_fits)
@@ -236,6 +242,7 @@ def score_model(
     test: Part,
     database: Part | Mapping[str, Any],
     metrics: Sequence[Metric],
+    *,
     ties: str = "expected",
 ) -> list[tuple[str, str, str, float]]:
     """
@@ -269,7 +276,7 @@ def score_model(
             query,
             target,
             str(metric),
-            metric.measure(queries[query], codes[target], test.labels, labels[target], ties),
+            metric.measure(queries[query], codes[target], test.labels, labels[target], ties=ties),
         )
         for query, target in itertools.permutations(names, 2)
         for metric in metrics
@@ -314,9 +321,10 @@ def learns_from(model: Any, argument: str) -> bool:
 def fit_model(
     model: Any,
     features: Mapping[str, Any],
-    labels: Mapping[str, Any] | None,
-    pairs: NDArray[Any] | None,
-    callback: Callable[[str, int, int], None] | None,
+    *,
+    labels: Mapping[str, Any] | None = None,
+    pairs: NDArray[Any] | None = None,
+    callback: Callable[[str, int, int], None] | None = None,
 ) -> Any:
     """
     Fit a model to what it learns from, and leave the rest out.
@@ -381,8 +389,14 @@ def _fit_lengths(
         report(f"{what}: {stage}", done, total)
 
     if hasattr(model, "fit_lengths") and len(n_bits) > 1:
-        return model.fit_lengths(features, labels, n_bits, callback)
+        return model.fit_lengths(features, labels, n_bits, callback=callback)
     return {
-        length: fit_model(clone(model).set_params(n_bits=length), features, labels, pairs, callback)
+        length: fit_model(
+            clone(model).set_params(n_bits=length),
+            features,
+            labels=labels,
+            pairs=pairs,
+            callback=callback,
+        )
         for length in n_bits
     }
