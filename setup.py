@@ -28,7 +28,9 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.hamming",
         [f"{KERNELS}/hamming.pyx", *SIMD_SOURCES],
-        depends=SIMD_HEADERS,
+        depends=[*SIMD_HEADERS, f"{KERNELS}/fork.h"],
+        # dladdr and dlsym, which older C libraries keep apart.
+        libraries=["dl"] if sys.platform == "linux" else [],
     ),
     Extension(
         "fasthash._kernels.search",
@@ -63,7 +65,7 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.multi_index",
         [f"{KERNELS}/multi_index.pyx"],
-        depends=[f"{KERNELS}/multi_index.h", f"{KERNELS}/multi_index_probe.h"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/multi_index.h", f"{KERNELS}/multi_index_probe.h"],
     ),
     Extension(
         "fasthash.c_api",
@@ -105,6 +107,9 @@ class BuildKernels(build_ext):
             # What debuggers read must not name the folder of the build: it differs every time.
             base.append(f"-ffile-prefix-map={os.getcwd()}=.")
         compile_openmp, link_openmp = self.openmp_flags(msvc)
+        # Vector loops do not need threads: without OpenMP too they give the same bits as fast.
+        if not msvc and self.builds(["-fopenmp-simd"], [], "int main(void) { return 0; }\n"):
+            compile_openmp = [*compile_openmp, "-fopenmp-simd"]
         for extension in self.extensions:
             extension.include_dirs += [KERNELS, INCLUDE]
             if USES_LIMITED_API:
@@ -124,12 +129,14 @@ class BuildKernels(build_ext):
         print("warning: the compiler has no OpenMP; the kernels will run on one thread")
         return [], []
 
-    def builds(self, compile_flags: list[str], link_flags: list[str]) -> bool:
+    def builds(
+        self, compile_flags: list[str], link_flags: list[str], program: str = OPENMP_PROBE
+    ) -> bool:
         from setuptools.errors import CompileError, LinkError
 
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
-            source.write_text(OPENMP_PROBE)
+            source.write_text(program)
             try:
                 objects = self.compiler.compile(
                     [str(source)], output_dir=folder, extra_postargs=compile_flags

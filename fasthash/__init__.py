@@ -5,7 +5,7 @@ first used, so that ``import fasthash`` costs little more than numpy.
 """
 
 import importlib
-import importlib.util
+from importlib.machinery import PathFinder
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,8 @@ _ROOMS = {
 
 __all__ = ["__version__", *_ROOMS]
 
-if importlib.util.find_spec("._kernels.hamming", __name__) is None:
+# Not by its full name, which would import what asks whether kernels are loaded after a fork.
+if PathFinder.find_spec("hamming", [f"{folder}/_kernels" for folder in __path__]) is None:
     raise ImportError(
         "fasthash is being imported from a source tree whose kernels are not built: run "
         "'pip install .' in that folder and start Python in another one."

@@ -7,7 +7,10 @@ and keeps the table.
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
+
+cdef extern from "<stdint.h>" nogil:
+    const int64_t PTRDIFF_MAX
 
 from fasthash._kernels.hamming cimport (
     FH_CODE_BYTES_MAX,
@@ -24,6 +27,7 @@ from fasthash._kernels.radius cimport (
     WithinPlan,
     count_within,
     lay_out_within,
+    most_queries,
     plan_within,
     write_within,
 )
@@ -39,11 +43,11 @@ cdef const char *message(int error) noexcept nogil:
     if error == FASTHASH_ERROR_NULL:
         return b"a pointer is NULL where there are values to read or write"
     if error == FASTHASH_ERROR_COUNT:
-        return b"a number of codes is negative, or 2^31 or more where ranks are counted"
+        return b"a number of codes is negative, or more than memory or ranks can count"
     if error == FASTHASH_ERROR_WIDTH:
         return b"n_bytes must be at least 1 and at most (2^31 - 1) / 8"
     if error == FASTHASH_ERROR_K:
-        return b"k must be at least 1"
+        return b"k must be at least 1, and n_queries * k answers must fit in memory"
     if error == FASTHASH_ERROR_RADIUS:
         return b"radius must be at least 0"
     if error == FASTHASH_ERROR_THREADS:
@@ -65,6 +69,8 @@ cdef int check_codes(const uint8_t *a, int64_t n_a, const uint8_t *b, int64_t n_
         return FASTHASH_ERROR_COUNT
     if n_bytes < 1 or n_bytes > FH_CODE_BYTES_MAX:
         return FASTHASH_ERROR_WIDTH
+    if n_a > PTRDIFF_MAX // n_bytes or n_b > PTRDIFF_MAX // n_bytes:
+        return FASTHASH_ERROR_COUNT
     if n_threads < 0:
         return FASTHASH_ERROR_THREADS
     if (a == NULL and n_a > 0) or (b == NULL and n_b > 0):
@@ -79,6 +85,8 @@ cdef int distances(const uint8_t *a, int64_t n_a, const uint8_t *b, int64_t n_b,
         return error
     if n_a == 0 or n_b == 0:
         return FASTHASH_OK
+    if n_a > PTRDIFF_MAX // 4 // n_b:
+        return FASTHASH_ERROR_COUNT
     if out == NULL:
         return FASTHASH_ERROR_NULL
     cdef Database codes = make_database(b, n_b, n_bytes, n_a)
@@ -102,6 +110,8 @@ cdef int topk(const uint8_t *queries, int64_t n_queries, const uint8_t *database
         return FASTHASH_ERROR_K
     if n_queries == 0:
         return FASTHASH_OK
+    if k > PTRDIFF_MAX // 8 // n_queries:
+        return FASTHASH_ERROR_K
     if out_distances == NULL or ids == NULL:
         return FASTHASH_ERROR_NULL
     cdef int64_t n_found = min(k, count_allowed(allowed, n)), q, rank
@@ -146,24 +156,81 @@ cdef int within(const uint8_t *queries, int64_t n_queries, const uint8_t *databa
         return FASTHASH_ERROR_RADIUS
     cdef Database codes = make_database(database, n, n_bytes, n_queries)
     codes.allowed = allowed
-    cdef WithinPlan plan = plan_within(&codes, n_queries, <int32_t>min(radius, 8 * n_bytes),
-                                       usable_threads(n_threads))
+    cdef Answer answer
+    answer.n = answer.room = 0
+    answer.distances = NULL
+    answer.ids = NULL
+    error = within_in_blocks(queries, n_queries, &codes, <int32_t>min(radius, 8 * n_bytes),
+                             usable_threads(n_threads), limits, &answer)
+    # Without one hit too, a result has an address; of several blocks, room may be left.
+    if (error == FASTHASH_OK and (answer.ids == NULL or answer.room != answer.n)
+            and not resize(&answer, max(<int64_t>1, answer.n))):
+        error = FASTHASH_ERROR_MEMORY
+    if error != FASTHASH_OK:
+        free(answer.distances)
+        free(answer.ids)
+        return error
+    out_distances[0] = answer.distances
+    ids[0] = answer.ids
+    return FASTHASH_OK
+
+
+# What a radius search has found, and for how many more there is room.
+cdef struct Answer:
+    int64_t n
+    int64_t room
+    int32_t *distances
+    int64_t *ids
+
+
+cdef bint resize(Answer *answer, int64_t room) noexcept nogil:
+    """Make room for so many hits; false where there is no memory, and all is as it was."""
+    if room > PTRDIFF_MAX // 8:
+        return False
+    cdef void *distances = realloc(answer.distances, 4 * room)
+    if distances == NULL:
+        return False
+    answer.distances = <int32_t *>distances
+    cdef void *ids = realloc(answer.ids, 8 * room)
+    if ids == NULL:
+        return False
+    answer.ids = <int64_t *>ids
+    answer.room = room
+    return True
+
+
+cdef int within_in_blocks(const uint8_t *queries, int64_t n_queries, const Database *codes,
+                          int32_t radius, int n_threads, int64_t *limits,
+                          Answer *answer) noexcept nogil:
+    """Search for some queries at a time, so that the scratch has a bound; append what they find."""
+    cdef int64_t first = 0, n_here = min(n_queries, most_queries(radius)), found, q
+    cdef WithinPlan plan = plan_within(codes, n_here, radius, n_threads)
     cdef void *memory = malloc(plan.memory_bytes)
     if memory == NULL:
         return FASTHASH_ERROR_MEMORY
-    lay_out_within(&plan, memory)
-    count_within(&plan, queries, limits)
-    # One more than there are: an empty result has an address too.
-    out_distances[0] = <int32_t *>malloc(4 * (limits[n_queries] + 1))
-    ids[0] = <int64_t *>malloc(8 * (limits[n_queries] + 1))
-    if out_distances[0] == NULL or ids[0] == NULL:
-        free(out_distances[0])
-        free(ids[0])
-        free(memory)
-        out_distances[0] = NULL
-        ids[0] = NULL
-        return FASTHASH_ERROR_MEMORY
-    write_within(&plan, out_distances[0], ids[0])
+    limits[0] = 0
+    while first < n_queries:
+        if n_here > n_queries - first:
+            # The last queries may be searched in more parts than the others.
+            n_here = n_queries - first
+            free(memory)
+            plan = plan_within(codes, n_here, radius, n_threads)
+            memory = malloc(plan.memory_bytes)
+            if memory == NULL:
+                return FASTHASH_ERROR_MEMORY
+        lay_out_within(&plan, memory)
+        count_within(&plan, queries + first * codes.n_bytes, limits + first)
+        found = limits[first + n_here]
+        if (answer.n + found > answer.room
+                and not resize(answer, max(answer.n + found, answer.room + answer.room // 2))):
+            free(memory)
+            return FASTHASH_ERROR_MEMORY
+        if found > 0:
+            write_within(&plan, answer.distances + answer.n, answer.ids + answer.n)
+        for q in range(first, first + n_here + 1):
+            limits[q] += answer.n
+        answer.n += found
+        first += n_here
     free(memory)
     return FASTHASH_OK
 

@@ -162,7 +162,10 @@ def within(
 
     Notes
     -----
-    Costs two scans of the allowed rows per query and 8 n_queries · (radius + 1) bytes of counts.
+    Costs two scans of the allowed rows per query. Queries are searched so many at a time that the
+    scratch stays below 32 MiB and 1 MiB per thread, however many they are and however large the
+    radius is up to a million bits; the answers to several such blocks are held twice while they are
+    joined.
 
     Examples
     --------

@@ -6,6 +6,8 @@ import pathlib
 import pytest
 from hypothesis import settings
 
+from fasthash._kernels import hamming as kernels
+
 # Processes that tests start meet the installed package too, not the sources they start beside.
 os.environ["PYTHONSAFEPATH"] = "1"
 
@@ -48,3 +50,11 @@ def emoji(emoji_folder, tmp_path, monkeypatch):
         (tmp_path / name).write_bytes((emoji_folder / name).read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_problems_run_on_several_threads():
+    """Threads are for long searches; tests are to see them in short ones too."""
+    before = kernels.use_least_work(1)
+    yield
+    kernels.use_least_work(before)

@@ -5,7 +5,6 @@ They are built in a folder of their own, from what docs/calling-from-c.md prints
 """
 
 import importlib.util
-import multiprocessing
 import os
 import re
 import shutil
@@ -21,7 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash._core import runtime
 from fasthash.metrics._relevance import check_problem
 from reference import hamming as reference
 from strategies import random_codes, search_problems, simd
@@ -286,28 +284,3 @@ def test_several_threads_call_at_once(consumer):
         thread.join()
     for answer in answers:
         np.testing.assert_array_equal(answer[1], expected[1])
-
-
-def _search_in_child(consumer, answer):
-    codes = random_codes(5000, 64)
-    answer.put((consumer.topk(codes[:9], codes, 1, None, 2)[1][:, 0], runtime.resolve_threads(2)))
-
-
-@pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_knows_that_c_ran_in_parallel(consumer):
-    codes = random_codes(5000, 64)
-    consumer.topk(codes, codes, 1, None, 2)
-    context = multiprocessing.get_context("fork")
-    answer = context.Queue()
-    child = context.Process(target=_search_in_child, args=(consumer, answer))
-    child.start()
-    try:
-        ids, n_threads = answer.get(timeout=30)
-    finally:
-        child.kill()
-        child.join()
-    np.testing.assert_array_equal(ids, np.arange(9))
-    assert n_threads == 1

@@ -17,7 +17,7 @@ from fasthash.index._storage import CodeStorage
 from fasthash.index._tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
 from reference import hamming as reference
 from reference import multi_index as twin
-from strategies import random_codes
+from strategies import random_codes, simd
 
 WIDTHS = [1, 7, 8, 9, 63, 64, 65, 128, 129, 256, 512]
 UNLIMITED = 2**62
@@ -336,3 +336,22 @@ def small():
     index = fh.MultiIndexHash(12)
     index.add(random_codes(1, 12), ids=[5])
     return index
+
+
+@pytest.mark.parametrize("level", fh.simd_levels())
+@pytest.mark.parametrize("n_bits", [20, 64, 100])
+def test_probing_at_every_level(level, n_bits):
+    """Narrow and wide codes, with the bits counted as the level counts them."""
+    database = random_codes(3000, n_bits)
+    queries = database[:20] ^ np.uint8(128)
+    index = fh.MultiIndexHash(n_bits=n_bits)
+    index.add(database)
+    with simd(level):
+        found = index.search(queries, 7), index.within(queries, 3)
+    for ours, theirs in zip(
+        found,
+        (reference.topk(queries, database, 7), reference.within(queries, database, 3)),
+        strict=True,
+    ):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -1,6 +1,5 @@
 """What a process sees around the kernels: import cost, forced levels, threads, fork."""
 
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -158,30 +157,3 @@ def test_python_threads_search_at_once():
         answers = list(pool.map(lambda i: searches[i % len(searches)](), range(48)))
     for i, answer in enumerate(answers):
         np.testing.assert_array_equal(answer, expected[i % len(searches)])
-
-
-def _search_in_child(answer):
-    database = random_codes(5000, 64)
-    answer.put(
-        (fh.topk(database[:9], database, 1, n_threads=2)[1][:, 0], runtime.resolve_threads(2))
-    )
-
-
-@pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
-)
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_runs_on_one_thread_instead_of_hanging():
-    database = random_codes(5000, 64)
-    fh.topk(database, database, 1, n_threads=2)
-    context = multiprocessing.get_context("fork")
-    answer = context.Queue()
-    child = context.Process(target=_search_in_child, args=(answer,))
-    child.start()
-    try:
-        ids, n_threads = answer.get(timeout=30)
-    finally:
-        child.kill()
-        child.join()
-    np.testing.assert_array_equal(ids, np.arange(9))
-    assert n_threads == 1

@@ -1,6 +1,6 @@
 """What the public modules stand on: nothing here is public.
 
-- ``runtime``: instruction sets, threads, OpenMP, the fork guard.
+- ``runtime``: instruction sets, threads, OpenMP.
 - ``interruptible``: long calls of numpy that Ctrl-C can end.
 - ``validation``: arguments of the public functions: numbers, features, labels, pairs, choices.
 - ``pieces``: work cut into blocks of a bounded size, and calls that take a bounded time.

@@ -106,11 +106,11 @@ class Pace:
         bounded = min(max(fitting, self.amount / 8), self.amount * 8, _largest)
         self.amount = max(1, int(bounded))
 
-    def cut(self, n: int) -> Iterator[slice]:
-        """Cut n units into pieces, timing what the caller does with each."""
+    def cut(self, n: int, most: int | None = None) -> Iterator[slice]:
+        """Cut n units into pieces of at most so many, timing what the caller does with each."""
         first = 0
         while first < n:
-            piece = slice(first, min(n, first + self.amount))
+            piece = slice(first, min(n, first + min(self.amount, most or n)))
             began = time.perf_counter()
             yield piece
             self.timed(piece.stop - first, time.perf_counter() - began)

@@ -25,6 +25,9 @@ __all__ = [
 # (threadpoolctl does, and with it scikit-learn): that is respected.
 _unlimited = _kernels.openmp_max_threads()
 
+# What fits into C's int; the kernels start far fewer.
+_MOST = 2**31 - 1
+
 
 class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
     """
@@ -131,8 +134,16 @@ def resolve_threads(n_threads: int | None) -> int:
     Returns
     -------
     int
-        At least 1; 1 without OpenMP, and 1 in a forked child of a process that has already run in
-        parallel, where GNU OpenMP would wait for threads that the fork did not copy.
+        At least 1, and at most 64, or 4 for each core where that is more; a search that is short
+        starts fewer. 1 without OpenMP, and 1 in a forked child in which GNU OpenMP may wait for
+        threads that the fork did not copy.
+
+    Notes
+    -----
+    A forked child searches on as many threads as its parent, because the threads of the runtime are
+    ended before a fork. That needs OpenMP 5.0 (GCC 9) or LLVM's runtime, and the kernels loaded
+    before the fork: a child that loads them itself, after another library has brought GNU OpenMP
+    into its parent, uses one thread.
 
     Raises
     ------
@@ -157,7 +168,7 @@ def resolve_threads(n_threads: int | None) -> int:
             raise ValueError("n_threads=0 would do nothing: use 1, or None for all cores")
         if resolved < 0:
             resolved = max(1, n_cores() + 1 + resolved)
-    return _kernels.allowed_threads(resolved)
+    return _kernels.allowed_threads(min(resolved, _MOST))
 
 
 def _threads_of_environment() -> int | None:

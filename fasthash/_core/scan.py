@@ -228,10 +228,13 @@ def scan_within(
     is_allowed = None if flags is None else flags.view(np.uint8)
     answers = []
     n_searched = n_allowed if flags is None else len(codes)
-    for q, pace in _calls(len(queries), n_searched, codes, sizes):
+    at_once = _radius.queries_at_once(radius)
+    for q, pace in _calls(len(queries), n_searched, codes, sizes, at_once):
         search = _radius.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
         _run(search, pace)
         answers.append((search.limits, search.distances, search.positions))
+        # Its scratch goes before the next one's comes.
+        del search
     limits, distances, found = join_within(answers)
     return limits, distances, found if rows is None else _take(rows, found)
 
@@ -340,22 +343,29 @@ def pace_of_rows(n_rows: int, n_queries: int, codes: NDArray[np.uint8]) -> Pace:
 
 
 def _calls(
-    n_queries: int, n_rows: int, codes: NDArray[np.uint8], sizes: CallSizes
+    n_queries: int,
+    n_rows: int,
+    codes: NDArray[np.uint8],
+    sizes: CallSizes,
+    at_once: int | None = None,
 ) -> Iterator[tuple[slice, Pace | None]]:
     """
-    Cut a search into some queries at a time, each over all rows.
+    Cut a search into some queries at a time, `at_once` at most, each over all rows.
 
     With the pace at which their kernel is to be driven, in 64-bit words; None for all at once.
     """
     per_query = n_rows * _words_of(codes)
+    at_once = at_once or max(1, n_queries)
     if n_queries * per_query <= sizes.one_call_words:
-        yield slice(0, n_queries), None
+        # Without queries too, there is an answer.
+        for some in cut(n_queries, most=at_once) or [slice(0, 0)]:
+            yield some, None
     elif sizes.sharing_queries * per_query <= sizes.shared_words:
-        for some in Pace(sizes.first_words // per_query, sizes.seconds).cut(n_queries):
+        for some in Pace(sizes.first_words // per_query, sizes.seconds).cut(n_queries, at_once):
             yield some, None
     else:
         pace = Pace(sizes.first_words, sizes.seconds)
-        for some in cut(n_queries, most=sizes.sharing_queries):
+        for some in cut(n_queries, most=min(sizes.sharing_queries, at_once)):
             yield some, pace
 
 

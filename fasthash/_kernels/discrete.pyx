@@ -11,6 +11,8 @@ of threads does not change a bit of the result.
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
+from fasthash._kernels.hamming cimport threads_for
+
 import numpy as np
 
 cdef extern from "discrete.h" nogil:
@@ -62,6 +64,7 @@ def label_target(real[:, ::1] prediction, const int64_t[::1] indptr, const int32
     cdef Py_ssize_t chunk, i, n = prediction.shape[0], n_classes = prediction.shape[1]
     cdef double change
     cdef double[::1] changes = np.zeros(N_CHUNKS)
+    n_threads = threads_for(n_threads, N_CHUNKS, <double>n * n_classes)
     with nogil:
         for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             change = 0
@@ -87,6 +90,7 @@ def bit_target(real[:, :] margins, const uint8_t[:, ::1] codes, int n_threads=1)
     cdef Py_ssize_t chunk, i, n = margins.shape[0], n_bits = margins.shape[1]
     cdef double loss
     cdef double[::1] losses = np.zeros(N_CHUNKS)
+    n_threads = threads_for(n_threads, N_CHUNKS, <double>n * n_bits)
     with nogil:
         for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             loss = 0
@@ -104,6 +108,7 @@ def label_votes(const real[:, ::1] values, const int64_t[::1] indptr, const int3
     """L̂ᵀV as float64 of shape (n_classes, n_bits)."""
     cdef Py_ssize_t chunk, i, n = values.shape[0], n_bits = values.shape[1]
     cdef double[:, :, ::1] votes = np.zeros((N_CHUNKS, n_classes, n_bits))
+    n_threads = threads_for(n_threads, N_CHUNKS, <double>n * n_bits)
     with nogil:
         for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             for i in range(n * chunk // N_CHUNKS, n * (chunk + 1) // N_CHUNKS):
@@ -123,6 +128,7 @@ def label_votes_of_codes(const uint8_t[:, ::1] codes, Py_ssize_t n_bits,
     cdef Py_ssize_t chunk, i, n = codes.shape[0]
     cdef double[:, :, ::1] votes = np.zeros((N_CHUNKS, n_classes, n_bits))
     cdef double[:, ::1] signs = np.empty((N_CHUNKS, n_bits + PADDING))
+    n_threads = threads_for(n_threads, N_CHUNKS, <double>n * n_bits)
     with nogil:
         for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             for i in range(n * chunk // N_CHUNKS, n * (chunk + 1) // N_CHUNKS):
@@ -134,6 +140,7 @@ def label_votes_of_codes(const uint8_t[:, ::1] codes, Py_ssize_t n_bits,
 def add_codes(real[:, ::1] sums, const uint8_t[:, ::1] codes, double eta, int n_threads=1):
     """sums += eta B in place."""
     cdef Py_ssize_t i, n_bits = sums.shape[1]
+    n_threads = threads_for(n_threads, sums.shape[0], <double>sums.shape[0] * n_bits)
     for i in prange(sums.shape[0], num_threads=n_threads, schedule="static", nogil=True):
         if real is float:
             fh_add_code_float(&sums[i, 0], n_bits, &codes[i, 0], <float>eta)
@@ -146,6 +153,7 @@ def add_label_rows(const real[:, ::1] turned, const real[::1] origin, const int6
                    real[:, ::1] latents, int n_threads=1):
     """latents = turned - origin + L̂ label_rows."""
     cdef Py_ssize_t i, n_bits = latents.shape[1]
+    n_threads = threads_for(n_threads, latents.shape[0], <double>latents.shape[0] * n_bits)
     for i in prange(latents.shape[0], num_threads=n_threads, schedule="static", nogil=True):
         if real is float:
             fh_add_label_rows_float(&latents[i, 0], &turned[i, 0], n_bits, &origin[0],
@@ -169,6 +177,7 @@ def update_codes(const real[:, ::1] latents, const int64_t[::1] indptr,
     cdef double[:, ::1] sums = np.empty((N_CHUNKS, n_bits + PADDING))
     cdef double[::1] alignments = np.zeros(N_CHUNKS)
     cdef int64_t[::1] changed = np.zeros(N_CHUNKS, np.int64)
+    n_threads = threads_for(n_threads, N_CHUNKS, <double>n * n_bits)
     with nogil:
         for chunk in prange(N_CHUNKS, num_threads=n_threads, schedule="static"):
             changed[chunk] = update_codes_of_rows(

@@ -16,6 +16,7 @@ cdef extern from "simd/simd.h" nogil:
     ctypedef struct fh_level:
         const char *name
         int lanes
+        int counts_words
         void (*prepare)(const uint8_t *codes, int32_t n, Py_ssize_t n_bytes,
                         uint64_t *tile) noexcept nogil
         void (*distances)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
@@ -81,6 +82,8 @@ cdef inline void *carve(Arena *arena, Py_ssize_t n_bytes) noexcept nogil:
 
 cdef const fh_level *active_level() noexcept nogil
 cdef int usable_threads(int n_threads) noexcept nogil
+cdef int threads_for(int n_threads, Py_ssize_t n_tasks, double n_words) noexcept nogil
+cdef double words_compared(const Database *database, Py_ssize_t n_queries) noexcept nogil
 cdef Database make_database(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
                             Py_ssize_t n_queries) noexcept nogil
 cdef Py_ssize_t tile_buffer_words(const Database *database, int32_t n_codes) noexcept nogil

@@ -12,6 +12,8 @@ import os
 
 import numpy as np
 
+from fasthash._kernels import MAY_HAVE_LOST_THREADS
+
 cdef extern from "simd/simd.h" nogil:
     enum:
         FH_LEVELS_MAX
@@ -25,13 +27,20 @@ cdef extern from *:
     #include <omp.h>
     #define FH_OPENMP _OPENMP
     #define FH_MAX_THREADS() omp_get_max_threads()
+    #define FH_PROCESSORS() omp_get_num_procs()
     #else
     #define FH_OPENMP 0
     #define FH_MAX_THREADS() 1
+    #define FH_PROCESSORS() 1
     #endif
     """
     const int FH_OPENMP
     int FH_MAX_THREADS() nogil
+    int FH_PROCESSORS() nogil
+
+cdef extern from "fork.h" nogil:
+    int fh_watch_forks(int may_have_lost_threads)
+    int fh_runs_alone()
 
 cdef enum:
     # Bytes of a tile: it shares the first-level cache with the hits of one scan.
@@ -39,6 +48,10 @@ cdef enum:
     # Few queries wait for the memory: with small tiles it hardly pauses while they scan.
     FEW_QUERIES = 4
     FEW_TILE_BYTES = 1 << 13
+    # The most threads of a call: 4 for each processor, and so many where there are fewer. A system
+    # that cannot start a thread ends the process.
+    MOST_PER_PROCESSOR = 4
+    MOST_ANYWHERE = 64
 
 
 def openmp_version():
@@ -51,36 +64,53 @@ def openmp_max_threads():
     return FH_MAX_THREADS()
 
 
-# Of the fork guard below. Both only ever become 1.
-cdef int ran_parallel = 0
-cdef int forked_after_parallel = 0
+# A thread gets at least this much work, in 64-bit words compared: some ten microseconds, what it
+# takes to wake a thread.
+LEAST_WORK = 1 << 16
+cdef Py_ssize_t least_work = LEAST_WORK
 
 
 cdef int usable_threads(int n_threads) noexcept nogil:
-    """How many of n_threads >= 1 may be started, 0 taking what the OpenMP runtime would start.
+    """How many threads a request for n_threads >= 1 may have, 0 asking for what OpenMP would start.
 
-    One without OpenMP, and one in a forked child of a process that has already run in parallel,
-    where GNU OpenMP would wait for threads that the fork did not copy.
+    One without OpenMP, and one in a forked child whose threads fork.h could not save. A kernel takes
+    as many of them as `threads_for` says.
     """
-    global ran_parallel
+    if FH_OPENMP == 0 or fh_runs_alone():
+        return 1
     if n_threads == 0:
         n_threads = FH_MAX_THREADS()
-    if FH_OPENMP == 0 or forked_after_parallel:
-        return 1
-    if n_threads > 1:
-        ran_parallel = 1
-    return n_threads
+    return min(n_threads, max(<int>MOST_ANYWHERE, MOST_PER_PROCESSOR * FH_PROCESSORS()))
+
+
+cdef int threads_for(int n_threads, Py_ssize_t n_tasks, double n_words) noexcept nogil:
+    """How many of n_threads a kernel starts for so many tasks, together worth n_words compared.
+
+    The one place that decides it: no more threads than tasks, and `least_work` for each. At least
+    one. The work is a double because a product of sizes may not fit into an integer.
+    """
+    cdef double worth = n_words / least_work
+    if worth < n_threads:
+        n_threads = <int>worth
+    return <int>max(<Py_ssize_t>1, min(<Py_ssize_t>n_threads, n_tasks))
 
 
 def allowed_threads(int n_threads):
-    """`usable_threads` for a caller that is about to start them."""
+    """`usable_threads`, for Python."""
     return usable_threads(n_threads)
 
 
-def note_fork():
-    """To be called in every forked child."""
-    global forked_after_parallel
-    forked_after_parallel = forked_after_parallel or ran_parallel
+def started_threads(int n_threads, Py_ssize_t n_tasks, double n_words):
+    """`threads_for`, for Python."""
+    return threads_for(n_threads, n_tasks, n_words)
+
+
+def use_least_work(Py_ssize_t n_words):
+    """Set the least work of a thread, from 1 on; what it was. For tests of small problems."""
+    global least_work
+    before = least_work
+    least_work = n_words
+    return before
 
 
 def supported_levels():
@@ -122,13 +152,22 @@ cdef Database make_database(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_byt
     database.n = n
     database.n_bytes = n_bytes
     database.n_words = <int32_t>((n_bytes + 7) // 8)
-    database.tile = max(1, tile_bytes // (8 * database.n_words * TILE_STEP)) * TILE_STEP
+    # In Py_ssize_t, as a step of wide codes exceeds 32 bits. At most 4,096 codes.
+    database.tile = <int32_t>min(
+        max(<Py_ssize_t>1, tile_bytes // (8 * TILE_STEP * <Py_ssize_t>database.n_words))
+        * TILE_STEP, max(<Py_ssize_t>1, n))
     return database
+
+
+cdef double words_compared(const Database *database, Py_ssize_t n_queries) noexcept nogil:
+    """What a search of all the codes costs, in 64-bit words."""
+    return <double>n_queries * <double>database.n * database.n_words
 
 
 cdef Py_ssize_t tile_buffer_words(const Database *database, int32_t n_codes) noexcept nogil:
     """64-bit words one thread needs to load n_codes: laid out, gathered, and room to align."""
-    return 2 * <Py_ssize_t>(n_codes + FH_LANES_MAX) * database.n_words + 8
+    cdef Py_ssize_t n_words = <Py_ssize_t>(n_codes + FH_LANES_MAX) * database.n_words
+    return (1 if database.rows == NULL else 2) * n_words + 8
 
 
 cdef TileBuffer make_tile_buffer(const Database *database, int32_t n_codes,
@@ -176,7 +215,8 @@ cdef DistancesPlan plan_distances(const Database *database, Py_ssize_t n_queries
     cdef DistancesPlan plan
     plan.database = database[0]
     plan.n_queries = n_queries
-    plan.n_threads = n_threads
+    plan.n_threads = threads_for(n_threads, (database.n + database.tile - 1) // database.tile,
+                                 words_compared(database, n_queries))
     lay_out_distances(&plan, NULL)
     return plan
 
@@ -231,5 +271,5 @@ fh_active_level()
 if os.environ.get("FASTHASH_SIMD"):
     use_level(os.environ["FASTHASH_SIMD"])
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=note_fork)
+if fh_watch_forks(MAY_HAVE_LOST_THREADS) != 0:
+    raise MemoryError("there is no memory to note forks of this process")

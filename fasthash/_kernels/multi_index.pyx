@@ -9,6 +9,8 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from fasthash._kernels.hamming cimport active_level, threads_for
+
 import numpy as np
 
 cdef extern from "multi_index.h" nogil:
@@ -51,12 +53,15 @@ cdef extern from "multi_index.h" nogil:
 cdef extern from "multi_index_probe.h" nogil:
     int fh_probe(const fh_multi_index *index, const uint8_t *query, const uint8_t *allowed,
                  int32_t last_step, int64_t budget, uint32_t *keys, fh_answer *answer,
-                 int64_t *cost)
+                 int64_t *cost, int counts_words)
 
 cdef enum:
     # Entries that a thread makes between two looks at pending signals while tables are built: a
     # tenth of a second.
     BUILD_ENTRIES = 1 << 21
+    # What it takes to make an entry, and to answer a query at least, in words compared.
+    ENTRY_WORDS = 32
+    QUERY_WORDS = 1 << 15
 
 SUBSTRING_BITS_MAX = FH_SUBSTRING_BITS_MAX
 NARROW_BITS = FH_NARROW_BITS
@@ -109,7 +114,7 @@ cdef class Tables:
                 held.append(rests)
                 self.nbytes += rests.nbytes
         self.held = held
-        self.build(min(n_threads, n_tables))
+        self.build(threads_for(n_threads, n_tables, <double>n * n_tables * ENTRY_WORDS))
 
     cdef build(self, int n_threads):
         """Sort the rows of every table; an interrupt is answered between parts."""
@@ -159,7 +164,7 @@ cdef class Tables:
         cdef const uint8_t *flags = &allowed[0] if allowed is not None else NULL
         if n_queries == 0:
             return
-        n_threads = <int>min(<Py_ssize_t>n_threads, n_queries)
+        n_threads = threads_for(n_threads, n_queries, <double>n_queries * QUERY_WORDS)
         # k keys and as many to sort them.
         cdef uint64_t[:, ::1] found = np.empty((n_threads, 2 * k), np.uint64)
         cdef uint32_t[:, ::1] keys = np.empty((n_threads, index.n_tables), np.uint32)
@@ -177,7 +182,7 @@ cdef class Tables:
         """
         cdef Py_ssize_t n_queries = queries.shape[0], q, thread
         cdef const fh_multi_index *index = &self.index
-        n_threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>n_threads, n_queries))
+        n_threads = threads_for(n_threads, n_queries, <double>n_queries * QUERY_WORDS)
         cdef uint32_t[:, ::1] keys = np.empty((n_threads, index.n_tables), np.uint32)
         # Each thread appends what its queries find; (thread, start, count) says where it lies.
         counts_array = np.zeros(n_queries, np.int64)
@@ -238,7 +243,8 @@ cdef uint8_t topk_of_query(const fh_multi_index *index, const uint8_t *query,
     answer.capacity = answer.k = k
     answer.bound = INT32_MAX
     answer.failed = 0
-    if not fh_probe(index, query, allowed, index.n_bits, budget, keys, &answer, cost):
+    if not fh_probe(index, query, allowed, index.n_bits, budget, keys, &answer, cost,
+                    active_level().counts_words):
         return 0
     fh_sort_keys(found, k, found + k)
     split_keys(found, k, out_distances, out_rows)
@@ -251,7 +257,8 @@ cdef uint8_t within_of_query(const fh_multi_index *index, const uint8_t *query, 
     """Append the query's answer, sorted; what it may have appended otherwise is taken back."""
     cdef int64_t start = answer.n, n_found
     answer.bound = radius
-    if not fh_probe(index, query, NULL, radius, budget, keys, answer, cost):
+    if not fh_probe(index, query, NULL, radius, budget, keys, answer, cost,
+                    active_level().counts_words):
         answer.n = start
         return 0
     n_found = answer.n - start

@@ -1,7 +1,7 @@
 /* The search over the tables of multi_index.h: steps, buckets, candidates.
  *
- * The body is written once and compiled twice on x86, with and without the popcnt instruction;
- * fh_probe picks at run time.
+ * The body is written once and compiled twice on x86, with and without the popcnt instruction; the
+ * instruction-set level in use says which runs.
  */
 #ifndef FASTHASH_MULTI_INDEX_PROBE_H
 #define FASTHASH_MULTI_INDEX_PROBE_H
@@ -226,41 +226,31 @@ static FH_ALWAYS_INLINE int fh_probe_body(fh_probe_state *s, int32_t last_step, 
 
 static inline int fh_probe_portable(fh_probe_state *s, int32_t last_step)
 {
-#if defined(__x86_64__) || defined(__i386__)
     return fh_probe_body(s, last_step, 0);
-#else
-    return fh_probe_body(s, last_step, 1);
-#endif
 }
 
 #if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
-__attribute__((target("popcnt"))) static inline int fh_probe_popcnt(fh_probe_state *s,
-                                                                    int32_t last_step)
+__attribute__((target("popcnt")))
+#endif
+static inline int fh_probe_counting(fh_probe_state *s, int32_t last_step)
 {
     return fh_probe_body(s, last_step, 1);
 }
 
-static inline int fh_probe_dispatch(fh_probe_state *s, int32_t last_step)
-{
-    return __builtin_cpu_supports("popcnt") ? fh_probe_popcnt(s, last_step)
-                                            : fh_probe_portable(s, last_step);
-}
-#else
-#define fh_probe_dispatch fh_probe_portable
-#endif
-
 /* Fills `answer` with what the steps up to last_step find among the allowed rows (NULL: all); `keys`
- * is room for n_tables numbers. Returns 1, or 0 where it would cost more than the budget. */
+ * is room for n_tables numbers. `counts_words` is that of the level in use. Returns 1, or 0 where it
+ * would cost more than the budget. */
 static inline int fh_probe(const fh_multi_index *index, const uint8_t *query,
                            const uint8_t *allowed, int32_t last_step, int64_t budget,
-                           uint32_t *keys, fh_answer *answer, int64_t *cost)
+                           uint32_t *keys, fh_answer *answer, int64_t *cost, int counts_words)
 {
     fh_probe_state s = {index, query, 0, keys, allowed, answer, 0, budget};
     if (index->n_bits <= FH_NARROW_BITS)
         s.word = fh_word(index, query);
     for (int32_t j = 0; j < index->n_tables; j++)
         keys[j] = fh_substring(query, index->tables[j].start, index->tables[j].length);
-    const int done = fh_probe_dispatch(&s, last_step);
+    const int done =
+        counts_words ? fh_probe_counting(&s, last_step) : fh_probe_portable(&s, last_step);
     *cost = s.cost;
     return done;
 }

@@ -17,6 +17,7 @@ cdef struct WithinPlan:
     uint8_t *slots             # per thread: a tile and its hits
     Py_ssize_t slot_bytes
 
+cdef Py_ssize_t most_queries(int32_t radius) noexcept nogil
 cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int32_t radius,
                             int n_threads) noexcept nogil
 cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil

@@ -3,6 +3,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+def queries_at_once(radius: int) -> int: ...
+
 @final
 class Within:
     def __new__(

@@ -19,8 +19,10 @@ from fasthash._kernels.hamming cimport (
     load_tile,
     make_arena,
     make_tile_buffer,
+    threads_for,
     tile_buffer_words,
     whole_lines,
+    words_compared,
     write_words,
 )
 from fasthash._kernels.search cimport (
@@ -41,18 +43,37 @@ cdef extern from *:
 cdef enum:
     # What it takes to write a hit, in words compared: memory that was never touched before.
     HIT_WORDS = 32
+    # Bytes of counts that a search may hold; a large radius lowers the number of queries at once.
+    PLACES_BYTES = 32 << 20
+
+
+cdef Py_ssize_t most_queries(int32_t radius) noexcept nogil:
+    """How many queries a plan may have, so that its counts stay below `PLACES_BYTES`: at least one.
+
+    A query has 8 bytes for each distance up to the radius.
+    """
+    return max(<Py_ssize_t>1, PLACES_BYTES // (8 * (<Py_ssize_t>radius + 1)))
+
+
+def queries_at_once(int32_t radius):
+    """`most_queries`, for Python."""
+    return most_queries(radius)
 
 
 cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int32_t radius,
                             int n_threads) noexcept nogil:
-    """For 0 <= radius <= 8 * n_bytes."""
+    """For 0 <= radius <= 8 * n_bytes, and at most `most_queries` queries."""
     cdef WithinPlan plan
+    n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
     plan.database = database[0]
     plan.n_queries = n_queries
     plan.radius = radius
-    plan.n_threads = n_threads
-    plan.n_parts = count_parts(database, n_queries, n_threads)
+    plan.n_parts = max(<Py_ssize_t>1, min(count_parts(database, n_queries, n_threads),
+                                          most_queries(radius) // max(<Py_ssize_t>1, n_queries)))
     plan.n_task = queries_per_task(n_queries, n_threads)
+    plan.n_threads = <int>min(
+        <Py_ssize_t>n_threads,
+        max(<Py_ssize_t>1, (n_queries + plan.n_task - 1) // plan.n_task * plan.n_parts))
     lay_out_within(&plan, NULL)
     return plan
 
@@ -70,7 +91,7 @@ cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil:
 
 
 cdef Py_ssize_t n_places(const WithinPlan *plan) noexcept nogil:
-    return plan.n_queries * (plan.radius + 1) * plan.n_parts
+    return plan.n_queries * (<Py_ssize_t>plan.radius + 1) * plan.n_parts
 
 
 cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
@@ -99,7 +120,7 @@ cdef void start_within(const WithinPlan *plan, const uint8_t *queries) noexcept 
 
 cdef void find_places(const WithinPlan *plan, int64_t *limits) noexcept nogil:
     """Turn counts into places."""
-    cdef Py_ssize_t per_query = (plan.radius + 1) * plan.n_parts, q, i
+    cdef Py_ssize_t per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts, q, i
     cdef int64_t n_found = 0, count
     cdef int64_t *places = plan.places
     for q in range(plan.n_queries):
@@ -138,7 +159,7 @@ cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t fir
     cdef int32_t n_tile, n_hits, i, d
     cdef int64_t place
     cdef int64_t *places
-    cdef Py_ssize_t q
+    cdef Py_ssize_t q, per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts
     cdef const uint64_t *tile
     while start < end:
         n_tile = <int32_t>min(<Py_ssize_t>database.tile, end - start)
@@ -148,7 +169,7 @@ cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t fir
                                 database.n_words, plan.radius + 1, positions, hit_distances)
             if database.allowed != NULL:
                 n_hits = keep_allowed(database.allowed + start, n_hits, positions, hit_distances)
-            places = plan.places + q * (plan.radius + 1) * plan.n_parts + part
+            places = plan.places + q * per_query + part
             for i in range(n_hits):
                 d = hit_distances[i]
                 place = places[d * plan.n_parts]
@@ -160,7 +181,7 @@ cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t fir
 
 
 cdef class Within:
-    """All codes within the radius, 0 <= radius <= 8 * n_bytes, of at least one query.
+    """All codes within the radius, 0 <= radius <= 8 * n_bytes, of 1 to `most_queries` queries.
 
     Two scans: the first counts, the second writes. ``limits``, ``distances`` and ``positions`` are
     the answer when nothing is left to do.

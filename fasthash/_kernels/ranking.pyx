@@ -23,8 +23,10 @@ from fasthash._kernels.hamming cimport (
     make_arena,
     make_database,
     make_tile_buffer,
+    threads_for,
     tile_buffer_words,
     whole_lines,
+    words_compared,
     write_words,
 )
 
@@ -209,19 +211,21 @@ cdef class Ranks:
         self.codes, self.query_labels, self.labels = codes, query_labels, labels
         self.totals, self.relevant = totals, relevant
         self.note_starts, self.notes = note_starts, notes
-        self.n_queries, self.n_threads = n_queries, n_threads
+        self.n_queries = n_queries
         self.words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
         self.n_noted = np.zeros(n_queries, np.int64)
         write_words(&queries[0, 0], n_queries, n_bytes, &self.words[0, 0])
         self.evaluation = make_evaluation(
             &self.words[0, 0], n_queries, &codes[0, 0], codes.shape[0], n_bytes,
             &query_labels[0, 0], &labels[0, 0], <int32_t>labels.shape[1])
+        self.n_threads = threads_for(n_threads, n_queries,
+                                     words_compared(&self.evaluation.database, n_queries))
         self.evaluation.totals, self.evaluation.relevant = &totals[0, 0], &relevant[0, 0]
         if notes is not None:
             self.evaluation.notes = <fh_note *>&notes[0, 0]
             self.evaluation.note_starts = &note_starts[0]
             self.evaluation.n_noted = &self.n_noted[0]
-        self.scratch = np.empty(n_threads * scratch_bytes(&self.evaluation.database), np.uint8)
+        self.scratch = np.empty(self.n_threads * scratch_bytes(&self.evaluation.database), np.uint8)
 
     @property
     def n_relevant(self):
@@ -357,9 +361,11 @@ cdef int average_precision(const uint8_t *queries, Py_ssize_t n_queries, const u
     at >= 1, n < 2^31. Returns 0, or -1 where there is no memory for it.
     """
     cdef Py_ssize_t n_words = (n_bytes + 7) // 8, largest = 0, first = 0, end
-    cdef Py_ssize_t budget = <Py_ssize_t>CHUNK_BYTES * n_threads
     cdef Evaluation evaluation = make_evaluation(NULL, n_queries, codes, n, n_bytes, query_labels,
                                                  labels, label_words)
+    n_threads = threads_for(n_threads, n_queries,
+                            words_compared(&evaluation.database, n_queries))
+    cdef Py_ssize_t budget = <Py_ssize_t>CHUNK_BYTES * n_threads
     cdef Arena arena = make_arena(NULL)
     carve(&arena, 8 * n_queries * n_words)
     carve(&arena, 8 * n_queries)

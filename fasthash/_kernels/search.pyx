@@ -24,11 +24,16 @@ from fasthash._kernels.hamming cimport (
     make_arena,
     make_database,
     make_tile_buffer,
+    threads_for,
     tile_buffer_words,
+    words_compared,
     write_words,
 )
 
 import numpy as np
+
+cdef extern from *:
+    const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from "selection.h" nogil:
     void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
@@ -44,6 +49,7 @@ cdef enum:
     # queries scan them all before the next group: the selections of a group stay in the cache from
     # tile to tile, those of the other groups are fetched once per stretch.
     STRETCH_TILES = 8
+    TILE_BYTES_MAX = 1 << 17
     GROUP_QUERIES = 32
     # Queries per task. Laying out a tile costs as much as two to four queries that scan it.
     TASK_QUERIES = 256
@@ -63,7 +69,7 @@ cdef enum:
 cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
                             int n_threads) noexcept nogil:
     """Into how many parts the database is cut: one, unless there are too few queries to share."""
-    if n_queries >= 4 * n_threads:
+    if n_queries >= 4 * <Py_ssize_t>n_threads:
         return 1
     return max(1, min(<Py_ssize_t>n_threads, database.n * database.n_bytes // PART_BYTES))
 
@@ -87,13 +93,14 @@ cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
 
     At least what a top-k lays out at once, and whole tiles, as everywhere; or all there are.
     """
-    cdef Py_ssize_t least = database.tile * STRETCH_TILES
+    cdef Py_ssize_t least = <Py_ssize_t>database.tile * STRETCH_TILES
     return min(database.n, max(<Py_ssize_t>1, n_words // (n_queries * cost * least)) * least)
 
 
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
     """Enough tasks for every thread matter more than tasks that share their tiles well."""
-    return max(1, min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
+    return max(<Py_ssize_t>1,
+               min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
 
 
 cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
@@ -136,6 +143,8 @@ cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t 
                         int n_threads) noexcept nogil:
     """For at least one query and 1 <= k <= number of rows that may be found."""
     cdef TopkPlan plan
+    # As many tasks as it takes: the tasks depend on the number of threads.
+    n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
     plan.database = database[0]
     plan.n_queries = n_queries
     plan.k = k
@@ -144,7 +153,8 @@ cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t 
     cdef Py_ssize_t per_query = 12 * plan.capacity + 8 * (8 * database.n_bytes + 1)
     plan.n_task = 1
     if plan.n_parts == 1:
-        plan.n_task = max(1, min(queries_per_task(n_queries, n_threads), TASK_BYTES // per_query))
+        plan.n_task = max(<Py_ssize_t>1, min(queries_per_task(n_queries, n_threads),
+                                             TASK_BYTES // per_query))
     cdef Py_ssize_t n_tasks = (n_queries + plan.n_task - 1) // plan.n_task
     plan.n_threads = <int>min(<Py_ssize_t>n_threads, max(n_tasks, plan.n_parts))
     # One slot per thread, or per part where parts wait for each other's candidates.
@@ -304,8 +314,10 @@ cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t 
 
 
 cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:
-    """How many codes a top-k task lays out at once."""
-    return database.tile * STRETCH_TILES if n_queries > GROUP_QUERIES else database.tile
+    """How many codes a top-k task lays out at once: one tile of codes so wide that it fills a cache."""
+    if n_queries <= GROUP_QUERIES or 8 * <Py_ssize_t>database.tile * database.n_words > TILE_BYTES_MAX:
+        return database.tile
+    return database.tile * STRETCH_TILES
 
 
 cdef class Topk:

@@ -17,6 +17,7 @@ from fasthash._kernels.hamming cimport (
     load_tile,
     make_database,
     make_tile_buffer,
+    threads_for,
     tile_buffer_words,
     write_words,
 )
@@ -149,6 +150,8 @@ cdef class Ranking:
         self.out_distances, self.out = out_distances, out
         self.block = FH_BLOCK // database.tile * database.tile
         self.n_blocks = (database.n + self.block - 1) // self.block
+        n_threads = threads_for(n_threads, n_queries, <double>n_queries * <double>database.n
+                                * (database.n_words + SORTED_WORDS + WRITTEN_WORDS))
         self.n_task = max(1, min(<Py_ssize_t>TASK_QUERIES, n_queries // n_threads))
         self.n_tasks = (n_queries + self.n_task - 1) // self.n_task
         self.n_threads = <int>min(<Py_ssize_t>n_threads, self.n_tasks)
@@ -221,3 +224,34 @@ cdef class Ranking:
                          &self.distances[slot, self.n_task * self.stride], &self.counts[slot, 0],
                          &self.counts[slot, n_distances], <fh_cursor *>&self.cursors[slot, 0],
                          &self.runs[slot, 0], &self.offsets[slot, 0])
+
+
+def find_ascending(const int64_t[::1] ids, const int64_t[::1] wanted, int64_t[::1] rows):
+    """
+    Write the row of each wanted id among the ascending ids, -1 where it is missing; at least one id.
+
+    Steps of doubling length from the row found last, then a binary search between two of them: what
+    is wanted in ascending order costs O(log(rows between two)) each, and O(log(ids)) in any order.
+    """
+    cdef Py_ssize_t i, n = ids.shape[0], low = 0, high, step, middle
+    cdef int64_t id
+    with nogil:
+        for i in range(wanted.shape[0]):
+            id = wanted[i]
+            high = n
+            if ids[low] > id:
+                high, low = low, 0
+            else:
+                step = 1
+                while step < n - low and ids[low + step] <= id:
+                    low += step
+                    step *= 2
+                high = min(n, low + step)
+            # Invariant: ids[low] <= id < ids[high], where there are such rows.
+            while high - low > 1:
+                middle = low + (high - low) // 2
+                if ids[middle] <= id:
+                    low = middle
+                else:
+                    high = middle
+            rows[i] = low if ids[low] == id else -1

@@ -16,8 +16,9 @@
  * never changed. A function returns FASTHASH_OK or one of the errors below, and then has written
  * nothing that may be used.
  *
- *   n_threads  at least 1, or 0 for OMP_NUM_THREADS or all cores, as n_threads=None is in Python. A
- *              forked child of a process that has run in parallel uses one.
+ *   n_threads  at most so many threads are started: at least 1, or 0 for OMP_NUM_THREADS or all
+ *              cores, as n_threads=None is in Python. A small call starts fewer, and no call starts
+ *              more than 64, or 4 for each core where that is more. A forked child may call too.
  */
 #ifndef FASTHASH_H
 #define FASTHASH_H
@@ -36,9 +37,10 @@ enum {
     FASTHASH_OK = 0,
     FASTHASH_ERROR_MEMORY = 1, /* no memory for the scratch or the result */
     FASTHASH_ERROR_NULL = 2,   /* a pointer is NULL where there are values to read or write */
-    FASTHASH_ERROR_COUNT = 3, /* a number of codes is negative, or 2^31 or more where ranks count */
+    FASTHASH_ERROR_COUNT = 3, /* a number of codes is negative, or more than memory can hold, or
+                                 2^31 or more where ranks count */
     FASTHASH_ERROR_WIDTH = 4, /* n_bytes is below 1 or above (2^31 - 1) / 8 */
-    FASTHASH_ERROR_K = 5,     /* k is below 1 */
+    FASTHASH_ERROR_K = 5,     /* k is below 1, or n_queries * k is more than memory can hold */
     FASTHASH_ERROR_RADIUS = 6,  /* radius is negative */
     FASTHASH_ERROR_THREADS = 7, /* n_threads is negative */
     FASTHASH_ERROR_LABELS = 8,  /* n_label_words is below 1 */
@@ -76,7 +78,8 @@ typedef struct fasthash_table {
      *   distances  and ids, which are allocated: give each to `release`. Never NULL without error,
      *              both NULL with one.
      *
-     * Costs two scans. */
+     * Costs two scans. Scratch stays below 32 MiB, or 8 (radius + 1) bytes where these are more,
+     * and a copy of the queries searched at once; the result is allocated as it grows. */
     int (*within)(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
                   int64_t n_bytes, int64_t radius, const uint8_t *allowed, int64_t *limits,
                   int32_t **distances, int64_t **ids, int n_threads);

@@ -86,6 +86,7 @@ tests=("${run[@]}" -m pytest -q -p no:cacheprovider --hypothesis-profile=few
     tests/test_discrete_kernels.py tests/test_reconstruct_kernels.py > first.log 2>&1 &
 first=$!
 "${tests[@]}" tests/test_multi_index.py tests/test_index.py tests/test_index_changes.py \
-    tests/test_index_file.py tests/test_codes.py tests/test_c_interface.py
+    tests/test_index_file.py tests/test_codes.py tests/test_c_interface.py \
+    tests/test_native_limits.py
 wait "$first" || { cat first.log; exit 1; }
 tail -n 1 first.log

@@ -426,8 +426,15 @@ AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *la
     return n_relevant;
 }
 
-static const fh_level level = {"avx2",         LANES,     avx2_prepare,
-                               avx2_distances, avx2_scan, avx2_list_relevant};
+static const fh_level level = {
+    .name = "avx2",
+    .lanes = LANES,
+    .counts_words = 1,
+    .prepare = avx2_prepare,
+    .distances = avx2_distances,
+    .scan = avx2_scan,
+    .list_relevant = avx2_list_relevant,
+};
 
 const fh_level *fh_level_avx2(void) { return &level; }
 

@@ -314,8 +314,15 @@ AVX512 static int32_t avx512_list_relevant(const uint64_t *query, const uint64_t
     return n_relevant;
 }
 
-static const fh_level level = {"avx512",         LANES,       avx512_prepare,
-                               avx512_distances, avx512_scan, avx512_list_relevant};
+static const fh_level level = {
+    .name = "avx512",
+    .lanes = LANES,
+    .counts_words = 1,
+    .prepare = avx512_prepare,
+    .distances = avx512_distances,
+    .scan = avx512_scan,
+    .list_relevant = avx512_list_relevant,
+};
 
 const fh_level *fh_level_avx512(void) { return &level; }
 

@@ -192,8 +192,15 @@ static void neon_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uin
 }
 
 /* Without a compress instruction there is no faster list than the scalar one. */
-static const fh_level level = {"neon",         LANES,     neon_prepare,
-                               neon_distances, neon_scan, fh_list_relevant_scalar};
+static const fh_level level = {
+    .name = "neon",
+    .lanes = LANES,
+    .counts_words = 1,
+    .prepare = neon_prepare,
+    .distances = neon_distances,
+    .scan = neon_scan,
+    .list_relevant = fh_list_relevant_scalar,
+};
 
 const fh_level *fh_level_neon(void) { return &level; }
 

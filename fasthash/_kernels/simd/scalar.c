@@ -116,7 +116,14 @@ int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, i
     return n_relevant;
 }
 
-static const fh_level level = {"scalar",         1,           scalar_prepare,
-                               scalar_distances, scalar_scan, fh_list_relevant_scalar};
+static const fh_level level = {
+    .name = "scalar",
+    .lanes = 1,
+    .counts_words = 0,
+    .prepare = scalar_prepare,
+    .distances = scalar_distances,
+    .scan = scalar_scan,
+    .list_relevant = fh_list_relevant_scalar,
+};
 
 const fh_level *fh_level_scalar(void) { return &level; }

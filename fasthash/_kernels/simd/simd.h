@@ -40,6 +40,9 @@
 typedef struct {
     const char *name;
     int lanes;
+    /* Whether single words may be counted by an instruction: what needs no registers of its own, as
+     * the probing of tables, asks this. */
+    int counts_words;
 
     /* Lays n rows out as a tile of whole groups. */
     void (*prepare)(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile);
