@@ -110,3 +110,21 @@ def test_queries_of_another_width_are_refused():
         index.search(random_codes(1, 32), 1)
     with pytest.raises(ValueError, match="n_bits must be at least 1"):
         fh.HammingIndex(0)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("share", [0.001, 0.3])
+def test_filters_of_ids_in_any_order(gaps, share):
+    """Few ids and many, some twice and some not held, ids held with gaps and without."""
+    rng = np.random.default_rng(int(1000 * share))
+    codes = random_codes(20_000, 64)
+    ids = np.cumsum(rng.integers(1, 4, len(codes))) if gaps else np.arange(5, 5 + len(codes))
+    index = fh.HammingIndex(64)
+    index.add(codes, ids=ids)
+    chosen = rng.choice(ids, int(share * len(ids)))
+    given = np.concatenate([chosen, chosen[:3], [0, 1, 2**62, -1, -(2**63)]])
+    d, found = index.search(codes[:5], 9, filter=rng.permutation(given))
+    allowed = np.isin(ids, given)
+    expected = fh.topk(codes[:5], codes[allowed], 9)
+    np.testing.assert_array_equal(d, expected[0])
+    np.testing.assert_array_equal(found, np.append(ids[allowed], -1)[expected[1]])

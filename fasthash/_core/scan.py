@@ -22,6 +22,7 @@ from .interruptible import apart, copy, take
 from .pieces import Pace, blocks_of, cut
 
 __all__ = [
+    "LISTED_SHARE",
     "MAX_SORTED",
     "Allowed",
     "CallSizes",
@@ -44,7 +45,7 @@ _FEW_ALLOWED = 0.03
 _NEARLY_ALL = 0.75
 
 # Up to this share of the rows, row numbers stay a list; more become a flag per row.
-_LISTED_SHARE = 1 / 64
+LISTED_SHARE = 1 / 64
 
 # From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
 _SORT_SHARE = 8
@@ -148,7 +149,7 @@ def allow(filter: NDArray[np.bool_] | NDArray[np.int64] | None, n_rows: int) -> 
     if filter.dtype == bool:
         return Allowed(int(np.count_nonzero(filter)), flags=cast("NDArray[np.bool_]", filter))
     allowed = Allowed(len(filter), rows=cast("NDArray[np.int64]", filter))
-    if allowed.n <= _LISTED_SHARE * n_rows:
+    if allowed.n <= LISTED_SHARE * n_rows:
         return allowed
     return Allowed(allowed.n, flags=allowed.flags_of(n_rows))
 

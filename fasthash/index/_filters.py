@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.interruptible import distinct
-from .._core.scan import Allowed, allow
+from .._core.pieces import blocks_of
+from .._core.scan import LISTED_SHARE, Allowed, allow
 from ..codes import check_ids
 from ._snapshot import Snapshot
 
 __all__ = ["Filter", "allowed_rows"]
 
 Filter = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]
+
+_NOTHING = Allowed(0, rows=np.empty(0, np.int64))
 
 
 def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None, Allowed | None]:
@@ -66,10 +69,12 @@ def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None,
             "filter must be ids in one dimension, or a function of ids, got "
             f"{chosen.dtype} of shape {chosen.shape}"
         )
-    return _of_ids(state, distinct(check_ids(chosen)))
+    return _of_ids(state, check_ids(chosen))
 
 
 def _of_flags(state: Snapshot, flags: NDArray[np.bool_]) -> tuple[Allowed | None, Allowed | None]:
+    if state.is_compact:
+        return allow(np.ascontiguousarray(flags), len(state.base)), _NOTHING
     is_recent = np.zeros(len(state), bool)
     is_recent[state.places + np.arange(len(state.recent))] = True
     base_flags = flags[~is_recent] if len(state.recent) else flags
@@ -83,9 +88,29 @@ def _of_flags(state: Snapshot, flags: NDArray[np.bool_]) -> tuple[Allowed | None
 
 
 def _of_ids(state: Snapshot, ids: NDArray[np.int64]) -> tuple[Allowed | None, Allowed | None]:
-    in_base, in_recent = (rows[rows >= 0] for rows in state.find(ids))
-    recent = Allowed(len(in_recent), rows=in_recent)
-    return allow(in_base, len(state.base)), recent
+    """
+    Ids in any order, some perhaps twice.
+
+    A few are sorted; of many the rows are marked, which costs less.
+    """
+    if len(ids) <= LISTED_SHARE * len(state.base):
+        ids = distinct(ids)
+        in_base, in_recent = (_held(rows) for rows in state.find(ids))
+        return Allowed(len(in_base), rows=in_base), Allowed(len(in_recent), rows=in_recent)
+    flags = np.zeros(len(state.base), bool)
+    recent = [np.empty(0, np.int64)]
+    for some in blocks_of(ids):
+        in_base, in_recent = state.find(ids[some])
+        flags[_held(in_base)] = True
+        recent.append(_held(in_recent))
+    in_recent = distinct(np.concatenate(recent))
+    return allow(flags, len(flags)), Allowed(len(in_recent), rows=in_recent)
+
+
+def _held(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Without the -1 of ids that are not held."""
+    is_held = rows >= 0
+    return rows if is_held.all() else rows[is_held]
 
 
 def _live(state: Snapshot) -> Allowed | None:
