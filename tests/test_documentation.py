@@ -15,8 +15,8 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "fasthash/datasets/*.md")
     for page in PROJECT.glob(pattern)
 )
-if not (PROJECT / "docs").exists():
-    pytest.skip("the pages are not here", allow_module_level=True)
+if not (PROJECT / "mkdocs.yml").exists():
+    pytest.skip("a source distribution has not all of the pages", allow_module_level=True)
 
 
 def without_code(text):
