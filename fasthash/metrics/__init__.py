@@ -1,9 +1,10 @@
 """How good rankings and codes are.
 
-- ``ranking``: average precision with named rules for ties, precision, recall, curves.
-- ``pairs``: recall at k and median rank of pairs, of latents or codes, many to one.
+- ``ranking``: average precision, precision, curves, and recall as the share of all relevant items.
+- ``pairs``: recall at k as the share of queries that find a partner, and the median rank; of latents
+  or codes, many to one.
 - ``statistics``: how bits are spread, how far relevant and other codes are apart.
-- ``_relevance``: relevant codes counted per distance; ``_ties``: means over all orders of ties.
+- ``_relevance``: relevant codes counted per distance; ``_ties``: the rules for ties.
 """
 
 from .pairs import RetrievalScores, retrieval_scores

@@ -1,6 +1,13 @@
-"""Means over all orders of equal distances, each order equally likely.
+"""Rules for ties: their names, and the means over all orders of equal distances.
 
 A tie is a group of items at one distance from a query. Some of them are relevant to it.
+
+- ``ranking`` applies `RULES_FOR_RANKINGS`: in `average_precision`, and in `_hits_at` for precision
+  and recall.
+- ``pairs`` applies `RULES_FOR_PAIRS`, in the class that holds the similarities of a block.
+
+A new rule is named here and computed there. The command ``evaluate`` and
+`experiments.compare` offer the rules by name.
 """
 
 from __future__ import annotations
@@ -12,7 +19,17 @@ from numpy.typing import NDArray
 
 from .._core.pieces import BLOCK_BYTES, cut
 
-__all__ = ["chance_of_a_hit", "expected_precisions", "harmonic_numbers"]
+__all__ = [
+    "RULES_FOR_PAIRS",
+    "RULES_FOR_RANKINGS",
+    "chance_of_a_hit",
+    "expected_precisions",
+    "harmonic_numbers",
+]
+
+# The first one is the default everywhere.
+RULES_FOR_RANKINGS = ("expected", "database")
+RULES_FOR_PAIRS = ("expected", "middle", "database")
 
 
 def harmonic_numbers(n: int) -> NDArray[np.longdouble]:

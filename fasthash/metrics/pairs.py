@@ -27,14 +27,12 @@ from .._core.pieces import cut
 from .._core.validation import check_choice, check_count, check_pairs, check_rows
 from ..codes import check_codes, check_same_width
 from ..hamming import distances
-from ._ties import chance_of_a_hit, expected_precisions, harmonic_numbers
+from ._ties import RULES_FOR_PAIRS, chance_of_a_hit, expected_precisions, harmonic_numbers
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = ["RetrievalScores", "expected_recall", "retrieval_scores"]
-
-_TIES = ("expected", "middle", "database")
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def retrieval_scores(
     else:
         checked = check_labels(labels, n_samples)
         left, right = checked[names[0]], checked[names[1]]
-    check_choice(ties, "ties", _TIES)
+    check_choice(ties, "ties", RULES_FOR_PAIRS)
     scores = {}
     for query, target in ((0, 1), (1, 0)):
         relevance = _relevance(left, right, query, labels is not None)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.validation import check_choice, check_count
 from ._relevance import EvaluationProblem, check_problem, counts_before
-from ._ties import expected_precisions, harmonic_numbers
+from ._ties import RULES_FOR_RANKINGS, expected_precisions, harmonic_numbers
 
 __all__ = [
     "average_precision",
@@ -30,7 +30,6 @@ __all__ = [
     "recall_at",
 ]
 
-_TIES = ["expected", "database"]
 _NO_RELEVANT = ["skip", "zero", "raise"]
 _NORMALIZE = ["relevant", "retrieved"]
 _NOTHING_RETRIEVED = ["zero", "skip"]
@@ -148,7 +147,7 @@ def average_precision(
     >>> fh.average_precision(query, database, [0], [1, 0], ties="database")
     array([0.5])
     """
-    check_choice(ties, "ties", _TIES)
+    check_choice(ties, "ties", RULES_FOR_RANKINGS)
     check_choice(normalize, "normalize", _NORMALIZE)
     if at is not None:
         at = check_count(at, "at", maximum=None)
@@ -210,7 +209,7 @@ def precision_at(
     >>> fh.precision_at(fh.pack([[1.0, 1.0]]), database, [0], [0, 1, 0], ranks=[1, 2])
     array([1. , 0.5])
     """
-    check_choice(ties, "ties", _TIES)
+    check_choice(ties, "ties", RULES_FOR_RANKINGS)
     problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
     ranks = _check_ranks(ranks, problem.n)
     total = np.zeros(len(ranks))
@@ -232,6 +231,8 @@ def recall_at(
 ) -> NDArray[np.float64]:
     """
     Compute the share of all relevant items that is among the first ones, mean over queries.
+
+    For whether a query finds its partner among the first ones, see `retrieval_scores`.
 
     Parameters
     ----------
@@ -257,7 +258,7 @@ def recall_at(
     >>> fh.recall_at(fh.pack([[1.0, 1.0]]), database, [0], [0, 1, 0], ranks=[1, 3])
     array([0.5, 1. ])
     """
-    check_choice(ties, "ties", _TIES)
+    check_choice(ties, "ties", RULES_FOR_RANKINGS)
     problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
     ranks = _check_ranks(ranks, problem.n)
     recalls = [_recall(hits, n) for hits, n in _hits_at(problem, ranks, ties)]
