@@ -1,7 +1,7 @@
-"""From sound files to feature vectors without a pretrained network: statistics of log-mel spectra.
+"""Feature vectors of sounds without a pretrained network: statistics of log-mel spectra.
 
-`sound_features` is for files, `log_mel_statistics` for samples that are already in memory. WAV is
-read by scipy, other formats by soundfile, the extra ``audio``.
+Use `sound_features` for files and `log_mel_statistics` for samples that are already in memory.
+scipy reads WAV files; soundfile, which the extra ``audio`` installs, reads other formats.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from ._core.validation import check_count
 
 __all__ = ["log_mel_statistics", "read_sound", "sound_features"]
 
-# All sounds are brought to this rate: speech and most of what tells sounds apart lies below 8 kHz.
+# All sounds are resampled to this rate, in samples per second. Speech, and most of the differences
+# between sounds, lie below 8 kHz.
 _RATE = 16_000
 _WINDOW, _HOP = 400, 160
 _N_FFT = 512
 _LOWEST, _HIGHEST = 50.0, 8000.0
-# Power of a band that counts as silence; it keeps the logarithm finite.
+# This power is added to every band, so that the logarithm of silence is finite.
 _SILENCE = 1e-8
 _STATISTICS = 4
 
@@ -37,12 +38,12 @@ def sound_features(
     callback: Callable[[str, int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """
-    Compute a feature vector per sound file.
+    Compute one feature vector for each sound file.
 
     Parameters
     ----------
     paths : iterable of path
-        Sound files; several channels are averaged.
+        Sound files. The channels of a file are averaged.
     n_mels : int, default 64
         Number of mel bands.
     callback : callable, optional
@@ -51,20 +52,25 @@ def sound_features(
     Returns
     -------
     ndarray of float32, shape (n_files, 4 · n_mels)
-        What `log_mel_statistics` gives for each.
+        Row i holds the result of `log_mel_statistics` for file i.
 
     Raises
     ------
     FileNotFoundError
         If a file is missing.
     ImportError
-        If a file needs soundfile, which is missing.
+        If a file needs soundfile, and soundfile is not installed.
     ValueError
-        If a file cannot be read as sound, or there are none.
+        If a file cannot be read as sound, or `paths` is empty.
+
+    See Also
+    --------
+    log_mel_statistics : The same features of samples in memory.
 
     Notes
     -----
-    Files are read one at a time and whole: 64 kB per second of a sound, and its spectra in blocks.
+    Each file is read whole, one file at a time, which takes 64 kB per second of sound at 16 kHz.
+    Its spectra are computed block by block.
 
     Examples
     --------
@@ -80,7 +86,7 @@ def sound_features(
     """
     paths = list(paths)
     if not paths:
-        raise ValueError("paths is empty: there is no sound to describe")
+        raise ValueError("paths is empty: pass at least one sound file")
     features = []
     for i, path in enumerate(paths, start=1):
         samples, rate = read_sound(path)
@@ -100,7 +106,7 @@ def log_mel_statistics(samples: ArrayLike, rate: int, *, n_mels: int = 64) -> ND
     Parameters
     ----------
     samples : array_like, shape (n,)
-        Amplitudes between -1 and 1, one channel; at least one.
+        Amplitudes of one channel, between -1 and 1. At least one sample is needed.
     rate : int
         Samples per second.
     n_mels : int, default 64
@@ -109,22 +115,29 @@ def log_mel_statistics(samples: ArrayLike, rate: int, *, n_mels: int = 64) -> ND
     Returns
     -------
     ndarray of float32, shape (4 · n_mels,)
-        Per band: mean, standard deviation, largest value, and mean absolute change from frame to
-        frame, of the natural logarithm of the power.
+        Four statistics of the natural logarithm of the power in each band: first the means of all
+        bands, then the standard deviations, the largest values, and the mean absolute changes from
+        one frame to the next.
 
     Raises
     ------
     TypeError, ValueError
         If the samples are not one-dimensional and finite, or there are none.
 
+    See Also
+    --------
+    sound_features : The same features of sound files.
+    read_sound : Read the samples and the rate of a file.
+
     Notes
     -----
-    Brought to 16 kHz; frames of 25 ms every 10 ms, Hann window; mel scale of O'Shaughnessy,
-    2595 log10(1 + f / 700). A sound shorter than a frame is padded with silence.
+    The sound is resampled to 16 kHz and cut into frames of 25 ms, one every 10 ms, with a Hann
+    window. The mel scale is that of O'Shaughnessy, 2595 log10(1 + f / 700). A sound that is shorter
+    than one frame is padded with silence.
 
     Examples
     --------
-    A high and a low tone differ in the band of the largest mean.
+    The band with the largest mean is lower for a low tone than for a high tone.
 
     >>> import numpy as np
     >>> from fasthash.audio import log_mel_statistics
@@ -137,13 +150,13 @@ def log_mel_statistics(samples: ArrayLike, rate: int, *, n_mels: int = 64) -> ND
     x = np.asarray(samples)
     if x.ndim != 1 or x.dtype.kind not in "fiu" or len(x) == 0:
         raise ValueError(
-            "samples must be numbers in one dimension, one channel, at least one; got "
+            "samples must be at least one number in one dimension, that is one channel; got "
             f"{x.dtype} of shape {x.shape}"
         )
     x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise ValueError("samples must be finite; replace NaN and infinity first")
-    logarithms = _log_mel(_at_common_rate(x, rate), n_mels)
+    logarithms = _log_mel(_resample(x, rate), n_mels)
     changes: NDArray[np.float32] = np.abs(np.diff(logarithms, axis=0))
     parts = [logarithms.mean(axis=0), logarithms.std(axis=0), logarithms.max(axis=0)]
     parts.append(changes.mean(axis=0) if len(changes) else np.zeros(n_mels, np.float32))
@@ -157,6 +170,7 @@ def read_sound(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     Parameters
     ----------
     path : path
+        A WAV file, or a file that soundfile reads. Its channels are averaged.
 
     Returns
     -------
@@ -167,8 +181,16 @@ def read_sound(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
 
     Raises
     ------
-    FileNotFoundError, ImportError, ValueError
-        As `sound_features`.
+    FileNotFoundError
+        If the file is missing.
+    ImportError
+        If the file needs soundfile, and soundfile is not installed.
+    ValueError
+        If the file cannot be read as sound.
+
+    See Also
+    --------
+    log_mel_statistics : Compute features of the samples.
 
     Examples
     --------
@@ -191,7 +213,7 @@ def read_sound(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
         import soundfile
     except ImportError:
         raise ImportError(
-            f"{path} is not a WAV file, and other formats are read by soundfile: pip install "
+            f"{path} is not a WAV file, and other formats need soundfile: pip install "
             '"fasthash-retrieval[audio]"'
         ) from None
     try:
@@ -216,7 +238,7 @@ def _read_wav(path: Path) -> tuple[NDArray[np.float32], int]:
     return x.mean(axis=1) if x.ndim == 2 else x, int(rate)
 
 
-def _at_common_rate(x: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+def _resample(x: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     if rate == _RATE:
         return x
     from scipy.signal import resample_poly
@@ -226,7 +248,7 @@ def _at_common_rate(x: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
 
 def _log_mel(x: NDArray[np.float32], n_mels: int) -> NDArray[np.float32]:
-    """Logarithms of band powers, shape (n_frames, n_mels)."""
+    """Compute the logarithms of the band powers, shape (n_frames, n_mels)."""
     if len(x) < _WINDOW:
         x = np.pad(x, (0, _WINDOW - len(x)))
     frames = np.lib.stride_tricks.sliding_window_view(x, _WINDOW)[::_HOP]
@@ -242,7 +264,7 @@ def _log_mel(x: NDArray[np.float32], n_mels: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=4)
 def _mel_bands(n_mels: int) -> NDArray[np.float64]:
-    """Triangles over the frequencies of the spectrum, shape (n_fft / 2 + 1, n_mels)."""
+    """Compute the triangular weights of frequencies in bands, shape (n_fft / 2 + 1, n_mels)."""
     low, high = (2595 * np.log10(1 + f / 700) for f in (_LOWEST, _HIGHEST))
     edges = 700 * (10 ** (np.linspace(low, high, n_mels + 2) / 2595) - 1)
     frequencies = np.fft.rfftfreq(_N_FFT, 1 / _RATE)[:, None]
@@ -252,7 +274,7 @@ def _mel_bands(n_mels: int) -> NDArray[np.float64]:
         (right - frequencies) / (right - middle),
     )
     bands = np.maximum(0, np.minimum(rising, falling))
-    # A band between two frequencies of the spectrum takes the nearest one.
+    # A band that lies between two frequencies of the spectrum uses the nearest frequency.
     empty = np.flatnonzero(bands.sum(axis=0) == 0)
     bands[np.abs(frequencies - middle[empty]).argmin(axis=0), empty] = 1
     return bands

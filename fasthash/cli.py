@@ -1,4 +1,4 @@
-"""The command line: parses, calls the command, and turns errors into one line."""
+"""The command line: parse the arguments, run the command, and print an error as one line."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the process.
+        Arguments of the command line. By default the arguments of this process are used.
 
     Returns
     -------
     int
-        Exit status: 0, or 1 after an error, which is one line on standard error; 2 for arguments
-        that cannot be parsed, 130 after an interrupt.
+        Exit status: 0 after success, 1 after an error, which is printed as one line on standard
+        error, 130 after an interrupt. Arguments that cannot be parsed end the process with 2.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = argparse.Namespace()
     try:
         options = _parse(given)
-        options.run(options, Printer(_has(options, "quiet"), _has(options, "json")))
+        options.run(options, Printer(_is_set(options, "quiet"), _is_set(options, "json")))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone: what is still to be flushed goes nowhere.
+        # Nobody reads the output any more, so the rest of it is written to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if _has(options, "debug"):
+        if _is_set(options, "debug"):
             traceback.print_exc()
         else:
-            print(f"fasthash: {_in_one_line(error)}", file=sys.stderr)
+            print(f"fasthash: {_as_one_line(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -99,21 +99,22 @@ def _parser() -> argparse.ArgumentParser:
         completion,
     ):
         command.declare(commands)
-    # Completions are made of the whole parser.
+    # The command "completion" needs the whole parser.
     parser.set_defaults(parser=_parser)
     return parser
 
 
-def _has(options: argparse.Namespace, name: str) -> bool:
+def _is_set(options: argparse.Namespace, name: str) -> bool:
     return getattr(options, name, False)
 
 
-def _in_one_line(error: Exception) -> str:
+def _as_one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError | ValueError | ImportError):
         return text
-    # The library raises TypeError for arguments of the wrong type; others may be faults of ours.
+    # The library raises TypeError for arguments of the wrong type. An error of any other class may
+    # be a bug, so its class is printed.
     known = isinstance(error, TypeError | MemoryError) and text
     return text if known else f"{type(error).__name__}: {text} (--debug shows where)"

@@ -1,7 +1,7 @@
-"""Embeddings that somebody has already: codes of their signs, and the search without codes.
+"""Binary codes of existing embeddings by their signs, and the float search without codes.
 
-The nearest vectors by cosine are what codes are to find. How many they find is measured by
-`fasthash.experiments.recall_of_codes`.
+`nearest` finds the vectors with the largest cosine similarity. A search by codes should find the
+same vectors; `fasthash.experiments.recall_of_codes` measures how many of them it finds.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = [
     "nearest",
 ]
 
-# The last one learns from pairs of two modalities or more.
+# "rreh" learns from pairs of two or more modalities.
 METHODS = ("sign", "itq", "rreh")
 
-# In so many rows a feature that may have either sign has both.
+# With this many rows, a feature that has only one sign is probably not centred.
 _MANY_ROWS = 100
 
 
@@ -39,25 +39,32 @@ def codes_of_signs(x: ArrayLike, *, n_bits: int | None = None) -> NDArray[np.uin
     Parameters
     ----------
     x : array_like, shape (n, n_features)
-        Anything that models take as features.
+        Embeddings, in any form that models accept as features.
     n_bits : int, optional
-        How many of the first features to take; by default all. For models that were trained to put
-        what matters first.
+        Number of features to use, counted from the first one. By default all are used. A smaller
+        number suits Matryoshka embeddings, whose first features matter most.
 
     Returns
     -------
     ndarray of uint8, shape (n, ceil(n_bits / 8))
+        Packed codes. A bit is 1 if the feature is at least 0.
 
     Raises
     ------
     TypeError, ValueError
-        If x is no matrix of finite numbers, has fewer features than `n_bits`, or holds nothing
-        below 0 where `pack` refuses that, as what a ReLU gives: every bit would be 1.
+        If x is not a matrix of finite numbers, has fewer features than `n_bits`, or holds no
+        negative number although `pack` needs one: for the output of a ReLU every bit would be 1.
 
     Warns
     -----
     UserWarning
-        If a feature has the same sign in all rows, 100 or more: its bit tells nothing.
+        If there are at least 100 rows and a feature has the same sign in all of them. Its bit then
+        carries no information.
+
+    See Also
+    --------
+    fasthash.pack : Pack the signs of any real values.
+    fasthash.experiments.recall_of_codes : Measure how many nearest vectors a search by codes finds.
 
     Examples
     --------
@@ -67,7 +74,7 @@ def codes_of_signs(x: ArrayLike, *, n_bits: int | None = None) -> NDArray[np.uin
     rows = check_rows(x, "x")
     n_bits = rows.shape[1] if n_bits is None else check_count(n_bits, "n_bits")
     if n_bits > rows.shape[1]:
-        raise ValueError(f"n_bits is {n_bits}, and there are signs of {rows.shape[1]} features")
+        raise ValueError(f"n_bits is {n_bits}, and x has {rows.shape[1]} features only")
     check_signs((rows.read(block)[:, :n_bits] for block in cut(*rows.shape)), "x")
     codes = packed_signs(rows, n_bits)
     if len(codes) >= _MANY_ROWS:
@@ -83,31 +90,37 @@ def nearest(
     callback: Callable[[str, int, int], None] | None = None,
 ) -> NDArray[np.int64]:
     """
-    Find the vectors with the largest cosines, by computing all of them.
+    Find the vectors with the largest cosine similarity, by computing all similarities.
 
     Parameters
     ----------
     queries : array_like, shape (n_queries, n_features)
+        Vectors to search with.
     vectors : array_like, shape (n, n_features)
-        Read block by block.
+        Vectors to search. They are read block by block.
     k : int
-        At most n.
+        Number of vectors to find for each query, at most n.
     callback : callable, optional
         Called as ``callback(stage, done, total)`` after each block.
 
     Returns
     -------
     ndarray of int64, shape (n_queries, k)
-        Rows, nearest first; of equal cosines the smaller row first.
+        Row numbers of the vectors, nearest first. Among equal similarities, the smaller row number
+        comes first.
 
     Raises
     ------
     TypeError, ValueError
-        If the arguments do not fit.
+        If an argument has the wrong type or shape, or `k` is greater than n.
+
+    See Also
+    --------
+    fasthash.experiments.recall_of_codes : Compare this search with a search by codes.
 
     Notes
     -----
-    O(n_queries · n · n_features).
+    The cost is O(n_queries · n · n_features).
 
     Examples
     --------
@@ -117,7 +130,7 @@ def nearest(
     x, asked = check_rows(vectors, "vectors"), check_rows(queries, "queries")
     if asked.shape[1] != x.shape[1]:
         raise ValueError(f"queries have {asked.shape[1]} columns, and vectors have {x.shape[1]}")
-    q = unit_rows(_all(asked))
+    q = unit_rows(_read_all(asked))
     k = _check_k(k, len(x))
     best = np.full((len(q), 0), -np.inf)
     rows = np.empty((len(q), 0), np.int64)
@@ -126,7 +139,7 @@ def nearest(
         best = np.hstack([best, q @ block.T])
         new = np.broadcast_to(np.arange(some.start, some.stop), (len(q), len(block)))
         rows = np.hstack([rows, new])
-        # Rows ascend within equal cosines, and a stable sort leaves them so.
+        # Row numbers ascend among equal similarities, and a stable sort keeps this order.
         order = np.argsort(-best, axis=1, kind="stable")[:, :k]
         best, rows = (np.take_along_axis(a, order, axis=1) for a in (best, rows))
         if callback is not None:
@@ -135,7 +148,7 @@ def nearest(
 
 
 def packed_signs(rows: Rows, n_bits: int) -> NDArray[np.uint8]:
-    """The signs of the first n_bits columns of rows that have been checked, packed."""
+    """Pack the signs of the first n_bits columns of rows that have been checked."""
     blocks = cut(*rows.shape)
     return np.concatenate([pack_signs(rows.read(block)[:, :n_bits]) for block in blocks])
 
@@ -148,18 +161,19 @@ def _warn_of_constant_bits(codes: NDArray[np.uint8], n_bits: int) -> None:
         named = ", ".join(map(str, constant[:5])) + ", …" * (len(constant) > 5)
         warnings.warn(
             f"{len(constant)} of {n_bits} features of x have the same sign in all {len(codes)} "
-            f"rows ({named}), so their bits tell nothing: x - x.mean(axis=0) centres them",
+            f"rows ({named}), so their bits carry no information: centre the features with "
+            "x - x.mean(axis=0)",
             UserWarning,
             stacklevel=3,
         )
 
 
-def _all(x: Rows) -> NDArray[Any]:
+def _read_all(x: Rows) -> NDArray[Any]:
     return x.read(slice(0, len(x)))
 
 
 def _check_k(k: Any, n: int) -> int:
     k = check_count(k, "k")
     if k > n:
-        raise ValueError(f"k is {k}, and there are {n} vectors")
+        raise ValueError(f"k is {k}, and there are {n} vectors only")
     return k

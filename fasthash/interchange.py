@@ -1,8 +1,8 @@
-"""Codes of other programs: files of faiss, Arrow columns.
+"""Exchange codes with other programs: faiss files and Arrow columns.
 
-Arrays need no reader: codes are what `numpy.packbits` makes, so ``numpy.load("codes.npy")``, mapped
-or not, and the binary embeddings of sentence-transformers, Cohere or Voyage, ``ubinary`` as well as
-the signed ``binary``, are taken by every function as they come.
+Numpy arrays need no conversion, because packed codes have the format of `numpy.packbits`. Every
+function accepts ``numpy.load("codes.npy")``, memory-mapped or not, and the binary embeddings of
+sentence-transformers, Cohere and Voyage, both ``ubinary`` and the signed ``binary``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["from_arrow", "read_faiss", "to_arrow", "write_faiss"]
 
-# What faiss writes of a binary index: four letters, bits and bytes of a code, number of codes,
-# whether it is trained, the metric.
+# Header of a binary index of faiss: four letters, bits and bytes of a code, number of codes,
+# whether the index is trained, metric.
 _FAISS_HEADER = struct.Struct("<4siiq?i")
 _FAISS_LENGTH = struct.Struct("<Q")
 _FLAT, _ID_MAPS = b"IBxF", (b"IBMp", b"IBM2")
@@ -33,27 +33,31 @@ def read_faiss(
     path: str | os.PathLike[str],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """
-    Read codes from a file of faiss, without faiss.
+    Read codes from a faiss file, without faiss.
 
     Parameters
     ----------
     path : path
-        Of an ``IndexBinaryFlat``, or of an ``IndexBinaryIDMap`` over one, as
-        ``faiss.write_index_binary`` writes them.
+        A file that ``faiss.write_index_binary`` wrote, with an ``IndexBinaryFlat`` or an
+        ``IndexBinaryIDMap`` over an ``IndexBinaryFlat``.
 
     Returns
     -------
     codes : ndarray of uint8, shape (n, n_bytes)
-        Mapped from the file, read-only.
+        Packed codes, memory-mapped and read-only.
     ids : ndarray of int64, shape (n,), or None
-        Those of the map; None where there is none.
+        Ids of the codes; None if the file has no ``IndexBinaryIDMap``.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it holds another kind of index, or is damaged.
+        If the file holds another kind of index, or is damaged.
+
+    See Also
+    --------
+    write_faiss : Write such a file.
 
     Examples
     --------
@@ -75,11 +79,14 @@ def read_faiss(
             shape = n_bits, n_bytes, n
             kind, *inner = _read_faiss_header(path, file)
             if tuple(inner) != shape:
-                raise ValueError(f"{path} is damaged: an index of {inner} in a map of {shape}")
+                raise ValueError(
+                    f"{path} is damaged: the header of its id map says {shape}, and the header of "
+                    f"the index in it says {tuple(inner)}"
+                )
         if kind != _FLAT:
             raise ValueError(
-                f"{path} holds an index of the kind {kind!r}: only IndexBinaryFlat, and an "
-                "IndexBinaryIDMap over one, can be read"
+                f"{path} holds an index of the kind {kind!r}: only an IndexBinaryFlat, or an "
+                "IndexBinaryIDMap over an IndexBinaryFlat, can be read"
             )
         if n_bits < 1 or n_bits != 8 * n_bytes or n < 0:
             raise ValueError(f"{path} is damaged: {n} codes of {n_bits} bits, {n_bytes} bytes")
@@ -108,19 +115,23 @@ def write_faiss(
     Parameters
     ----------
     path : path
-        A file that is there is replaced when the new one is complete.
+        The file to write. An existing file is replaced when the new one is complete.
     codes : array_like of uint8, shape (n, n_bytes)
-        Packed codes, or ``index.codes``; for faiss they have 8 n_bytes bits.
+        Packed codes, for instance ``index.codes``. In the file they have 8 n_bytes bits.
     ids : array_like of int, shape (n,), optional
-        With ids, ``index.ids`` for instance, an ``IndexBinaryIDMap`` is written, else an
-        ``IndexBinaryFlat``.
+        Ids of the codes, for instance ``index.ids``. With ids the file holds an
+        ``IndexBinaryIDMap``, without ids an ``IndexBinaryFlat``.
 
     Raises
     ------
     TypeError, ValueError
-        If codes or ids are of the wrong type or shape.
+        If codes or ids have the wrong type or shape.
     OSError
-        If the file cannot be written; what was there is then unchanged.
+        If the file cannot be written. An existing file is then unchanged.
+
+    See Also
+    --------
+    read_faiss : Read such a file.
 
     Examples
     --------
@@ -151,23 +162,27 @@ def write_faiss(
 
 def from_arrow(column: pyarrow.Array | pyarrow.ChunkedArray) -> NDArray[np.uint8]:
     """
-    Take codes from a fixed-size binary column of Arrow or Parquet.
+    Convert a fixed-size binary column of Arrow or Parquet to an array of codes.
 
     Parameters
     ----------
     column : pyarrow.Array or pyarrow.ChunkedArray
-        Of ``fixed_size_binary``, or of lists of a fixed number of ``uint8`` or ``int8``; without
-        nulls.
+        A column of type ``fixed_size_binary``, or of lists of a fixed number of ``uint8`` or
+        ``int8``. It must not hold nulls.
 
     Returns
     -------
     ndarray of uint8 or int8, shape (n, n_bytes)
-        Read-only, and without a copy where the column is one piece.
+        Packed codes, read-only. A column of a single chunk is not copied.
 
     Raises
     ------
     TypeError, ValueError
-        If the column is of another type, or has nulls.
+        If the column has another type, or holds nulls.
+
+    See Also
+    --------
+    to_arrow : Convert codes to a column.
 
     Examples
     --------
@@ -188,23 +203,28 @@ def from_arrow(column: pyarrow.Array | pyarrow.ChunkedArray) -> NDArray[np.uint8
 
 def to_arrow(codes: ArrayLike) -> pyarrow.FixedSizeBinaryArray:
     """
-    Make a fixed-size binary column of codes, for Arrow or Parquet.
+    Convert codes to a fixed-size binary column for Arrow or Parquet.
 
     Parameters
     ----------
     codes : array_like of uint8, shape (n, n_bytes)
-        Packed codes; not copied.
+        Packed codes. They are not copied.
 
     Returns
     -------
     pyarrow.FixedSizeBinaryArray
+        A column with one code in each row.
 
     Raises
     ------
     ImportError
         If pyarrow is not installed.
     TypeError, ValueError
-        If the codes are not packed.
+        If the codes have the wrong type or shape.
+
+    See Also
+    --------
+    from_arrow : Convert a column to codes.
 
     Examples
     --------
@@ -229,10 +249,10 @@ def to_arrow(codes: ArrayLike) -> pyarrow.FixedSizeBinaryArray:
 def _read_faiss_header(path: str, file: Any) -> tuple[bytes, int, int, int]:
     data = file.read(_FAISS_HEADER.size)
     if len(data) < _FAISS_HEADER.size:
-        raise ValueError(f"{path} is no binary index of faiss: it ends within its header")
+        raise ValueError(f"{path} is not a binary index of faiss: it ends within its header")
     kind, n_bits, n_bytes, n, _, _ = _FAISS_HEADER.unpack(data)
     if not kind.startswith(b"IB"):
-        raise ValueError(f"{path} is no binary index of faiss")
+        raise ValueError(f"{path} is not a binary index of faiss")
     return kind, n_bits, n_bytes, n
 
 
@@ -243,7 +263,7 @@ def _check_faiss_length(path: str, file: Any, expected: int) -> None:
 
 
 def _arrow_width(kind: Any) -> tuple[int, Any]:
-    """Bytes per code, and how they are given."""
+    """Return the number of bytes per code, and the dtype of the bytes."""
     text = str(kind)
     if text.startswith("fixed_size_binary"):
         return kind.byte_width, np.dtype(np.uint8)
@@ -261,7 +281,9 @@ def _arrow_values(chunk: Any, n_bytes: int, dtype: Any) -> NDArray[Any]:
     if str(chunk.type).startswith("fixed_size_list"):
         values = chunk.flatten()
         if values.null_count:
-            raise ValueError(f"the column has {values.null_count} nulls within its lists")
+            raise ValueError(
+                f"the lists of the column hold {values.null_count} nulls: drop or fill them"
+            )
         return values.to_numpy().reshape(n, n_bytes)
     return np.frombuffer(chunk.buffers()[1], dtype, n * n_bytes, chunk.offset * n_bytes).reshape(
         n, n_bytes

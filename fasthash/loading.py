@@ -1,4 +1,4 @@
-"""`load`: what a file of fasthash holds, an index or a model."""
+"""`load` reads a file of fasthash, which holds an index or a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._core.files import KINDS, identify
 
 __all__ = ["load"]
 
-# What reads a file that is neither an index nor a model.
+# The function that reads a file which holds neither an index nor a model, by kind of file.
 _REMEDIES = {
     "faiss": ", which fasthash.interchange.read_faiss reads",
     **dict.fromkeys(
@@ -21,29 +21,34 @@ _REMEDIES = {
 
 def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
     """
-    Load an index or a model from the file its ``save`` has written.
+    Load an index or a model from a file that its ``save`` method wrote.
 
     Parameters
     ----------
     path : path
-        Of the file. It may come from anybody: what is wrong with it gives an error, and nothing in
-        it is run.
+        The file. It may come from an untrusted source: a damaged file raises an error, and no code
+        in a file is run.
     mmap : bool, default False
-        Whether an index stays in the file, as in `HammingIndex.load`; a model is always read.
+        Whether the codes of an index are memory-mapped, as in `HammingIndex.load`. A model is
+        always read into memory.
 
     Returns
     -------
     HammingIndex, MultiIndexHash or a model
-        What the file says it holds.
+        An object of the class that was saved.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is no file of fasthash, is of another format version, or is damaged.
+        If it is not a file of fasthash, has another format version, or is damaged.
     ImportError
         If it holds a model and safetensors is not installed.
+
+    See Also
+    --------
+    HammingIndex.load : Load an index of this class.
 
     Examples
     --------
@@ -65,7 +70,7 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
 
         return load_model(path)
     raise ValueError(
-        f"{os.fspath(path)} is no file of fasthash, neither an index nor a model: it is "
+        f"{os.fspath(path)} holds neither an index nor a model of fasthash: it is "
         f"{KINDS[kind]}{_REMEDIES.get(kind, '')}"
     )
 

@@ -57,7 +57,7 @@ ERRORS = [
     ("index build i.index --codes emoji/emoji.npz:I_tr", 1, "packed codes are uint8"),
     ("index build i.index", 1, "pass either --codes"),
     ("index info emoji.model", 1, "holds a model"),
-    ("index info image-codes.npy", 1, "no file of fasthash"),
+    ("index info image-codes.npy", 1, "holds neither an index nor a model"),
     ("search none.index --codes image-codes.npy", 1, "none.index"),
     ("search emoji.index --codes image-codes.npy --rows 2000:", 1, "among the 1437 of image-codes"),
     ("search emoji.index --codes image-codes.npy --rows 3", 2, "START:STOP"),

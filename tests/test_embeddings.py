@@ -91,11 +91,11 @@ def test_recall_within_and_across_modalities():
     [
         (lambda: nearest(Q, X, 301), "k is 301, and there are 300"),
         (lambda: nearest(Q[:, :3], X, 1), "queries have 3 columns, and vectors have 24"),
-        (lambda: recall_of_codes(X, Q, n_bits=[8, 25], methods=["itq"]), "itq codes 24 features"),
-        (lambda: codes_of_signs(X, n_bits=25), "signs of 24 features"),
+        (lambda: recall_of_codes(X, Q, n_bits=[8, 25], methods=["itq"]), "there are 24 features"),
+        (lambda: codes_of_signs(X, n_bits=25), "x has 24 features only"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["pq"]), "methods must be one of"),
         (lambda: recall_of_codes(X, Q, n_bits=[8], methods=["rreh"]), "one kind of embeddings"),
-        (lambda: recall_of_codes({"a": X}, {"a": Q}, n_bits=[8], methods=["rreh"]), "a alone"),
+        (lambda: recall_of_codes({"a": X}, {"a": Q}, n_bits=[8], methods=["rreh"]), "got only a:"),
         (lambda: recall_of_codes({"a": X}, {"b": Q}, n_bits=[8]), r"modalities \['b'\]"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_damaged_faiss_file_is_refused_or_read(tmp_path_factory, data):
     ("header", "message"),
     [
         (b"", "ends within its header"),
-        (b"PK\3\4" + bytes(40), "no binary index of faiss"),
+        (b"PK\3\4" + bytes(40), "not a binary index of faiss"),
         (struct.pack("<4siiq?iQ", b"IBxF", 16, 2, 2**61, 1, 1, 2**62), "ends before its"),
         (struct.pack("<4siiq?iQ", b"IBxF", 16, 2, -1, 1, 1, 0), "-1 codes"),
         (struct.pack("<4siiq?iQ", b"IBxF", 17, 2, 0, 1, 1, 0), "17 bits"),

@@ -65,12 +65,12 @@ def test_hdf5_stays_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": IMAGE}, r"no arrays named as I_tr.* it holds a \(12, 5\) float64"),
-        ({"I_tr": IMAGE, "T_tr": TEXT[:7]}, r"share no number of samples: I_tr \(12, 5\)"),
-        ({"I_tr": IMAGE, "XTrain": IMAGE}, "names I_tr and XTrain, both image of train"),
+        ({"a": IMAGE}, r"no arrays with names such as I_tr.* it holds a \(12, 5\) float64"),
+        ({"I_tr": IMAGE, "T_tr": TEXT[:7]}, r"no common number of samples: I_tr \(12, 5\)"),
+        ({"I_tr": IMAGE, "XTrain": IMAGE}, "two arrays for image of train, I_tr and XTrain"),
         ({"I_tr": IMAGE, "I_te": TEXT, "L_tr": CLASSES}, "numbers of image features differ"),
         ({"I_tr": CLASSES, "T_tr": TEXT}, "features must be matrices"),
-        ({"L_tr": CLASSES}, "no arrays named"),
+        ({"L_tr": CLASSES}, "no arrays with names"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, arrays, message):

@@ -219,7 +219,7 @@ def test_captions(tmp_path):
     lines.write_text("one\ntwo\n")
     assert read_texts(lines).tolist() == ["one", "two"]
     path.write_text("id,caption\n1,a,b\n")
-    with pytest.raises(ValueError, match="line 2 has 3 columns, and the first one 2"):
+    with pytest.raises(ValueError, match="line 2 has 3 columns, and the first line has 2"):
         read_array(path)
     with pytest.raises(ValueError, match="names a column twice"):
         path.write_text("id,id\n1,2\n")

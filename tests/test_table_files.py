@@ -71,7 +71,7 @@ def columns():
         "null number": (pa.array([1, None]), "lacks 1 of 2 values"),
         "null list": (pa.array([[1, 2], None]), "lacks 1 of 2 values"),
         "null inside": (pa.array([[1, 2], [3, None]]), "lacks 1 of its numbers"),
-        "NUL": (pa.array(["a", "b\0"]), "in row 1, a text that ends with NUL"),
+        "NUL": (pa.array(["a", "b\0"]), "a text that ends with NUL, in row 1"),
     }
     return read, refused
 
@@ -172,9 +172,9 @@ def test_the_index_of_pandas_is_no_feature(tmp_path):
     np.testing.assert_array_equal(read_numbers(tmp_path / "x.parquet"), frame.to_numpy())
     frame.iloc[[0, 2, 1]].to_parquet(tmp_path / "some.parquet")
     for read in (read_numbers, read_array):
-        with pytest.raises(ValueError, match="is the index of a pandas table and no feature"):
+        with pytest.raises(ValueError, match="is the index of a pandas table and not a feature"):
             read(tmp_path / "some.parquet")
-    with pytest.raises(ValueError, match="pandas writes the index so"):
+    with pytest.raises(ValueError, match="if pandas wrote its index there"):
         frame.to_csv(tmp_path / "x.csv")
         read_numbers(tmp_path / "x.csv")
 

@@ -1,4 +1,4 @@
-"""Columns of Parquet and Arrow files as arrays; a column of lists or of bytes is a matrix."""
+"""Read columns of Parquet and Arrow files as arrays; a column of lists or bytes is a matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._found_arrays import FoundArray, RefusedArrayError, as_strings, import_pac
 
 __all__ = ["in_arrow", "in_arrow_stream", "in_parquet"]
 
-# What a column of a type that is not read can be made of first, by what the type is called.
+# What the user can do with a column whose type is not read, by the name of the type.
 _REMEDIES = {
     "decimal": "cast it to float64",
     "timestamp": "cast it to int64, or to text",
@@ -28,14 +28,14 @@ _REMEDIES = {
 
 
 def in_parquet(path: str) -> dict[str, FoundArray]:
-    """Find the columns of a Parquet file; a column is read when it is asked for."""
+    """Find the columns of a Parquet file. A column is read only when it is needed."""
     import_package("pyarrow", path)
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
 
     def column(position: int) -> Any:
-        # By its name alone: parts of columns are called by paths that look the same.
+        # Only the top-level name selects a column: the path of a nested field looks the same.
         name = file.schema_arrow.names[position]
         return file.read(columns=[name], use_pandas_metadata=False).column(name)
 
@@ -43,7 +43,7 @@ def in_parquet(path: str) -> dict[str, FoundArray]:
 
 
 def in_arrow(path: str) -> dict[str, FoundArray]:
-    """Find the columns of an Arrow (Feather) file, which is mapped."""
+    """Find the columns of an Arrow (Feather) file, which is memory-mapped."""
     import_package("pyarrow", path)
     from pyarrow import feather
 
@@ -53,7 +53,7 @@ def in_arrow(path: str) -> dict[str, FoundArray]:
 
 
 def in_arrow_stream(path: str) -> dict[str, FoundArray]:
-    """Find the columns of an Arrow stream, which has no list of its parts and is mapped as well."""
+    """Find the columns of an Arrow stream, which is memory-mapped and scanned to its end."""
     pyarrow = import_package("pyarrow", path)
     with pyarrow.memory_map(path) as source, pyarrow.ipc.open_stream(source) as stream:
         table = stream.read_all()
@@ -88,7 +88,7 @@ def _columns(path: str, schema: Any, n: int, column: Callable[[int], Any]) -> di
 
 
 def _is(kind: Any, *names: str) -> bool:
-    """Tell whether an Arrow type is one of these; older versions of pyarrow lack some."""
+    """Tell whether an Arrow type is one of the named ones. Older pyarrow lacks some of them."""
     from pyarrow import types
 
     return any(getattr(types, f"is_{name}", lambda _: False)(kind) for name in names)
@@ -115,15 +115,15 @@ def _numpy_name(kind: Any) -> str:
 
 
 def _why_refused(kind: Any) -> str:
-    called = str(kind)
-    outer = called.partition("<")[0]
+    name = str(kind)
+    outer = name.partition("<")[0]
     remedies = (remedy for part, remedy in _REMEDIES.items() if part in outer)
     remedy = next(remedies, "cast it to numbers or text")
-    return f"is a column of the type {called}, which is not read: {remedy}"
+    return f"is a column of the type {name}, which is not read: {remedy}"
 
 
 def _width(kind: Any, column: Callable[[], Any]) -> int:
-    """How long lists or bytes are, which the first tells where the type does not."""
+    """Return the length of lists or bytes, from the type or else from the first value."""
     if _is(kind, "fixed_size_list"):
         return int(kind.list_size)
     if _is(kind, "fixed_size_binary"):
@@ -141,7 +141,7 @@ def _reader(name: str, column: Callable[[], Any]) -> Callable[[], NDArray[Any]]:
         if chunked.null_count:
             raise RefusedArrayError(
                 f"{name} lacks {chunked.null_count} of {len(chunked)} values: fill them in, or "
-                "drop these rows"
+                "drop their rows"
             )
         if _is_list(chunked.type):
             return _list_matrix(name, _one_array(chunked))
@@ -155,11 +155,11 @@ def _reader(name: str, column: Callable[[], Any]) -> Callable[[], NDArray[Any]]:
 
 
 def _decoded(chunked: Any) -> Any:
-    """The values that a dictionary names, among which may be nulls as well."""
+    """Replace the indices of a dictionary column by their values, which may be null."""
     import pyarrow
 
     kind = chunked.type.value_type
-    # Arrow cannot take values of views.
+    # Arrow's "take" does not support view types.
     kind = pyarrow.large_string() if _is(kind, "string_view") else kind
     kind = pyarrow.large_binary() if _is(kind, "binary_view") else kind
     return pyarrow.chunked_array(
@@ -168,7 +168,7 @@ def _decoded(chunked: Any) -> Any:
 
 
 def _one_array(chunked: Any) -> Any:
-    """The values of all chunks; those of one chunk are not copied."""
+    """Join the chunks of a column. A single chunk is not copied."""
     array = chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
     return array.chunk(0) if hasattr(array, "chunk") else array
 
@@ -177,7 +177,7 @@ def _list_matrix(name: str, array: Any) -> NDArray[Any]:
     if _is(array.type, "list_view", "large_list_view"):
         import pyarrow
 
-        # Views may overlap or stand in any order.
+        # List views may overlap, and their order is arbitrary.
         array = array.cast(pyarrow.large_list(array.type.value_type))
     flat = array.flatten()
     if flat.null_count:
@@ -203,7 +203,7 @@ def _common_length(name: str, lengths: NDArray[Any], of: str) -> int:
         row = wrong[0]
         hint = "; cast it to text if it is text" if of == "bytes" else ""
         raise RefusedArrayError(
-            f"{name} is no matrix: row {row} has {lengths[row]} {of}, and row 0 has {lengths[0]}"
-            f"{hint}"
+            f"{name} is not a matrix: row {row} has {lengths[row]} {of}, and row 0 has "
+            f"{lengths[0]}{hint}"
         )
     return int(lengths[0]) if len(lengths) else 0

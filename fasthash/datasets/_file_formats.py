@@ -1,15 +1,15 @@
-"""Which arrays a file holds, one module per format; nothing is read before it is asked for.
+"""Find the arrays of a file, with one module for each format. An array is read only when needed.
 
-A format's function takes a path and returns `FoundArray` by name, of every array that is there: one
-that is not read says why. A file of a single array without a name calls it "". No format here runs
-what is in a file: arrays of Python objects are refused.
+The function of a format takes a path and returns a `FoundArray` for every array of the file, by
+name. If an array cannot be read, its `FoundArray` says why. The name of a single array without a
+name is "". Nothing in a file is ever run: arrays of Python objects are refused.
 
 ==========================  ====================================================================
-.npy, .npz                  numpy; mapped, in .npz where they are not compressed
-.mat                        up to version 7 by scipy, version 7.3 by h5py, whose rows are columns
-.h5, .hdf5                  h5py; read by rows
-.parquet, .arrow, .feather  pyarrow; a column is an array, of lists or bytes a matrix
-.csv, .tsv, .txt            columns by their headers; lines of text
+.npy, .npz                  numpy; memory-mapped unless compressed
+.mat                        scipy up to version 7; h5py for version 7.3, where rows are columns
+.h5, .hdf5                  h5py; rows are read block by block
+.parquet, .arrow, .feather  pyarrow; a column is an array, and a column of lists or bytes a matrix
+.csv, .tsv, .txt            csv of Python: columns by their headers; .txt: lines of text
 ==========================  ====================================================================
 """
 
@@ -42,75 +42,76 @@ _FINDERS: dict[str, Callable[[str], dict[str, FoundArray]]] = {
     "txt": in_txt,
 }
 
-# Kinds of files whose arrays are the columns of one table.
+# Kinds of files that hold one table: each array is a column of it.
 TABLES = ("parquet", "arrow", "arrow stream", "csv")
 
 _FORMATS = ".npy, .npz, .mat, .h5, .hdf5, .parquet, .arrow, .feather, .csv, .tsv, .txt"
 
-# What to do with a file of a kind that holds no arrays.
+# What the user can do with a file of a kind that holds no arrays.
 _REMEDIES = {
     "index": "load it with fasthash.load, and use its codes and ids",
     "safetensors": "fasthash.load reads a model; save other tensors with numpy.savez",
     "faiss": "read it with fasthash.interchange.read_faiss",
     "zip": (
-        "it holds no .npy files; of a PyTorch file save the tensors with numpy.savez, of a "
-        "spreadsheet the table as .csv, and of others take the files out"
+        "it holds no .npy files; save the tensors of a PyTorch file with numpy.savez, save the "
+        "table of a spreadsheet as .csv, and extract the files of other archives"
     ),
-    "compressed": "take the file out of it first",
+    "compressed": "decompress it first",
     "pickle": "pickles can run programs and are never read; save arrays with numpy.savez",
 }
 
 
 def find_arrays(path: str | os.PathLike[str]) -> dict[str, FoundArray]:
     """
-    Tell which arrays a file holds.
+    Find the arrays of a file.
 
     Parameters
     ----------
     path : path
+        The file.
 
     Returns
     -------
     dict of str to FoundArray
-        At least one.
+        The arrays by name, at least one.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is of no known format, is damaged, or holds no arrays.
+        If its format is unknown, or it is damaged or holds no arrays.
     ImportError
-        If its format takes a package that is not installed.
+        If its format needs a package that is not installed.
     """
     path = os.fspath(path)
     kind = identify(path)
     if kind not in _FINDERS:
         remedy = _REMEDIES.get(kind, "" if kind == "empty" else f"these are read: {_FORMATS}")
         raise ValueError(f"{path} is {KINDS[kind]}{remedy and f': {remedy}'}")
-    found = _calling_damage_by_its_name(path, kind, lambda: _FINDERS[kind](path))
+    found = _read_naming_errors(path, kind, lambda: _FINDERS[kind](path))
     if not found:
         raise ValueError(f"{path} is {KINDS[kind]} and holds no arrays")
-    return {name: _named(path, kind, name, array) for name, array in found.items()}
+    return {name: _naming_errors(path, kind, name, array) for name, array in found.items()}
 
 
-def _named(path: str, kind: str, name: str, array: FoundArray) -> FoundArray:
-    """The array, whose readers name it in their errors."""
+def _naming_errors(path: str, kind: str, name: str, array: FoundArray) -> FoundArray:
+    """Make the readers of an array name it in their error messages."""
 
-    def named(read: Callable[[], Any]) -> Callable[[], Any]:
-        called = f"{path}:{name}" if name else path
-        return lambda: _calling_damage_by_its_name(called, kind, read)
+    def naming_errors(read: Callable[[], Any]) -> Callable[[], Any]:
+        source = f"{path}:{name}" if name else path
+        return lambda: _read_naming_errors(source, kind, read)
 
     return dataclasses.replace(
         array,
-        read=named(array.read),
-        read_numbers=array.read_numbers and named(array.read_numbers),
-        read_texts=array.read_texts and named(array.read_texts),
+        read=naming_errors(array.read),
+        read_numbers=array.read_numbers and naming_errors(array.read_numbers),
+        read_texts=array.read_texts and naming_errors(array.read_texts),
     )
 
 
-def _calling_damage_by_its_name(name: str, kind: str, read: Callable[[], Any]) -> Any:
-    """Call a reader; those of damaged files raise whatever they stumble over."""
+def _read_naming_errors(name: str, kind: str, read: Callable[[], Any]) -> Any:
+    """Call a reader, and turn the errors that a damaged file causes into a ValueError."""
     try:
         return read()
     except (RefusedArrayError, ImportError, FileNotFoundError, PermissionError, MemoryError):

@@ -1,8 +1,8 @@
-"""What a file holds, before it is read: an array's shape, dtype and how to get it.
+"""Arrays of a file before they are read: shape, dtype, and the function that reads them.
 
-`FoundArray` is one array, `SlicedRows` a matrix that stays in its file. `RefusedArrayError` is for
-what is never read, and `refused` finds such an array, so that no array of a file goes unnamed;
-`import_package` gets what reads a format.
+`FoundArray` describes one array, and `SlicedRows` is a matrix that stays in its file.
+`RefusedArrayError` is raised for an array that is never read; `refused` describes such an array, so
+that every array of a file is listed. `import_package` imports the package that reads a format.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class RefusedArrayError(ValueError):
-    """An array is not of a kind that is read; the message says so by itself."""
+    """An array is of a kind that is not read. The message is complete and needs no prefix."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,17 @@ class FoundArray:
     ----------
     shape : tuple of int
     dtype : str
-        What its values are; "text" where they are strings.
+        Name of the dtype of its values; "text" for strings.
     read : callable
-        Returns it: an ndarray, mapped where the format allows it, a scipy sparse matrix, or a
-        `SlicedRows`.
+        Returns the array: an ndarray, memory-mapped if the format allows it, a scipy sparse matrix,
+        or a `SlicedRows`.
     read_numbers, read_texts : callable, optional
-        Return it as numbers, and as the texts that were written, where a file of text holds it.
+        For a column of a text file: return the cells as numbers, and as the texts in the file.
     refusal : str
-        Why it is not read, to follow its name; "" where it is.
+        Why the array is not read, as the end of a sentence that begins with its name; "" if it can
+        be read.
     index : bool
-        Whether it is the index of a pandas table, which is no part of the matrix of its columns.
+        Whether it is the index of a pandas table. The matrix of the table's columns leaves it out.
     """
 
     shape: tuple[int, ...]
@@ -65,7 +66,7 @@ class FoundArray:
 
 
 def refused(name: str, shape: tuple[int, ...], dtype: str, why: str) -> FoundArray:
-    """Find an array that is there and is not read."""
+    """Describe an array that the file holds and that is not read."""
 
     def read() -> NoReturn:
         raise RefusedArrayError(f"{name} {why}")
@@ -75,12 +76,12 @@ def refused(name: str, shape: tuple[int, ...], dtype: str, why: str) -> FoundArr
 
 def why_refused(dtype: np.dtype) -> str:
     """
-    Say why values of a dtype are not read, to follow the name of an array; "" where they are.
+    Say why values of a dtype are not read, after the name of an array; "" if they are read.
 
     Examples
     --------
     >>> why_refused(np.dtype(np.complex128))
-    'holds complex numbers: save their real and imaginary parts, as numbers'
+    'holds complex numbers: save their real and imaginary parts as numbers'
     >>> why_refused(np.dtype(np.float16))
     ''
     """
@@ -93,18 +94,18 @@ def why_refused(dtype: np.dtype) -> str:
         return f"holds records of the fields {', '.join(dtype.names)}: save each as an array"
     if dtype.kind == "V":
         return (
-            f"holds items of {dtype.itemsize} bytes of no known meaning, as numpy writes bfloat16 "
-            "and other types that it does not know: save x.astype(numpy.float32)"
+            f"holds items of {dtype.itemsize} bytes of unknown meaning; numpy writes bfloat16 and "
+            "other types that it does not know in this way: save x.astype(numpy.float32)"
         )
     if dtype.kind == "c":
-        return "holds complex numbers: save their real and imaginary parts, as numbers"
+        return "holds complex numbers: save their real and imaginary parts as numbers"
     if dtype.kind in "mM":
         return "holds dates or times: save them as numbers or as text"
     return ""
 
 
 def name_of(dtype: np.dtype) -> str:
-    """What the values of an array are called."""
+    """Return the name of a dtype for messages and listings."""
     if dtype.hasobject:
         return "Python objects"
     return "text" if dtype.kind in "SUT" else dtype.name
@@ -112,33 +113,34 @@ def name_of(dtype: np.dtype) -> str:
 
 def as_strings(texts: Sequence[str], name: str) -> NDArray[np.str_]:
     """
-    Make an array of strings, and lose nothing.
+    Make an array of strings without changing any of them.
 
     Raises
     ------
     RefusedArrayError
-        If one ends with NUL, which numpy would cut off.
+        If a text ends with NUL, because numpy would cut the NUL off.
     """
     for row, text in enumerate(texts):
         if text.endswith("\0"):
-            raise RefusedArrayError(f"{name} holds, in row {row}, a text that ends with NUL")
+            raise RefusedArrayError(f"{name} holds a text that ends with NUL, in row {row}")
     return np.array(texts, np.str_)
 
 
 def in_memory(array: NDArray[Any]) -> FoundArray:
-    """Find an array that has been read."""
+    """Describe an array that is in memory already."""
     return FoundArray(array.shape, name_of(array.dtype), lambda: array)
 
 
 class SlicedRows:
     """
-    A matrix in a file of which blocks of rows are read, as models read features.
+    A matrix that stays in its file; models read blocks of its rows.
 
     Parameters
     ----------
-    source : anything with ``shape`` and ``dtype`` that can be sliced
-    transposed : bool
-        Whether the rows are the columns of `source`.
+    source : object with ``shape`` and ``dtype`` that can be sliced
+        The matrix in the file.
+    transposed : bool, default False
+        Whether the rows of this object are the columns of `source`.
 
     Examples
     --------
@@ -168,7 +170,7 @@ class SlicedRows:
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         block = self._source[:, rows].T if self._transposed else self._source[rows]
-        # What lies at any place of a file may not lie at a multiple of its size.
+        # The values in a file may not be aligned in memory.
         return np.require(block, requirements=["C", "A"])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -187,11 +189,11 @@ def import_package(name: str, path: str) -> Any:
     Raises
     ------
     ImportError
-        If it is not installed; the message names the file and the extra.
+        If it is not installed. The message names the file and the extra to install.
     """
     if find_spec(name) is None:
         raise ImportError(
-            f"{path} is read with {name}, which is not installed: "
+            f"to read {path}, fasthash needs {name}, which is not installed: "
             "pip install 'fasthash-retrieval[files]'"
         )
     return importlib.import_module(name)

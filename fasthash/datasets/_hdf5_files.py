@@ -1,4 +1,4 @@
-"""Datasets of HDF5 files, read by rows; in .mat files of version 7.3 rows are columns."""
+"""Read the datasets of HDF5 files; in .mat files of version 7.3 rows and columns are swapped."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from ._found_arrays import (
     refused,
     why_refused,
 )
-from ._matlab_files import WHY_REFUSED, of_cell, of_characters
+from ._matlab_files import WHY_REFUSED, array_of_cell, strip_blanks
 
 __all__ = ["in_hdf5"]
 
 
 def in_hdf5(path: str) -> dict[str, FoundArray]:
-    """Find the datasets of a file, those of its groups by their paths; other files stay closed."""
+    """Find the datasets of a file and of its groups. Links to other files are not opened."""
     h5py = import_package("h5py", path)
     file = h5py.File(path, "r")
     found = {}
     for name, item in _items(h5py, file, ()):
-        called = f"{path}:{name}"
+        source = f"{path}:{name}"
         if item is None:
-            why = "is a link, which is not followed: name what it leads to"
-            found[name] = refused(called, (), "link", why)
+            why = "is a link, which is not followed: name the dataset it points to"
+            found[name] = refused(source, (), "link", why)
         elif "MATLAB_sparse" in item.attrs:
             found[name] = _matlab_sparse(item)
         elif isinstance(item, h5py.Dataset):
-            found[name] = _dataset(h5py, called, item)
+            found[name] = _dataset(h5py, source, item)
         else:
-            found[name] = refused(called, (), "type", "is a type and no array")
+            found[name] = refused(source, (), "type", "is a type and not an array")
     return found
 
 
 def _items(h5py: Any, group: Any, above: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
-    """Names and datasets below a group; None for a link that is not the file's own."""
+    """Yield the names and datasets below a group, and None for a link that is not a hard link."""
     for key in group:
         if not above and key in ("#refs#", "#subsystem#"):
             continue
@@ -62,7 +62,7 @@ def _dataset(h5py: Any, name: str, dataset: Any) -> FoundArray:
     if dataset.shape is None:
         return refused(name, (), "nothing", "is empty: it has neither shape nor values")
     if dataset.is_virtual or dataset.external:
-        why = "lies in other files, which are not opened: copy it into this one"
+        why = "lies in other files, which are not opened: copy it into this file"
         return refused(name, dataset.shape, name_of(dataset.dtype), why)
     if kind is not None:
         return _matlab_variable(name, dataset, bytes(kind).decode(errors="replace"))
@@ -74,9 +74,10 @@ def _dataset(h5py: Any, name: str, dataset: Any) -> FoundArray:
 
         return FoundArray(dataset.shape, "text", texts)
     if h5py.check_ref_dtype(dataset.dtype) is not None:
-        return refused(name, dataset.shape, "references", "holds references of HDF5 and no values")
+        why = "holds HDF5 references instead of values: save the values"
+        return refused(name, dataset.shape, "references", why)
     if h5py.check_vlen_dtype(dataset.dtype) is not None:
-        why = "holds rows of differing lengths: save a matrix, or 0/1 columns of labels"
+        why = "holds rows of different lengths: save a matrix, or 0/1 columns of labels"
         return refused(name, dataset.shape, "lists", why)
     why = why_refused(dataset.dtype)
     if why:
@@ -86,7 +87,7 @@ def _dataset(h5py: Any, name: str, dataset: Any) -> FoundArray:
 
 
 def _matlab_variable(name: str, dataset: Any, kind: str) -> FoundArray:
-    """A variable of MATLAB, whose first axis is the last of the file."""
+    """Describe a MATLAB variable. Its first axis is the last axis in the file."""
     shape = _matlab_shape(dataset)
     if kind in ("cell", "char"):
         read = _matlab_reader(name, dataset)
@@ -122,24 +123,24 @@ def _matlab_reader(name: str, dataset: Any) -> Callable[[], Any]:
 
 
 def _matlab_value(name: str, item: Any) -> Any:
-    """A text, or an array of texts or numbers; of what is neither an error."""
+    """Return a text or an array of texts or numbers; raise an error for anything else."""
     kind = bytes(item.attrs.get("MATLAB_class", b"unknown")).decode(errors="replace")
     if kind in WHY_REFUSED or not hasattr(item, "dtype"):
         why = WHY_REFUSED.get(kind, WHY_REFUSED["unknown"])
-        raise RefusedArrayError(f"{name}: what it holds {why}")
+        raise RefusedArrayError(f"{name}: its content {why}")
     shape = _matlab_shape(item)
     is_empty = bool(item.attrs.get("MATLAB_empty"))
     if kind == "cell":
         references = [] if is_empty else item[()].ravel()
         values = [_matlab_value(name, item.file[one]) for one in references]
-        return of_cell(name, shape, values)
+        return array_of_cell(name, shape, values)
     if kind != "char":
         return np.empty(shape) if is_empty else item[()].T
     if is_empty:
         return ""
-    # A column of the file is a row of text, in units of UTF-16.
+    # A column in the file is a row of text, encoded as UTF-16.
     rows = [row.astype("<u2").tobytes().decode("utf-16-le") for row in item[()].T]
-    return rows[0] if len(rows) == 1 else of_characters(name, rows)
+    return rows[0] if len(rows) == 1 else strip_blanks(name, rows)
 
 
 def _matlab_sparse(group: Any) -> FoundArray:

@@ -1,7 +1,8 @@
-"""Variables of .mat files up to version 7, by scipy, and what MATLAB's cells and texts become.
+"""Read the variables of .mat files up to version 7 with scipy, and convert cells and texts.
 
-A cell of texts is an array of strings; a cell of vectors, all of one length, is a matrix with a row
-for each; a cell of numbers is an array of numbers. Version 7.3 is HDF5 and shares these rules.
+A cell of texts becomes an array of strings. A cell of vectors of equal length becomes a matrix with
+one row for each vector. A cell of numbers becomes an array of numbers. Version 7.3 is HDF5, and
+``_hdf5_files`` follows the same rules.
 """
 
 from __future__ import annotations
@@ -15,41 +16,41 @@ from numpy.typing import NDArray
 
 from ._found_arrays import FoundArray, RefusedArrayError, as_strings, refused, why_refused
 
-__all__ = ["WHY_REFUSED", "in_mat", "of_cell", "of_characters"]
+__all__ = ["WHY_REFUSED", "array_of_cell", "in_mat", "strip_blanks"]
 
-# Why variables of a class of MATLAB are not read, to follow their name.
+# Why variables of a MATLAB class are not read, as the end of a sentence that begins with a name.
 WHY_REFUSED = {
-    "struct": "is a struct of MATLAB: save its fields as arrays, save('FILE', '-struct', 'NAME')",
-    "function": "is a function of MATLAB, which is never run",
-    "function_handle": "is a function of MATLAB, which is never run",
-    "object": "is an object of MATLAB: save what it holds as arrays or cells",
+    "struct": "is a MATLAB struct: save its fields as arrays with save('FILE', '-struct', 'NAME')",
+    "function": "is a MATLAB function, which is never run: save arrays or cells",
+    "function_handle": "is a MATLAB function, which is never run: save arrays or cells",
+    "object": "is a MATLAB object: save its content as arrays or cells",
     "opaque": (
-        "is a table, a string array or an object of MATLAB: save cellstr(NAME) or table2array(NAME)"
+        "is a MATLAB table, string array or object: save cellstr(NAME) or table2array(NAME)"
     ),
-    "unknown": "is of a class of MATLAB that is not read: save arrays or cells",
+    "unknown": "is of a MATLAB class that is not read: save arrays or cells",
 }
 
 
 def in_mat(path: str) -> dict[str, FoundArray]:
-    """Find the variables of a .mat file; what a cell holds is seen when it is read."""
+    """Find the variables of a .mat file. The content of a cell is checked when it is read."""
     from scipy.io import loadmat, whosmat
 
     def reader(name: str, kind: str) -> Callable[[], Any]:
         def read() -> Any:
             with warnings.catch_warnings():
-                # scipy 1.18 announces another class for sparse matrices, which serves as well, and
-                # older ones do not know the argument that chooses it.
+                # scipy 1.18 warns that the class of sparse matrices will change. Both classes work
+                # here, and older versions of scipy lack the argument that selects one.
                 warnings.filterwarnings("ignore", "The default value for `spmatrix`")
                 array = loadmat(path, variable_names=[name])[name]
-            called = f"{path}:{name}"
+            source = f"{path}:{name}"
             if kind == "cell":
-                values = [_of_element(element) for element in array.ravel(order="F")]
-                return of_cell(called, array.shape, values)
+                values = [_element(element) for element in array.ravel(order="F")]
+                return array_of_cell(source, array.shape, values)
             if kind == "char":
-                return of_characters(called, array.tolist())
+                return strip_blanks(source, array.tolist())
             why = why_refused(array.dtype)
             if why:
-                raise RefusedArrayError(f"{called} {why}")
+                raise RefusedArrayError(f"{source} {why}")
             return array
 
         return read
@@ -67,21 +68,21 @@ def in_mat(path: str) -> dict[str, FoundArray]:
     return found
 
 
-def of_characters(name: str, rows: Sequence[str]) -> NDArray[np.str_]:
+def strip_blanks(name: str, rows: Sequence[str]) -> NDArray[np.str_]:
     """
-    Text of a matrix of characters, a row each; MATLAB fills shorter rows with blanks.
+    Remove the blanks with which MATLAB fills the shorter rows of a character matrix.
 
     Examples
     --------
-    >>> of_characters("x", ["cat  ", "mouse"]).tolist()
+    >>> strip_blanks("x", ["cat  ", "mouse"]).tolist()
     ['cat', 'mouse']
     """
     return as_strings([row.rstrip(" ") for row in rows] if len(rows) > 1 else rows, name)
 
 
-def of_cell(name: str, shape: tuple[int, ...], values: Sequence[Any]) -> NDArray[Any]:
+def array_of_cell(name: str, shape: tuple[int, ...], values: Sequence[Any]) -> NDArray[Any]:
     """
-    Make an array of what a cell holds, in MATLAB's order: strings, or numbers of equal shapes.
+    Make an array of the values of a cell, which are strings or numeric arrays of equal shapes.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def of_cell(name: str, shape: tuple[int, ...], values: Sequence[Any]) -> NDArray
 
     Examples
     --------
-    >>> of_cell("x", (2, 1), [np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]).tolist()
+    >>> array_of_cell("x", (2, 1), [np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
     if all(isinstance(value, str) for value in values):
@@ -99,21 +100,21 @@ def of_cell(name: str, shape: tuple[int, ...], values: Sequence[Any]) -> NDArray
     number = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), 0)
     if number or kinds[0] == _OTHER:
         raise RefusedArrayError(
-            f"{name} is a cell whose element {number + 1} is {kinds[number]}, and the first one "
-            f"{kinds[0]}: cells of texts, or of numbers of one shape, are read"
+            f"{name} is a cell whose element {number + 1} is {kinds[number]}, and whose first "
+            f"element is {kinds[0]}: use a cell of texts, or of numeric arrays of equal shapes"
         )
     if values[0].size == 1:
         return np.array([value.item() for value in values]).reshape(shape, order="F")
     if max(values[0].shape) < values[0].size or max(shape) < len(values):
         raise RefusedArrayError(
-            f"{name} is a cell of shape {shape} of arrays of shape {values[0].shape}: cells in one "
-            "dimension of vectors are read, as a matrix"
+            f"{name} is a cell of shape {shape} of arrays of shape {values[0].shape}: use a "
+            "one-dimensional cell of vectors, which is read as a matrix"
         )
     return np.stack([value.ravel() for value in values])
 
 
-def _of_element(element: Any) -> Any:
-    """A text of one row as str; scipy gives an array of it."""
+def _element(element: Any) -> Any:
+    """Convert a text of one row to str; scipy returns it as an array."""
     if isinstance(element, np.ndarray) and element.dtype.kind == "U" and element.size < 2:
         return str(element.item()) if element.size else ""
     return element

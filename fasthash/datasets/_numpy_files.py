@@ -1,4 +1,4 @@
-"""Arrays of .npy and .npz files, mapped where they are not compressed."""
+"""Read the arrays of .npy and .npz files, and memory-map the uncompressed ones."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ def in_npy(path: str) -> dict[str, FoundArray]:
 
 
 def in_npz(path: str) -> dict[str, FoundArray]:
-    """Find the arrays of a .npz file, and name what else is in it."""
+    """Find the arrays of a .npz file, and list its other members as refused."""
     found: dict[str, FoundArray] = {}
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name in found:
                 raise ValueError(f"it holds {name!r} twice")
-            called = f"{path}:{name}"
+            source = f"{path}:{name}"
             if name == member.filename:
-                found[name] = refused(called, (), "no array", "is no .npy file of the archive")
+                found[name] = refused(source, (), "no array", "is not a .npy file")
                 continue
             with archive.open(member) as file:
                 shape, fortran, dtype = _header(file)
                 n_header = file.tell()
             why = why_refused(dtype)
             if why:
-                found[name] = refused(called, shape, name_of(dtype), why)
+                found[name] = refused(source, shape, name_of(dtype), why)
             elif member.compress_type == zipfile.ZIP_STORED:
                 offset = _content_offset(path, member) + n_header
-                found[name] = _mapped(path, called, offset, shape, fortran, dtype)
+                found[name] = _mapped(path, source, offset, shape, fortran, dtype)
             else:
                 _check_length(shape, dtype, member.file_size - n_header)
-                read = _reader(path, called, member)
+                read = _reader(path, source, member)
                 found[name] = FoundArray(shape, name_of(dtype), read)
     return found
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
-    # Versions 2 and 3 differ in the encoding of names that no plain array has.
+    # Versions 2 and 3 differ only in the encoding of field names, which plain arrays do not have.
     read = (
         np.lib.format.read_array_header_1_0
         if version == (1, 0)
@@ -66,12 +66,12 @@ def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     )
     shape, fortran, dtype = read(file)
     if any(length < 0 for length in shape):
-        raise ValueError(f"its header gives the shape {shape}, with a length below 0")
+        raise ValueError(f"its header gives the shape {shape}, which has a negative length")
     return shape, fortran, dtype
 
 
 def _content_offset(path: str, member: zipfile.ZipInfo) -> int:
-    """Where the content of a member begins: behind its own header, whose lengths differ."""
+    """Return the offset of a member's content, which follows a header of variable length."""
     with open(path, "rb") as file:
         file.seek(member.header_offset + 26)
         n_name, n_extra = struct.unpack("<HH", file.read(4))
@@ -79,7 +79,7 @@ def _content_offset(path: str, member: zipfile.ZipInfo) -> int:
 
 
 def _check_length(shape: tuple[int, ...], dtype: np.dtype, available: int) -> int:
-    """Bytes of an array, which must be there."""
+    """Return the number of bytes of an array, and check that the file has as many."""
     n_bytes = dtype.itemsize * math.prod(shape)
     if n_bytes > available:
         raise ValueError(f"it ends before the {n_bytes} bytes of an array of shape {shape}")
@@ -116,6 +116,6 @@ def _reader(path: str, name: str, member: zipfile.ZipInfo) -> Callable[[], NDArr
 
 
 def _decoded(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Text of bytes, which must be UTF-8."""
+    """Decode byte strings, which must be UTF-8."""
     texts = as_strings([text.decode() for text in array.ravel().tolist()], name)
     return texts.reshape(array.shape)

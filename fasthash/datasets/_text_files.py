@@ -1,8 +1,8 @@
-"""Tables and lines of text as arrays: .csv, .tsv and .txt.
+"""Read tables and lines of text as arrays: .csv, .tsv and .txt files.
 
-A cell is text until numbers are asked for. A column is called numbers where every cell is written
-as the number it becomes, "10" and not "010" or "1_0": then nothing is lost, and no two names become
-one.
+A cell is text unless the caller needs numbers. A column counts as numbers only if every cell is the
+usual spelling of its number: "10", but not "010" or "1_0". Then the conversion loses nothing, and
+two different names never become equal.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ _ANY_NUMBER = re.compile(
     r"\s*[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|nan|inf)\s*",
     re.IGNORECASE,
 )
-# Encodings that say so in the first bytes of a file; the longer ones stand first.
+# Encodings by byte order mark. Longer marks come first, because some begin with a shorter one.
 _MARKS = (
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-# The module csv has one limit for all of its readers.
+# The module csv has one global limit for the length of a field.
 _LONG_FIELDS = threading.Lock()
 _LONGEST_FIELD = 2**31 - 1
 
 
 def in_txt(path: str) -> dict[str, FoundArray]:
-    """Find the lines of a file of text; a line ends with a line feed, or as Windows writes it."""
+    """Find the lines of a text file. A line ends with LF, CR LF or CR."""
     with _opened(path, newline=None) as file:
         lines = [line.removesuffix("\n") for line in _decoded(path, file)]
     return {"": in_memory(as_strings(lines, path))}
 
 
 def in_csv(path: str) -> dict[str, FoundArray]:
-    """Find the columns of a table of text, whose first line names them."""
+    """Find the columns of a text table. Its first line names them."""
     with _LONG_FIELDS:
         limit = csv.field_size_limit(_LONGEST_FIELD)
         try:
@@ -61,7 +61,7 @@ def in_csv(path: str) -> dict[str, FoundArray]:
 
 
 def _read_table(path: str) -> tuple[list[str], list[list[str]], array[int]]:
-    """Names, cells of each column, and the line in which each row begins."""
+    """Return the names, the cells of each column, and the line number at which each row begins."""
     delimiter = _delimiter(path)
     with _opened(path, newline="") as file:
         rows = _rows(csv.reader(_decoded(path, file), delimiter=delimiter, strict=True))
@@ -78,37 +78,38 @@ def _read_table(path: str) -> tuple[list[str], list[list[str]], array[int]]:
                 break
             if len(row) != len(names):
                 raise ValueError(
-                    f"line {line} has {len(row)} columns, and the first one {len(names)}"
+                    f"line {line} has {len(row)} columns, and the first line has {len(names)}"
                 )
             lines.append(line)
             for column, cell in zip(columns, row, strict=True):
                 column.append(cell)
         else:
-            # Blank lines behind the last row of several columns are none of them.
+            # Blank lines at the end are ignored, except in a table of one column, where a blank
+            # line may be an empty cell.
             if not blank or len(names) > 1:
                 return names, columns, lines
     raise ValueError(
-        f'line {blank} is blank: write "" for an empty cell, or take the line out'
+        f'line {blank} is blank: write "" for an empty cell, or remove the line'
         if len(names) == 1
-        else f"line {blank} is blank: take it out"
+        else f"line {blank} is blank: remove it"
     )
 
 
 def _rows(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Rows and the lines in which they begin."""
+    """Yield the rows, each with the number of the line at which it begins."""
     while True:
         line = reader.line_num + 1
         try:
             row = next(reader, None)
         except csv.Error as error:
-            raise ValueError(f"line {line} is no row of a table: {error}") from None
+            raise ValueError(f"line {line} is not a valid row of a table: {error}") from None
         if row is None:
             return
         yield line, row
 
 
 def _delimiter(path: str) -> str:
-    """What parts the columns: a comma, or where the first line has none, a semicolon or a tab."""
+    """Return the delimiter: the first of comma, semicolon and tab that the first line holds."""
     if path.lower().endswith(".tsv"):
         return "\t"
     with _opened(path, newline="") as file:
@@ -125,22 +126,22 @@ def _check_names(names: list[str]) -> None:
         raise ValueError(f"its first line names a column twice: {', '.join(dict.fromkeys(twice))}")
     if "" in names:
         raise ValueError(
-            f"its first line must name the columns, and column {names.index('') + 1} has no name "
-            "(pandas writes the index so, unless it is told index=False)"
+            f"its first line must name the columns, and column {names.index('') + 1} has no name: "
+            "add a name (if pandas wrote its index there, write the table with index=False)"
         )
     counted = len(names) > 2 and names == [str(i) for i in range(len(names))]
     if all(map(_ANY_NUMBER.fullmatch, names)) and not counted:
         raise ValueError(
-            f"its first line must name the columns, and it holds numbers, {', '.join(names[:5])}: "
-            "put a line of names in front"
+            "its first line must name the columns, and it holds only numbers, "
+            f"{', '.join(names[:5])}: add a line of names at the beginning"
         )
 
 
 def _column(path: str, name: str, cells: list[str], lines: array[int]) -> FoundArray:
-    called = f"{path}:{name}"
+    source = f"{path}:{name}"
 
     def read_texts() -> NDArray[np.str_]:
-        return as_strings(cells, called)
+        return as_strings(cells, source)
 
     def read_numbers() -> NDArray[Any]:
         return _numbers(path, name, cells, lines)
@@ -156,7 +157,7 @@ def _column(path: str, name: str, cells: list[str], lines: array[int]) -> FoundA
 
 
 def _exact_numbers(cells: Sequence[str]) -> NDArray[Any] | None:
-    """The numbers that cells are, or None where one is not written as the number it becomes."""
+    """Convert cells to numbers; None if a cell is not the usual spelling of its number."""
     if not cells:
         return None
     if all(map(_INTEGER.fullmatch, cells)):
@@ -171,7 +172,7 @@ def _exact_numbers(cells: Sequence[str]) -> NDArray[Any] | None:
 
 
 def _numbers(path: str, name: str, cells: Sequence[str], lines: array[int]) -> NDArray[Any]:
-    """Cells as numbers, in any spelling that has one meaning."""
+    """Convert cells to numbers, in any spelling that is unambiguous."""
     for row, cell in enumerate(cells):
         if not _ANY_NUMBER.fullmatch(cell):
             _refuse_cell(path, name, cell, lines[row])
@@ -185,8 +186,8 @@ def _numbers(path: str, name: str, cells: Sequence[str], lines: array[int]) -> N
 
 def _refuse_cell(path: str, name: str, cell: str, line: int) -> NoReturn:
     shown = cell if len(cell) <= 40 else f"{cell[:40]}…"
-    what = f"holds {shown!r}, which is no number" if cell.strip() else "is blank"
-    remedy = "write it as text of digits, with a point" if cell.strip() else "fill it in"
+    what = f"holds {shown!r}, which is not a number" if cell.strip() else "is blank"
+    remedy = "write it with digits and a decimal point" if cell.strip() else "fill it in"
     raise RefusedArrayError(
         f"{path}: line {line}, column {name!r} {what}, and numbers are needed: {remedy}, or drop "
         "the row or the column"
@@ -198,20 +199,22 @@ def _opened(path: str, newline: str | None) -> Any:
         start = file.read(4096)
     encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
     if encoding == "utf-8-sig" and b"\0" in start:
-        raise ValueError("it holds NUL bytes, as UTF-16 without its mark does: save it as UTF-8")
+        raise ValueError(
+            "it holds NUL bytes, like UTF-16 without a byte order mark: save it as UTF-8"
+        )
     return open(path, newline=newline, encoding=encoding)
 
 
 def _decoded(path: str, file: Any) -> Iterator[str]:
-    """The lines of a file, or the number of the first that cannot be decoded."""
+    """Yield the lines of a file. The error names the first line that cannot be decoded."""
     try:
         yield from file
     except UnicodeDecodeError as error:
         if not error.encoding.startswith("utf-8"):
-            raise ValueError(f"it is no {error.encoding.upper()}: save it as UTF-8") from None
+            raise ValueError(f"it is not {error.encoding.upper()}: save it as UTF-8") from None
         raise ValueError(
-            f"line {_undecodable_line(path)} holds bytes that are no UTF-8: save it as UTF-8 "
-            f"(iconv -f LATIN1 -t UTF-8 {os.path.basename(path)} does so, if it is Latin-1)"
+            f"line {_undecodable_line(path)} holds bytes that are not UTF-8: save it as UTF-8 "
+            f"(for Latin-1: iconv -f LATIN1 -t UTF-8 {os.path.basename(path)})"
         ) from None
 
 

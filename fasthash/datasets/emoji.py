@@ -1,8 +1,7 @@
-"""The embedded emoji set: rendered glyphs and their English descriptions, two modalities.
+"""The emoji data set of the package: two modalities, rendered glyphs and English descriptions.
 
-Map: `load_emoji` hands out an `EmojiDataset`; `TextEncoder` turns words into the text features, for
-the stored rows and for free text alike; `read_archive` opens ``emoji.npz``, whose entries the table
-below names.
+`load_emoji` returns an `EmojiDataset`. `TextEncoder` computes text features, both for the stored
+rows and for free text. `read_archive` reads ``emoji.npz``, which has these entries:
 
 =================  =================  ================================================
 entry              shape, dtype       meaning
@@ -14,7 +13,7 @@ group, subgroup    (n,) uint8         class numbers
 test               (n,) bool          the fixed split
 idf                (v,) float32       weight of each vocabulary word
 word_vectors       (v, d_t) int8      direction of each word in feature space
-word_scale         (v,) float32       what brings a row of ``word_vectors`` back to its length
+word_scale         (v,) float32       factor by which a row of ``word_vectors`` is multiplied
 thumbnails         (bytes,) uint8     PNG files, one after another
 thumbnail_offsets  (n + 1,) uint32    where each file begins; where the last one ends
 strings            (bytes,) uint8     UTF-8 JSON: names, keywords, vocabulary and more
@@ -41,7 +40,7 @@ __all__ = ["EmojiDataset", "TextEncoder", "load_emoji"]
 
 _ARCHIVE = Path(__file__).with_name("emoji.npz")
 _WORD = re.compile(r"\w+")
-# Tried in this order on a word the vocabulary lacks: (what the word ends in, what to put there).
+# Pairs of (ending, replacement). They are tried in this order on a word that the vocabulary lacks.
 _ENDINGS = (
     ("ies", "y"),
     ("es", ""),
@@ -57,7 +56,8 @@ _ENDINGS = (
 
 
 def split_words(text: str) -> list[str]:
-    """Cut a text into lower-case words without accents.
+    """
+    Split a text into lower-case words without accents.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def split_words(text: str) -> list[str]:
     Returns
     -------
     list of str
-        Its words in order, repeated ones repeated; punctuation and symbols are dropped.
+        The words in order, including repetitions. Punctuation and symbols are dropped.
 
     Examples
     --------
@@ -79,19 +79,20 @@ def split_words(text: str) -> list[str]:
 
 
 class TextEncoder:
-    """Words to text features: word vectors, weighted by rarity, summed and made unit length.
+    """
+    Compute text features: a sum of word vectors, weighted by rarity, scaled to unit length.
 
-    A word the vocabulary lacks is tried with common English endings taken off or put on ("dogs"
-    counts as "dog") and otherwise left out.
+    If the vocabulary lacks a word, common English endings are removed or added: "dogs" counts as
+    "dog". If the result is unknown too, the word is ignored.
 
     Parameters
     ----------
     vocabulary : sequence of str
-        The known words, as `split_words` writes them.
-    idf : ndarray of shape (v,), float32
-        Weight of each word.
-    word_vectors : ndarray of shape (v, d), float32
-        Where each word lies in feature space.
+        The known words, in the form that `split_words` returns.
+    idf : ndarray of float32, shape (v,)
+        Weight of each word, which is higher for rare words.
+    word_vectors : ndarray of float32, shape (v, d)
+        Vector of each word in feature space.
 
     Examples
     --------
@@ -107,7 +108,8 @@ class TextEncoder:
         self._word_vectors = word_vectors
 
     def count_known(self, text: str) -> Counter[int]:
-        """Count the vocabulary words of a text.
+        """
+        Count the vocabulary words of a text.
 
         Parameters
         ----------
@@ -117,7 +119,7 @@ class TextEncoder:
         Returns
         -------
         Counter of int
-            Vocabulary number to how often the text has that word; empty where no word is known.
+            How often each word occurs, by its number in the vocabulary; empty if no word is known.
 
         Examples
         --------
@@ -141,7 +143,8 @@ class TextEncoder:
         return None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Compute the features of texts.
+        """
+        Compute the features of texts.
 
         Parameters
         ----------
@@ -150,16 +153,16 @@ class TextEncoder:
 
         Returns
         -------
-        ndarray of shape (m, d), float32
+        ndarray of float32, shape (m, d)
             Rows of unit length.
 
         Raises
         ------
         TypeError
-            `texts` is one string, or holds something that is not a string.
+            If `texts` is one string, or holds an object that is not a string.
         ValueError
-            A text has no known word; the message names it and, where there are any, similar words
-            that are known.
+            If a text has no known word. The message names the text and similar words that are
+            known.
 
         Examples
         --------
@@ -176,7 +179,7 @@ class TextEncoder:
             counts = self.count_known(text)
             if not counts:
                 raise ValueError(self._unknown_message(text))
-            # Sorted, so that the order of the words cannot change the last bit of the sum.
+            # The numbers are sorted, so that the order of the words does not change the rounding.
             numbers = np.array(sorted(counts))
             weights = np.array([counts[number] for number in numbers], dtype=np.float64)
             weights = (1.0 + np.log(weights)) * self._idf[numbers]
@@ -192,28 +195,29 @@ class TextEncoder:
         remedy = (
             f"did you mean {', '.join(map(repr, similar))}?"
             if similar
-            else "use other, common English words for it, such as 'dog', 'rain' or 'happy face'"
+            else "use more common English words, such as 'dog', 'rain' or 'happy face'"
         )
         return f"no word of the text {text!r} is known: {remedy}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EmojiDataset:
-    """Emoji as aligned modalities: row ``i`` of everything below is the same emoji.
+    """
+    Emoji as aligned modalities: row ``i`` of each array and tuple belongs to the same emoji.
 
-    All arrays are read-only; the ``features`` dict is the caller's own.
+    All arrays are read-only. The dict ``features`` belongs to the caller and may be changed.
 
     Attributes
     ----------
     features : dict of str to ndarray
         ``"image"``: (n, d_i) float32, shape and colour of the glyph; ``"text"``: (n, d_t) float32,
-        name and keywords. Everything fitted in them was fitted on the training rows.
-    groups : ndarray of shape (n,), int64
-        Unicode group of each emoji, a position in `group_names`.
-    subgroups : ndarray of shape (n,), int64
-        Unicode subgroup of each emoji, a position in `subgroup_names`.
+        name and keywords. The feature extraction was fitted to the training rows only.
+    groups : ndarray of int64, shape (n,)
+        Unicode group of each emoji, as a position in `group_names`.
+    subgroups : ndarray of int64, shape (n,)
+        Unicode subgroup of each emoji, as a position in `subgroup_names`.
     group_names, subgroup_names : tuple of str
-        What the class numbers mean.
+        Names of the groups and subgroups.
     names : tuple of str, length n
         English short names.
     keywords : tuple of tuple of str, length n
@@ -249,7 +253,7 @@ class EmojiDataset:
 
     @property
     def thumbnail_media_type(self) -> str:
-        """Media type of what `thumbnail` returns: ``"image/png"``."""
+        """Media type of the file that `thumbnail` returns: ``"image/png"``."""
         return "image/png"
 
     def __len__(self) -> int:
@@ -263,27 +267,28 @@ class EmojiDataset:
         )
 
     def text_features(self, texts: Sequence[str]) -> np.ndarray:
-        """Turn free text into the features of the text modality.
+        """
+        Compute the features of free text in the text modality.
 
         Parameters
         ----------
         texts : sequence of str, length m
-            English words, in any order; a word that no training emoji has is tried with common
-            endings taken off or put on and otherwise left out.
+            English words, in any order. If no training emoji has a word, common endings are removed
+            or added; if the result is unknown too, the word is ignored.
 
         Returns
         -------
-        ndarray of shape (m, d_t), float32
+        ndarray of float32, shape (m, d_t)
             Rows of unit length. The name of an emoji followed by its keywords gives its row of
             ``features["text"]``.
 
         Raises
         ------
         TypeError
-            `texts` is one string, or holds something that is not a string.
+            If `texts` is one string, or holds an object that is not a string.
         ValueError
-            A text has no known word; the message names it and, where there are any, similar words
-            that are known.
+            If a text has no known word. The message names the text and similar words that are
+            known.
 
         Examples
         --------
@@ -296,7 +301,8 @@ class EmojiDataset:
         return self._encoder(texts)
 
     def thumbnail(self, i: int) -> bytes:
-        """Return the small picture of an emoji, a PNG file with transparency.
+        """
+        Return a small picture of an emoji, a PNG file with transparency.
 
         Parameters
         ----------
@@ -306,12 +312,12 @@ class EmojiDataset:
         Returns
         -------
         bytes
-            The file, ready for a data URI with `thumbnail_media_type`.
+            Content of the file. Its media type is `thumbnail_media_type`.
 
         Raises
         ------
         IndexError
-            There is no such row.
+            If there is no such row.
 
         Examples
         --------
@@ -326,14 +332,16 @@ class EmojiDataset:
 
 
 def load_emoji() -> EmojiDataset:
-    """Load the emoji set that comes with the package.
+    """
+    Load the emoji data set, which is part of the package.
 
-    The file is read once per process; calls share its read-only arrays.
+    The file is read once per process, and all calls share its read-only arrays.
 
     Returns
     -------
     EmojiDataset
-        1,906 emoji without skin-tone variants, glyph and text, nine groups, with a fixed split.
+        1,906 emoji without skin-tone variants, in nine groups, as glyphs and texts, with a fixed
+        split into training and test rows.
 
     Examples
     --------
@@ -347,12 +355,13 @@ def load_emoji() -> EmojiDataset:
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an emoji archive, whose entries the head of this module lists.
+    """
+    Read the arrays of an emoji archive. The docstring of this module lists its entries.
 
     Parameters
     ----------
     path : Path
-        An ``emoji.npz``.
+        A file in the format of ``emoji.npz``.
 
     Returns
     -------
@@ -362,7 +371,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     Raises
     ------
     OSError
-        The file cannot be read.
+        If the file cannot be read.
 
     Examples
     --------
@@ -400,6 +409,6 @@ def _parts() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    # A view of a read-only array, unlike the array itself, cannot be made writable by its flags.
+    # The flags of an array can be set back to writable, but those of a view cannot.
     array.setflags(write=False)
     return array.view()

@@ -1,8 +1,8 @@
-"""Files of several arrays whose names say what they are, as the literature on hashing shares them.
+"""Read files whose arrays have names that are usual in the literature on cross-modal hashing.
 
-A name is a kind, I or X for images, T or Y for texts, L for labels, and a part, in this order
-(``I_tr``, ``XTrain``, ``LAll``) or, of a few files, in the other (``trainL``). Samples are rows or
-columns, which the labels tell.
+A name consists of a kind and a part of the data. The kind is I or X for images, T or Y for texts,
+and L for labels. It usually comes first (``I_tr``, ``XTrain``, ``LAll``); in a few files it comes
+last (``trainL``). Samples are rows or columns: the number of labels tells which.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ class UnknownLayoutError(ValueError):
 @dataclass(frozen=True, eq=False)
 class Part:
     """
-    Samples that belong together: row i of everything is the same one.
+    Features and labels of samples: row i of every array belongs to sample i.
 
     Attributes
     ----------
     features : dict of str to array_like, each of shape (n_samples, n_features)
-    labels : labels or None
+        Features by modality.
+    labels : array_like or None
         Class numbers of shape (n_samples,), or 0/1 columns, dense or sparse.
     """
 
@@ -67,29 +68,34 @@ class Part:
 
 def read_layout(path: str | os.PathLike[str]) -> dict[str, Part]:
     """
-    Read a file whose arrays have names that the literature uses.
+    Read a file whose arrays have names that are usual in the literature.
 
     Parameters
     ----------
     path : path
-        Of a file that `read_array` reads, with arrays such as ``I_tr``, ``T_tr``, ``L_tr``,
-        ``I_te``, ``T_te``, ``L_te``; ``XAll``, ``YAll``, ``LAll``; ``XTrain``, ``YTrain``,
-        ``LTrain``, ``XTest``, ….
+        A file that `read_array` reads, with arrays such as ``I_tr``, ``T_tr``, ``L_tr``, ``I_te``,
+        ``T_te``, ``L_te``; or ``XAll``, ``YAll``, ``LAll``; or ``XTrain``, ``YTrain``, ``LTrain``,
+        ``XTest``, ….
 
     Returns
     -------
     dict of str to Part
-        "train", "test", "database" or "all", whichever there are. Features stay in the file where
-        `read_array` leaves them there.
+        The parts that the file has, among "train", "test", "database" and "all". Features are
+        memory-mapped if `read_array` maps them.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If no arrays have such names, two have the same meaning, or their shapes do not fit.
+        If no arrays have such names, two arrays have the same meaning, or their shapes do not fit.
     ImportError
-        If its format takes a package that is not installed.
+        If its format needs a package that is not installed.
+
+    See Also
+    --------
+    read_array : Read one array of a file.
+    list_arrays : List the arrays of a file.
 
     Examples
     --------
@@ -111,13 +117,16 @@ def read_layout(path: str | os.PathLike[str]) -> dict[str, Part]:
             continue
         part, kind = meaning
         if kind in names.setdefault(part, {}):
-            raise ValueError(f"{path} names {names[part][kind]} and {name}, both {kind} of {part}")
+            raise ValueError(
+                f"{path} has two arrays for {kind} of {part}, {names[part][kind]} and {name}: "
+                "remove one of them"
+            )
         names[part][kind] = name
     names = {part: kinds for part, kinds in names.items() if set(kinds) - {"labels"}}
     if not names:
         raise UnknownLayoutError(
-            f"{path} has no arrays named as I_tr, T_tr, L_tr or XAll, YAll, LAll are: it holds "
-            f"{describe_arrays(found)}; read_array({path + ':NAME'!r}) reads one of them"
+            f"{path} has no arrays with names such as I_tr, T_tr, L_tr or XAll, YAll, LAll: it "
+            f"holds {describe_arrays(found)}; read_array({path + ':NAME'!r}) reads one of them"
         )
     parts = {part: _read_part(path, part, kinds, found) for part, kinds in names.items()}
     _check_widths(path, parts)
@@ -125,7 +134,7 @@ def read_layout(path: str | os.PathLike[str]) -> dict[str, Part]:
 
 
 def _meaning(name: str) -> tuple[str, str] | None:
-    """(part, kind) that a name says, or None."""
+    """Return the (part, kind) that a name stands for, or None."""
     match = _KIND_FIRST.fullmatch(name)
     if match:
         return _PARTS[match[2].lower()], _KINDS[match[1].lower()]
@@ -143,13 +152,15 @@ def _read_part(path: str, part: str, kinds: dict[str, str], found: dict[str, Fou
         if is_sparse(array):
             arrays[kind] = array.toarray()
         elif array.ndim != 2:
-            raise ValueError(f"{path}: features must be matrices, but it holds {described}")
+            raise ValueError(f"{path}: features must be matrices, and it holds {described}")
     shapes = [array.shape for array in arrays.values()]
     if labels is not None:
         shapes.append(tuple(labels.shape))
     n = _n_samples(shapes)
     if n is None:
-        raise ValueError(f"{path}: the arrays of {part} share no number of samples: {described}")
+        raise ValueError(
+            f"{path}: the arrays of {part} have no common number of samples: {described}"
+        )
     features = {kind: x if x.shape[0] == n else x.T for kind, x in sorted(arrays.items())}
     if labels is not None and labels.shape[0] != n:
         labels = labels.T
@@ -157,7 +168,7 @@ def _read_part(path: str, part: str, kinds: dict[str, str], found: dict[str, Fou
 
 
 def _n_samples(shapes: list[tuple[int, ...]]) -> int | None:
-    """The length that all have, preferably that of the first axis; None without one."""
+    """Return the length that all shapes share, preferably of the first axis, or else None."""
     shared = set.intersection(*(set(shape) for shape in shapes))
     for axis in (0, -1):
         lengths = {shape[axis] for shape in shapes}

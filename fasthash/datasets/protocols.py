@@ -1,8 +1,8 @@
-"""How experiments divide samples: some pairs among unpaired rows, and rows held out for validation.
+"""Split samples for experiments: semi-paired sets, and rows held out for validation.
 
-A set of paired modalities becomes a semi-paired one by hiding which rows belong together
-(`semi_paired_split`); settings are chosen on rows that no model was fitted to (`validation_split`).
-Both deal in row numbers, so that the features themselves may lie wherever they are.
+`semi_paired_split` makes a semi-paired set of a paired one: some pairs stay known, and the other
+rows lose their partners. `validation_split` holds out rows on which settings are compared. Both
+return row numbers and need no features.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ __all__ = ["SemiPairedSplit", "semi_paired_split", "validation_split"]
 @dataclass(frozen=True, eq=False)
 class SemiPairedSplit:
     """
-    Rows of a paired set that each modality keeps, and which of the kept ones are known to be pairs.
+    The rows of a paired set that each modality keeps, and the known pairs among these rows.
 
     Attributes
     ----------
     rows : dict of str to ndarray of int64, shape (n_kept,)
-        Per modality the rows of the original set that it keeps, each in a random order of its own:
-        the features of the split are ``x[rows[name]]``.
+        For each modality, the row numbers of the original set that it keeps, in a random order that
+        differs between modalities. The features of the split are ``x[rows[name]]``.
     pairs : ndarray of int64, shape (n_pairs, n_modalities)
-        Positions in `rows`, a column per modality in their order, as models take them.
+        Known pairs as positions in `rows`, with one column per modality in the order of `rows`.
+        Pass this array to the ``fit`` method of a model.
     """
 
     rows: dict[str, NDArray[np.int64]]
@@ -38,12 +39,12 @@ class SemiPairedSplit:
 
     @property
     def paired(self) -> NDArray[np.int64]:
-        """Rows of the original set that are pairs, in the order of `pairs`; shape (n_pairs,)."""
+        """Row numbers of the original set that are known pairs, in the order of `pairs`."""
         return next(iter(self.rows.values()))[self.pairs[:, 0]]
 
     @property
     def unpaired(self) -> dict[str, NDArray[np.int64]]:
-        """Rows of the original set that a modality keeps without a partner, in their order."""
+        """For each modality, the rows of the original set that it keeps without a partner."""
         return {
             name: np.delete(kept, column)
             for (name, kept), column in zip(self.rows.items(), self.pairs.T, strict=True)
@@ -63,7 +64,7 @@ def semi_paired_split(
     random_state: Any = None,
 ) -> SemiPairedSplit:
     """
-    Make a semi-paired set of a paired one: some rows stay pairs, the others lose their partner.
+    Make a semi-paired set of a paired one: some rows stay pairs, and the others lose a partner.
 
     Parameters
     ----------
@@ -73,33 +74,39 @@ def semi_paired_split(
         Share of rows that stay pairs, greater than 0 and at most 1: ``round(ratio * n)`` of them,
         at least two.
     kind : {"keep", "missing"}, default "keep"
-        What happens to the other rows. "keep": every modality keeps all of them, and only which
-        belong together is lost. "missing": each is dropped from one of two modalities, half of them
-        from either; of an odd number the first modality keeps one more.
+        What happens to the other rows. "keep": every modality keeps all of them, but it is not
+        known which of them belong together. "missing": each of them is dropped from one of two
+        modalities, half of them from each; if their number is odd, the first modality keeps one
+        more.
     modalities : sequence of str, default ("image", "text")
-        Names, in the order of the columns of the pairs; two or more, for "missing" exactly two.
+        Names in the order of the columns of the pairs: two or more, and exactly two for "missing".
     random_state : int, RandomState instance or None, default None
-        Seeds which rows stay pairs, and the orders.
+        Seed that selects the pairs and the order of the rows.
 
     Returns
     -------
     SemiPairedSplit
+        The rows of each modality, and the pairs.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is unsuitable, or fewer than two rows would stay pairs.
+        If an argument has the wrong type or value, or fewer than two rows would stay pairs.
+
+    See Also
+    --------
+    validation_split : Hold out rows.
 
     Notes
     -----
-    Rows of each modality, pairs among them, stand in a random order of their own, so that position
-    says nothing about what belongs together. O(n · n_modalities).
+    The rows of each modality, including the pairs, are in an independent random order, so that
+    positions carry no information about pairs. The cost is O(n · n_modalities).
 
     References
     ----------
-    On samples that lack a modality: Wang, Si, Shen, "Learning to Hash on Partial Multi-Modal Data",
-    IJCAI 2015. On semi-paired sets: Shen, Sun, Yuan, "Semi-Paired Hashing for Cross-View
-    Retrieval", Neurocomputing 213, 2016. The names of the two kinds and the even halves are ours.
+    Samples that lack a modality: Wang, Si, Shen, "Learning to Hash on Partial Multi-Modal Data",
+    IJCAI 2015. Semi-paired sets: Shen, Sun, Yuan, "Semi-Paired Hashing for Cross-View Retrieval",
+    Neurocomputing 213, 2016. The names of the two kinds and the equal halves are our choice.
 
     Examples
     --------
@@ -145,7 +152,7 @@ def semi_paired_split(
         kept = np.concatenate([paired, alone])
         order = rng.permutation(len(kept))
         rows[name] = kept[order].astype(np.int64)
-        # The inverse of the order says where each row went; the pairs were the first ones.
+        # The inverse permutation gives the new position of each row; the pairs came first.
         columns.append(np.argsort(order)[:n_pairs])
     return SemiPairedSplit(rows, np.column_stack(columns).astype(np.int64))
 
@@ -154,33 +161,38 @@ def validation_split(
     n: int, share: float, *, random_state: Any = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
-    Hold rows out at random, to choose settings by.
+    Hold out random rows, on which settings can be compared.
 
     Parameters
     ----------
     n : int
         Number of rows, at least two.
     share : float
-        Share of the rows to hold out, between 0 and 1: ``round(share * n)`` of them, but at least
-        one, and at least one is kept.
+        Share of the rows to hold out, between 0 and 1. ``round(share * n)`` rows are held out, but
+        at least one row is held out and at least one is kept.
     random_state : int, RandomState instance or None, default None
-        Seeds which.
+        Seed that selects the rows.
 
     Returns
     -------
     kept : ndarray of int64, shape (n - n_held_out,)
-        Ascending row numbers to fit to.
+        Ascending numbers of the rows to fit models to.
     held_out : ndarray of int64, shape (n_held_out,)
-        Ascending row numbers to judge by.
+        Ascending numbers of the rows to evaluate models on.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is unsuitable.
+        If an argument has the wrong type or value.
+
+    See Also
+    --------
+    semi_paired_split : Make a semi-paired set.
+    sklearn.model_selection.train_test_split : A split that can balance classes.
 
     Notes
     -----
-    O(n log n). Classes are not balanced; `sklearn.model_selection.train_test_split` can do that.
+    The cost is O(n log n). Classes are not balanced.
 
     Examples
     --------
@@ -207,7 +219,7 @@ def _check_names(modalities: Sequence[str]) -> tuple[str, ...]:
 
 
 def _random_state(random_state: Any) -> np.random.RandomState:
-    # Imported here, because the data of this room can be had without scikit-learn.
+    # Imported here, because the other functions of this folder do not need scikit-learn.
     from sklearn.utils import check_random_state
 
     return check_random_state(random_state)

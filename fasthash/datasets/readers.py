@@ -1,4 +1,4 @@
-"""Arrays of a person's own files: `read_array` takes one, `list_arrays` says which there are.
+"""Read arrays of the user's own files: `list_arrays` lists them, and `read_array` reads one.
 
 A source is a path, or a path and the name of an array in it: ``feats.mat:I_tr``.
 """
@@ -26,41 +26,45 @@ __all__ = [
     "split_source",
 ]
 
-# Arrays named in an error, at most.
+# An error message names at most this many arrays.
 _MOST_NAMED = 20
 
 
 def list_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...], str]]:
     """
-    Tell which arrays a file holds.
+    List the arrays of a file with their shapes and dtypes.
 
     Parameters
     ----------
     path : path
-        Of a .npy, .npz, .mat, HDF5, Parquet, Arrow (Feather), .csv, .tsv or .txt file. It may come
-        from anybody: nothing in it is run.
+        A .npy, .npz, .mat, HDF5, Parquet, Arrow (Feather), .csv, .tsv or .txt file. It may come
+        from an untrusted source, because no code in it is run.
 
     Returns
     -------
     dict of str to (tuple of int, str)
-        Shape and dtype by name, of every array that is there, also of those that `read_array`
-        refuses; the name is "" in a file of a single array without one.
+        Shape and dtype of every array by name, including arrays that `read_array` refuses. If a
+        file holds a single array without a name, its name is "".
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is of no known format, is damaged, or holds no arrays.
+        If its format is unknown, or it is damaged or holds no arrays.
     ImportError
-        If its format takes a package that is not installed.
+        If its format needs a package that is not installed.
+
+    See Also
+    --------
+    read_array : Read one of the arrays.
 
     Notes
     -----
-    Reads headers; text files and Arrow streams are read whole. A column of a text file is numbers
-    where every cell is written as the number it becomes, and text otherwise, so that no name such
-    as 007 is changed; "text of numbers" is text whose cells are numbers in other spellings, which
-    are features all the same.
+    Only headers are read, except for text files and Arrow streams, which are read whole. A column
+    of a text file counts as numbers if every cell is the usual spelling of its number, and as text
+    otherwise, so that a name such as 007 is not changed. "text of numbers" is a column whose cells
+    are numbers in other spellings; it can be read as features too.
 
     Examples
     --------
@@ -78,28 +82,36 @@ def list_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...]
 
 def read_array(source: str | os.PathLike[str]) -> Any:
     """
-    Read an array of a file, or map it.
+    Read an array of a file, or memory-map it.
 
     Parameters
     ----------
     source : str or path
-        ``path`` or ``path:name``. The name may be left out where the file holds one array. A table
-        without a name, all of whose columns are numbers in any spelling, is a matrix.
+        ``path`` or ``path:name``. The name may be omitted if the file holds one array. It may also
+        be omitted for a table whose columns are all numbers, in any spelling: the table is then
+        read as a matrix.
 
     Returns
     -------
     array_like
-        An ndarray, memory-mapped from .npy and uncompressed .npz; a scipy sparse matrix, from .mat;
-        or what is read by slices of rows, from HDF5. Models take them all.
+        An ndarray, which is memory-mapped for .npy and uncompressed .npz files; a scipy sparse
+        matrix for sparse variables of .mat files; or, for HDF5, a matrix object whose rows are read
+        when it is sliced. Models accept all of them as features.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it has no such array, is of no known format, is damaged, or holds Python objects.
+        If the file has no such array, its format is unknown, it is damaged, or the array holds
+        Python objects.
     ImportError
-        If its format takes a package that is not installed.
+        If its format needs a package that is not installed.
+
+    See Also
+    --------
+    list_arrays : List the arrays of a file.
+    read_layout : Read features and labels by the usual names of their arrays.
 
     Examples
     --------
@@ -118,7 +130,7 @@ def read_array(source: str | os.PathLike[str]) -> Any:
 
 def split_source(source: str | os.PathLike[str]) -> tuple[str, str | None]:
     """
-    Cut a source into path and name; None without a name.
+    Split a source into a path and a name. The name is None if the source has none.
 
     Examples
     --------
@@ -131,7 +143,7 @@ def split_source(source: str | os.PathLike[str]) -> tuple[str, str | None]:
     if os.path.exists(text) or ":" not in text:
         return text, None
     path, _, name = text.rpartition(":")
-    # The colon of a drive, C:\..., is none of ours.
+    # The colon of a Windows drive, C:\..., does not separate a name.
     if not path or name.startswith(("\\", "/")):
         return text, None
     return path, name
@@ -139,14 +151,14 @@ def split_source(source: str | os.PathLike[str]) -> tuple[str, str | None]:
 
 def read_numbers(source: str | os.PathLike[str]) -> Any:
     """
-    Read a matrix of numbers, of any of the kinds that `read_array` returns.
+    Read a matrix of numbers, in any of the forms that `read_array` returns.
 
-    Cells of a file of text may be written in any way that is a number: 1, 1.0 and 1e0.
+    The cells of a text file may have any spelling of a number: 1, 1.0 and 1e0.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        As `read_array`, and if it is no dense matrix.
+        In the cases of `read_array`, and if the array is not a matrix of numbers.
     """
     path, name, found = _find(source, numbers=True)
     if name is None:
@@ -168,14 +180,14 @@ def read_labels(source: str | os.PathLike[str]) -> Any:
     """
     Read labels: class names or numbers in one dimension, or 0/1 columns, dense or sparse.
 
-    A column or a row of class numbers, as MATLAB writes them, becomes one dimension, and numbers
-    without a fraction become integers. Labels of a text file are text, exactly as written, unless
-    every one is written as the number it becomes.
+    A matrix of one column or one row, as MATLAB writes class numbers, becomes one-dimensional.
+    Floating-point numbers become integers if all of them are whole. Labels of a text file stay
+    text, unless every label is the usual spelling of a number.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        As `read_array`, and if the label of a row is blank.
+        In the cases of `read_array`, and if the label of a row is blank.
     """
     labels = as_labels(read_array(source))
     if is_text(labels) and labels.ndim == 1:
@@ -183,13 +195,13 @@ def read_labels(source: str | os.PathLike[str]) -> Any:
         if len(blank):
             raise ValueError(
                 f"{os.fspath(source)} has no label in row {blank[0]}, counted from 0: fill it in, "
-                "or use 0/1 columns, of which a row without a label has none"
+                "or use 0/1 columns, where a row without a label holds only zeros"
             )
     return labels
 
 
 def as_labels(array: Any) -> Any:
-    """Labels as models take them, of an array as a file holds it."""
+    """Convert an array of a file to labels in the form that models accept."""
     if is_sparse(array):
         return array.tocsr()
     labels = np.asarray(array)
@@ -205,18 +217,19 @@ def as_labels(array: Any) -> Any:
 
 def read_texts(source: str | os.PathLike[str]) -> NDArray[np.str_]:
     """
-    Read one text per row, such as captions, exactly as a file of text has it.
+    Read one text per row, such as captions, exactly as it is written in a text file.
 
     Integers of other files become text.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        As `read_array`, and if it is not in one dimension, or neither text nor integers.
+        In the cases of `read_array`, and if the array is not one-dimensional or holds values that
+        are neither text nor integers.
     """
     path, name, found = _find(source)
     if name is None:
-        raise ValueError(_several(path, found))
+        raise ValueError(_several_arrays(path, found))
     one = found[name]
     array = np.asarray((one.read_texts or one.read)())
     if array.ndim == 2 and 1 in array.shape:
@@ -233,7 +246,7 @@ def read_texts(source: str | os.PathLike[str]) -> NDArray[np.str_]:
 
 
 def describe_arrays(found: dict[str, FoundArray]) -> str:
-    """Name arrays with their shapes, for an error."""
+    """Describe arrays for an error message, by name, shape and dtype."""
     named = [
         f"{name or 'one without a name'} {array.shape} {array.dtype}"
         for name, array in list(found.items())[:_MOST_NAMED]
@@ -247,9 +260,10 @@ def _find(
     source: str | os.PathLike[str], numbers: bool = False
 ) -> tuple[str, str | None, dict[str, FoundArray]]:
     """
-    The arrays of a file, and the name of the one asked for; None for all columns of a table.
+    Return the path, the name that the source asks for, and the arrays of the file.
 
-    With `numbers`, columns without a name are always a matrix: what is no number is named later.
+    The name is None if all columns of a table are needed as one matrix. With `numbers`, a table is
+    accepted even if some columns are text; the error for these columns is raised later.
     """
     path, name = split_source(source)
     found = find_arrays(path)
@@ -262,7 +276,7 @@ def _find(
     columns = [one for one in found.values() if not one.index]
     is_matrix = identify(path) in TABLES and all(len(one.shape) == 1 for one in columns)
     if not is_matrix or not (numbers or all(_is_of_numbers(one) for one in columns)):
-        raise ValueError(_several(path, found))
+        raise ValueError(_several_arrays(path, found))
     return path, None, found
 
 
@@ -271,12 +285,12 @@ def _is_of_numbers(column: FoundArray) -> bool:
 
 
 def _matrix(path: str, found: dict[str, FoundArray]) -> NDArray[Any]:
-    """The columns of a table side by side."""
+    """Join the columns of a table to a matrix."""
     for name, column in found.items():
         if column.index:
             raise ValueError(
-                f"{path}:{name} is the index of a pandas table and no feature: write the table "
-                "with index=False, or name a column of it"
+                f"{path}:{name} is the index of a pandas table and not a feature: write the table "
+                "with index=False, or name the column to read"
             )
         if column.read_numbers is None and not _is_of_numbers(column):
             raise ValueError(
@@ -286,7 +300,7 @@ def _matrix(path: str, found: dict[str, FoundArray]) -> NDArray[Any]:
     return np.column_stack([(column.read_numbers or column.read)() for column in found.values()])
 
 
-def _several(path: str, found: dict[str, FoundArray]) -> str:
+def _several_arrays(path: str, found: dict[str, FoundArray]) -> str:
     return (
         f"{path} holds several arrays, {describe_arrays(found)}: name one, as in "
         f"{path}:{next(iter(found))}"

@@ -1,7 +1,6 @@
-"""What searching by codes loses: how many of the nearest vectors by cosine codes find.
+"""Recall of a search by codes: the share of the nearest vectors by cosine that it finds.
 
-A search by codes may fetch more candidates than are wanted and put these in the order of their
-cosines.
+A search by codes may fetch more candidates than it returns, and sort them by cosine similarity.
 """
 
 from __future__ import annotations
@@ -26,19 +25,21 @@ __all__ = ["Recall", "recall_of_codes"]
 @dataclass(frozen=True)
 class Recall:
     """
-    How many of the nearest vectors a search by codes finds.
+    Recall of a search by codes, compared with the search by cosine similarity.
 
     Attributes
     ----------
-    method : str
+    method : {"sign", "itq", "rreh"}
     query, database : str
-        Modalities of the queries and of what is searched; "" where there is one kind of vectors.
+        Modalities of the queries and of the database; "" if there is only one kind of vectors.
     n_bits : int
+        Length of the codes.
     candidates : int
-        How many codes are fetched for every query, of which the best by cosine are answers; where
-        these are no more than the answers, nothing is put in another order.
+        Number of codes that are fetched for each query. If it is greater than k, the candidates are
+        sorted by cosine similarity and the best k are the answers. Otherwise the k nearest codes
+        are the answers.
     value : float
-        Share of the nearest vectors that are among the answers, mean over queries.
+        Share of the k nearest vectors that are among the answers, averaged over the queries.
     """
 
     method: str
@@ -62,39 +63,51 @@ def recall_of_codes(
     callback: Callable[[str, int, int], None] | None = None,
 ) -> list[Recall]:
     """
-    Compare the search by codes with the search by cosines.
+    Compare a search by codes with the search by cosine similarity.
 
     Parameters
     ----------
-    vectors, queries : array_like, shapes (n, n_features) and (n_queries, n_features)
-        Or mappings of modalities to such. Queries of a modality search its own vectors, and those
-        of others that have as many features, as embeddings in a shared space have.
+    vectors : array_like, shape (n, n_features), or mapping of str to such arrays
+        Vectors to search; a mapping holds one array for each modality.
+    queries : array_like, shape (n_queries, n_features), or mapping of str to such arrays
+        Vectors to search with, in the same form as `vectors`. Queries of a modality search the
+        vectors of their own modality, and of every modality with the same number of features,
+        because embeddings in a shared space have the same number.
     methods : sequence of {"sign", "itq", "rreh"}, default ("sign", "itq")
-        Signs of the first features; `fasthash.ITQ`, fitted to what is searched; `fasthash.RREH`,
-        fitted to two modalities or more, of which the learned codes are searched.
+        How codes are made. "sign" takes the signs of the first features. "itq" fits
+        `fasthash.ITQ` to the vectors. "rreh" fits `fasthash.RREH` to the vectors of two or more
+        modalities and searches the codes that it learned for them.
     n_bits : sequence of int
-        Each at most n_features, except of "rreh".
+        Code lengths. For "sign" and "itq" a length is at most n_features.
     k : int, default 10
-        How many of the nearest are to be found.
+        Number of nearest vectors to find for each query.
     candidates : sequence of int, default ()
-        Also by fetching so many codes and putting them in the order of their cosines.
+        Numbers of codes to fetch and sort by cosine similarity; each is measured as well.
     pairs : array_like of int, shape (n_pairs, n_modalities), optional
-        Which rows of the modalities belong together, for "rreh"; by default row i and row i.
+        Rows that belong together, one column per modality, for "rreh". By default row i of one
+        modality belongs to row i of the others.
     random_state : int or None, default 0
-        Seeds ITQ and RREH.
+        Seed of ITQ and RREH.
     callback : callable, optional
-        Called as ``callback(stage, done, total)`` during the search by cosines, and after each
-        method and length.
+        Called as ``callback(stage, done, total)`` during the search by cosine similarity, and after
+        each method and length.
 
     Returns
     -------
     list of Recall
-        Per method, length and direction: of the k nearest codes, then of `candidates`.
+        For each method, length and direction: the recall of the k nearest codes, then the recall
+        for each number in `candidates`.
 
     Raises
     ------
     TypeError, ValueError
-        If the arguments do not fit.
+        If an argument has the wrong type, shape or value.
+
+    See Also
+    --------
+    fasthash.embeddings.codes_of_signs : Pack the signs of embeddings.
+    fasthash.embeddings.nearest : The search by cosine similarity.
+    fasthash.rerank : Sort candidates by their vectors.
 
     Examples
     --------
@@ -118,9 +131,12 @@ def recall_of_codes(
     shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
     fewest = min(shape[1] for shape in shapes.values())
     for method in set(methods) - {"rreh"}:
-        # Before the search by cosines, which may take long.
+        # This check comes before the float search, which may take long.
         if max(lengths) > fewest:
-            raise ValueError(f"n_bits is {max(lengths)}, and {method} codes {fewest} features")
+            raise ValueError(
+                f"n_bits is {max(lengths)}, and {method!r} makes at most one bit of each feature: "
+                f"there are {fewest} features"
+            )
     if "sign" in methods:
         for name, one in x.items():
             rows = check_rows(one, "vectors")
@@ -136,7 +152,7 @@ def recall_of_codes(
     n_done = 0
     for method in methods:
         for length in lengths:
-            code = _coding(method, x, length, pairs, random_state)
+            code = _encoder(method, x, length, pairs, random_state)
             for (query, target), best in wanted.items():
                 _, ids = topk(*code(query, target, q[query]), max(fetched))
                 for n in fetched:
@@ -152,24 +168,29 @@ def recall_of_codes(
 
 def _check_modalities_of_rreh(modalities: Sequence[str]) -> None:
     """
-    Refuse fewer than two modalities.
+    Check that there are two or more modalities, as RREH needs.
+
+    Parameters
+    ----------
+    modalities : sequence of str
+        Names of the modalities.
 
     Raises
     ------
     ValueError
-        If there are fewer.
+        If there are fewer than two.
     """
     if len(modalities) < 2:
         raise ValueError(
-            'rreh learns from pairs of two modalities, as in {"image": x, "text": y}, and there is '
-            f"{modalities[0] if modalities else 'one kind of embeddings'} alone: use sign or itq"
+            'rreh learns from pairs of two modalities, as in {"image": x, "text": y}, and got only '
+            f"{modalities[0] if modalities else 'one kind of embeddings'}: use sign or itq"
         )
 
 
-def _coding(
+def _encoder(
     method: str, vectors: dict[str, Any], n_bits: int, pairs: Any, seed: Any
 ) -> Callable[[str, str, Any], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """What makes codes of queries, and of what they search: from both modalities, and queries."""
+    """Return a function that makes (query codes, database codes) of (query, target, queries)."""
     if method == "sign":
         return lambda query, target, x: (
             packed_signs(check_rows(x, "queries"), n_bits),
