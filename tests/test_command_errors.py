@@ -68,7 +68,7 @@ ERRORS = [
     (
         "report --data emoji/emoji.npz --models emoji.model --names emoji/test.csv:name",
         1,
-        "--names has 469 rows, and there are 1437 samples that are searched",
+        "--names has 469 rows, and there are 1437 samples in the database",
     ),
     (
         "report --data emoji/emoji.npz --models emoji.model --query-pictures emoji/train.csv:name",

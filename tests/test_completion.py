@@ -12,7 +12,7 @@ import pytest
 from fasthash import cli
 from fasthash.commands import completion
 
-pytest.importorskip("shtab", reason="scripts for shells are written by shtab")
+pytest.importorskip("shtab", reason="completion scripts need shtab")
 
 # What is typed, of which the last word is completed, and what may follow; None where many may.
 ASKED = [

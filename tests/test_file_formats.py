@@ -238,7 +238,7 @@ def test_cells_and_characters_of_matlab(tmp_path, value, expected):
     [
         ({"a": 1}, r"x\.mat:x is a MATLAB struct: save its fields as arrays"),
         (cell(np.eye(2), np.eye(3)), r"x\.mat:x is a cell whose element 2 is float64 of shape \(3"),
-        (cell("a", 1.0), r"is a cell whose element 2 is float64 of shape \(1, 1\), and whose first"),
+        (cell("a", 1.0), r"is a cell whose element 2 is float64 of shape \(1, 1\), and whose"),
         (cell({"a": 1}, {"a": 2}), r"whose element 1 is neither a text nor numbers"),
         (
             cell(np.eye(2), np.eye(2)),

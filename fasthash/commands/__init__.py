@@ -1,7 +1,7 @@
-"""The commands of the command line, a module each; what they do is done by the library.
+"""The commands of the command line, one module for each; the library does the work.
 
-A module has two functions: `declare` describes the command and its options, `run` does it with the
-parsed options and a `Printer`. What several need: ``arguments``, types of arguments and
-configuration files; ``inputs``, arrays, samples and codes that options name; ``printing``, what
-goes to the terminal.
+A module has two functions: `declare` describes the command and its options, and `run` executes it
+with the parsed options and a `Printer`. The commands share three modules: ``arguments`` has types
+of arguments and configuration files, ``inputs`` reads the arrays, samples and codes that options
+name, and ``printing`` writes to the terminal.
 """

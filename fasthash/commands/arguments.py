@@ -1,4 +1,4 @@
-"""Arguments of the command line: a parser with errors of one line, shared options, types, files."""
+"""Arguments of the command line: a parser with one-line errors, shared options, types, files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "with_config",
 ]
 
-# What options are added to: a parser, or a group of its options.
+# A parser, or a group of its options.
 Options: TypeAlias = argparse._ActionsContainer
 
 
@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(commands: Any, name: str, summary: str, description: str, example: str) -> Parser:
-    """Declare a command with the options that all have; the example is shown by its help."""
+    """Declare a command with the options that all commands have. Its help shows the example."""
     command = commands.add_parser(
         name,
         help=summary,
@@ -54,9 +54,10 @@ def add_command(commands: Any, name: str, summary: str, description: str, exampl
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options that may stand before and behind a command."""
+    """Add the options that may stand before or after the name of a command."""
     options = parser.add_argument_group("what is printed")
-    # Without a default: what stands before the command is not forgotten behind it.
+    # There is no default, because the parser of the command would overwrite a value that was given
+    # before the name of the command.
     for name, text in (
         ("--quiet", "print results only: no notes and no progress bars"),
         ("--json", "print results as JSON"),
@@ -66,7 +67,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_columns(options: Options, of: str = "--features") -> None:
-    """Add the option that turns features."""
+    """Add the option that transposes features."""
     options.add_argument("--columns", action="store_true", help=f"samples are the columns of {of}")
 
 
@@ -81,7 +82,7 @@ def add_config(command: argparse.ArgumentParser) -> None:
 
 
 def add_pairs(options: Options) -> None:
-    """Add the option that names which rows belong together."""
+    """Add the option that names the pairs of rows that belong together."""
     options.add_argument(
         "--pairs",
         metavar="SOURCE",
@@ -103,12 +104,12 @@ def add_parameters(options: Options, metavar: str, of: str, example: str) -> Non
 
 
 def add_seed(options: Options, of: str) -> None:
-    """Add the option that seeds what is random."""
-    options.add_argument("--seed", type=whole, default=0, help=f"of {of} (default: 0)")
+    """Add the option for the seed of random numbers."""
+    options.add_argument("--seed", type=whole, default=0, help=f"seed of {of} (default: 0)")
 
 
 def positive(text: str) -> int:
-    """An integer of at least 1."""
+    """Parse an integer of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
@@ -116,7 +117,7 @@ def positive(text: str) -> int:
 
 
 def whole(text: str) -> int:
-    """An integer of at least 0."""
+    """Parse an integer of at least 0."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is not at least 0")
@@ -124,7 +125,7 @@ def whole(text: str) -> int:
 
 
 def named_source(text: str) -> tuple[str, str]:
-    """``modality=path`` or ``modality=path:name``."""
+    """Parse ``modality=path`` or ``modality=path:name``."""
     name, equals, source = text.partition("=")
     if not (name and equals and source):
         raise argparse.ArgumentTypeError(
@@ -134,7 +135,7 @@ def named_source(text: str) -> tuple[str, str]:
 
 
 def parameter(text: str) -> tuple[str, Any]:
-    """``name=value``: numbers, true, false and none are what they say, all else is text."""
+    """Parse ``name=value``, where the value is a number, true, false, none or otherwise a text."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
@@ -156,7 +157,7 @@ def _value(text: str) -> Any:
 
 
 def row_range(text: str) -> slice:
-    """``START:STOP``, either of which may be left out."""
+    """Parse ``START:STOP``. Either number may be omitted."""
     start, colon, stop = text.partition(":")
     try:
         if not colon:
@@ -169,7 +170,7 @@ def row_range(text: str) -> slice:
 
 
 def output_file(text: str) -> Path:
-    """A file to write, in a folder that exists: refused before the work, not after it."""
+    """Parse the path of a file to write, and refuse it early if its folder does not exist."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder: name a file in it")
@@ -180,34 +181,37 @@ def output_file(text: str) -> Path:
 
 def with_config(arguments: Sequence[str], command: str, config: Path) -> list[str]:
     """
-    Put what a configuration file says in front of a command's own options, which so win.
+    Insert the options of a configuration file before those of the user, which override them.
 
-    A key is the name of an option; a list is several values, and so is a table, of ``name=value``.
+    Each key is the name of an option. A list stands for several values, and a table for several
+    values of the form ``name=value``.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is neither TOML nor JSON, or holds something else than such keys.
+        If it is neither TOML nor JSON, or has a value that no option can take.
     """
     content = _read_config(config)
-    said: list[str] = []
+    options: list[str] = []
     for key, value in content.items():
         option = f"--{key.replace('_', '-')}"
         if key == "config":
-            raise ValueError(f"{config} names another configuration file, which is not read")
+            raise ValueError(
+                f"{config} names another configuration file, which is not read: remove that line"
+            )
         if value is True:
-            said.append(option)
+            options.append(option)
         elif value is not False:
             values = value if isinstance(value, list) else [value]
             if isinstance(value, Mapping):
                 values = [f"{name}={_text(config, key, one)}" for name, one in value.items()]
             texts = [_text(config, key, one) for one in values]
-            # One value is tied to its option, so that it may begin with a dash.
-            said += [f"{option}={texts[0]}"] if len(texts) == 1 else [option, *texts]
+            # A single value is joined to its option by "=", so that it may begin with a dash.
+            options += [f"{option}={texts[0]}"] if len(texts) == 1 else [option, *texts]
     at = list(arguments).index(command) + 1
-    return [*arguments[:at], *said, *arguments[at:]]
+    return [*arguments[:at], *options, *arguments[at:]]
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -216,7 +220,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         content = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except ValueError as error:
         kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
-        raise ValueError(f"{path} is no {kind}: {error}") from None
+        raise ValueError(f"{path} is not valid {kind}: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold options by name, like bits = 64")
     return content

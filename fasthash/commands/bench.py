@@ -1,4 +1,4 @@
-"""``fasthash bench``: how fast this installation is on this machine, in a table."""
+"""``fasthash bench``: measure how fast this installation is, and print a table."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ def declare(commands: Any) -> None:
         commands,
         "bench",
         "measure how fast this installation is",
-        "Measure searches, evaluation, encoding and reconstruction on one thread: against plain "
-        "numpy, against faiss-cpu where it is installed, and against a limit of the machine: to "
-        "read the codes once per query, which only searches of many at a time exceed, or the "
-        "matrix products of encoding. Answers are compared, then all take turns; a ratio is the "
-        "median over rounds, with the quartiles. Believe the ratios, not the times.",
+        "Measure searches, evaluation, encoding and reconstruction on one thread. Each is compared "
+        "with plain numpy, with faiss-cpu if it is installed, and with a limit of the machine: the "
+        "time to read all codes once per query, or the matrix products of encoding. Only a search "
+        "of many queries can be faster than reading. The results are compared first; then the "
+        "programs are timed in turn. A ratio is the median over rounds, with its quartiles. Ratios "
+        "are more reliable than times.",
         "fasthash bench --quick --tasks top-k",
     )
     bench.add_argument(
         "--tasks", nargs="+", choices=TASKS, default=TASKS, help="what to measure (default: all)"
     )
-    bench.add_argument("--quick", action="store_true", help="small data: a few seconds")
+    bench.add_argument("--quick", action="store_true", help="use small data: a few seconds")
     bench.add_argument("--repeats", type=arguments.positive, default=7, help="rounds (default: 7)")
     bench.set_defaults(run=run)
 

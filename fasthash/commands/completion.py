@@ -1,4 +1,4 @@
-"""``fasthash completion``: what a shell needs to complete commands, options and file names."""
+"""``fasthash completion``: print a shell script that completes commands, options and files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["declare", "run"]
 
 SHELLS = ("bash", "zsh", "fish")
 
-# What metavars of options say of their values.
+# Metavars of the options whose values are files or folders.
 _FILES = ("FILE", "INDEX", "SOURCE", "MODALITY=SOURCE")
 _FOLDERS = ("FOLDER",)
 
@@ -24,11 +24,11 @@ def declare(commands: Any) -> None:
     completion = arguments.add_command(
         commands,
         "completion",
-        "print a script by which a shell completes commands",
-        "Print a script by which a shell completes commands, options, their choices and file "
-        "names. Put it where your shell looks for completions: of bash "
-        "~/.local/share/bash-completion/completions/fasthash, of zsh a file _fasthash in a folder "
-        "of $fpath, of fish ~/.config/fish/completions/fasthash.fish.",
+        "print a script for completion in a shell",
+        "Print a script with which a shell completes commands, options, their choices and file "
+        "names. Save it where your shell looks for completions: for bash, "
+        "~/.local/share/bash-completion/completions/fasthash; for zsh, a file _fasthash in a "
+        "folder of $fpath; for fish, ~/.config/fish/completions/fasthash.fish.",
         "fasthash completion bash",
     )
     completion.add_argument("shell", choices=SHELLS, help="which shell")
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     """Print the script."""
     if find_spec("shtab") is None:
         raise ImportError(
-            "scripts for shells are written by shtab, which is not installed: "
+            "completion scripts need shtab, which is not installed: "
             "pip install 'fasthash-retrieval[completion]'"
         )
     import shtab

@@ -1,4 +1,4 @@
-"""``fasthash demo``: codes learned for the embedded emoji, scored, searched, shown on a page."""
+"""``fasthash demo``: learn codes for the emoji data set, score and search them, write a page."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     say = printer.say
     data = load_emoji()
     queries = options.query or list(DEFAULT_QUERIES)
-    # Words nobody can look up are refused now, not after the work.
+    # Unknown words are refused before the models are fitted.
     data.text_features(queries)
     say(
         f"{len(data.names)} emoji, {len(data.train)} to learn from, {len(data.test)} held out; "
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         for method in demo.METHODS
     ]
     fitted: list[demo.Fitted] = []
-    # A log that is no terminal gets a line's worth now and then instead of a moving bar.
+    # If standard error is not a terminal, the bar is updated rarely, so that a log stays short.
     interval = 0.1 if sys.stderr.isatty() else 5
     shape = "{l_bar}{bar:24}| {elapsed}"
     with tqdm(
@@ -121,7 +121,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     say("\nmean average precision by Unicode group (mean ± standard deviation over runs)\n")
     say(format_table(table))
 
-    # The length most people would use is shown, or the nearest one there is.
+    # Show the usual length of 64 bits, or the length that is nearest to it.
     shown = min(options.bits, key=lambda n_bits: abs(n_bits - 64))
     best = [run for run in fitted if run.n_bits == shown and run.seed == 0]
     answers = demo.answer(data, best[0].model, queries, k=12)
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _write_files(folder: Path, printer: Printer) -> None:
-    """The training and the test samples with the literature's names, and what the rows show."""
+    """Write the training and test samples under their usual names, with texts and pictures."""
     from ..datasets import load_emoji
     from ..pages import demo
 
@@ -199,13 +199,13 @@ def _write_files(folder: Path, printer: Printer) -> None:
 
 
 def _advance(bar: Any, n_finished: int, task: str, stage: str, done: int, total: int) -> None:
-    """Name the stage a task is in; the last one, its scores, moves the bar."""
+    """Show the stage of a task. The bar advances at its last stage, which is "scores"."""
     bar.set_description(f"{task}: {stage}", refresh=False)
     bar.update(n_finished + (stage == "scores") - bar.n)
 
 
 def _score_table(fitted: Iterable[Any], bits: Sequence[int], chance: float) -> list[list[str]]:
-    """Rows of text: a code length, then every method in both directions, then chance."""
+    """Make rows of cells: a code length, the scores of each method and direction, chance."""
     from ..pages.demo import DIRECTIONS, METHODS
 
     columns = [(method, direction) for method in METHODS for direction in DIRECTIONS]

@@ -1,4 +1,4 @@
-"""``fasthash encode``: packed codes of features, by a saved model."""
+"""``fasthash encode``: compute packed codes of features, with a model or without one."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def declare(commands: Any) -> None:
         commands,
         "encode",
         "compute the codes of features",
-        "Compute packed codes of features with a saved model, or take those it learned for its "
-        "training samples, and write them as a .npy file of uint8. Or, without a model, code "
-        "embeddings: by --method.",
+        "Compute packed codes of features with a saved model, or take the codes that the model "
+        "learned for its training samples, and write them to a .npy file of uint8. With --method, "
+        "compute codes of embeddings without a saved model.",
         "fasthash encode --model emoji.model --modality image --learned --output image-codes.npy",
     )
     add_encoding(encode, several=True)
     encode.add_argument(
-        "--learned", action="store_true", help="the codes learned for the training samples"
+        "--learned", action="store_true", help="write the codes learned for the training samples"
     )
     without = encode.add_argument_group("without a model")
     without.add_argument(
         "--method",
         choices=METHODS,
-        help="code embeddings: by their signs; by ITQ, fitted to them; or by RREH, fitted to the "
-        "pairs of two modalities, for searches across these",
+        help="how to make codes of embeddings: from their signs; with ITQ, fitted to them; or with "
+        "RREH, fitted to pairs of two modalities, to search one modality with the other",
     )
     without.add_argument(
         "--bits",
         type=arguments.positive,
-        help="length of the codes (default: a bit for every feature; of rreh 64)",
+        help="length of the codes (default: one bit for each feature; 64 for rreh)",
     )
     arguments.add_pairs(without)
     arguments.add_seed(without, "itq and rreh")
@@ -50,28 +50,28 @@ def declare(commands: Any) -> None:
         "--save-model",
         type=arguments.output_file,
         metavar="FILE",
-        help="write the model of itq or rreh, which queries are then encoded with",
+        help="also write the model of itq or rreh, to encode queries with it",
     )
     encode.add_argument(
         "--output",
         type=arguments.output_file,
         required=True,
-        help="the .npy file to write; of rreh a .npz file, an array for each modality",
+        help="the .npy file to write; for rreh a .npz file with one array for each modality",
     )
     encode.set_defaults(run=run)
 
 
 def add_encoding(command: argparse.ArgumentParser, several: bool = False) -> None:
-    """Add the options that name features, perhaps of several modalities, and what encodes them."""
+    """Add the options for features, of one or several modalities, and for the model."""
     command.add_argument("--model", metavar="FILE", help="a model that 'fasthash fit' has written")
-    command.add_argument("--modality", help="which modality of the model the features are of")
+    command.add_argument("--modality", help="the modality of the features")
     text = "what to encode, such as feats.mat:I_te"
     if several:
         command.add_argument(
             "--features",
             nargs="+",
             metavar="SOURCE",
-            help=f"{text}; of --method rreh MODALITY=SOURCE for each modality",
+            help=f"{text}; with --method rreh, MODALITY=SOURCE for each modality",
         )
     else:
         command.add_argument("--features", metavar="SOURCE", help=text)
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
-    """Signs of embeddings, or codes by an ITQ that is fitted to them."""
+    """Encode embeddings by their signs, or with an ITQ model that is fitted to them."""
     if options.pairs is not None:
         raise ValueError(f"--pairs goes with --method rreh: {options.method} learns from no pairs")
     x = read_numbers(_only_source(options, f"--method {options.method}"))
@@ -122,7 +122,9 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
     n_bits = options.bits or int(x.shape[1])
     if options.method == "sign":
         if options.save_model is not None:
-            raise ValueError("--save-model: signs need no model; code queries in the same way")
+            raise ValueError(
+                "--save-model: signs need no model; encode queries with --method sign too"
+            )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             codes = codes_of_signs(x, n_bits=n_bits)
@@ -138,7 +140,7 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
-    """Codes that RREH learns for the embeddings of several modalities."""
+    """Learn codes for embeddings of several modalities with RREH, and write them."""
     from .._core.files import replacing
     from ..models import RREH
 

@@ -1,4 +1,4 @@
-"""``fasthash evaluate``: methods, code lengths and seeds in one table of scores."""
+"""``fasthash evaluate``: score methods for several code lengths and seeds in one table."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def declare(commands: Any) -> None:
         commands,
         "evaluate",
         "score methods or models on held-out queries",
-        "Fit methods for several code lengths and seeds, or take saved models, and score them: "
-        "queries are test samples of one modality, the database the learned codes of another's "
-        "training samples, relevant is what shares a label.",
+        "Fit methods for several code lengths and seeds, or load saved models, and score them. "
+        "Queries are the test samples of one modality. The database is the codes learned for the "
+        "training samples of another modality. An item is relevant if it shares a label with the "
+        "query.",
         "fasthash evaluate --data emoji/emoji.npz --methods AMSH CCAITQ --bits 16 32 --seeds 2",
     )
     add_samples(evaluate)
@@ -37,7 +38,7 @@ def declare(commands: Any) -> None:
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="of samples without a split, such as XAll, how many are test samples (default: 0.1)",
+        help="share of test samples if the data have no split, such as XAll (default: 0.1)",
     )
     what.add_argument(
         "--methods", nargs="+", choices=inputs.METHODS, help="methods to fit (default: AMSH)"
@@ -61,17 +62,18 @@ def declare(commands: Any) -> None:
         "--pairs",
         choices=("all", "keep", "missing"),
         default="all",
-        help="which pairs methods know that learn from pairs: all; or a share, where others are "
-        "there unpaired, or each lacks one modality (default: all)",
+        help="which pairs are known to methods that learn from pairs: all of them; or the share "
+        "--share, while the other samples are kept unpaired (keep) or lack one modality (missing) "
+        "(default: all)",
     )
     what.add_argument(
-        "--share", type=float, default=0.1, help="of the pairs that are known (default: 0.1)"
+        "--share", type=float, default=0.1, help="share of the pairs that are known (default: 0.1)"
     )
     what.add_argument(
         "--metrics",
         nargs="+",
         default=["map"],
-        help="map, map@N, precision@N, recall@N (default: map)",
+        help="what to measure: map, map@N, precision@N, recall@N (default: map)",
     )
     what.add_argument(
         "--ties",
@@ -101,22 +103,22 @@ def add_samples(command: argparse.ArgumentParser) -> None:
             nargs="+",
             metavar="MODALITY=SOURCE",
             help={
-                "train": "features to learn from, row i of one belonging to row i of the others",
+                "train": "features to learn from; row i of one modality belongs to row i of others",
                 "test": "features of the queries",
-                "database": "features of what is searched (default: what is learned from)",
+                "database": "features of the database (default: the training samples)",
             }[part],
         )
         samples.add_argument(f"--{part}-labels", metavar="SOURCE", help=f"labels of --{part}")
 
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
-    """Fit and score, or score; print one table."""
+    """Fit models or load them, score them, and print one table."""
     from ..experiments import Metric, summarise
 
     began = time.perf_counter()
     metrics = [Metric.parse(text) for text in options.metrics]
     if options.models and options.methods:
-        raise ValueError("pass either --methods to fit or --models that are saved")
+        raise ValueError("pass either --methods to fit, or --models with saved models")
     methods = [] if options.models else options.methods or ["AMSH"]
     parameters = _parameters_by_method(methods, options.set)
     parts = read_parts(options, printer)
@@ -143,7 +145,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if printer.as_json:
         print(json.dumps(content))
         return
-    # One seed has no spread.
+    # A single seed has no standard deviation.
     has_spread = not options.models and options.seeds > 1
     printer.note(
         ", ".join(f"{len(part)} {name} samples" for name, part in parts.items())
@@ -161,8 +163,8 @@ def _parameters_by_method(
         method, dot, own = name.partition(".")
         if not dot or method not in parameters:
             raise ValueError(
-                f"--set {name}: say whose parameter it is, as in "
-                f"{methods[0] if methods else 'AMSH'}.{own or name}=…; methods here are "
+                f"--set {name}: name the method of the parameter, as in "
+                f"{methods[0] if methods else 'AMSH'}.{own or name}=…; the methods are "
                 f"{', '.join(methods) or 'none'}"
             )
         parameters[method][own] = value
@@ -171,15 +173,15 @@ def _parameters_by_method(
 
 def read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]:
     """
-    Samples by part: "train" and "test", perhaps "database"; or "all", where methods are fitted.
+    Read samples by part: "train", "test" and perhaps "database", or "all" if methods are fitted.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        If files cannot be read, or parts are missing.
+        If a file cannot be read, or a part is missing.
     """
     if (options.data is None) == (options.train is None):
-        raise ValueError("pass either --data FILE, or --train and --test with their labels")
+        raise ValueError("pass either --data FILE, or --train and --test with labels for each")
     if options.data is None:
         if options.test is None:
             raise ValueError("--test is missing: queries are needed")
@@ -211,7 +213,7 @@ def _compare(
 
     models = {name: inputs.method_of(name)(**given) for name, given in parameters.items()}
     scores = []
-    # A split is drawn anew for each seed.
+    # Each seed has its own random split.
     for seed in range(options.seeds) if "all" in parts else [None]:
         train, test, database = _split(parts, options.test_share, seed)
         scores += compare(
@@ -233,7 +235,7 @@ def _compare(
 def _split(
     parts: dict[str, Part], share: float, seed: int | None
 ) -> tuple[Part, Part, Part | None]:
-    """Training samples, test samples, and what is searched if it is not the former."""
+    """Return training samples, test samples, and the database unless it is the former."""
     if seed is None:
         return parts["train"], parts["test"], parts.get("database")
     from .._core.validation import check_rows
@@ -254,7 +256,7 @@ def load_models(
     paths: list[str], parts: dict[str, Part]
 ) -> tuple[dict[str, Any], Part | dict[str, Any]]:
     """
-    Saved models by their file names, and what they are to search.
+    Load models, by their file names, and return them with the database that they search.
 
     Raises
     ------
@@ -266,8 +268,8 @@ def load_models(
     for name, part in (("test", parts["test"]), (searched, parts[searched])):
         if part.labels is None:
             raise ValueError(
-                f"the {name} samples have no labels, which tell what is relevant: an array such as "
-                f"{'L_te' if name == 'test' else 'L_tr'} of --data, or --{name}-labels"
+                f"the {name} samples have no labels, which decide what is relevant: add an array "
+                f"such as {'L_te' if name == 'test' else 'L_tr'} to --data, or use --{name}-labels"
             )
     models = {}
     for path in paths:
@@ -309,7 +311,7 @@ def _score_models(
 
 
 def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:
-    """A row per method and length, a column per direction and metric."""
+    """Make one row for each method and length, with one column for each direction and metric."""
     columns = list(dict.fromkeys((s.query, s.database, s.metric) for s in summaries))
     table = [["method", "bits", *(f"{query}→{target} {m}" for query, target, m in columns)]]
     rows: dict[tuple[str, int], dict[Any, str]] = {}

@@ -1,4 +1,4 @@
-"""``fasthash fit``: a model learned from feature files, and saved."""
+"""``fasthash fit``: fit a model to feature files, and save it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def declare(commands: Any) -> None:
         "fit",
         "learn codes from feature files",
         "Fit a model to features of two or more modalities, and save it. A source is PATH or "
-        "PATH:NAME, an array in a .npy, .npz, .mat, HDF5, Parquet, Arrow or CSV file.",
+        "PATH:NAME, and names an array in a .npy, .npz, .mat, HDF5, Parquet, Arrow or CSV file.",
         "fasthash fit --method AMSH --data emoji/emoji.npz --bits 64 --output emoji.model",
     )
     add_samples(fit)
@@ -28,7 +28,7 @@ def declare(commands: Any) -> None:
     fit.add_argument(
         "--bits", type=arguments.positive, default=64, help="length of the codes (default: 64)"
     )
-    arguments.add_seed(fit, "all that is random")
+    arguments.add_seed(fit, "all random numbers")
     arguments.add_parameters(fit, "NAME=VALUE", "the method", "n_anchors=500")
     fit.add_argument("--output", type=arguments.output_file, help="the model file to write")
     arguments.add_config(fit)
@@ -36,8 +36,8 @@ def declare(commands: Any) -> None:
 
 
 def add_samples(command: argparse.ArgumentParser) -> None:
-    """Add the options that name what is learned from."""
-    samples = command.add_argument_group("what is learned from")
+    """Add the options that name the training samples."""
+    samples = command.add_argument_group("training samples")
     samples.add_argument(
         "--data",
         metavar="FILE",
@@ -62,7 +62,7 @@ def add_samples(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
-    """Fit, save, and say what was learned from."""
+    """Fit and save a model, and print a summary."""
     from ..experiments import fit_model, learns_from
 
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""``fasthash index``: an index file built of codes, changed, described and checked."""
+"""``fasthash index``: build, change, describe and check an index file."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def declare(commands: Any) -> None:
         own,
         "build",
         "make an index of codes, or of features",
-        "Make an index file of codes, or of features and the model that encodes them. A file that "
-        "is there is not overwritten.",
+        "Make an index file of codes, or of features and the model that encodes them. An existing "
+        "file is not overwritten unless --overwrite is given.",
         "fasthash index build emoji.index --codes image-codes.npy",
     )
     _add_index(build)
@@ -42,9 +42,9 @@ def declare(commands: Any) -> None:
     build.add_argument(
         "--bits",
         type=arguments.positive,
-        help="length of the codes, where it is not 8 per byte and no model tells it",
+        help="length of the codes (default: that of the model, or 8 bits per byte)",
     )
-    build.add_argument("--overwrite", action="store_true", help="replace an index that is there")
+    build.add_argument("--overwrite", action="store_true", help="replace an existing index")
     build.set_defaults(run=_build)
 
     add = arguments.add_command(
@@ -58,7 +58,9 @@ def declare(commands: Any) -> None:
     _add_index(add)
     _add_codes(add)
     add.add_argument(
-        "--replace", action="store_true", help="replace the codes of ids that are there already"
+        "--replace",
+        action="store_true",
+        help="replace the codes of ids that the index holds already",
     )
     add.set_defaults(run=_add)
 
@@ -74,7 +76,7 @@ def declare(commands: Any) -> None:
     which.add_argument("--id", type=arguments.whole, nargs="+", help="ids to remove")
     which.add_argument("--ids", metavar="SOURCE", help="an array of ids to remove")
     remove.add_argument(
-        "--ignore-missing", action="store_true", help="ids that are not there are no error"
+        "--ignore-missing", action="store_true", help="ignore ids that the index does not hold"
     )
     remove.set_defaults(run=_remove)
 
@@ -106,7 +108,7 @@ def load_index(path: str | os.PathLike[str], *, mmap: bool) -> Any:
     Raises
     ------
     OSError, ValueError
-        As `fasthash.load`, and if the file holds a model.
+        In the cases of `fasthash.load`, and if the file holds a model.
     """
     from ..index._code_index import CodeIndex
     from ..loading import load
@@ -120,7 +122,7 @@ def load_index(path: str | os.PathLike[str], *, mmap: bool) -> Any:
 
 
 def describe_index(path: str | os.PathLike[str], index: Any) -> tuple[str, dict[str, Any]]:
-    """What an index holds, as a line and as content."""
+    """Describe an index by one line of text, and by content for JSON."""
     n = len(index)
     n_bytes = os.path.getsize(path)
     span = f", ids {index.ids[0]} to {index.ids[-1]}" if n else ""
@@ -149,17 +151,17 @@ def _add_codes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--ids",
         metavar="SOURCE",
-        help="what the codes are called, integers from 0 (default: numbered on)",
+        help="ids of the codes, integers from 0 (default: the next numbers)",
     )
 
 
 def _read_codes(options: argparse.Namespace, printer: Printer) -> tuple[NDArray[np.uint8], int]:
-    """Codes, given or encoded, and how long they are."""
+    """Read codes, or encode features, and return the codes and their length in bits."""
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     if options.codes is not None:
         codes = inputs.read_codes(options.codes)
-        # An option of 'build' alone; an index that is there knows its length.
+        # Only 'build' has the option --bits, because an existing index knows its length.
         if getattr(options, "bits", 0) is None and looks_unpacked(codes):
             raise ValueError(
                 f"{options.codes} holds only 0 and 1, {codes.shape[1]} in a row: if each is a bit, "
@@ -220,4 +222,4 @@ def _verify(options: argparse.Namespace, printer: Printer) -> None:
     index = load_index(options.index, mmap=True)
     index.verify()
     text, content = describe_index(options.index, index)
-    printer.result(f"{text}; as its checksums say", {**content, "verified": True})
+    printer.result(f"{text}; all checksums match", {**content, "verified": True})

@@ -1,4 +1,4 @@
-"""``fasthash info``: what this installation runs on, or what a file holds."""
+"""``fasthash info``: describe this installation, or the content of files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def declare(commands: Any) -> None:
     info = arguments.add_command(
         commands,
         "info",
-        "show what this installation runs on, or what a file holds",
-        "Show version, instruction sets, threads and OpenMP; or what files hold: the arrays of a "
-        "data file, a model, an index.",
+        "describe this installation, or the content of files",
+        "Show the version, instruction sets, threads and OpenMP of this installation; or the "
+        "content of files: the arrays of a data file, a model, or an index.",
         "fasthash info emoji/emoji.npz",
     )
     info.add_argument("file", nargs="*", metavar="FILE", help="a data file, a model or an index")
@@ -107,7 +107,7 @@ def _installation(printer: Printer) -> None:
     n_threads, n_cores = runtime.resolve_threads(None), runtime.n_cores()
     python = sys.version.split()[0]
     if openmp == 0:
-        described = "none: built without it, the kernels run on one thread"
+        described = "none: fasthash was built without it, and its kernels run on one thread"
     else:
         described = f"{_openmp_runtime()}, specification {openmp}"
     printer.result(

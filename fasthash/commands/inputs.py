@@ -1,4 +1,4 @@
-"""What options name: features, labels, pairs, codes, models; refused with the option's name."""
+"""Read the features, labels, pairs, codes and models that options name. Errors name the option."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ METHODS = ("AMSH", "CCAITQ", "CLSR", "RREH")
 
 
 def method_of(name: str) -> Any:
-    """The class of a method."""
+    """Return the class of a method."""
     from .. import models
 
     return getattr(models, name)
@@ -49,12 +49,12 @@ def method_of(name: str) -> Any:
 
 def check_parameters(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Refuse what is no parameter of a method.
+    Check that all names are parameters of a method.
 
     Raises
     ------
     ValueError
-        If a name is unknown, or has an option of its own.
+        If a name is unknown, or a separate option sets this parameter.
     """
     known = [name for name in method_of(method)._get_param_names()]
     own = {"n_bits": "--bits", "random_state": "--seed"}
@@ -69,7 +69,7 @@ def check_parameters(method: str, parameters: Mapping[str, Any]) -> dict[str, An
 
 def named(option: str, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
     """
-    Sources by modality.
+    Return the sources by modality.
 
     Raises
     ------
@@ -84,12 +84,12 @@ def named(option: str, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def read_modalities(option: str, sources: Sequence[str]) -> dict[str, Any]:
     """
-    Features by modality, of sources as they were given.
+    Read features by modality from texts of the form MODALITY=SOURCE.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        If one is not of the form MODALITY=SOURCE, a modality is named twice, or as `read_numbers`.
+        If a text has another form, a modality is named twice, or in the cases of `read_numbers`.
     """
     try:
         parsed = [arguments.named_source(source) for source in sources]
@@ -100,12 +100,12 @@ def read_modalities(option: str, sources: Sequence[str]) -> dict[str, Any]:
 
 def read_data(path: str) -> dict[str, Part]:
     """
-    Samples by part, of a file of --data.
+    Read the samples of the file that --data names, by part.
 
     Raises
     ------
     OSError, ValueError, ImportError
-        As `read_layout`.
+        In the cases of `read_layout`.
     """
     try:
         return read_layout(path)
@@ -120,12 +120,12 @@ def read_samples(
     options: argparse.Namespace, printer: Printer
 ) -> tuple[dict[str, Any], dict[str, Any] | None, NDArray[Any] | None]:
     """
-    What a fit learns from: features by modality, labels by modality or None, pairs or None.
+    Read training samples: features by modality, labels by modality or None, pairs or None.
 
     Raises
     ------
     ValueError
-        If neither --data nor --features are given, or both are, or arrays do not fit.
+        Unless exactly one of --data and --features is given, or if arrays do not fit together.
     """
     if (options.data is None) == (options.features is None):
         raise ValueError(
@@ -140,7 +140,7 @@ def read_samples(
         part = parts.get("train") or parts.get("all")
         if part is None:
             raise ValueError(
-                f"{options.data} has no training samples, but {' and '.join(parts)} alone"
+                f"{options.data} has no training samples: it has only {' and '.join(parts)} samples"
             )
         labels = None if part.labels is None else dict.fromkeys(part.features, part.labels)
         return dict(part.features), labels, pairs
@@ -165,7 +165,7 @@ def read_part(
     printer: Printer,
     columns: bool = False,
 ) -> Part:
-    """Samples that belong together, of features by modality and the labels of all."""
+    """Read features by modality, and labels that all modalities share."""
     features = {name: read_numbers(source) for name, source in named(option, sources).items()}
     y = None if labels is None else read_labels(labels)
     for name, x in features.items():
@@ -182,28 +182,28 @@ def read_part(
 
 
 def read_pairs(source: str) -> NDArray[Any]:
-    """Row numbers, a column per modality."""
+    """Read pairs: row numbers, with one column for each modality."""
     pairs = np.asarray(read_array(source))
     if pairs.dtype.kind == "f" and (pairs == np.floor(pairs)).all():
-        # MATLAB has no integers unless asked.
+        # MATLAB stores numbers as floating point by default.
         pairs = pairs.astype(np.int64)
     return pairs
 
 
 def read_ids(source: str) -> NDArray[Any]:
-    """Ids, in one dimension; an index would take uint8 for packed booleans."""
+    """Read one-dimensional ids. uint8 becomes int64, because a uint8 filter means packed bits."""
     ids = np.asarray(read_labels(source))
     return ids.astype(np.int64) if ids.dtype == np.uint8 else ids
 
 
 def read_codes(source: str) -> NDArray[np.uint8]:
     """
-    Packed codes; those with a sign as uint8.
+    Read packed codes. Codes of int8 become uint8.
 
     Raises
     ------
     ValueError
-        If the array holds none.
+        If the array does not hold packed codes.
     """
     codes = read_array(source)
     if np.dtype(codes.dtype) not in (np.uint8, np.int8) or codes.ndim != 2:
@@ -216,7 +216,7 @@ def read_codes(source: str) -> NDArray[np.uint8]:
 
 def check_can_save() -> None:
     """
-    Refuse to learn what cannot be saved, before the work and not after it.
+    Check before a fit that the model can be saved after it.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def load_model(path: str) -> Any:
     Raises
     ------
     OSError, ValueError, ImportError
-        As `fasthash.load`, and if the file holds an index.
+        In the cases of `fasthash.load`, and if the file holds an index.
     """
     from ..index._code_index import CodeIndex
     from ..loading import load
@@ -250,12 +250,12 @@ def load_model(path: str) -> Any:
 
 def check_modality(model: Any, modality: str | None) -> str | None:
     """
-    The modality to encode; None for a model of one kind of features.
+    Return the modality to encode, or None if the model has no named modalities.
 
     Raises
     ------
     ValueError
-        If it is needed and not given, or unknown.
+        If the modality is unknown, or is missing although the model needs one.
     """
     if not hasattr(model, "modalities_"):
         if modality is not None:
@@ -271,7 +271,7 @@ def check_modality(model: Any, modality: str | None) -> str | None:
 def encode(
     model: Any, modality: str | None, x: Any, printer: Printer | None = None
 ) -> NDArray[np.uint8]:
-    """Codes of features, by a model of one kind of features or of several; with progress."""
+    """Encode features of one modality, and show progress."""
     if modality is None:
         return model.transform(np.asarray(x))
     with (printer or Printer(quiet=True)).progress() as progress:
@@ -281,7 +281,7 @@ def encode(
 def read_model_features(
     source: str, model: Any, modality: str | None, printer: Printer, columns: bool = False
 ) -> Any:
-    """Features that a model can encode; samples are rows where the number of features says so."""
+    """Read features for a model. They are transposed if only their rows number as its features."""
     x = read_numbers(source)
     given = model.n_features_in_
     n_features = given if modality is None else given[modality]
@@ -306,7 +306,7 @@ def read_model_features(
 def _read_labels_by_modality(
     sources: Sequence[str] | None, modalities: list[str]
 ) -> dict[str, Any] | None:
-    """Labels of each modality, from one source for all or a named one for each."""
+    """Read the labels of each modality, from one source for all or from one source for each."""
     if not sources:
         return None
     by_name = {}
@@ -325,7 +325,7 @@ def _read_labels_by_modality(
 
 
 def _as_many_rows(x: Any, n: int, name: str, printer: Printer) -> Any:
-    """Turn features whose columns are as many as the labels, and whose rows are not."""
+    """Transpose features if their columns, and not their rows, are as many as the labels."""
     if x.shape[0] != n and x.shape[1] == n:
         printer.note(f"{name}: samples are columns, {n} of them, as there are labels")
         return x.T
@@ -333,7 +333,7 @@ def _as_many_rows(x: Any, n: int, name: str, printer: Printer) -> Any:
 
 
 def n_bits_of(model: Any) -> int:
-    """How long the codes of a fitted model are."""
+    """Return the code length of a fitted model, in bits."""
     projections = getattr(model, "projections_", None)
     projection = model.projection_ if projections is None else next(iter(projections.values()))
     return int(projection.shape[1])

@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, notes and progress on standard error."""
+"""Print results of commands on standard output, and notes and progress on standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["Printer", "format_table"]
 
-# A bar that is drawn more often is no easier to read.
+# Seconds between two updates of a progress bar; more updates would not be visible.
 _SECONDS_BETWEEN = 0.1
 
 
@@ -23,9 +23,9 @@ class Printer:
     Parameters
     ----------
     quiet : bool
-        Whether notes and progress are left out.
+        Whether to print neither notes nor progress.
     as_json : bool
-        Whether results are JSON.
+        Whether to print results as JSON.
     """
 
     def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
@@ -33,28 +33,28 @@ class Printer:
         self.as_json = as_json
 
     def note(self, text: str) -> None:
-        """Say something that is no result."""
+        """Print a note, which is not part of the result, on standard error."""
         if not self.quiet:
             print(text, file=sys.stderr)
 
     def say(self, text: str) -> None:
-        """Print a part of a result for a person; a program gets its own."""
+        """Print a part of a result as text; print nothing if results are JSON."""
         if not self.as_json:
             print(text)
 
     def result(self, text: str, content: dict[str, Any]) -> None:
-        """Print a result: the text for a person, or its content."""
+        """Print a result: its text, or its content as JSON."""
         print(json.dumps(content) if self.as_json else text)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
         """
-        Show how far work has come, on a terminal and where tqdm is installed.
+        Show a progress bar if standard error is a terminal and tqdm is installed.
 
         Yields
         ------
         callable
-            To be called as ``callback(stage, done, total)``.
+            Call it as ``callback(stage, done, total)`` to update the bar.
         """
         is_shown = not self.quiet and sys.stderr.isatty() and find_spec("tqdm") is not None
         if not is_shown:
@@ -68,7 +68,7 @@ class Printer:
             def advance(stage: str, done: int, total: int) -> None:
                 nonlocal shown_at
                 bar.total, bar.n = total, done
-                # The bar's own clock counts steps, and stages begin again at none.
+                # tqdm limits its updates by counted steps, but every stage starts again at 0.
                 if time.monotonic() - shown_at > _SECONDS_BETWEEN:
                     bar.set_description_str(stage)
                     shown_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""``fasthash recall``: what codes of embeddings find of the nearest by float search, in a table."""
+"""``fasthash recall``: measure the recall of a search by codes of embeddings, in a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .printing import Printer, format_table
 
 __all__ = ["declare", "run"]
 
-# Queries held out of embeddings that come without any.
+# If no queries are given, at most this many embeddings are held out as queries.
 _MOST_QUERIES = 1000
 
 _LENGTHS = (64, 128, 256, 512, 1024)
@@ -30,22 +30,23 @@ def declare(commands: Any) -> None:
         commands,
         "recall",
         "compare codes of embeddings with the float search",
-        "How many of the nearest embeddings by cosine a search by codes finds: by signs, by ITQ "
-        "and, of two modalities, by RREH, for several code lengths, and when more codes are "
-        "fetched and put in the order of their cosines.",
+        "Measure how many of the nearest embeddings by cosine similarity a search by codes finds. "
+        "Codes are made from signs, with ITQ and, for two modalities, with RREH, in several "
+        "lengths. The search is also measured with --candidates: more codes are fetched, and "
+        "sorted by cosine similarity.",
         "fasthash recall --features emoji/emoji.npz:T_tr --queries emoji/emoji.npz:T_te",
     )
     recall.add_argument(
         "--features",
         nargs="+",
         metavar="SOURCE",
-        help="embeddings, or MODALITY=SOURCE for each of several (default: those of the emoji)",
+        help="embeddings, or MODALITY=SOURCE for each modality (default: those of the emoji)",
     )
     recall.add_argument(
         "--queries",
         nargs="+",
         metavar="SOURCE",
-        help="of queries, as --features (default: a tenth of these, held out at random)",
+        help="queries, in the form of --features (default: a tenth of --features, held out)",
     )
     arguments.add_columns(recall, "--features and --queries")
     arguments.add_pairs(recall)
@@ -53,7 +54,7 @@ def declare(commands: Any) -> None:
         "--methods",
         nargs="+",
         choices=METHODS,
-        help="of coding (default: sign and itq; of several modalities rreh as well)",
+        help="how to make codes (default: sign and itq; for several modalities also rreh)",
     )
     recall.add_argument(
         "--bits",
@@ -69,9 +70,9 @@ def declare(commands: Any) -> None:
         type=arguments.positive,
         nargs="*",
         default=[50, 200],
-        help="how many codes to fetch and put in order (default: 50 200)",
+        help="how many codes to fetch and sort by cosine similarity (default: 50 200)",
     )
-    arguments.add_seed(recall, "all that is random")
+    arguments.add_seed(recall, "all random numbers")
     recall.set_defaults(run=run)
 
 
@@ -119,7 +120,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     printer.note(
         f"{'; '.join(described)}; share of the {options.k} nearest by cosine that are found"
     )
-    # Those of one search stand together.
+    # Rows of the same direction are adjacent.
     directions = list(dict.fromkeys((line.query, line.database) for line in table))
     table.sort(key=lambda line: directions.index((line.query, line.database)))
     rows: dict[tuple[str, str, str, int], list[str]] = {}
@@ -134,12 +135,12 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _one_or_all(by_modality: dict[str, int]) -> int | dict[str, int]:
-    """Of one kind of embeddings a number."""
+    """Return the only number if there is one kind of embeddings, or else all by modality."""
     return by_modality.get("", by_modality)
 
 
 def _read(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Embeddings and queries by modality; the name is "" where there is one kind."""
+    """Read embeddings and queries by modality; the name of a single kind is ""."""
     from ..datasets import load_emoji, validation_split
 
     if options.features is None:
@@ -160,8 +161,8 @@ def _read(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     counts = {name: int(x.shape[0]) for name, x in vectors.items()}
     if options.pairs is not None or len(set(counts.values())) > 1:
         raise ValueError(
-            "--queries is missing: rows can only be held out where row i belongs to row i, and "
-            + ("--pairs says which do" if options.pairs is not None else f"there are {counts}")
+            "--queries is missing: rows can only be held out if row i belongs to row i, and "
+            + ("--pairs says otherwise" if options.pairs is not None else f"there are {counts}")
         )
     n = next(iter(counts.values()))
     return _parts(

@@ -1,4 +1,4 @@
-"""``fasthash report``: models looked at closely, on one page."""
+"""``fasthash report``: write a page that evaluates models in detail."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def declare(commands: Any) -> None:
     report = arguments.add_command(
         commands,
         "report",
-        "write a page on how well models rank, and what their codes are like",
-        "Write one HTML file, which loads nothing from elsewhere: mean average precision, "
-        "precision and recall, scores by label, distances, bits, examples, settings.",
+        "write a page that evaluates models and their codes",
+        "Write one HTML file with mean average precision, precision and recall, scores by label, "
+        "distances, bits, examples and settings. The page loads no other files.",
         "fasthash report --data emoji/emoji.npz --models emoji.model --names emoji/train.csv:name "
         "--pictures emoji/train.csv:picture --query-names emoji/test.csv:name "
         "--query-pictures emoji/test.csv:picture --label-names emoji/labels.txt "
@@ -41,20 +41,20 @@ def declare(commands: Any) -> None:
         nargs="+",
         metavar="FILE",
         required=True,
-        help="saved models; the first is looked at closely, all are compared",
+        help="saved models; all are compared, and the first is shown in detail",
     )
-    shown = report.add_argument_group("what is shown of samples")
-    for option, of in (("", "what is searched"), ("query-", "queries")):
+    shown = report.add_argument_group("how samples are shown")
+    for option, of in (("", "the database"), ("query-", "queries")):
         shown.add_argument(
             f"--{option}names", metavar="SOURCE", help=f"texts of {of}, row i for sample i"
         )
         shown.add_argument(
             f"--{option}pictures",
             metavar="SOURCE",
-            help=f"PNG, JPEG or GIF files of {of}, beside the file that names them",
+            help=f"PNG, JPEG or GIF files of {of}, relative to the file that names them",
         )
     shown.add_argument(
-        "--label-names", metavar="SOURCE", help="what classes are called, by number or column"
+        "--label-names", metavar="SOURCE", help="names of the classes, by number or column"
     )
     shown.add_argument(
         "--examples",
@@ -117,13 +117,13 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _described(model: Any) -> str:
-    """A model with all of its parameters, those by default as well."""
+    """Describe a model with all of its parameters, including default values."""
     parameters = model.get_params(deep=False).items()
     return f"{type(model).__name__}({', '.join(f'{name}={value!r}' for name, value in parameters)})"
 
 
 def _captions(prefix: str, options: argparse.Namespace, n: int) -> list[Caption] | None:
-    """Texts and pictures by row; the pictures' paths are relative to the file that names them."""
+    """Read texts and pictures by row. Paths are relative to the file that names the pictures."""
     from ..pages.report import Caption
 
     names, pictures = (
@@ -140,6 +140,6 @@ def _captions(prefix: str, options: argparse.Namespace, n: int) -> list[Caption]
         if found is not None and len(found) != n:
             raise ValueError(
                 f"--{prefix}{kind} has {len(found)} rows, and there are {n} "
-                + ("queries" if prefix else "samples that are searched")
+                + ("queries" if prefix else "samples in the database")
             )
     return [Caption(text, files[i] if files else None) for i, text in enumerate(texts)]

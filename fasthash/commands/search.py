@@ -1,4 +1,4 @@
-"""``fasthash search``: the nearest codes of queries, as a table or as lines of JSON."""
+"""``fasthash search``: find the nearest codes, and print them as a table or as lines of JSON."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .printing import Printer
 
 __all__ = ["declare", "run"]
 
-# Queries that are encoded and searched at a time: answers come while others are still to be done.
+# Number of queries that are encoded and searched together. Answers are printed after each block.
 _BLOCK_ROWS = 1024
 
-# Bytes of standard input that are looked at in one go.
+# Largest number of bytes that one call reads from standard input.
 _READ_BYTES = 1 << 20
 
 
@@ -38,8 +38,8 @@ def declare(commands: Any) -> None:
         "search",
         "find the nearest codes of an index",
         "Search an index with codes, or with features that a model encodes. Answers are printed "
-        "as they are found, nearest first. With - for a source, queries are lines of standard "
-        "input: JSON lists of features, or codes in hexadecimal.",
+        "as they are found, nearest first. If the source is -, each line of standard input is a "
+        "query: a JSON list of features, or a code in hexadecimal.",
         "fasthash search emoji.index --model emoji.model --modality text "
         "--features emoji/emoji.npz:T_te --rows 0:3 -k 5 --names emoji/train.csv:name",
     )
@@ -62,13 +62,13 @@ def declare(commands: Any) -> None:
     )
     embeddings = search.add_argument_group("embeddings")
     embeddings.add_argument(
-        "--signs", action="store_true", help="code --features by their signs, without a model"
+        "--signs", action="store_true", help="encode --features by their signs, without a model"
     )
     embeddings.add_argument(
         "--rerank",
         metavar="SOURCE",
-        help="embeddings of what is searched, row i that of id i: codes that are near are put in "
-        "the order of the cosine with --features",
+        help="embeddings of the indexed items, row i for id i: more codes are fetched, and sorted "
+        "by cosine similarity to --features",
     )
     embeddings.add_argument(
         "--candidates",
@@ -79,7 +79,7 @@ def declare(commands: Any) -> None:
     search.add_argument(
         "--names",
         metavar="SOURCE",
-        help="texts to show beside ids, such as captions.csv:caption; row i is that of id i",
+        help="texts to show next to ids, such as captions.csv:caption; row i is the text of id i",
     )
     search.add_argument(
         "--query-names", metavar="SOURCE", help="texts to show for queries, row i for row i"
@@ -126,11 +126,11 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 def _queries(
     options: argparse.Namespace, n_bits: int, printer: Printer
 ) -> Iterator[tuple[int, Any, NDArray[np.uint8]]]:
-    """Blocks of (number of the first query, what was given, codes)."""
+    """Yield blocks of queries: (number of the first query, source values, codes)."""
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     source = options.codes if options.features is None else options.features
-    encode, read = _coding(options, n_bits, printer)
+    encode, read = _encoder_and_reader(options, n_bits, printer)
     if source == "-":
         read_lines = _codes_of_lines if options.features is None else _features_of_lines
         for first, lines in _lines_of_input(options.rows):
@@ -140,17 +140,19 @@ def _queries(
     everything = read(source)
     start, stop, _ = options.rows.indices(everything.shape[0])
     if start >= stop:
-        raise ValueError(f"--rows: none of these are among the {everything.shape[0]} of {source}")
+        raise ValueError(
+            f"--rows selects no rows: {source} has {everything.shape[0]} rows, numbered from 0"
+        )
     for rows in cut(stop - start, most=_BLOCK_ROWS):
         first = start + rows.start
         x = everything[first : start + rows.stop]
         yield first, x, encode(x)
 
 
-def _coding(
+def _encoder_and_reader(
     options: argparse.Namespace, n_bits: int, printer: Printer
 ) -> tuple[Callable[[Any], NDArray[np.uint8]], Callable[[str], Any]]:
-    """How queries become codes, and how they are read from a file."""
+    """Return a function that encodes queries, and a function that reads them from a file."""
     if options.features is None:
         return np.asarray, inputs.read_codes
     if options.signs:
@@ -176,10 +178,11 @@ def _coding(
 
 
 def _lines_of_input(rows: slice) -> Iterator[tuple[int, list[bytes]]]:
-    """The whole lines that have arrived, together, and the number of the first."""
+    """Yield the complete lines that have arrived, with the number of the first of them."""
     number, rest = 0, b""
     while True:
-        # Returns what there is: a single line is answered at once, many are answered together.
+        # The call returns the available bytes: a single line is answered at once, and many lines
+        # are answered together.
         arrived = os.read(sys.stdin.fileno(), _READ_BYTES)
         lines = (rest + arrived).split(b"\n")
         rest = lines.pop() if arrived else b""
@@ -202,7 +205,7 @@ def _features_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray[A
             row = np.empty(0)
         if row.ndim != 1 or not len(row) or (rows and len(row) != len(rows[0])):
             raise ValueError(
-                f"query {number} of standard input is no list of features: {_cut(line)}"
+                f"query {number} of standard input is no list of features: {_shortened(line)}"
             )
         rows.append(row)
     return np.array(rows)
@@ -220,12 +223,12 @@ def _codes_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray[np.u
         except ValueError:
             raise ValueError(
                 f"query {first + row + 1} of standard input is no code of {n_bits} bits, "
-                f"{2 * n_bytes} hexadecimal digits: {_cut(line)}"
+                f"{2 * n_bytes} hexadecimal digits: {_shortened(line)}"
             ) from None
     return codes
 
 
-def _cut(line: bytes) -> str:
+def _shortened(line: bytes) -> str:
     text = line.decode(errors="replace").strip()
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
@@ -233,7 +236,7 @@ def _cut(line: bytes) -> str:
 def _answers(
     index: Any, codes: NDArray[np.uint8], options: argparse.Namespace, allowed: NDArray[Any] | None
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-    """Distances and ids of what is found for each query."""
+    """Yield the distances and ids of the answers to each query."""
     if options.radius is not None:
         limits, distances, ids = index.within(codes, options.radius, filter=allowed)
         for start, stop in itertools.pairwise(limits):
@@ -252,7 +255,7 @@ def _reranked(
     options: argparse.Namespace,
     allowed: NDArray[Any] | None,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-    """Distances and ids in the order of the cosines."""
+    """Yield the distances and ids of the answers to each query, sorted by cosine similarity."""
     n_candidates = max(options.candidates or 10 * options.k, options.k)
     distances, ids = index.search(codes, n_candidates, filter=allowed)
     _, best_of_all = rerank(x, vectors, ids, options.k)

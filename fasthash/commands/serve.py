@@ -1,4 +1,4 @@
-"""``fasthash serve``: a page to search, and its API."""
+"""``fasthash serve``: serve a search page and its API."""
 
 from __future__ import annotations
 
@@ -30,82 +30,85 @@ def declare(commands: Any) -> None:
     serve = arguments.add_command(
         commands,
         "serve",
-        "serve a page to search, and its API",
-        "Serve a page that searches the embedded emoji, or what --index names: by words, by an "
-        "item, and for programs by features and codes (/openapi.json describes the API). Only this "
-        "machine is answered unless --host says otherwise; Ctrl-C ends it.",
+        "serve a search page and its API",
+        "Serve a page that searches the emoji data set, or the indexes of --index: by text or by "
+        "an item, and for programs by features or codes (/openapi.json describes the API). The "
+        "server answers only this machine, unless --host names another address. Ctrl-C stops it.",
         "fasthash serve --index emoji.index --model emoji.model --names emoji/train.csv:name "
         "--pictures emoji/train.csv:picture --labels emoji/train.csv:group --port 0",
     )
     searched = serve.add_argument_group("what is searched (default: the embedded emoji)")
     searched.add_argument(
-        "--index", nargs="+", metavar="FILE", help="indexes, of the same ids and different lengths"
+        "--index",
+        nargs="+",
+        metavar="FILE",
+        help="indexes with equal ids and different code lengths",
     )
     searched.add_argument(
         "--model",
         nargs="+",
         metavar="FILE",
-        help="the model of each index, to search by features and words",
+        help="the model of each index, to search by features and by text",
     )
     searched.add_argument(
         "--words",
         metavar="MODULE:FUNCTION",
-        help="your function that turns a list of texts into features, to search by words; it is "
-        "imported from the current folder or from what is installed",
+        help="your function that turns a list of texts into features, to search by text; it is "
+        "imported from the current folder or from an installed package",
     )
-    searched.add_argument("--modality", help="what the features of --words are of (default: text)")
-    shown = serve.add_argument_group("what is shown of items; row i is that of id i")
+    searched.add_argument("--modality", help="modality of the features of --words (default: text)")
+    shown = serve.add_argument_group("how items are shown (row i belongs to id i)")
     shown.add_argument(
         "--names",
         nargs="+",
         metavar="SOURCE",
-        help="texts, such as captions.csv:caption; rows of several sources are numbered on",
+        help="texts, such as captions.csv:caption; several sources are joined in order",
     )
     shown.add_argument(
         "--pictures",
         nargs="+",
         metavar="SOURCE",
-        help="a folder, whose pictures are taken in the order of their names; or texts that name "
-        "PNG, JPEG, GIF or WebP files in the folder of the file that names them",
+        help="a folder, whose pictures are sorted by name; or texts that name PNG, JPEG, GIF or "
+        "WebP files, relative to the folder of the file with the texts",
     )
     shown.add_argument(
         "--labels", nargs="+", metavar="SOURCE", help="classes or 0/1 columns, to filter by"
     )
     shown.add_argument(
-        "--label-names", metavar="SOURCE", help="what classes are called, by number or column"
+        "--label-names", metavar="SOURCE", help="names of the classes, by number or column"
     )
-    shown.add_argument("--title", help="of the page (default: the name of the index)")
+    shown.add_argument("--title", help="title of the page (default: the name of the index)")
     server = serve.add_argument_group("the server")
     server.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)"
     )
     server.add_argument(
-        "--port", type=_port, default=8000, help="0 for any that is free (default: 8000)"
+        "--port", type=_port, default=8000, help="port, or 0 for any free port (default: 8000)"
     )
     server.add_argument(
         "--rate",
         type=arguments.whole,
         default=100,
-        help="requests per second and client, five times as many at once; 0 for no limit "
-        "(default: 100)",
+        help="allowed requests per second and client, and five times as many in a burst; 0 for no "
+        "limit (default: 100)",
     )
     server.add_argument(
         "--allow-host",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="other names that browsers know this server by, such as that of a proxy",
+        help="other host names by which browsers may reach this server, such as that of a proxy",
     )
     server.add_argument(
         "--proxy",
         metavar="ADDRESS",
-        help="a proxy in front of it, which tells clients' addresses by X-Forwarded-For",
+        help="address of a proxy whose X-Forwarded-For header gives the addresses of clients",
     )
     serve.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
-    """Open the port, prepare what is searched, and serve until a signal."""
+    """Open the port, prepare the collection, and serve until a signal arrives."""
     for name in ("starlette", "uvicorn"):
         if find_spec(name) is None:
             raise ImportError(
@@ -116,14 +119,14 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     from ..serving.limits import Limits
     from ..serving.server import leave, open_socket, serve, url_of
 
-    # A port that is in use is told before the work, not after it.
+    # The port is opened first, so that a port in use is reported before the work.
     with open_socket(options.host, options.port) as sock:
         collection = _collection(options, printer)
         n_features = max(collection.n_features.values(), default=0)
         limits = Limits(
             rate=options.rate,
             burst=5 * options.rate,
-            # 32 digits and signs for a number are more than any needs.
+            # No number needs more than 32 characters.
             body_bytes=(1 << 16) + 32 * n_features,
         )
         app = application(collection, limits, _hosts(options))
@@ -142,7 +145,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _hosts(options: argparse.Namespace) -> list[str]:
-    """Names in requests that are answered; any, where any address is listened at."""
+    """Return the host names that are answered: any name, if the server listens at any address."""
     if options.host in ("0.0.0.0", "::", "") and not options.allow_host:
         return ["*"]
     return ["localhost", "127.0.0.1", "[::1]", "::1", options.host, *options.allow_host]
@@ -205,7 +208,7 @@ def _words(function: str, modality: str | None, lengths: Sequence[Length]) -> Wo
 
 
 def _imported(function: str) -> Callable[[Sequence[str]], Any]:
-    """A function by its module and name, looked for in the current folder first."""
+    """Import a function by its module and name, from the current folder first."""
     module, _, name = function.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
@@ -215,7 +218,7 @@ def _imported(function: str) -> Callable[[Sequence[str]], Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"--words {function}: {error}") from None
     if not callable(found):
-        raise ValueError(f"--words {function} is no function: pass MODULE:FUNCTION")
+        raise ValueError(f"--words {function} is not a function: pass MODULE:FUNCTION")
     named: Callable[[Sequence[str]], Any] = found
     return named
 
@@ -247,7 +250,7 @@ def _read_labels(sources: Sequence[str]) -> Any:
 
 
 def _pictures(sources: Sequence[str]) -> PictureFiles:
-    """Pictures of a folder, or those that files name, which must lie in one folder."""
+    """Return the pictures of a folder, or the pictures that files of one folder name."""
     from ..serving.gallery import PictureFiles, files_of_folder
 
     if len(sources) == 1 and Path(sources[0]).is_dir():
@@ -255,7 +258,7 @@ def _pictures(sources: Sequence[str]) -> PictureFiles:
     folders = {Path(split_source(source)[0]).parent for source in sources}
     if len(folders) > 1:
         raise ValueError(
-            f"--pictures: files that lie in one folder are needed, got {', '.join(sources)}"
+            f"--pictures: all files must be in the same folder, got {', '.join(sources)}"
         )
     files = [name for source in sources for name in read_texts(source).tolist()]
     return PictureFiles(folders.pop(), files)
