@@ -59,7 +59,7 @@ ERRORS = [
     ("index info emoji.model", 1, "holds a model"),
     ("index info image-codes.npy", 1, "holds neither an index nor a model"),
     ("search none.index --codes image-codes.npy", 1, "none.index"),
-    ("search emoji.index --codes image-codes.npy --rows 2000:", 1, "among the 1437 of image-codes"),
+    ("search emoji.index --codes image-codes.npy --rows 2000:", 1, "image-codes.npy has 1437 rows"),
     ("search emoji.index --codes image-codes.npy --rows 3", 2, "START:STOP"),
     ("search emoji.index --codes image-codes.npy -k 2 --radius 2", 2, "not allowed with"),
     ("search emoji.index --features emoji/emoji.npz:T_te", 1, "--model is missing"),

@@ -181,10 +181,10 @@ def test_questions_that_are_wrong(client, path, status, says):
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        (b"", 400, "no JSON"),
-        (b"{", 400, "no JSON"),
-        (b"\xff", 400, "no JSON"),
-        (b"[" * 50_000, 400, "no JSON"),
+        (b"", 400, "not valid JSON"),
+        (b"{", 400, "not valid JSON"),
+        (b"\xff", 400, "not valid JSON"),
+        (b"[" * 50_000, 400, "not valid JSON"),
         (b"[1]", 400, "a JSON object is needed"),
         (b"{}", 400, "modality is missing"),
         ({"modality": "c"}, 400, "modality must be one of a, b"),
@@ -194,7 +194,7 @@ def test_questions_that_are_wrong(client, path, status, says):
         ({"modality": "a", "features": [0] * 5 + [True]}, 400, "features[5] must be a number"),
         ({"modality": "a", "features": [0] * 5 + ["1"]}, 400, "features[5] must be a number"),
         ({"modality": "a", "features": [0] * 5 + [10**400]}, 400, "features[5] must be"),
-        (b'{"modality": "a", "features": [0, 0, 0, 0, 0, NaN]}', 400, "no JSON"),
+        (b'{"modality": "a", "features": [0, 0, 0, 0, 0, NaN]}', 400, "not valid JSON"),
         (b'{"modality": "a", "features": [0, 0, 0, 0, 0, 1e999]}', 400, "features[5] must be"),
         ({"modality": "a", "features": [0] * 6, "k": 1.5}, 400, "k must be"),
         ({"modality": "a", "features": [0] * 6, "x": 1}, 400, "'x' is unknown here"),

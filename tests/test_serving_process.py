@@ -300,8 +300,8 @@ def test_json_says_where_it_is(folder):
             "--index 16.index --model 16.model --words words:features --modality sound",
             "--modality: the features of --words must be of one of image, text",
         ),
-        ("--host no.such.host.invalid", "host no.such.host.invalid is no name"),
-        ("--host 192.0.2.1", "host 192.0.2.1 is no address of this machine"),
+        ("--host no.such.host.invalid", "host no.such.host.invalid is not a known name"),
+        ("--host 192.0.2.1", "host 192.0.2.1 is not an address of this machine"),
     ],
 )
 def test_what_does_not_fit_is_one_line(folder, capsys, monkeypatch, options, says):

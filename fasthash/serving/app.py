@@ -1,4 +1,4 @@
-"""The ASGI application: the page, the API's operations, its description."""
+"""The ASGI application: the page, the operations of the API, and their description."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .schema import check, check_object, from_query
 
 __all__ = ["application"]
 
-# All files that are served; read once, so that no request names a file.
+# All files of the page. They are read once, so that a request cannot name another file.
 _FILES = {
     "/": ("search.html", "text/html"),
     "/search.css": ("search.css", "text/css"),
@@ -44,10 +44,12 @@ def application(
     Parameters
     ----------
     collection : Collection
+        Items to search.
     limits : Limits, optional
+        Limits on requests; by default those of ``Limits()``.
     hosts : sequence of str, default any
-        Names that the server may be called by in a request. A page elsewhere whose name leads here
-        is so kept from asking.
+        Host names that are accepted in requests. This prevents DNS rebinding: a page of another
+        site cannot reach this server by a host name of its own.
 
     Returns
     -------
@@ -55,8 +57,8 @@ def application(
     """
     limits = limits or Limits()
     table = operations(collection)
-    # Searches leave the event loop, as many at a time as there are cores. Those by words, which
-    # wait for a function that may be slow, keep no others waiting.
+    # Searches run in threads, at most one for each core. Searches by text have threads of their
+    # own, so that a slow function of the user does not delay other searches.
     n_threads = resolve_threads(None)
     threads, for_words = anyio.CapacityLimiter(n_threads), anyio.CapacityLimiter(n_threads)
     routes = [
@@ -89,14 +91,14 @@ def _endpoint(
         try:
             return await anyio.to_thread.run_sync(work, limiter=threads, abandon_on_cancel=True)
         except asyncio.CancelledError:
-            # By the server, which has waited long enough for those under way.
-            raise HTTPException(503, "the server is ending") from None
+            # The server cancels requests that are not finished in time after a signal.
+            raise HTTPException(503, "the server is shutting down") from None
 
     return answer
 
 
 def _values(operation: Operation, request: Request) -> dict[str, Any]:
-    """What the path and the query say, checked."""
+    """Return the checked values of the path and the query string."""
     given = request.query_params.multi_items()
     texts = dict(given)
     if len(texts) < len(given):
@@ -145,4 +147,4 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _failure(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the server failed; its log says where"}, 500)
+    return JSONResponse({"error": "internal error: see the log of the server"}, 500)

@@ -1,4 +1,4 @@
-"""Codes of one or several lengths, searched by words, by an item, by features or by a code."""
+"""Codes of one or several lengths, searched by text, by an item, by features or by a code."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from .gallery import Gallery
 
 __all__ = ["Collection", "Found", "Length", "Scope", "Words"]
 
-# The length that is shown first is the nearest to this one.
+# The default length is the one that is nearest to this length.
 _USUAL_BITS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Length:
     """
-    The codes of one length and what makes more of them.
+    An index of codes of one length, and a function that encodes queries.
 
     Attributes
     ----------
     index : CodeIndex
+        Codes to search.
     encode : callable or None
         Called with features, shape (1, n_features), and their modality; returns their code.
-    n_features : dict of str to int
-        By modality; the modality of a model that has one kind of features only is "".
+    n_features : dict of str to int, or None
+        Number of features by modality. If a model has only one kind of features, its name is "".
     """
 
     index: CodeIndex
@@ -41,15 +42,15 @@ class Length:
 @dataclass(frozen=True, eq=False)
 class Words:
     """
-    How words become a query.
+    A function that turns text into features, and their modality.
 
     Attributes
     ----------
     features : callable
-        Called with a list of one text, one call at a time; returns features, shape (1, n_features).
-        A ValueError is an answer to the person who typed them.
+        Called with a list of one text; returns features, shape (1, n_features). There is one call
+        at a time. The message of a ValueError is shown to the person who typed the text.
     modality : str
-        Of these features.
+        Modality of these features.
     """
 
     features: Callable[[Sequence[str]], Any]
@@ -59,17 +60,18 @@ class Words:
 @dataclass(frozen=True)
 class Scope:
     """
-    What of a collection is searched.
+    Parameters of a search in a collection.
 
     Attributes
     ----------
     n_bits : int
+        Length of the codes.
     k : int
-        How many to find.
+        Number of items to find.
     radius : int or None
         Largest distance, inclusive.
     label : str or None
-        Only items with this label.
+        If given, only items with this label are found.
     """
 
     n_bits: int
@@ -81,12 +83,12 @@ class Scope:
 @dataclass(frozen=True)
 class Found:
     """
-    What a search found.
+    Answers of a search.
 
     Attributes
     ----------
     ids, distances : list of int
-        By distance, then by id.
+        Sorted by distance, then by id.
     """
 
     ids: list[int]
@@ -95,21 +97,23 @@ class Found:
 
 class Collection:
     """
-    Items that can be searched: their codes, of one or several lengths, and a gallery.
+    Items to search: their codes, of one or several lengths, and a gallery.
 
     Parameters
     ----------
     title : str
+        Title of the page.
     gallery : Gallery
-        Item i is what has id i.
+        Names, labels and pictures. Item i has id i.
     lengths : sequence of Length
-        All of the same ids and, where they encode, of the same features.
+        Indexes with equal ids, whose models take the same features.
     words : Words, optional
+        Function for a search by text; without it there is no search by text.
 
     Raises
     ------
     ValueError
-        If lengths are none, repeat, or are of different ids or features.
+        If `lengths` is empty, two have the same code length, or their ids or features differ.
     """
 
     def __init__(
@@ -155,17 +159,17 @@ class Collection:
 
     @property
     def usual_bits(self) -> int:
-        """The length that is searched unless one is asked for."""
+        """The code length that is searched by default."""
         return min(self._lengths, key=lambda n_bits: (abs(n_bits - _USUAL_BITS), n_bits))
 
     def search_words(self, text: str, scope: Scope) -> Found:
         """
-        Find what words mean.
+        Search by text.
 
         Raises
         ------
         ValueError
-            If nothing is known of them; or whatever the person's own function raises.
+            If no word is known. The user's own function may raise other errors.
         """
         assert self.words is not None
         with self._one_at_a_time:
@@ -173,25 +177,25 @@ class Collection:
         n_features = self.n_features[self.words.modality]
         if x.shape != (1, n_features):
             raise TypeError(
-                f"the function for words returned shape {x.shape}, and (1, {n_features}) is needed"
+                f"the function of --words returned shape {x.shape}, and (1, {n_features}) is needed"
             )
         return self.search_features(x, self.words.modality, scope)
 
     def search_features(self, x: NDArray[Any], modality: str, scope: Scope) -> Found:
-        """Find what is near to features, shape (1, n_features)."""
+        """Search by features, shape (1, n_features)."""
         encode = self._lengths[scope.n_bits].encode
         assert encode is not None
         return self.search_code(encode(x, modality), scope)
 
     def neighbours(self, item: int, scope: Scope) -> Found:
-        """Find what is near to an item; itself is among the answers."""
+        """Search by an item. The item itself is among the answers."""
         return self.search_code(self._lengths[scope.n_bits].index.reconstruct([item]), scope)
 
     def search_code(self, code: NDArray[np.uint8], scope: Scope) -> Found:
         """
-        Find what is near to a code, shape (1, n_bytes).
+        Search by a code, shape (1, n_bytes).
 
-        One thread: requests keep the cores busy, and teams of threads would fight for them.
+        Each search uses one thread, because concurrent requests use all cores already.
         """
         index = self._lengths[scope.n_bits].index
         among = None if scope.label is None else self._ids_with(scope.label)
@@ -203,9 +207,9 @@ class Collection:
 
     def items(self, words: str, label: str | None, start: int, count: int) -> tuple[list[int], int]:
         """
-        List items whose names contain all words, ascending, and how many there are.
+        Return a slice of the items whose names contain all words, and the number of these items.
 
-        Costs O(n) for a word, the length of the answer otherwise.
+        The cost is O(n) for each word; without words it is the length of the answer.
         """
         ids = self.ids if label is None else self._ids_with(label)
         if words.strip():
@@ -213,11 +217,11 @@ class Collection:
         return ids[start : start + count].tolist(), len(ids)
 
     def count(self, label: str) -> int:
-        """How many items have a label."""
+        """Count the items with a label."""
         return len(self._ids_with(label))
 
     def _ids_with(self, label: str) -> NDArray[np.int64]:
-        """Items with a label that the indexes hold, which may be fewer than there are labels of."""
+        """Return the ids with a label that the indexes hold; labels may exist for other ids too."""
         assert self.gallery.labels is not None
         if label not in self._with_label:
             ids = self.gallery.labels.ids(label)

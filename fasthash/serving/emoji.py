@@ -1,4 +1,4 @@
-"""The embedded emoji as a collection: glyphs, found by words or by each other."""
+"""The emoji data set as a collection: glyphs, found by text or by another glyph."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ def emoji_collection(
     lengths: tuple[int, ...] = (16, 32, 64, 128),
 ) -> Collection:
     """
-    Learn codes of all glyphs, a model for each length, as the demonstration does.
+    Learn codes of all glyphs, with one model for each length and the settings of the demo.
 
     Parameters
     ----------
     callback : callable, optional
         Called as ``callback(stage, done, total)`` after every piece of work.
-    lengths : tuple of int
+    lengths : tuple of int, default (16, 32, 64, 128)
+        Code lengths.
 
     Returns
     -------
     Collection
+        All glyphs, searched by text, item, features or code.
     """
     data = load_emoji()
     models = demo.fit_lengths(data, lengths, seed=0, callback=callback)

@@ -1,4 +1,4 @@
-"""What is shown of items: names, labels, and pictures that never come from outside a folder."""
+"""Names, labels and pictures of items. Pictures never come from outside of one folder."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
 
 class Labels:
     """
-    Labels of items, looked up both ways.
+    Labels of items, with a lookup by item and by label.
 
     Parameters
     ----------
     labels : array_like of shape (n,), or of shape (n, n_labels), dense or sparse
-        A class of each item, a text or a number; or 0/1 columns. Item i has row i; an empty text is
-        no label.
+        The class of each item, as a text or a number; or 0/1 columns. Row i belongs to item i. An
+        empty text means that the item has no label.
     names : sequence of str, optional
-        What classes are called, by number or column; by default the texts or the numbers.
+        Names of the classes, by number or column. By default the texts or numbers are the names.
 
     Raises
     ------
     ValueError
-        If names do not fit the labels, or two labels have the same one.
+        If the names do not fit the labels, or two labels have the same name.
     """
 
     def __init__(self, labels: Any, names: Sequence[str] | None = None) -> None:
@@ -58,20 +58,20 @@ class Labels:
         return int(self._of_item.shape[0])
 
     def __contains__(self, name: str) -> bool:
-        """Whether some item has the label."""
+        """Tell whether any item has the label."""
         return name in self._ids
 
     @property
     def names(self) -> list[str]:
-        """Labels that some item has, in their order."""
+        """Labels of at least one item, in their order."""
         return list(self._ids)
 
     def ids(self, name: str) -> NDArray[np.int64]:
-        """Items with a label, ascending; KeyError if there is none of this name."""
+        """Return the items with a label, ascending. An unknown label raises KeyError."""
         return self._ids[name]
 
     def of(self, item: int) -> list[str]:
-        """Labels of an item."""
+        """Return the labels of an item."""
         if item >= len(self):
             return []
         start, stop = self._of_item.indptr[item : item + 2]
@@ -93,7 +93,7 @@ def _of_classes(labels: NDArray[Any], names: Sequence[str] | None) -> tuple[Any,
     called = [str(one) for one in classes]
     if names is not None:
         if labels.dtype.kind not in "iu":
-            raise ValueError("labels are numbered from 0 where they have names of their own")
+            raise ValueError("labels must be integers from 0 if names of labels are given")
         if len(classes) and not 0 <= int(classes[0]) <= int(classes[-1]) < len(names):
             raise ValueError(
                 f"labels go from {classes[0]} to {classes[-1]}, and there are {len(names)} names "
@@ -109,36 +109,37 @@ class Pictures(Protocol):
     """Pictures by item."""
 
     def __contains__(self, item: int, /) -> bool:
-        """Whether there should be one."""
+        """Tell whether an item should have a picture."""
         ...
 
     def read(self, item: int, /) -> bytes | None:
-        """The content of a file; None where there is none after all."""
+        """Read the picture of an item; return None if it cannot be read."""
         ...
 
 
 class PictureFiles:
     """
-    Pictures in files of one folder, and nothing else that the disk holds.
+    Pictures in files of one folder, without access to any other file.
 
-    Clients name items, never files; what a list of files names is checked here, when it is given
-    and again when a file is read, since links may have come since.
+    Clients name items, never files. The paths of the files are checked when the list is given, and
+    again when a file is read, because somebody may have added symbolic links in the meantime.
 
     Parameters
     ----------
     folder : path
+        The folder.
     files : sequence of str
-        The picture of item i, relative to the folder; an empty text is none.
+        Path of the picture of each item, relative to the folder; "" for an item without a picture.
 
     Attributes
     ----------
     files : list of str
-        As given.
+        The paths, as given.
 
     Raises
     ------
     ValueError
-        If a name leads out of the folder.
+        If a path leads out of the folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str], files: Sequence[str]) -> None:
@@ -146,7 +147,7 @@ class PictureFiles:
         self.files = list(files)
         inside = os.path.join(self._folder, "")
         for name in filter(None, self.files):
-            # Names alone: a million links are not followed before there is a page.
+            # Only the text of the path is checked here: to resolve a million links takes too long.
             path = os.path.normpath(os.path.join(self._folder, name))
             if "\0" in name or not path.startswith(inside):
                 raise ValueError(f"the picture {name!r} is not in {self._folder}")
@@ -162,7 +163,8 @@ class PictureFiles:
         Returns
         -------
         bytes or None
-            None where there is no file, it leads out of the folder, or it is too large or no file.
+            Content of the file. None if the item has no picture, or if the path leads out of the
+            folder, is not a regular file, or is too large.
         """
         if item >= len(self.files) or not self.files[item]:
             return None
@@ -170,7 +172,8 @@ class PictureFiles:
             path = (self._folder / self.files[item]).resolve(strict=True)
             if not path.is_relative_to(self._folder):
                 return None
-            # Neither a link put there since, nor a pipe that nobody writes to.
+            # O_NOFOLLOW refuses a link that was created after the check, and O_NONBLOCK prevents
+            # waiting for a pipe that nobody writes to.
             flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
             with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
                 status = os.fstat(file.fileno())
@@ -186,33 +189,37 @@ class PictureFiles:
 
 def files_of_folder(folder: Path) -> list[str]:
     """
-    Name the pictures of a folder, in the order of their names.
+    List the names of the pictures in a folder, sorted.
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the folder cannot be read.
     ValueError
-        If it holds no pictures.
+        If the folder holds no pictures.
     """
     names = sorted(
         entry.name for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in _SUFFIXES
     )
     if not names:
-        raise ValueError(f"{folder} holds no pictures: {', '.join(sorted(_SUFFIXES))}")
+        raise ValueError(
+            f"{folder} holds no pictures: their names must end in {', '.join(sorted(_SUFFIXES))}"
+        )
     return names
 
 
 class Gallery:
     """
-    Names, labels and pictures of items; any of them may be missing.
+    Names, labels and pictures of items. Each of them may be missing.
 
     Parameters
     ----------
     names : sequence of str
-        Of item i; items beyond have none.
+        Name i belongs to item i. The sequence may be shorter than the number of items.
     labels : Labels, optional
+        Labels of the items.
     pictures : Pictures, optional
+        Pictures of the items.
     """
 
     def __init__(
@@ -231,11 +238,11 @@ class Gallery:
         return bool(self._names)
 
     def name(self, item: int) -> str:
-        """What an item is called: its number, where it has no name."""
+        """Return the name of an item, or "item" and its number if it has no name."""
         return self._names[item] if item < len(self._names) else f"item {item}"
 
     def called(self, words: str) -> NDArray[np.int64]:
-        """Items whose names contain all words, in any case, ascending. Costs O(n) per word."""
+        """Return the items whose names contain all words, ascending. The cost is O(n) per word."""
         rows: Iterable[int] = range(len(self._folded))
         folded = self._folded
         for word in words.casefold().split():
@@ -246,7 +253,7 @@ class Gallery:
         return self._pictures is not None and item in self._pictures
 
     def picture(self, item: int) -> tuple[bytes, str] | None:
-        """Content and media type of an item's picture; None where there is none to show."""
+        """Return the content and media type of an item's picture, or None without a picture."""
         content = None if self._pictures is None else self._pictures.read(item)
         kind = None if content is None else media_type(content)
         return None if content is None or kind is None else (content, kind)

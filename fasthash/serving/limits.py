@@ -1,7 +1,7 @@
-"""How much a client may ask: bytes of a body, length of an address, requests per second.
+"""Limits on requests: size of the body, length of the query string, requests per second.
 
-Also the headers that every answer has. All of it is in front of the application, as ASGI
-middleware, so that what is refused costs nothing.
+This module also adds the headers of every answer. Everything here is ASGI middleware in front of
+the application, so that a refused request costs almost nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Limits", "RateLimit", "SafeHeaders", "TokenBuckets", "read_json"]
 
-# Clients that are remembered; the one that asked longest ago is forgotten first.
+# Number of clients that are remembered. The client with the oldest request is forgotten first.
 _MOST_CLIENTS = 10_000
 
-# More than the longest texts that are allowed take, with twelve bytes for a character of four.
+# This exceeds the size of the longest allowed texts: a character of four bytes takes twelve bytes
+# in a query string.
 _MOST_QUERY_BYTES = 1 << 14
 
-# The page loads its own style and script, asks its own API, and is shown in nobody's frame.
+# The page may load its own style and script and call its own API; no other page may embed it.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -44,15 +45,18 @@ _HEADERS = {
 @dataclass(frozen=True)
 class Limits:
     """
+    Limits on the requests of a client.
+
     Attributes
     ----------
     rate : float
-        Requests per second and client, in the long run; 0 for no limit.
+        Average number of requests per second and client; 0 for no limit.
     burst : int
-        Requests at once.
+        Number of requests that a client may send at once.
     body_bytes : int
+        Largest size of a body.
     body_seconds : float
-        A body must have arrived by then.
+        Time within which a body must arrive.
     """
 
     rate: float = 100.0
@@ -63,16 +67,16 @@ class Limits:
 
 class TokenBuckets:
     """
-    A bucket of tokens per client: a request takes one, and time fills it up again.
+    Token buckets: each client has one, a request takes a token, and tokens return with time.
 
     Parameters
     ----------
     rate : float
-        Tokens per second.
+        Tokens that return per second.
     burst : int
-        Tokens that a bucket holds.
-    clock : callable
-        Seconds.
+        Number of tokens in a full bucket.
+    clock : callable, default time.monotonic
+        Returns the time in seconds.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class TokenBuckets:
         return len(self._buckets)
 
     def take(self, client: str) -> float:
-        """Take a token; returns 0, or the seconds until there is one."""
+        """Take a token and return 0, or return the seconds until there is one."""
         now = self._clock()
         tokens, then = self._buckets.pop(client, (float(self._burst), now))
         tokens = min(self._burst, tokens + (now - then) * self._rate)
@@ -97,7 +101,7 @@ class TokenBuckets:
 
 
 class RateLimit:
-    """Refuse clients that ask too often, and addresses that are too long."""
+    """Refuse clients that send too many requests, and query strings that are too long."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
@@ -122,7 +126,7 @@ class RateLimit:
 
 
 class SafeHeaders:
-    """Give every answer the headers that keep a browser from doing more than the page needs."""
+    """Add headers to every answer that forbid a browser what the page does not need."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -140,13 +144,13 @@ class SafeHeaders:
 
 async def read_json(request: Request, limits: Limits) -> object:
     """
-    Read the JSON of a request, no further than it may go on.
+    Read the JSON body of a request, within the limits of size and time.
 
     Raises
     ------
     HTTPException
-        415 if it says that it is something else, 413 if it is too large, 408 if it does not come,
-        400 if it is no JSON.
+        415 if the content type is not JSON, 413 if the body is too large, 408 if it does not arrive
+        in time, 400 if it is not valid JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -169,8 +173,8 @@ async def read_json(request: Request, limits: Limits) -> object:
     try:
         return json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise HTTPException(400, "the body is no JSON") from None
+        raise HTTPException(400, "the body is not valid JSON") from None
 
 
 def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")

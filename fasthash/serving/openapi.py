@@ -1,4 +1,4 @@
-"""The description of the API, by the OpenAPI specification 3.1, of the table of its operations."""
+"""Describe the operations of the API in the format of the OpenAPI specification 3.1."""
 
 from __future__ import annotations
 
@@ -52,25 +52,26 @@ _SCHEMAS = {
 
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
-# What any operation may answer, and what those with a body may as well.
+# Error statuses of every operation, and further ones of operations with a body.
 _ALWAYS = (400, 414, 429)
 _WITH_BODY = (408, 413, 415)
 
 
 def describe(title: str, operations: Sequence[Operation]) -> dict[str, Any]:
     """
-    Write the description.
+    Describe the API.
 
     Parameters
     ----------
     title : str
-        Of the collection.
+        Title of the collection.
     operations : sequence of Operation
+        Operations of the API.
 
     Returns
     -------
     dict
-        To be sent as JSON.
+        An OpenAPI document.
     """
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:

@@ -1,7 +1,8 @@
-"""The operations of the API on a collection, in one table: what each takes, and what it answers.
+"""The operations of the API in one table: the parameters and the answer of each.
 
-The table is what the application routes and checks by, and what the description is written from. An
-operation that a collection cannot do, such as a search by words without a model, is not in it.
+The application makes its routes and checks from this table, and the description of the API is
+written from it too. The table lacks operations that a collection does not support, such as a search
+by text without a model.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MOST_WORDS = 200
 _MOST_LABEL = 500
 _MOST_ID = 2**53 - 1  # the largest integer that every JSON reader keeps
 
-# Squares of features must stay finite, in float32 too.
+# The square of a feature must be finite, also in float32.
 _LARGEST_FEATURE = 1e15
 
 Values = Mapping[str, Any]
@@ -34,18 +35,18 @@ Values = Mapping[str, Any]
 @dataclass(frozen=True)
 class Body:
     """
-    A JSON object in one of several forms, told apart by one property.
+    A JSON object in one of several forms; the value of one property selects the form.
 
     Attributes
     ----------
     by : str or None
-        This property; None where there is one form.
+        Name of the property that selects the form; None if there is only one form.
     forms : dict
         Properties of each form, by the value of that property.
     needed : str
-        Another property, which must be there in every form.
+        Name of another property, which every form requires.
     usual : object
-        The form where the first property is left out; None if it must not be.
+        The form if the property `by` is missing; None if it is required.
     """
 
     by: str | None
@@ -54,7 +55,7 @@ class Body:
     usual: Any = None
 
     def required(self, form: Any) -> list[str]:
-        """Properties that must be there."""
+        """Return the names of the required properties of a form."""
         return [self.needed] if form == self.usual or not self.by else [self.by, self.needed]
 
     def check(self, value: Any) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class Body:
         Raises
         ------
         HTTPException
-            400
+            400 if the body does not fit any form.
         """
         if not isinstance(value, dict):
             raise HTTPException(400, "a JSON object is needed")
@@ -80,21 +81,25 @@ class Body:
 @dataclass(frozen=True)
 class Operation:
     """
+    An operation of the API.
+
     Attributes
     ----------
     name, path, summary : str
+        Name, path and description of the operation.
     run : callable
         Called in a thread with the collection and the checked values; returns JSON content, or a
         picture and its media type.
     answer : str
-        The name of its schema in the description.
+        Name of the schema of the answer in the description.
     query : dict of str to schema
+        Parameters of the query string.
     required : tuple of str
-        Parameters of the query that must be there.
+        Names of the required parameters of the query string.
     body : Body or None
-        With it, the method is POST.
+        Body of the request. An operation with a body uses the method POST.
     statuses : tuple of int
-        Of errors, beside those that all operations have.
+        Error statuses, in addition to those that all operations have.
     """
 
     name: str
@@ -122,7 +127,7 @@ ID: Schema = {
 
 
 def operations(collection: Collection) -> list[Operation]:
-    """List what can be asked of a collection."""
+    """List the operations that a collection supports."""
     scope = _scope(collection)
     label = {name: scope[name] for name in ("label",) if name in scope}
     contains: Schema = {
@@ -136,27 +141,31 @@ def operations(collection: Collection) -> list[Operation]:
         "minimum": 0,
         "maximum": _MOST_ID,
         "default": 0,
-        "description": "How many to leave out at the beginning.",
+        "description": "Number of items to skip at the beginning.",
     }
     found = [
-        Operation("info", "/api/info", "What is served", _info, "Info"),
+        Operation("info", "/api/info", "Describe the collection", _info, "Info"),
         Operation(
-            "labels", "/api/labels", "Labels, and how many items have each", _labels, "Labels"
+            "labels",
+            "/api/labels",
+            "List the labels with their numbers of items",
+            _labels,
+            "Labels",
         ),
         Operation(
             "items",
             "/api/items",
-            "Items by their names",
+            "List items by their names",
             _items,
             "Items",
             query={"contains": contains, "start": start, "k": scope["k"], **label},
             statuses=(404,) if label else (),
         ),
-        Operation("item", "/api/items/{id}", "An item", _item, "Item", statuses=(404,)),
+        Operation("item", "/api/items/{id}", "Describe an item", _item, "Item", statuses=(404,)),
         Operation(
             "picture",
             "/api/items/{id}/picture",
-            "The picture of an item: PNG, JPEG, GIF or WebP",
+            "Return the picture of an item: PNG, JPEG, GIF or WebP",
             _picture,
             "Picture",
             statuses=(404,),
@@ -164,7 +173,7 @@ def operations(collection: Collection) -> list[Operation]:
         Operation(
             "neighbours",
             "/api/items/{id}/neighbours",
-            "What is near to an item, which is itself among the answers",
+            "Search by an item, which is itself among the answers",
             _neighbours,
             "Answers",
             query=scope,
@@ -176,13 +185,13 @@ def operations(collection: Collection) -> list[Operation]:
             "type": "string",
             "minLength": 1,
             "maxLength": _MOST_WORDS,
-            "description": "Words; 422 where none of them is known.",
+            "description": "Text to search by; the status is 422 if no word is known.",
         }
         found.append(
             Operation(
                 "search",
                 "/api/search",
-                "What words mean",
+                "Search by text",
                 _search,
                 "Answers",
                 query={"q": words, **scope},
@@ -195,7 +204,7 @@ def operations(collection: Collection) -> list[Operation]:
             Operation(
                 "search_features",
                 "/api/search/features",
-                "What is near to features, which the server encodes",
+                "Search by features, which the server encodes",
                 _search_features,
                 "Answers",
                 body=_features_body(collection, scope),
@@ -206,7 +215,7 @@ def operations(collection: Collection) -> list[Operation]:
         Operation(
             "search_code",
             "/api/search/code",
-            "What is near to a packed code",
+            "Search by a packed code",
             _search_code,
             "Answers",
             body=_code_body(collection, scope),
@@ -223,19 +232,19 @@ def _scope(collection: Collection) -> dict[str, Schema]:
             "minimum": 1,
             "maximum": MOST_ANSWERS,
             "default": _USUAL_ANSWERS,
-            "description": "How many to answer at most.",
+            "description": "Largest number of answers.",
         },
         "bits": {
             "type": "integer",
             "enum": collection.bits,
             "default": collection.usual_bits,
-            "description": "Length of the codes that are compared; each has an index of its own.",
+            "description": "Length of the codes to compare. Each length has a separate index.",
         },
         "radius": {
             "type": "integer",
             "minimum": 0,
             "maximum": max(collection.bits),
-            "description": "Only what is within this Hamming distance, inclusive.",
+            "description": "Only items within this Hamming distance, inclusive.",
         },
     }
     if collection.gallery.labels is not None:
@@ -243,7 +252,7 @@ def _scope(collection: Collection) -> dict[str, Schema]:
             "type": "string",
             "minLength": 1,
             "maxLength": _MOST_LABEL,
-            "description": "Only items with this label; 404 where there is none of this name.",
+            "description": "Only items with this label; the status is 404 if the label is unknown.",
         }
     return scope
 
@@ -274,8 +283,8 @@ def _code_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
         code: Schema = {
             "type": "string",
             "pattern": code_pattern(n_bits),
-            "description": f"{n_bits} bits in hexadecimal, the first bit the highest of the first "
-            "byte; bits beyond are zero.",
+            "description": f"{n_bits} bits in hexadecimal. The first bit is the highest bit of the "
+            "first byte, and padding bits are zero.",
         }
         forms[n_bits] = {**scope, "code": code, "bits": bits}
     return Body("bits", forms, "code", usual)

@@ -1,7 +1,7 @@
-"""What requests may say: values checked by the JSON schema that documents them.
+"""Check the values of requests by the JSON schemas that document them.
 
-The keywords used here are those that `check` knows, so that what the API refuses and what its
-description says are one thing.
+The schemas use only the keywords that `check` supports, so that the API refuses exactly the values
+that its description excludes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def check(name: str, value: Any, schema: Schema) -> Any:
 
     Returns
     -------
-    The value; an integer that came as 3.0 as 3.
+    The value. An integer that was written as 3.0 becomes 3.
 
     Raises
     ------
     HTTPException
-        400, with what would be right.
+        400, with a message that describes valid values.
     """
     kind = schema["type"]
     if kind == "array":
@@ -54,7 +54,7 @@ def check(name: str, value: Any, schema: Schema) -> Any:
             and ("pattern" not in schema or re.fullmatch(schema["pattern"], value) is not None)
         )
     if not is_right or value not in schema.get("enum", [value]):
-        raise HTTPException(400, f"{name} must be {_in_words(schema)}, got {_cut(value)}")
+        raise HTTPException(400, f"{name} must be {_in_words(schema)}, got {_shortened(value)}")
     return value
 
 
@@ -62,17 +62,17 @@ def check_object(
     value: Mapping[str, Any], properties: Mapping[str, Schema], required: Sequence[str]
 ) -> dict[str, Any]:
     """
-    Check the members of an object; what is left out and has a default gets it.
+    Check the members of an object, and add default values for missing members.
 
     Raises
     ------
     HTTPException
-        400, naming what is wrong, missing or unknown.
+        400, with the name of the member that is wrong, missing or unknown.
     """
     for name in value:
         if name not in properties:
             known = ", ".join(properties) or "none"
-            raise HTTPException(400, f"{_cut(name)} is unknown here: known are {known}")
+            raise HTTPException(400, f"{_shortened(name)} is unknown here: known are {known}")
     for name in required:
         if name not in value:
             raise HTTPException(400, f"{name} is missing: {_in_words(properties[name])}")
@@ -82,7 +82,7 @@ def check_object(
 
 
 def from_query(text: str, schema: Schema) -> Any:
-    """A value of a query string or a path, where everything is text."""
+    """Convert a text of a query string or a path to the type of its schema."""
     if schema["type"] == "integer" and _INTEGER.fullmatch(text):
         return int(text)
     return text
@@ -90,7 +90,7 @@ def from_query(text: str, schema: Schema) -> Any:
 
 def code_pattern(n_bits: int) -> str:
     """
-    The hexadecimal digits of a packed code, its padding bits zero, as a regular expression.
+    Return a regular expression for the hexadecimal digits of a code whose padding bits are zero.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def code_pattern(n_bits: int) -> str:
 def _check_array(name: str, value: Any, schema: Schema) -> list[Any]:
     least, most = schema["minItems"], schema["maxItems"]
     if not isinstance(value, list) or not least <= len(value) <= most:
-        got = f"a list of {len(value)}" if isinstance(value, list) else _cut(value)
+        got = f"a list of {len(value)}" if isinstance(value, list) else _shortened(value)
         raise HTTPException(400, f"{name} must be {_in_words(schema)}, got {got}")
     return [check(f"{name}[{i}]", one, schema["items"]) for i, one in enumerate(value)]
 
@@ -126,6 +126,6 @@ def _in_words(schema: Schema) -> str:
     return f"{kind} of at least {schema['minimum']:g}"
 
 
-def _cut(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"

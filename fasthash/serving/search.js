@@ -1,5 +1,5 @@
-// The page: asks the API, shows answers. What is asked stands in the address, so that the browser's
-// Back works and a search can be passed on. Texts of others are only ever set as text.
+// The page calls the API and shows the answers. The query is part of the address, so that the Back
+// button works and a search can be shared. Texts from the server are always set as text, not HTML.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -7,7 +7,7 @@ const FILTERS = ["label", "bits", "radius", "k"];
 const PAUSE_MS = 250; // after the last key, before a search
 
 let info;
-let asked = 0; // number of the last request: answers to earlier ones are dropped
+let asked = 0; // number of the last request; answers to earlier requests are dropped
 let timer;
 
 async function get(path, parameters) {
@@ -25,7 +25,7 @@ function option(value, text) {
   return element;
 }
 
-// What the form says, without what is empty.
+// The values of the form, without the empty ones.
 function form() {
   const said = { q: $("words").value.trim() };
   for (const name of FILTERS) said[name] = $(name).value;
@@ -39,10 +39,10 @@ function address(state) {
   return query ? `?${query}` : location.pathname;
 }
 
-// Show what the address asks for.
+// Run the search in the address, and show its answers.
 async function show() {
   const state = Object.fromEntries(new URLSearchParams(location.search));
-  // What is being typed stays as it is, spaces included.
+  // The text in the field is not changed while it is typed, including its spaces.
   if ($("words").value.trim() !== (state.q ?? "")) $("words").value = state.q ?? "";
   $("label").value = state.label ?? "";
   $("bits").value = state.bits ?? info.usual_bits;
@@ -88,7 +88,7 @@ function draw(answer) {
   const grid = $("grid");
   const hadFocus = grid.contains(document.activeElement);
   if (answer.start) grid.append(...cards); else grid.replaceChildren(...cards);
-  // Who goes by keys stays among the answers.
+  // For users of the keyboard, the focus stays among the answers.
   const first = grid.querySelector("[aria-current]") ?? grid.querySelector("button");
   if (hadFocus && !answer.start) first?.focus();
   grid.classList.toggle("texts", !grid.querySelector("img"));
@@ -103,7 +103,7 @@ function card(one, item) {
   const button = document.createElement("button");
   button.type = "button";
   button.dataset.id = one.id;
-  button.title = ["Find what is like it", ...one.labels].join(" · ");
+  button.title = ["Find similar items", ...one.labels].join(" · ");
   if (one.id === item) button.setAttribute("aria-current", "true");
   if (one.has_picture) {
     const picture = document.createElement("img");
@@ -135,24 +135,24 @@ function go(state, replace = false) {
   return show();
 }
 
-// Filters change what is shown, be it found by words or by an item.
+// Apply the filters to the current search, by text or by an item.
 function filter() {
   const item = new URLSearchParams(location.search).get("item") ?? "";
   return go({ ...form(), item });
 }
 
-// What this collection can be asked.
+// Describe the ways to search this collection.
 function possible() {
   const ways = [info.by_words
-    ? "Type words: what they mean is found by codes, whatever it is called."
-    : "Nothing here knows what words mean: they look for items by name."];
-  ways.push("Pick an item to find what is like it.");
+    ? "Type a text to find items with a similar meaning, whatever their names are."
+    : "Type words to find items by their names; this collection has no search by meaning."];
+  ways.push("Select an item to find similar items.");
   if (info.features.length) {
     const kind = ({ modality, n_features }) => `${n_features}${modality ? ` of ${modality}` : ""}`;
     const kinds = info.features.map(kind).join(" or ");
-    ways.push(`Programs can also ask with features (${kinds}) or codes of their own.`);
+    ways.push(`Programs can also search by features (${kinds}) or by codes.`);
   } else {
-    ways.push("Programs can also ask with codes of their own.");
+    ways.push("Programs can also search by codes.");
   }
   return ways.join(" ");
 }

@@ -1,4 +1,4 @@
-"""The server: a socket that is open before the work begins, uvicorn, and an orderly end."""
+"""The server: a socket that is opened early, uvicorn, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -14,38 +14,43 @@ from starlette.types import ASGIApp
 
 __all__ = ["leave", "open_socket", "serve", "url_of"]
 
-# Requests that are answered or wait to be; more get status 503.
+# Number of requests that may be in progress or wait; further requests get status 503.
 _MOST_AT_ONCE = 1000
 
-# After a signal, requests that are being answered have this long.
+# Seconds that requests in progress have after a signal.
 _SECONDS_TO_END = 5
 
 
 def open_socket(host: str, port: int) -> socket.socket:
     """
-    Listen.
+    Open a socket that listens at a host and a port.
 
     Parameters
     ----------
     host : str
         A name or an address of this machine.
     port : int
-        0 for any that is free.
+        Port, or 0 for any free port.
+
+    Returns
+    -------
+    socket
+        A listening socket.
 
     Raises
     ------
     OSError
-        If the host is none of this machine, or the port is in use or not allowed.
+        If the host is not this machine, or the port is in use or not allowed.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise OSError(f"host {host} is no name or address: {error.strerror}") from None
+        raise OSError(f"host {host} is not a known name or address: {error.strerror}") from None
     family, kind, protocol, _, address = found[0]
     sock = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
-            # Connections of a server that has just ended are no obstacle.
+            # The port can be used again immediately after another server has ended.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         sock.listen(1024)
@@ -53,33 +58,34 @@ def open_socket(host: str, port: int) -> socket.socket:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise OSError(
-                f"port {port} of {host} is in use: use another port, or 0 for any that is free"
+                f"port {port} of {host} is in use: use another port, or 0 for any free port"
             ) from None
         if error.errno == errno.EADDRNOTAVAIL:
-            raise OSError(f"host {host} is no address of this machine") from None
+            raise OSError(f"host {host} is not an address of this machine") from None
         raise OSError(f"port {port} of {host}: {error.strerror}") from None
     return sock
 
 
 def url_of(sock: socket.socket) -> str:
-    """Where a browser finds what listens there."""
+    """Return the URL at which a browser can reach the server."""
     host, port = sock.getsockname()[:2]
-    # An address that stands for all is none that a browser could open.
+    # A browser cannot open the address that stands for all addresses.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def serve(app: ASGIApp, sock: socket.socket, proxy: str | None = None) -> None:
     """
-    Answer requests until SIGINT or SIGTERM; those under way are answered first.
+    Serve requests until SIGINT or SIGTERM, and finish the requests in progress.
 
     Parameters
     ----------
     app : ASGI application
+        Application that answers the requests.
     sock : socket
-        As `open_socket` returns it; it is closed.
+        A socket of `open_socket`. It is closed at the end.
     proxy : str, optional
-        The address of a proxy whose word on who the client is counts.
+        Address of a trusted proxy, whose headers give the addresses of clients.
     """
     config = uvicorn.Config(
         app,
@@ -95,7 +101,7 @@ def serve(app: ASGIApp, sock: socket.socket, proxy: str | None = None) -> None:
         timeout_graceful_shutdown=_SECONDS_TO_END,
     )
     ends = (signal.SIGINT, signal.SIGTERM)
-    # uvicorn ends in order, then raises the signal again, which has done its work by then.
+    # uvicorn shuts down and then raises the signal again. These handlers ignore the second signal.
     before = {number: signal.signal(number, lambda *_: None) for number in ends}
     try:
         uvicorn.Server(config).run(sockets=[sock])
@@ -107,9 +113,9 @@ def serve(app: ASGIApp, sock: socket.socket, proxy: str | None = None) -> None:
 
 def leave() -> None:
     """
-    End the process here if a thread is still busy, with a function that does not return.
+    End the process even if a thread is still busy in a function that does not return.
 
-    Python would wait for it as long as it takes.
+    At a normal exit, Python would wait for this thread.
     """
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
