@@ -1,3 +1,5 @@
-"""Pages of one HTML file: ``html`` draws them, ``pictures`` tells pictures by their first bytes;
-``report`` is the page on models, ``demo`` the demonstration and ``demo_page`` its page.
+"""Pages that consist of one HTML file.
+
+``html`` writes tables and charts, and ``pictures`` recognises the formats of pictures. ``report``
+makes the report on models, ``demo`` runs the demonstration, and ``demo_page`` makes its page.
 """

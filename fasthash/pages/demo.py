@@ -1,9 +1,9 @@
 """The demonstration: AMSH and CCA-ITQ on the embedded emoji, scored and searched.
 
-Protocol: AMSH gets the two halves of the training samples shuffled apart, so it sees no pairs, and
-as labels the Unicode group and subgroup. CCA-ITQ gets the pairs and no labels. Queries are held-out
-glyphs or texts, the database is the codes learned for the other modality's training samples,
-relevant means the same Unicode group.
+Protocol: AMSH learns from labels, the Unicode group and subgroup. It knows no pairs, because the
+training samples of the two modalities are shuffled independently. CCA-ITQ learns from the pairs,
+without labels. Queries are held-out glyphs or texts. The database is the codes learned for the
+training samples of the other modality. An item is relevant if it has the same Unicode group.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CCAITQ_SETTINGS: dict[str, Any] = {"ridge": 1.0, "n_components": 16}
 @dataclass(frozen=True)
 class Fitted:
     """
-    One fitted model and what it scores.
+    A fitted model and its scores.
 
     Attributes
     ----------
@@ -52,10 +52,10 @@ class Fitted:
     n_bits, seed : int
     model : CrossModalHasher
     scores : dict of (str, str) to float
-        Mean average precision per direction, ties in expectation.
+        Mean average precision for each direction, with ties in expectation.
     curves : dict of (str, str) to (precision, recall)
-        Over Hamming radii, per direction; a query that finds nothing within a radius is left out
-        of the precision.
+        Precision and recall at each Hamming radius, for each direction. The precision at a radius
+        ignores queries that find nothing.
     """
 
     method: str
@@ -69,7 +69,7 @@ class Fitted:
 @dataclass(frozen=True)
 class Answer:
     """
-    What a text query found.
+    The answers to a text query.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def fit(
         One of `METHODS`.
     n_bits : int
     seed : int
-        Of the model and of the shuffling.
+        Seed of the model and of the shuffling.
     callback : callable
         Called as ``callback(stage, done, total)`` after every piece of work.
 
@@ -142,7 +142,7 @@ def fit_lengths(
     data : EmojiDataset
     lengths : sequence of int
     seed : int
-        Of the model and of the shuffling.
+        Seed of the model and of the shuffling.
     callback : callable, optional
         Called as ``callback(stage, done, total)`` after every piece of work.
 
@@ -168,14 +168,14 @@ def _fit_amsh(
 
 
 def _shuffled(data: EmojiDataset, seed: int) -> dict[str, NDArray[Any]]:
-    """Training rows of each modality in an order of its own."""
+    """Shuffle the training rows of each modality independently."""
     rng = np.random.default_rng(seed)
     return {name: rng.permutation(data.train) for name in data.features}
 
 
 def labels(data: EmojiDataset) -> NDArray[np.bool_]:
     """
-    Groups and subgroups as 0/1 columns. Keywords would be the pairs in disguise.
+    Return groups and subgroups as 0/1 columns. Keywords are not used: they would reveal the pairs.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def labels(data: EmojiDataset) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of bool, shape (n, n_groups + n_subgroups)
-        Two emoji share a label where they are of one group.
+        Two emoji share a label if they have the same group.
     """
     return np.hstack(
         [
@@ -195,7 +195,7 @@ def labels(data: EmojiDataset) -> NDArray[np.bool_]:
 
 
 def chance(data: EmojiDataset) -> float:
-    """Mean average precision of a random ranking: all codes equal, ties in expectation."""
+    """Compute the mean average precision of a random ranking: all codes are equal."""
     queries = np.zeros((len(data.test), 1), np.uint8)
     database = np.zeros((len(data.train), 1), np.uint8)
     labels = data.groups[data.test], data.groups[data.train]
@@ -206,16 +206,16 @@ def answer(
     data: EmojiDataset, model: CrossModalHasher, queries: Sequence[str], k: int
 ) -> list[Answer]:
     """
-    Search all glyphs, seen and unseen, with free text.
+    Search all glyphs, both training and test samples, by free text.
 
     Parameters
     ----------
     data : EmojiDataset
     model : CrossModalHasher
-        Fitted on its modalities.
+        A model that is fitted to images and texts.
     queries : sequence of str
     k : int
-        How many glyphs to find for each.
+        Number of glyphs to find for each query.
 
     Returns
     -------

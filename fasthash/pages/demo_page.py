@@ -27,7 +27,7 @@ def demo_page(
     Parameters
     ----------
     data : EmojiDataset
-        Where thumbnails and names come from.
+        Source of the thumbnails and names.
     table : sequence of rows of str
         The scores as printed; the first row is the header.
     curves_of : sequence of Fitted
@@ -35,12 +35,12 @@ def demo_page(
     answers : sequence of Answer
         Text queries and the glyphs found.
     settings : mapping of str to object
-        What the figures were made with.
+        Settings of the measurement, shown at the end of the page.
 
     Returns
     -------
     str
-        A complete HTML document that loads nothing from elsewhere.
+        A complete HTML document that loads no other files.
     """
     header, *rows = table
     found = "".join(_answer(data, answer) for answer in answers)
@@ -51,11 +51,12 @@ def demo_page(
 (Unicode group and subgroup) without knowing which glyph belongs to which name; CCA-ITQ learns from
 the pairs, without labels.</p>
 <h2>Words to glyphs, {n_bits} bits</h2>
-<p>Below each glyph: its name and the Hamming distance of its code to that of the words.</p>
+<p>Below each glyph are its name and the Hamming distance between its code and
+that of the words.</p>
 {found}
 <h2>Mean average precision</h2>
-<p>Queries are unseen samples of one modality, the database is the training samples of the other,
-relevant is what has the same Unicode group. Ties count in expectation.</p>
+<p>Queries are unseen samples of one modality. The database is the training samples of the other
+modality. An item is relevant if it has the same Unicode group. Ties count in expectation.</p>
 {page.table(header, rows)}
 <h2>Precision and recall within a Hamming radius, {n_bits} bits</h2>
 <p>One marker per radius. A query that finds nothing within a radius is left out of the

@@ -1,7 +1,7 @@
 """Pages of one HTML file with everything in it: the frame, tables, and charts as inline SVG.
 
-A page loads nothing from elsewhere, follows the reader's choice of light or dark, fits a phone, and
-its charts tell curves apart by dashes and markers, so that colour is not needed.
+A page loads no other files, uses the light or dark theme that the reader prefers, and fits a phone.
+Curves in charts differ by dashes and markers, so that no colours are needed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["DASHES_AND_MARKERS", "chart", "document", "table"]
 
 DASHES_AND_MARKERS = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ("-", "x"), ("--", "v"))
 
-# In inches: on a phone, text has about its own size.
+# Width in inches. With this width, text on a phone has about its normal size.
 _WIDTH = 5.2
 
-# Matplotlib writes this colour, the page replaces it by the colour of its text.
+# Matplotlib writes this colour, and the page replaces it by the colour of its text.
 _TEXT_COLOUR = "#010203"
 
 _STYLE = """
@@ -41,14 +41,14 @@ svg { width: 100%; max-width: 40rem; height: auto; }
 
 def document(title: str, body: str) -> str:
     """
-    Put a page together.
+    Assemble a page.
 
     Parameters
     ----------
     title : str
-        Of the window; escaped.
+        Title of the window. It is escaped here.
     body : str
-        HTML.
+        HTML of the body.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def document(title: str, body: str) -> str:
 
 
 def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
-    """Render a table; cells are escaped."""
+    """Render a table as HTML. Cells are escaped."""
     head = "" if header is None else _row(header, "th")
     return f"<table>{head}{''.join(_row(row, 'td') for row in rows)}</table>\n"
 
@@ -83,16 +83,16 @@ def chart(draw: Callable[[Any], None], description: str, height: float = 3.4) ->
     Parameters
     ----------
     draw : callable
-        Called with matplotlib axes.
+        Called with matplotlib axes, on which it draws.
     description : str
-        What it shows, for readers that do not see it.
-    height : float
-        In inches, of a width of 5.2.
+        Description of the chart for screen readers.
+    height : float, default 3.4
+        Height in inches; the width is 5.2 inches.
 
     Returns
     -------
     str
-        HTML; the same in every run.
+        HTML, which is the same in every run.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -103,8 +103,8 @@ def chart(draw: Callable[[Any], None], description: str, height: float = 3.4) ->
     style |= dict.fromkeys(
         ("xtick.color", "ytick.color", "hatch.color", "patch.edgecolor"), _TEXT_COLOUR
     )
-    # The salt makes the file the same in every run; another one for each chart keeps the names
-    # within the file apart.
+    # The salt makes the names in the SVG the same in every run. Each chart has its own salt, so
+    # that the names of different charts on a page differ.
     salt = f"fasthash {description}"
     with rc_context({**style, "svg.fonttype": "none", "svg.hashsalt": salt}):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")

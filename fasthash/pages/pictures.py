@@ -1,4 +1,4 @@
-"""Pictures that pages show: their kind is told by their first bytes, never by their name."""
+"""Recognise the format of a picture by its first bytes, never by its name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ __all__ = ["media_type"]
 
 def media_type(content: bytes) -> str | None:
     """
-    Tell the media type of a picture that every browser draws; None for anything else.
+    Return the media type of a picture that every browser can show, or None for other content.
 
-    SVG is not among them: it can hold programs.
+    SVG is excluded, because it can contain programs.
 
     Examples
     --------

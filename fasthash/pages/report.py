@@ -1,4 +1,4 @@
-"""A report on models, as a page: how well they rank queries, and what their codes are like."""
+"""A page that reports how well models rank, and shows statistics of their codes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from .pictures import media_type
 
 __all__ = ["Caption", "Ranking", "rank_all", "report_page"]
 
-# Labels listed, those with most queries.
+# Number of labels in the table by label; those with the most queries are listed.
 _MOST_LABELS = 40
 
-# Marks on a curve of precision at ranks, evenly on a logarithmic scale.
+# Number of marks on a curve of precision at ranks, evenly spaced on a logarithmic scale.
 _N_RANKS = 24
 
 # A picture that is larger is left out of the page.
@@ -43,7 +43,7 @@ _MOST_PICTURE_BYTES = 1 << 18
 @dataclass(frozen=True)
 class Caption:
     """
-    What is shown for a sample.
+    The text and the picture that represent a sample.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Ranking:
     Attributes
     ----------
     model : str
-        What the model is called.
+        Name of the model.
     n_bits : int
     query, target : str
         Modalities.
@@ -83,7 +83,7 @@ class Ranking:
 
     @property
     def problem(self) -> tuple[Any, Any, Any, Any]:
-        """What the functions of `fasthash.metrics` take."""
+        """The four arguments of the functions of `fasthash.metrics`."""
         return self.query_codes, self.codes, self.query_labels, self.labels
 
     @property
@@ -95,19 +95,21 @@ def rank_all(
     models: Mapping[str, CrossModalHasher], test: Part, database: Part | Mapping[str, Any]
 ) -> list[Ranking]:
     """
-    Encode the queries, and the database, by every model in all directions.
+    Encode the queries and the database with every model, in all directions.
 
     Parameters
     ----------
     models : mapping of str to CrossModalHasher
-        Fitted, by what they are called.
+        Fitted models by name.
     test : Part
+        The queries.
     database : Part or mapping of str to labels
-        As for `fasthash.experiments.score_model`.
+        The database, in the form of `fasthash.experiments.score_model`.
 
     Returns
     -------
     list of Ranking
+        One for each model and direction.
     """
     rankings = []
     for called, model in models.items():
@@ -151,27 +153,27 @@ def report_page(
     Parameters
     ----------
     rankings : sequence of Ranking
-        Those of the first model are looked at closely; all are compared.
+        Rankings of one or more models. All are compared, and the first model is shown in detail.
     settings : mapping of str to object
-        What the figures were made with.
+        Settings of the measurement, shown at the end of the page.
     label_names : sequence of str, optional
-        What the classes are called, by number.
+        Names of the classes, by number.
     query_captions, captions : sequence of Caption, optional
-        What is shown of queries and of the database, by row.
+        Captions of the queries and of the database, by row.
     n_examples : int, default 6
-        How many queries are shown with their answers, evenly among all.
+        Number of queries that are shown with their answers, evenly spaced among all queries.
     callback : callable, optional
         Called as ``callback(stage, done, total)`` after each section.
 
     Returns
     -------
     str
-        A complete HTML document that loads nothing from elsewhere.
+        A complete HTML document that loads no other files.
 
     Raises
     ------
     TypeError, ValueError
-        If codes or labels do not fit.
+        If codes and labels do not fit together.
     """
     began = time.perf_counter()
     first = [one for one in rankings if one.model == rankings[0].model]
@@ -218,9 +220,9 @@ def _scores(rankings: Sequence[Ranking]) -> str:
     n_queries, n = len(rankings[0].query_codes), len(rankings[0].codes)
     return (
         "<h2>Mean average precision</h2>\n"
-        f"<p>{n_queries} queries, {n} codes in the database; relevant is what shares a label. Ties "
-        "count in expectation, queries without anything relevant are left out.</p>\n"
-        + page.table(["model", "bits", *directions], cells)
+        f"<p>{n_queries} queries, {n} codes in the database. An item is relevant if it shares a "
+        "label with the query. Ties count in expectation. Queries without relevant items are left "
+        "out.</p>\n" + page.table(["model", "bits", *directions], cells)
     )
 
 
@@ -273,7 +275,9 @@ def _by_label(rankings: Sequence[Ranking], label_names: Sequence[str] | None) ->
         for i in order
     ]
     left_out = (
-        f" The {len(order)} with most queries, of {len(names)}." if len(order) < len(names) else ""
+        f" The table shows the {len(order)} labels with the most queries, of {len(names)}."
+        if len(order) < len(names)
+        else ""
     )
     return (
         "<h2>By label</h2>\n<p>Mean average precision of the queries that have a label, by "
@@ -305,16 +309,16 @@ def _distances(one: Ranking) -> str:
 
     title = f"Distances, {one.direction}"
     return (
-        f"<h2>{escape(title)}</h2>\n<p>How far queries are from what is relevant (hatched) and "
-        "from the rest (dashed): the less they overlap, the better.</p>\n"
+        f"<h2>{escape(title)}</h2>\n<p>Distances of queries to relevant items (hatched) and to all "
+        "other items (dashed): less overlap is better.</p>\n"
         + page.chart(draw, f"histograms of Hamming distances, {one.direction}", 2.6)
     )
 
 
 def _bits(rankings: Sequence[Ranking]) -> str:
     parts = [
-        "<h2>Bits</h2>\n<p>A bit tells most when half of the codes have it, and when it does not "
-        "repeat others.</p>\n"
+        "<h2>Bits</h2>\n<p>A bit carries most information if it is 1 in half of the codes, and if "
+        "it is not correlated with other bits.</p>\n"
     ]
     for one in rankings:
         means, correlations = (
@@ -359,10 +363,10 @@ def _examples(
     distances, ids = topk(one.query_codes[rows], one.codes, min(10, len(one.codes)))
     parts = [
         f"<h2>Examples, {escape(one.direction)}</h2>\n<p>Nearest first, with the Hamming distance. "
-        "What is not relevant has a dashed frame and no ground.</p>\n"
+        "Answers that are not relevant have a dashed frame and no background.</p>\n"
     ]
     for row, found, apart in zip(rows.tolist(), ids, distances, strict=True):
-        # One query against what it found: what shares a label is at one distance, counted.
+        # The labels of the query and of its answers decide which answers are relevant.
         labels = _rows_of(one.query_labels, [row]), _rows_of(one.labels, found)
         both = check_problem(one.query_codes[[row]], one.codes[found], *labels, n_threads=1)
         is_relevant = ((both.database_labels @ both.query_labels.T).toarray() > 0)[:, 0].tolist()
@@ -374,7 +378,7 @@ def _examples(
         picture = ""
         if query_captions is not None and row < len(query_captions):
             title = query_captions[row].text
-            # A text that has a picture is no answer to itself.
+            # The picture of a text query would reveal the item that belongs to it.
             picture = "" if one.query == "text" else _picture(query_captions[row])
         parts.append(f'<h3>{picture} {escape(title)}</h3>\n<ul class="grid">{items}</ul>\n')
     return "".join(parts)
@@ -391,7 +395,7 @@ def _item(captions: Sequence[Caption] | None, row: int, distance: str, is_releva
 
 
 def _picture(caption: Caption) -> str:
-    """The picture of a caption, embedded; nothing where there is none that a page can show."""
+    """Embed the picture of a caption in HTML; return "" if the page cannot show it."""
     if caption.picture is None:
         return ""
     content = caption.picture.read_bytes()
