@@ -1,16 +1,29 @@
 """Binary codes that several modalities share, learned and searched exactly by Hamming distance.
 
-This file defines nothing: it hands out the public names and imports a room when a name in it is
-first used, so that ``import fasthash`` costs little more than numpy.
+This file defines the version alone. It hands out the public names and imports a module when a name
+in it is first used, so that ``import fasthash`` costs little more than numpy. ``__init__.pyi`` says
+the same to type checkers; a test compares the two.
 """
 
 import importlib
 from importlib.machinery import PathFinder
 
+# The one place that says it: pyproject.toml reads it from here.
 __version__ = "0.1.0"
 
-# Public name -> the room it stands in.
-_ROOMS = {
+# Modules that are public as a whole.
+_PUBLIC_MODULES = (
+    "audio",
+    "datasets",
+    "embeddings",
+    "experiments",
+    "interchange",
+    "metrics",
+    "models",
+)
+
+# Public name -> the module that defines it.
+_MODULE_OF = {
     "AMSH": ".models",
     "CCAITQ": ".models",
     "CLSR": ".models",
@@ -20,14 +33,10 @@ _ROOMS = {
     "RREH": ".models",
     "RandomHyperplanes": ".models",
     "average_precision": ".metrics",
-    "datasets": "",
     "distances": ".hamming",
     "get_include": ".include",
-    "interchange": "",
     "load": ".loading",
     "mean_average_precision": ".metrics",
-    "metrics": "",
-    "models": "",
     "pack": ".codes",
     "precision_at": ".metrics",
     "precision_recall_curve": ".metrics",
@@ -42,7 +51,7 @@ _ROOMS = {
     "within": ".hamming",
 }
 
-__all__ = ["__version__", *_ROOMS]
+__all__ = ["__version__", *_PUBLIC_MODULES, *_MODULE_OF]
 
 # Not by its full name, which would import what asks whether kernels are loaded after a fork.
 if PathFinder.find_spec("hamming", [f"{folder}/_kernels" for folder in __path__]) is None:
@@ -53,12 +62,11 @@ if PathFinder.find_spec("hamming", [f"{folder}/_kernels" for folder in __path__]
 
 
 def __getattr__(name):
-    if name not in _ROOMS:
+    if name in _PUBLIC_MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'fasthash' has no attribute {name!r}")
-    if _ROOMS[name]:
-        value = getattr(importlib.import_module(_ROOMS[name], __name__), name)
-    else:
-        value = importlib.import_module(f".{name}", __name__)
+    value = getattr(importlib.import_module(_MODULE_OF[name], __name__), name)
     globals()[name] = value
     return value
 

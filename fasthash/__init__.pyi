@@ -1,5 +1,5 @@
 # What the lazy names of __init__.py are, for type checkers and editors.
-from . import datasets, interchange, metrics, models
+from . import audio, datasets, embeddings, experiments, interchange, metrics, models
 from ._core.runtime import simd_level, simd_levels
 from .codes import pack, unpack
 from .hamming import distances, rank, topk, within
@@ -28,9 +28,12 @@ __all__ = [
     "MultiIndexHash",
     "RandomHyperplanes",
     "__version__",
+    "audio",
     "average_precision",
     "datasets",
     "distances",
+    "embeddings",
+    "experiments",
     "get_include",
     "interchange",
     "load",

@@ -64,7 +64,7 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
     """
     kind = identify(path)
     if kind == "index":
-        return _load_index(path, mmap)
+        return load_index(path, mmap=mmap)
     if kind == "safetensors":
         from .models._saving import load_model
 
@@ -75,7 +75,26 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
     )
 
 
-def _load_index(path: str | os.PathLike[str], mmap: bool) -> Any:
+def load_index(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
+    """
+    Load an index of the kind that its file says.
+
+    Parameters
+    ----------
+    path : path
+        Of a file that holds an index.
+    mmap : bool, default False
+        As in `load`.
+
+    Returns
+    -------
+    HammingIndex or MultiIndexHash
+
+    Raises
+    ------
+    OSError, ValueError
+        As `load`.
+    """
     from . import index
     from .index._index_file import read_index
 
