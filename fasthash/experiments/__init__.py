@@ -1,4 +1,4 @@
-"""Experiments: methods compared, and how fast fasthash is on this machine.
+"""Experiments: compare methods, and measure the speed of fasthash on this machine.
 
 - ``comparison``: models fitted for several code lengths and seeds, and scored.
 - ``recall``: codes of embeddings compared with the float search.

@@ -1,4 +1,4 @@
-"""Times and ratios as they stand in tables."""
+"""Format times and ratios for the cells of tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["ratio_cell", "time_cell"]
 
 def ratio_cell(ratio: Ratio | None, unit: str = "×") -> str:
     """
-    Median, and the quartiles in brackets; a dash without a ratio.
+    Format a ratio as its median with the quartiles in brackets; a dash stands for None.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def _figure(value: float) -> str:
 
 def time_cell(seconds: float) -> str:
     """
-    Time, in the unit that suits it.
+    Format a time, in the unit that suits it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What models do with features, in plain numpy: reconstruction from anchors, encoding."""
+"""Computations of the models in plain numpy: reconstruction from anchors, and encoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "reconstruct_in_numpy",
 ]
 
-# Rows that numpy takes at a time: more only fill memory, fewer cost calls.
+# Rows in a block: larger blocks only need more memory, and smaller blocks need more calls.
 _ROWS = 4096
 
 
@@ -31,7 +31,7 @@ def reconstruct_in_numpy(
     k: int,
     regularisation: float,
 ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Anchors and weights: argpartition, a batched solve of the Gram matrices of `local_gram`."""
+    """Find the nearest anchors by argpartition, and solve for weights with `local_gram`."""
     from threadpoolctl import threadpool_limits
 
     n = len(x)
@@ -58,7 +58,7 @@ def of_differences(
     products: NDArray[Any],
     nearest: NDArray[Any],
 ) -> NDArray[Any]:
-    """As it is written down: the differences, batched products."""
+    """Compute local Gram matrices from differences to the anchors, as in the definition."""
     differences = anchors[nearest] - x[:, None]
     return differences @ differences.transpose(0, 2, 1)
 
@@ -70,7 +70,7 @@ def of_products(
     products: NDArray[Any],
     nearest: NDArray[Any],
 ) -> NDArray[Any]:
-    """From products that are there already: less work, and exact only where nothing cancels."""
+    """Compute local Gram matrices from given products: less work, but subject to cancellation."""
     own = np.take_along_axis(products, nearest, axis=1) - np.sum(x**2, axis=1)[:, None] / 2
     return gram[nearest[:, :, None], nearest[:, None]] - own[:, :, None] - own[:, None]
 
@@ -82,7 +82,7 @@ def encode_in_numpy(
     mean: NDArray[Any],
     projection: NDArray[Any],
 ) -> NDArray[np.uint8]:
-    """Codes by radial basis functions, as they are written down."""
+    """Encode features by radial basis functions, as in the definition."""
     squared = np.sum(x**2, axis=1)[:, None] + np.sum(anchors**2, axis=1) - 2 * x @ anchors.T
     mapped = np.exp(squared / np.float32(-2 * width**2)) - mean
     return np.packbits(mapped @ projection >= 0, axis=1)
@@ -91,7 +91,7 @@ def encode_in_numpy(
 def multiply_like_encode(
     x: NDArray[Any], anchors: NDArray[Any], projection: NDArray[Any], n_threads: int
 ) -> None:
-    """Compute the two matrix products of `encode` and nothing else; anchors are columns here."""
+    """Compute only the two matrix products of `encode`. Anchors are columns here."""
     blocks = cut(len(x), anchors.shape[1])
 
     def multiply(strip: Sequence[slice]) -> None:

@@ -1,7 +1,7 @@
-"""What fasthash is compared with: plain numpy and, where installed, faiss-cpu; do answers agree.
+"""Peers of fasthash in measurements, plain numpy and faiss-cpu, and a check that results agree.
 
-Peers run on one thread. A missing one raises `MissingPeerError` with the reason, which tables show
-in its place. Nothing here but numpy is needed, and nothing of fasthash.
+Peers run on one thread. A missing peer raises `MissingPeerError` with the reason, which tables show
+instead of a figure. This module needs only numpy and imports nothing of fasthash.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class MissingPeerError(ImportError):
 
 
 def import_peer(name: str) -> Any:
-    """Import a module, or say that it is not installed."""
+    """Import a module, or raise MissingPeerError."""
     try:
         return __import__(name)
     except ImportError as error:
@@ -43,14 +43,14 @@ def import_peer(name: str) -> Any:
 def check_same(
     found: tuple[Any, Any], expected: tuple[Any, Any], what: str, same_ids: bool = True
 ) -> None:
-    """Distances must agree; ids too where the peer gives equal distances to the lowest id."""
+    """Check that distances agree, and ids too if the peer breaks ties by the lowest id."""
     for name, a, b in zip(("distances", "ids"), found, expected, strict=True):
         if (name == "distances" or same_ids) and not np.array_equal(a, b):
             raise AssertionError(f"{what}: {name} differ between fasthash and its peer")
 
 
 def faiss_flat(database: NDArray[np.uint8]) -> Search:
-    """faiss-cpu `IndexBinaryFlat` with its default heap; breaks ties by the lowest id."""
+    """Make an `IndexBinaryFlat` of faiss-cpu, which breaks ties by the lowest id."""
     faiss = import_peer("faiss")
     faiss.omp_set_num_threads(1)
     index = faiss.IndexBinaryFlat(8 * database.shape[1])
@@ -59,7 +59,7 @@ def faiss_flat(database: NDArray[np.uint8]) -> Search:
 
 
 def numpy_bitwise_count(database: NDArray[np.uint8]) -> Search:
-    """`numpy.bitwise_count` of the xor, then `argpartition`."""
+    """Make a search by `numpy.bitwise_count` of the xor, followed by `argpartition`."""
     words = database.view(np.uint64)
 
     def search(queries: NDArray[np.uint8], k: int) -> tuple[Any, Any]:
@@ -70,10 +70,10 @@ def numpy_bitwise_count(database: NDArray[np.uint8]) -> Search:
 
 
 def xor_distances(query: NDArray[np.uint64], words: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """Distances of one query to all codes, in the narrowest type they fit."""
+    """Compute the distances of one query to all codes, in the narrowest type that fits."""
     counts = np.bitwise_count(words ^ query)
     total: NDArray[Any] = counts[:, 0].astype(np.uint8 if 64 * words.shape[1] < 256 else np.uint16)
-    # Column by column: a sum over a short axis takes numpy twice as long.
+    # The columns are added one by one, because numpy's sum over a short axis takes twice as long.
     for word in range(1, words.shape[1]):
         total += counts[:, word]
     return total
@@ -82,7 +82,7 @@ def xor_distances(query: NDArray[np.uint64], words: NDArray[np.uint64]) -> NDArr
 def xor_average_precision(
     queries: NDArray[np.uint64], words: NDArray[np.uint64], query_labels: Any, labels: Any
 ) -> list[float]:
-    """The same in database order and as fast as numpy allows: its stable sort is a radix sort."""
+    """Compute average precision with ties in database order, by numpy's stable radix sort."""
     return [
         precision_of(np.argsort(xor_distances(query, words), kind="stable"), labels == label)
         for query, label in zip(queries, query_labels, strict=True)
@@ -90,13 +90,13 @@ def xor_average_precision(
 
 
 def precision_of(order: NDArray[np.int64], relevant: NDArray[np.bool_]) -> float:
-    """Average precision of a ranking."""
+    """Compute the average precision of a ranking."""
     ranks = np.flatnonzero(relevant[order]) + 1
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 
 def nearest(distances: NDArray[Any], k: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Distances and ids of the k nearest of each row; ties at will."""
+    """Return distances and ids of the k nearest codes of each row, with arbitrary ties."""
     ids = np.argpartition(distances, k - 1, axis=1)[:, :k]
     found = np.take_along_axis(distances, ids, axis=1)
     order = np.argsort(found, axis=1, kind="stable")

@@ -1,7 +1,7 @@
-"""Random codes to search: uniform ones, and clustered ones as learned codes are.
+"""Random codes to search: uniform codes, and clustered codes, which resemble learned codes.
 
-Clustered codes lie around centres, each bit flipped with probability 1/8, in an order that says
-nothing about the cluster. Queries lie around the same centres.
+A clustered code is a copy of a random centre in which each bit is flipped with probability 1/8. The
+order of the codes is independent of the clusters. Queries are made from the same centres.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _N_CENTRES = 1000
 def make_codes(
     kind: str, n: int, n_queries: int, n_bits: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """(database, queries), packed, padding bits zero; always the same for the same arguments."""
+    """Return packed codes (database, queries), which are the same for the same arguments."""
     rng = np.random.default_rng([n_bits, n, KINDS.index(kind)])
     n_bytes = -(-n_bits // 8)
     if kind == "uniform":
@@ -38,6 +38,6 @@ def _random(rng: np.random.Generator, n: int, n_bytes: int) -> NDArray[np.uint8]
 
 def _around(rng: np.random.Generator, centres: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:
     shape = (n, centres.shape[1])
-    # Each of three fair bits must be set: probability 1/8.
+    # A bit is flipped if three random bits are all 1, which has probability 1/8.
     flipped = _random(rng, *shape) & _random(rng, *shape) & _random(rng, *shape)
     return centres[rng.integers(0, len(centres), n)] ^ flipped

@@ -1,7 +1,8 @@
-"""Interleaved measurement: several calls in turn, in one process, so that noise falls on all.
+"""Measure several calls in turn, in one process, so that noise affects all of them equally.
 
-A machine's speed drifts within seconds (clocks, neighbours). Every round runs each call once, and
-ratios are taken within a round before their median: drift between rounds cancels.
+The speed of a machine changes within seconds, by clock rates and other processes. Every round runs
+each call once. A ratio is computed in each round, and the result is the median of these ratios, so
+that changes between rounds cancel.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from time import perf_counter
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median over rounds, and the quartiles between which half of them lie."""
+    """Median and quartiles of a ratio over rounds."""
 
     median: float
     low: float
@@ -27,7 +28,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Rounds:
-    """Seconds of every call in every round."""
+    """Duration of every call in every round, in seconds."""
 
     seconds: dict[str, list[float]]
 
@@ -35,7 +36,7 @@ class Rounds:
         return median(self.seconds[name])
 
     def ratio(self, numerator: str, denominator: str) -> Ratio:
-        """Time of one call over that of another."""
+        """Compute the time of one call divided by the time of another."""
         pairs = zip(self.seconds[numerator], self.seconds[denominator], strict=True)
         values = sorted(a / b for a, b in pairs)
         quarter = len(values) // 4
@@ -43,7 +44,7 @@ class Rounds:
 
 
 def interleave(calls: Mapping[str, Callable[[], object]], repeats: int = 7) -> Rounds:
-    """Run the calls round-robin, after one round of warm-up, without the garbage collector."""
+    """Run the calls in turn, after one warm-up round, with the garbage collector switched off."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     was_enabled = gc.isenabled()
     gc.disable()
@@ -53,7 +54,7 @@ def interleave(calls: Mapping[str, Callable[[], object]], repeats: int = 7) -> R
                 start = perf_counter()
                 result = call()
                 elapsed = perf_counter() - start
-                # Freed outside the measurement.
+                # The result is freed outside of the measured time.
                 del result
                 if round_number > 0:
                     seconds[name].append(elapsed)

@@ -1,8 +1,8 @@
-"""Experiments: models fitted for several code lengths and seeds, and scored on held-out queries.
+"""Fit models for several code lengths and seeds, and score them on held-out queries.
 
-Queries are test samples of one modality; the database is the codes learned for the training samples
-of another, or codes of a database that is given; relevant is what shares a label. Every model is
-given what it learns from: labels, or pairs.
+Queries are the test samples of one modality. The database is the codes learned for the training
+samples of another modality, or the codes of a given database. An item is relevant if it shares a
+label with the query. Every model gets the labels or pairs that it learns from.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _METRIC = re.compile(r"(map|precision|recall)(?:@([1-9]\d*))?")
 @dataclass(frozen=True)
 class Metric:
     """
-    What is measured: mean average precision, or precision or recall at a rank.
+    A quality measure: mean average precision, or precision or recall at a rank.
 
     Attributes
     ----------
     kind : {"map", "precision", "recall"}
     at : int or None
-        How many ranks count; None, for "map" alone, is all.
+        Number of ranks that count. None means all ranks, and is allowed for "map" only.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class Metric:
         *,
         ties: str = "expected",
     ) -> float:
-        """Measure one ranking of a database; a query without relevant items is left out of mAP."""
+        """Measure one ranking of a database. mAP ignores queries without relevant items."""
         problem = (query_codes, database_codes, query_labels, database_labels)
         if self.kind == "map":
             return mean_average_precision(*problem, at=self.at, ties=ties)
@@ -94,7 +94,7 @@ class Metric:
 @dataclass(frozen=True)
 class Score:
     """
-    What one model scores in one direction.
+    Score of one model in one direction.
 
     Attributes
     ----------
@@ -127,10 +127,9 @@ class Summary:
     n_bits : int
     query, database, metric : str
     mean, std : float
-        Of the scores; the standard deviation is that of the seeds there are, divided by their
-        number.
+        Mean and standard deviation of the scores. The standard deviation divides by n, not n - 1.
     n : int
-        How many.
+        Number of scores.
     """
 
     method: str
@@ -163,18 +162,21 @@ def compare(
     Parameters
     ----------
     models : mapping of str to CrossModalHasher
-        Copies of them are fitted; code length and seed are set in the copies.
+        Models by name. Copies of them are fitted, with each code length and seed.
     train, test : Part
         Paired samples with labels, the same modalities in both.
     n_bits, seeds : sequence of int
+        Code lengths, and seeds of the models and of the choice of pairs.
     metrics : sequence of Metric
+        What to measure.
     database : Part, optional
-        What is searched, encoded as new samples; by default the learned codes of the training
-        samples.
+        Samples to search, which each model encodes. By default the codes that the model learned for
+        the training samples are searched.
     pairs : {"all", "keep", "missing"}, default "all"
         Which pairs are known: all, or a `share` of them, in the two ways of `semi_paired_split`.
         A model that learns from labels sees none in any case.
     share : float, default 0.1
+        Share of the pairs that are known, unless `pairs` is "all".
     ties : {"expected", "database"}, default "expected"
         As in `fasthash.metrics`.
     callback : callable, optional
@@ -189,6 +191,11 @@ def compare(
     ------
     TypeError, ValueError
         If the samples do not fit together, or a model or metric refuses them.
+
+    See Also
+    --------
+    score_model : Score one fitted model.
+    summarise : Compute means and standard deviations over seeds.
 
     Examples
     --------
@@ -219,7 +226,7 @@ def compare(
                 f"{sorted(train.features)}"
             )
         if part.labels is None:
-            raise ValueError(f"{name} has no labels, and what is relevant is told by labels")
+            raise ValueError(f"{name} has no labels, which decide what is relevant")
     report = callback or (lambda stage, done, total: None)
     scores: list[Score] = []
     n_done, n_fits = 0, len(seeds) * len(models) * len(n_bits)
@@ -254,15 +261,19 @@ def score_model(
     test : Part
         The queries.
     database : Part or mapping of str to labels
-        What is searched; or, per modality, the labels of the training samples, whose learned codes
-        are searched then.
+        Samples to search, which the model encodes; or the labels of the training samples by
+        modality, and then the codes learned for the training samples are searched.
     metrics : sequence of Metric
     ties : {"expected", "database"}, default "expected"
 
     Returns
     -------
     list of (str, str, str, float)
-        Modality of the queries, that of the database, metric, value.
+        Modality of the queries, modality of the database, metric, value.
+
+    See Also
+    --------
+    compare : Fit several models, and score them.
     """
     names = [name for name in model.modalities_ if name in test.features]
     queries = {name: model.encode(test.features[name], name) for name in names}
@@ -285,7 +296,7 @@ def score_model(
 
 def summarise(scores: Sequence[Score]) -> list[Summary]:
     """
-    Mean and standard deviation over seeds, in the order of first appearance.
+    Compute the mean and standard deviation of scores over seeds.
 
     Parameters
     ----------
@@ -294,6 +305,11 @@ def summarise(scores: Sequence[Score]) -> list[Summary]:
     Returns
     -------
     list of Summary
+        In the order in which the scores appear first.
+
+    See Also
+    --------
+    compare : Compute scores for several seeds.
     """
     values: dict[tuple[str, int, str, str, str], list[float]] = {}
     for score in scores:
@@ -307,7 +323,7 @@ def summarise(scores: Sequence[Score]) -> list[Summary]:
 
 def learns_from(model: Any, argument: str) -> bool:
     """
-    Tell whether a model's fit takes an argument, "labels" or "pairs".
+    Tell whether the ``fit`` method of a model has a parameter, such as "labels" or "pairs".
 
     Examples
     --------
@@ -327,7 +343,7 @@ def fit_model(
     callback: Callable[[str, int, int], None] | None = None,
 ) -> Any:
     """
-    Fit a model to what it learns from, and leave the rest out.
+    Fit a model with those of the arguments that its ``fit`` method accepts.
 
     Parameters
     ----------
@@ -358,7 +374,7 @@ def fit_model(
 def _known_pairs(
     train: Part, kind: str, share: float, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.int64] | None]:
-    """Features and labels per modality, and which rows are known to be pairs; None is all."""
+    """Return features and labels by modality, and the known pairs; None means all pairs."""
     if kind == "all":
         return dict(train.features), dict.fromkeys(train.features, train.labels), None
     split = semi_paired_split(

@@ -1,8 +1,8 @@
-"""The chief figures: every search, every evaluation, encoding and reconstruction, one thread each.
+"""Measure the main operations on one thread: searches, evaluation, encoding, reconstruction.
 
-A task is made of functions over the same data: ours, numpy's, faiss's where there is one, and the
-limit: reading the codes from end to end, or the matrix products that encoding cannot do without.
-Answers are compared first, then all are timed in turn.
+Each case runs the same task with fasthash, numpy and, if it has such a function, faiss. It may also
+time a lower limit: reading all codes once, or the matrix products that encoding needs. The results
+are compared first, and then all calls are timed in turn.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ __all__ = ["TASKS", "Measurement", "measure"]
 WIDTHS = (64, 256)
 K = 10
 
-# Peers look at every code for every query, one query after the other: a few give the time of each.
+# Peers process one query after another, so that a few queries suffice to measure the time of one.
 _N_FEW = 16
 
-# Shares of the bits that agree: sums in another order may round a value across 0.
+# Least share of bits that must agree: another order of a sum may change the sign of a value near 0.
 _LEAST_AGREEMENT = 0.999
 
 
 @dataclass(frozen=True)
 class Measurement:
     """
-    One thing measured.
+    Times and ratios of one case.
 
     Attributes
     ----------
     task, what : str
-        Which of `TASKS`, and with what data.
+        Name of the task in `TASKS`, and a description of the data.
     seconds : float
         Median time of a query, or of a sample.
     over_numpy : Ratio
@@ -86,7 +86,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class _Case:
-    """Calls to be timed in turn, and of how many queries or samples each is."""
+    """Calls to time in turn, and the number of queries or samples in each call."""
 
     what: str
     ours: Callable[[], object]
@@ -136,7 +136,7 @@ def measure(
 
     if not hasattr(np, "bitwise_count"):
         raise ImportError(
-            f"numpy {np.__version__} counts no bits, and what is compared with does: "
+            f"numpy {np.__version__} has no bitwise_count, which the comparison needs: "
             "pip install 'numpy>=2'"
         )
     report = callback or (lambda stage, done, total: None)
@@ -173,7 +173,7 @@ def _time(task: str, case: _Case, repeats: int) -> Measurement:
 
 
 def _topk(quick: bool) -> Iterator[_Case]:
-    """The nearest of many queries, and of one."""
+    """Find the nearest codes of many queries, and of a single query."""
     for n, n_queries in ((50_000, 200), (500_000, 1)) if quick else ((1_000_000, 1000), (10**7, 1)):
         for n_bits in WIDTHS if n_queries > 1 else WIDTHS[:1]:
             database, queries = make_codes("uniform", n, n_queries, n_bits)
@@ -198,7 +198,7 @@ def _topk(quick: bool) -> Iterator[_Case]:
 
 
 def _within(quick: bool) -> Iterator[_Case]:
-    """All codes within a radius."""
+    """Find all codes within a radius."""
     n, n_queries, n_bits, radius = (50_000, 200, 64, 8) if quick else (1_000_000, 1000, 64, 8)
     database, queries = make_codes("clustered", n, n_queries, n_bits)
     words, few = database.view(np.uint64), queries[:_N_FEW]
@@ -232,7 +232,7 @@ def _within(quick: bool) -> Iterator[_Case]:
 
 
 def _rank(quick: bool) -> Iterator[_Case]:
-    """All codes in order; numpy's radix sort gets its distances for nothing."""
+    """Rank all codes. The time of numpy's radix sort does not include the distances."""
     n, n_queries = (20_000 if quick else 200_000), 20
     for n_bits in WIDTHS:
         database, queries = make_codes("uniform", n, n_queries, n_bits)
@@ -247,7 +247,7 @@ def _rank(quick: bool) -> Iterator[_Case]:
 
 
 def _average_precision(quick: bool) -> Iterator[_Case]:
-    """Mean average precision, ten classes."""
+    """Compute mean average precision with ten classes."""
     n, n_queries = (20_000, 100) if quick else (200_000, 2000)
     for n_bits in WIDTHS:
         database, queries = make_codes("clustered", n, n_queries, n_bits)
@@ -274,7 +274,7 @@ def _average_precision(quick: bool) -> Iterator[_Case]:
 
 
 def _multi_index(quick: bool) -> Iterator[_Case]:
-    """Exact search in tables, of learned codes' kind."""
+    """Search clustered codes exactly by multi-index hashing."""
     n, n_queries, n_bits = (100_000 if quick else 1_000_000), 1000, 64
     database, queries = make_codes("clustered", n, n_queries, n_bits)
     index = MultiIndexHash(n_bits)
@@ -297,7 +297,7 @@ def _multi_index(quick: bool) -> Iterator[_Case]:
 
 
 def _encode(quick: bool) -> Iterator[_Case]:
-    """Codes of features by radial basis functions, as AMSH and RREH compute them."""
+    """Encode features by radial basis functions, as AMSH and RREH do."""
     n, n_features, n_anchors, n_bits = (2000, 128, 300, 64) if quick else (10_000, 512, 1000, 64)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, n_features), np.float32)
@@ -324,7 +324,7 @@ def _encode(quick: bool) -> Iterator[_Case]:
 
 
 def _reconstruct(quick: bool) -> Iterator[_Case]:
-    """Samples as weighted anchors, as RREH learns from those without a partner."""
+    """Reconstruct samples from anchors, as RREH does for samples without a partner."""
     n, n_features, n_anchors, k = (4000 if quick else 50_000), 128, 300, 10
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((50, n_features), np.float32)
@@ -358,9 +358,9 @@ def _faiss(database: NDArray[np.uint8]) -> Any:
 
 def _reading(database: NDArray[np.uint8]) -> tuple[Callable[[], object], int, str]:
     """
-    The codes from end to end, by numpy's maximum: as fast as the widest loads in C.
+    Return a call that reads all codes once, by numpy's maximum, with the arguments of its limit.
 
-    For every query once, which is what a search that reads memory anew cannot exceed.
+    A search that reads all codes from memory for each query cannot be faster than this call.
     """
     words = database.reshape(-1).view(np.uint64)
     return words.max, 1, "read"
