@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.interruptible import distinct
-from .._core.pieces import blocks_of
+from .._core.pieces import cut
 from .._core.scan import LISTED_SHARE, Allowed, allow
 from ..codes import check_ids
 from ._snapshot import Snapshot
@@ -17,6 +17,9 @@ from ._snapshot import Snapshot
 __all__ = ["Filter", "allowed_rows"]
 
 Filter = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]
+
+# Rows that are marked at a time, so that they stay in the cache until then.
+_MARKED_ROWS = 1 << 15
 
 _NOTHING = Allowed(0, rows=np.empty(0, np.int64))
 
@@ -91,15 +94,18 @@ def _of_ids(state: Snapshot, ids: NDArray[np.int64]) -> tuple[Allowed | None, Al
     """
     Ids in any order, some perhaps twice.
 
-    A few are sorted; of many the rows are marked, which costs less.
+    A few are sorted, and all where they must be searched for; else the rows are marked, which costs
+    less.
     """
-    if len(ids) <= LISTED_SHARE * len(state.base):
+    is_listed = len(ids) <= LISTED_SHARE * len(state.base)
+    if is_listed or not state.base.is_gapless:
         ids = distinct(ids)
+    if is_listed:
         in_base, in_recent = (_held(rows) for rows in state.find(ids))
         return Allowed(len(in_base), rows=in_base), Allowed(len(in_recent), rows=in_recent)
     flags = np.zeros(len(state.base), bool)
     recent = [np.empty(0, np.int64)]
-    for some in blocks_of(ids):
+    for some in cut(len(ids), most=_MARKED_ROWS):
         in_base, in_recent = state.find(ids[some])
         flags[_held(in_base)] = True
         recent.append(_held(in_recent))

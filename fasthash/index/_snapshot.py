@@ -26,6 +26,8 @@ Value = TypeVar("Value", bound=np.generic)
 
 # Rows that are copied at a time.
 _BLOCK_ROWS = 1 << 20
+# Ids that are looked up at a time, so that what is computed of them stays in the cache.
+_FOUND_ROWS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ class SortedCodes:
         # Tables and measurements of this machine are cheaper to make again than to write down.
         return SortedCodes, (self.codes, self.ids)
 
+    @property
+    def is_gapless(self) -> bool:
+        """Whether every id is one more than the one before it."""
+        return len(self) > 0 and bool(self.ids[-1] - self.ids[0] == len(self) - 1)
+
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """
         The row of each id, -1 where it is not held.
@@ -110,13 +117,13 @@ class SortedCodes:
         if len(self) == 0 or len(ids) == 0:
             return np.full(len(ids), -1, np.int64)
         found = np.empty(len(ids), np.int64)
-        first, n = self.ids[0], len(self)
-        is_gapless = self.ids[-1] - first == n - 1
-        for some in blocks_of(ids):
-            if is_gapless:
+        if self.is_gapless:
+            first, n = self.ids[0], len(self)
+            for some in cut(len(ids), most=_FOUND_ROWS):
                 rows = ids[some] - first
                 found[some] = np.where((rows >= 0) & (rows < n), rows, -1)
-            else:
+        else:
+            for some in blocks_of(ids):
                 find_ascending(self.ids, ids[some], found[some])
         return found
 
