@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 import fasthash as fh
-from fasthash.metrics._relevance import check_problem
 from reference import hamming as reference
 from strategies import random_codes, search_problems, simd
 
@@ -204,6 +204,13 @@ def test_within(consumer, problem, radius, n_threads, masked):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def label_words(labels):
+    """Booleans, a row per code, as bits of 64-bit words: the labels of the C interface."""
+    bits = np.zeros((len(labels), -(-labels.shape[1] // 64) * 64), bool)
+    bits[:, : labels.shape[1]] = labels
+    return np.packbits(bits, axis=1, bitorder="little").view(np.uint64)
+
+
 @given(
     n_bits=st.sampled_from([1, 9, 64, 70]),
     n_queries=st.integers(1, 9),
@@ -218,13 +225,11 @@ def test_average_precision(consumer, n_bits, n_queries, n, n_classes, at, n_thre
     queries, database = random_codes(n_queries, n_bits, seed), random_codes(n, n_bits, seed + 1)
     query_labels = rng.random((n_queries, n_classes)) < 0.3
     labels = rng.random((n, n_classes)) < 0.3
-    problem = check_problem(queries, database, query_labels, labels, 1)
     scores = consumer.average_precision(
-        queries, database, problem.query_labels, problem.database_labels, at, n_threads
+        queries, database, label_words(query_labels), label_words(labels), at, n_threads
     )
-    expected = fh.average_precision(
-        queries, database, query_labels, labels, at=min(at, n), ties="database"
-    )
+    sparse = [csr_array(some) for some in (query_labels, labels)]
+    expected = fh.average_precision(queries, database, *sparse, at=min(at, n), ties="database")
     np.testing.assert_array_equal(scores, expected)
 
 
@@ -232,10 +237,8 @@ def test_average_precision_over_several_chunks(consumer):
     """More relevant codes than the scratch of one chunk has room for."""
     queries, database = random_codes(60, 64), random_codes(100_000, 64, seed=1)
     query_labels, labels = np.arange(60) % 3, np.arange(100_000) % 3
-    problem = check_problem(queries, database, query_labels, labels, 1)
-    scores = consumer.average_precision(
-        queries, database, problem.query_labels, problem.database_labels, 2**63 - 1, 1
-    )
+    words = [label_words(np.eye(3, dtype=bool)[some]) for some in (query_labels, labels)]
+    scores = consumer.average_precision(queries, database, *words, 2**63 - 1, 1)
     expected = fh.average_precision(queries, database, query_labels, labels, ties="database")
     np.testing.assert_array_equal(scores, expected)
 
