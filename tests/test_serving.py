@@ -108,7 +108,7 @@ def test_every_way_of_asking_finds_what_topk_finds(client, samples, n_bits):
 
 def test_filters_narrow_what_is_found(client, samples):
     third = np.arange(N) % 3 == 0
-    params = {"label": "third", "k": 200, "bits": 20}
+    params = {"filter": "third", "k": 200, "bits": 20}
     distances, ids = expected(samples, samples[9], 20, "a", 200, third)
     assert found(client.get("/api/items/9/neighbours", params=params)) == (distances, ids)
     assert len(ids) == 100
@@ -130,7 +130,7 @@ def test_items_are_listed_described_and_found_by_name(client):
     assert client.get("/api/items/299").json()["name"] == "item 299"
     page = client.get("/api/items", params={"start": 5, "k": 4}).json()
     assert page["n_items"] == 299 and [one["id"] for one in page["items"]] == [5, 6, 8, 9]
-    named = client.get("/api/items", params={"contains": "29 SAMPLE", "label": "odd"}).json()
+    named = client.get("/api/items", params={"contains": "29 SAMPLE", "filter": "odd"}).json()
     assert [one["id"] for one in named["items"]] == [29, 129, 229, 291, 293, 295, 297]
     assert client.get("/api/items", params={"contains": "item"}).json()["n_items"] == 0
     assert client.get("/api/items", params={"contains": "sample 98"}).json()["n_items"] == 3
@@ -157,7 +157,7 @@ def test_items_are_listed_described_and_found_by_name(client):
         ("/api/search?q=a&bits=63", 400, "bits must be one of 20, 64"),
         ("/api/search?q=a&radius=-1", 400, "radius must be"),
         ("/api/search?q=a&radius=65", 400, "radius must be"),
-        ("/api/search?q=a&label=none", 404, "no label 'none'"),
+        ("/api/search?q=a&filter=none", 404, "no label 'none'"),
         ("/api/search?q=a&q=b", 400, "given twice"),
         ("/api/search?q=a&limit=3", 400, "'limit' is unknown here: known are q, k, bits"),
         ("/api/search?q=%3F", 422, "no word is known"),
@@ -198,7 +198,7 @@ def test_questions_that_are_wrong(client, path, status, says):
         (b'{"modality": "a", "features": [0, 0, 0, 0, 0, 1e999]}', 400, "features[5] must be"),
         ({"modality": "a", "features": [0] * 6, "k": 1.5}, 400, "k must be"),
         ({"modality": "a", "features": [0] * 6, "x": 1}, 400, "'x' is unknown here"),
-        ({"modality": "a", "features": [0] * 6, "label": "?"}, 404, "no label"),
+        ({"modality": "a", "features": [0] * 6, "filter": "?"}, 404, "no label"),
         (b" " * 70_000, 413, "more than 65536 bytes"),
     ],
 )
@@ -310,7 +310,7 @@ def test_only_what_can_be_done_is_described(client, collection):
             "/api/items/{id}/neighbours", "/api/search/code",
         }  # fmt: skip
         assert other.get("/api/search?q=a").status_code == 404
-        assert other.get("/api/items?label=even").status_code == 400
+        assert other.get("/api/items?filter=even").status_code == 400
         assert other.get("/api/labels").json() == {"labels": []}
 
 

@@ -92,7 +92,7 @@ def test_words_are_typed_and_answers_filtered(emoji_url, tmp_path, width, scheme
 
         find(page, "#radius")[0].send_keys("2\t")
         wait(page, lambda p: 0 < len(distances(p)) < 24 and max(distances(p)) <= 2)
-        pick(page, "#label", "food-drink")
+        pick(page, "#filter", "food-drink")
         find(page, "#radius")[0].clear()
         find(page, "#radius")[0].send_keys("64\t")
         wait(page, lambda p: len(titles(p)) == 24 and all("food-drink" in t for t in titles(p)))
@@ -168,4 +168,4 @@ def test_a_gallery_of_ones_own(tmp_path):
         said(page, "like “<script>")
         _, ids = fh.topk(codes[49:], codes, 24)
         assert names(page) == [captions[i] for i in ids[0]]
-        assert find(page, "#label-field")[0].is_displayed() is False
+        assert find(page, "#filter-field")[0].is_displayed() is False

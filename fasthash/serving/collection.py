@@ -70,14 +70,14 @@ class Scope:
         Number of items to find.
     radius : int or None
         Largest distance, inclusive.
-    label : str or None
+    filter : str or None
         If given, only items with this label are found.
     """
 
     n_bits: int
     k: int
     radius: int | None = None
-    label: str | None = None
+    filter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ class Collection:
         Each search uses one thread, because concurrent requests use all cores already.
         """
         index = self._lengths[scope.n_bits].index
-        among = None if scope.label is None else self._ids_with(scope.label)
-        distances, ids = index.search(code, scope.k, n_threads=1, filter=among)
+        allowed = None if scope.filter is None else self._ids_with(scope.filter)
+        distances, ids = index.search(code, scope.k, n_threads=1, filter=allowed)
         counts = ids[0] >= 0
         if scope.radius is not None:
             counts &= distances[0] <= scope.radius

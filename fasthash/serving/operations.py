@@ -129,7 +129,7 @@ ID: Schema = {
 def operations(collection: Collection) -> list[Operation]:
     """List the operations that a collection supports."""
     scope = _scope(collection)
-    label = {name: scope[name] for name in ("label",) if name in scope}
+    restricted = {name: scope[name] for name in ("filter",) if name in scope}
     contains: Schema = {
         "type": "string",
         "maxLength": _MOST_WORDS,
@@ -158,8 +158,8 @@ def operations(collection: Collection) -> list[Operation]:
             "List items by their names",
             _items,
             "Items",
-            query={"contains": contains, "start": start, "k": scope["k"], **label},
-            statuses=(404,) if label else (),
+            query={"contains": contains, "start": start, "k": scope["k"], **restricted},
+            statuses=(404,) if restricted else (),
         ),
         Operation("item", "/api/items/{id}", "Describe an item", _item, "Item", statuses=(404,)),
         Operation(
@@ -248,7 +248,7 @@ def _scope(collection: Collection) -> dict[str, Schema]:
         },
     }
     if collection.gallery.labels is not None:
-        scope["label"] = {
+        scope["filter"] = {
             "type": "string",
             "minLength": 1,
             "maxLength": _MOST_LABEL,
@@ -368,7 +368,7 @@ def _checked_item(collection: Collection, values: Values) -> int:
 
 
 def _checked_label(collection: Collection, values: Values) -> str | None:
-    label: str | None = values.get("label")
+    label: str | None = values.get("filter")
     labels = collection.gallery.labels
     if label is not None and (labels is None or label not in labels):
         raise HTTPException(404, f"there is no label {label!r}: /api/labels lists them")

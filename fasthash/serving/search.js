@@ -3,7 +3,7 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const FILTERS = ["label", "bits", "radius", "k"];
+const FILTERS = ["filter", "bits", "radius", "k"];
 const PAUSE_MS = 250; // after the last key, before a search
 
 let info;
@@ -44,7 +44,7 @@ async function show() {
   const state = Object.fromEntries(new URLSearchParams(location.search));
   // The text in the field is not changed while it is typed, including its spaces.
   if ($("words").value.trim() !== (state.q ?? "")) $("words").value = state.q ?? "";
-  $("label").value = state.label ?? "";
+  $("filter").value = state.filter ?? "";
   $("bits").value = state.bits ?? info.usual_bits;
   $("radius").value = state.radius ?? "";
   $("k").value = state.k ?? info.usual_answers;
@@ -67,8 +67,8 @@ async function ask(item, start = 0) {
       const found = await get("api/search", { q, ...filters });
       answer = { items: found.answers, says: `for “${q}”, ${found.bits} bits` };
     } else {
-      const { label, k } = filters;
-      const some = { ...(k && { k }), ...(label && { label }) };
+      const { filter: label, k } = filters;
+      const some = { ...(k && { k }), ...(label && { filter: label }) };
       const found = await get("api/items", { contains: q ?? "", start, ...some });
       const named = q ? ` with “${q}” in their names` : "";
       answer = { ...found, start, says: `of ${found.n_items} items${named}: pick one` };
@@ -165,8 +165,8 @@ async function start() {
   const n = info.n_items.toLocaleString("en");
   $("about").textContent = `${n} items by the Hamming distance of their codes`;
   $("words-label").textContent = info.by_words ? "Words" : "Words in the name of an item";
-  $("label").append(...labels.map(({ name, n_items }) => option(name, `${name} (${n_items})`)));
-  $("label-field").hidden = labels.length === 0;
+  $("filter").append(...labels.map(({ name, n_items }) => option(name, `${name} (${n_items})`)));
+  $("filter-field").hidden = labels.length === 0;
   $("bits").append(...info.bits.map((n) => option(n, n)));
   $("bits").disabled = info.bits.length === 1;
   $("radius").max = Math.max(...info.bits);
