@@ -1,8 +1,8 @@
 """How good rankings and codes are.
 
 - ``ranking``: average precision, precision, curves, and recall as the share of all relevant items.
-- ``pairs``: recall at k as the share of queries that find a partner, and the median rank; of latents
-  or codes, many to one.
+- ``pairs``: recall at k as the share of queries that find a partner, and the median rank; of
+  latents or codes, many to one.
 - ``statistics``: how bits are spread, how far relevant and other codes are apart.
 - ``_relevance``: relevant codes counted per distance; ``_ties``: the rules for ties.
 """
