@@ -240,7 +240,13 @@ REFUSED = {
     "label values": ({}, F, replaced(L, text=2 * L["text"]), ValueError, "the value 2"),
     "label NaN": ({}, F, replaced(L, text=np.full((70, 5), np.nan)), ValueError, "NaN"),
     "label kinds": ({}, F, replaced(L, text=np.arange(70)), ValueError, "use one of them"),
-    "float classes": ({}, F, {"image": np.ones(90), "text": np.ones(70)}, TypeError, "integers or"),
+    "float classes": (
+        {},
+        F,
+        {"image": np.full(90, 0.5), "text": np.ones(70)},
+        ValueError,
+        "number 0.5",
+    ),
     "negative class": (
         {},
         F,

@@ -197,6 +197,18 @@ def test_what_is_no_array_is_refused_by_name_everywhere(given, message):
             function()
 
 
+def test_features_may_be_tensors():
+    torch = pytest.importorskip("torch")
+    from fasthash._core.validation import check_rows
+
+    x = np.array([[0.5, -1.0], [2.0, 3.0]])
+    for tensor in (torch.tensor(x, requires_grad=True), torch.tensor(x, dtype=torch.bfloat16)):
+        np.testing.assert_array_equal(check_rows(tensor, "x").read(slice(0, 2)), x)
+        np.testing.assert_array_equal(codes_of_signs(tensor), [[128], [192]])
+    with pytest.raises(TypeError, match=r"x is a sparse tensor: pass x.to_dense\(\)"):
+        check_rows(torch.tensor(x).to_sparse(), "x")
+
+
 # --- signs --------------------------------------------------------------------
 
 

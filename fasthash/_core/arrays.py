@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_array", "is_sparse"]
+__all__ = ["as_array", "is_sparse", "is_tensor"]
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -51,9 +51,9 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         )
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} has masked values: fill them or drop their rows")
-    if isinstance(value, list | tuple) and any(map(_is_tensor, value[:1])):
+    if isinstance(value, list | tuple) and any(map(is_tensor, value[:1])):
         value = [as_array(one, name) for one in value]
-    if _is_tensor(value):
+    if is_tensor(value):
         value = _of_tensor(value, name)
     try:
         return _widened(np.asarray(value))
@@ -76,7 +76,8 @@ def is_sparse(x: Any) -> bool:
     return issparse(x)
 
 
-def _is_tensor(value: Any) -> bool:
+def is_tensor(value: Any) -> bool:
+    """Tell whether a value is a tensor of PyTorch, without importing it."""
     return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import is_sparse, is_tensor
 from .pieces import cut
 
 __all__ = ["RowReader", "Rows", "is_sliced_by_rows"]
@@ -19,9 +20,9 @@ __all__ = ["RowReader", "Rows", "is_sliced_by_rows"]
 
 def is_sliced_by_rows(x: Any) -> bool:
     """Tell whether x is no array, but can be sliced like one, as h5py, dask and zarr can."""
-    return not isinstance(x, np.ndarray | np.generic) and all(
-        hasattr(x, name) for name in ("shape", "dtype", "__getitem__")
-    )
+    if isinstance(x, np.ndarray | np.generic) or is_sparse(x) or is_tensor(x):
+        return False
+    return all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__"))
 
 
 class RowReader(Protocol):

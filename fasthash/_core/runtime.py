@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import threading
 from contextlib import AbstractContextManager
 
 from .._kernels import hamming as _kernels
+from .validation import check_count
 
 __all__ = [
     "ForkSafeLock",
@@ -148,7 +148,7 @@ def resolve_threads(n_threads: int | None) -> int:
     Raises
     ------
     ValueError
-        If `n_threads` is 0.
+        If `n_threads` is 0, or no int32.
     TypeError
         If `n_threads` is not an integer.
     """
@@ -158,12 +158,7 @@ def resolve_threads(n_threads: int | None) -> int:
         if allowed < _unlimited:
             resolved = min(resolved, allowed)
     else:
-        try:
-            resolved = operator.index(n_threads)
-        except TypeError:
-            raise TypeError(
-                f"n_threads must be an integer or None, got {type(n_threads).__name__}"
-            ) from None
+        resolved = check_count(n_threads, "n_threads", minimum=-(2**31))
         if resolved == 0:
             raise ValueError("n_threads=0 would do nothing: use 1, or None for all cores")
         if resolved < 0:
