@@ -1,14 +1,13 @@
 """Experiments: compare methods, and measure the speed of fasthash on this machine.
 
-- ``comparison``: models fitted for several code lengths and seeds, and scored.
-- ``recall``: codes of embeddings compared with the float search.
-- ``speed``: what ``fasthash bench`` measures, against numpy, faiss and the machine's limits. It
-  stands on ``_timing`` (calls measured in turn, ratios within a round), ``_random_codes`` (codes to
-  search), ``_peers`` and ``_model_peers`` (the same answers by numpy and faiss-cpu), ``_cells``
-  (figures as text).
+- ``comparison`` fits models for several code lengths and seeds, and scores them.
+- ``recall`` compares a search by codes of embeddings with the float search.
+- ``speed`` makes the measurements of ``fasthash bench``, and compares fasthash with numpy, faiss
+  and limits of the machine. It uses ``_timing`` (measure calls in turn), ``_random_codes`` (codes
+  to search), ``_peers`` and ``_model_peers`` (the same computations with numpy and faiss-cpu), and
+  ``_cells`` (format figures).
 
-The figures of the repository, more of everything, are made by its folder ``benchmarks``, which
-measures with these modules too.
+The folder ``benchmarks`` of the repository uses the same modules for larger measurements.
 """
 
 from .comparison import (

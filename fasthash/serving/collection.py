@@ -177,7 +177,7 @@ class Collection:
         n_features = self.n_features[self.words.modality]
         if x.shape != (1, n_features):
             raise TypeError(
-                f"the function of --words returned shape {x.shape}, and (1, {n_features}) is needed"
+                f"the function for texts returned shape {x.shape}, and (1, {n_features}) is needed"
             )
         return self.search_features(x, self.words.modality, scope)
 
