@@ -35,13 +35,10 @@ FRAME_BYTES = 32768
 
 # Everything a wheel holds beside its metadata and the libraries it carries.
 MODULES = [
-    "c_api",
-    *(
-        f"_kernels/{name}"
-        for name in ("discrete", "hamming", "multi_index", "ranking", "reconstruct", "search")
-    ),
-    "_kernels/sorting",
+    path.relative_to(PROJECT / "fasthash").with_suffix("").as_posix()
+    for path in sorted((PROJECT / "fasthash").rglob("*.pyx"))
 ]
+COMPILED = [*MODULES, "_kernels/_cyutility"]
 REQUIRED = [
     "fasthash/__init__.py",
     "fasthash/__init__.pyi",
@@ -170,7 +167,7 @@ class Check:
         names = [name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")]
         missing = [name for name in REQUIRED if name not in names]
         missing += [
-            f"{name}.*.so" for name in MODULES
+            f"{name}.*.so" for name in COMPILED
             if not any(re.fullmatch(rf"fasthash/{name}\.[\w.-]+\.so", other) for other in names)
         ]  # fmt: skip
         for licence in ("LICENSE", "EMOJI_LICENSES.md"):
