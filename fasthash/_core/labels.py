@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import as_array, is_sparse
+from .interruptible import distinct
 from .pieces import blocks_of
 
 if TYPE_CHECKING:
@@ -218,11 +219,7 @@ def _one_hot(
 
 
 def _classes_of(given: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    # At least an empty one of each, for the dtype.
-    parts = [y[:0] for y in given]
-    for y in given:
-        parts += [np.unique(y[some]) for some in blocks_of(y)]
-    return np.unique(np.concatenate(parts))
+    return distinct(np.concatenate(given))
 
 
 def _multi_hot(y: Any, name: str) -> csr_array:
