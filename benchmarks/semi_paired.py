@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 import fasthash as fh
 from accuracy import load
 from fasthash._core.features import rbf_map
+from fasthash._core.rows import Rows
 from fasthash._core.workers import Workers
 from fasthash.datasets import SemiPairedSplit, semi_paired_split
 from fasthash.models import select_by_pairs
@@ -78,7 +79,7 @@ class KernelCCAITQ(fh.CCAITQ):
         super().__init__(n_bits, n_components=n_components, ridge=ridge, random_state=random_state)
         self.kernel = kernel
 
-    def fit(self, features, pairs=None):
+    def fit(self, features, pairs=None, **options):
         self._maps = {}
         if self.kernel == "rbf":
             rng = np.random.RandomState(self.random_state)
@@ -86,11 +87,12 @@ class KernelCCAITQ(fh.CCAITQ):
                 for column, (name, x) in enumerate(features.items()):
                     paired = x if pairs is None else x[pairs[:, column]]
                     anchors = paired[rng.permutation(len(paired))[:300]]
-                    self._maps[name] = rbf_map(paired, anchors, 0.7, workers)
-        return super().fit({name: self._mapped(x, name) for name, x in features.items()}, pairs)
+                    self._maps[name] = rbf_map(Rows(paired, paired.dtype), anchors, 0.7, workers)
+        mapped = {name: self._mapped(x, name) for name, x in features.items()}
+        return super().fit(mapped, pairs, **options)
 
-    def encode(self, X, modality, n_threads=None):
-        return super().encode(self._mapped(X, modality), modality, n_threads=n_threads)
+    def encode(self, X, modality, **options):
+        return super().encode(self._mapped(X, modality), modality, **options)
 
     def _mapped(self, x: NDArray, name: str) -> NDArray:
         return self._maps[name].transform(x) if self._maps else x

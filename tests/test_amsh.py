@@ -227,7 +227,6 @@ REFUSED = {
     "NaN": ({}, replaced(F, text=with_value(F["text"], np.nan)), L, ValueError, r"\[3, 2\] is nan"),
     "inf": ({}, replaced(F, text=with_value(F["text"], np.inf)), L, ValueError, r"\[3, 2\] is inf"),
     "one dimension": ({}, replaced(F, image=F["image"][0]), L, ValueError, r"shape \(12,\)"),
-    "sparse": ({}, replaced(F, image=sparse.csr_array(F["image"])), L, TypeError, "toarray"),
     "empty": ({}, replaced(F, image=F["image"][:0]), L, ValueError, "is empty"),
     "constant": ({}, replaced(F, image=np.ones((90, 3))), L, ValueError, "same row"),
     "one modality": ({}, {"image": F["image"]}, {"image": L["image"]}, ValueError, "at least 2"),

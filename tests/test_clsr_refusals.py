@@ -21,7 +21,7 @@ pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip install '.[cl
         ({"batch_size": 1}, ValueError, "batch_size must be at least 2"),
         ({"consistency": -1.0}, ValueError, "consistency must be finite and at least 0"),
         ({"hidden": (0,)}, ValueError, "hidden must be at least 1"),
-        ({"preprocessing": "zca"}, ValueError, "preprocessing must be one of 'whiten'"),
+        ({"preprocessing": "zca"}, ValueError, "preprocessing must be one of 'none'"),
         (
             {"preprocessing": {"image": "none"}},
             ValueError,

@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 import fasthash as fh
 from clips import NO_PARTS, SMALL, assert_same_model, fit, make_clips, recall_sum
+from fasthash.models import _progress
 
 torch = pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip install '.[clsr]'")
 
@@ -36,9 +37,12 @@ def test_the_best_epoch_by_validation_is_restored():
 
 def test_a_share_of_the_items_is_held_out_whole():
     views, pairs = make_clips()
-    seen = []
-    model = fit(views, pairs, validation=0.25, callback=seen.append)
-    assert seen == model.history_
+    events = []
+    model = fit(views, pairs, validation=0.25, callback=lambda *event: events.append(event))
+    assert [event for event in events if event[0] == "epochs"] == [
+        ("epochs", epoch, 6) for epoch in range(1, 7)
+    ]
+    seen = model.history_
     assert list(seen[0].recall) == [("audio", "text"), ("text", "audio")]
     assert str(seen[-1]).startswith("epoch 6/6  loss ") and "text→audio R@1/5/10" in str(seen[-1])
     # Captions of a clip that is held out are, too: 60 clips of 240 were not learned from.
@@ -46,10 +50,12 @@ def test_a_share_of_the_items_is_held_out_whole():
     assert names == seen
 
 
-def test_verbose_prints_a_line_per_epoch(capsys):
+def test_verbose_prints_a_line_per_epoch(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "find_spec", lambda name: None)
     fit(*make_clips(n=60), verbose=True, parameters={"n_epochs": 2})
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and all("loss" in line and "temperature" in line for line in lines)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epochs: ")]
+    assert [line.split("  ")[0] for line in lines] == ["epochs: 1 of 2", "epochs: 2 of 2"]
+    assert all("loss" in line and "temperature" in line for line in lines)
 
 
 def test_one_seed_one_model_whatever_else_draws():
@@ -57,7 +63,7 @@ def test_one_seed_one_model_whatever_else_draws():
     torch.manual_seed(5)
     first = fit(views, pairs)
     drawn = torch.rand(3)
-    again = fit(views, pairs, callback=lambda record: torch.rand(7))
+    again = fit(views, pairs, callback=lambda *event: torch.rand(7))
     assert_same_model(first, again)
     # The caller's generator is where it would be without the fit.
     torch.manual_seed(5)
@@ -77,8 +83,8 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(tmp_path, validation, 
     views, pairs = make_clips()
     path = tmp_path / "run.pt"
 
-    def stop(record):
-        if record.epoch == 3:
+    def stop(stage, done, total):
+        if done == 3:
             raise error
 
     options = {"validation": validation, "checkpoint": path}
@@ -91,11 +97,11 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(tmp_path, validation, 
         views,
         pairs,
         resume=True,
-        callback=lambda record: epochs.append(record.epoch),
+        callback=lambda *event: epochs.append(event),
         n_threads=1,
         **options,
     )
-    assert epochs == [4, 5, 6]
+    assert epochs[:3] == [("epochs", epoch, 6) for epoch in (4, 5, 6)]
     assert_same_model(model, fit(views, pairs, validation=validation))
 
 
@@ -111,7 +117,7 @@ def test_a_killed_process_leaves_a_checkpoint_to_go_on_from(tmp_path):
         views = {{name: clips[name] for name in ("audio", "text")}}
         fh.CLSR(**{SMALL!r}).fit(
             views, clips["pairs"], n_threads=1, checkpoint={str(path)!r},
-            callback=lambda record: time.sleep(0.5 if record.epoch == 1 else 60),
+            callback=lambda stage, done, total: time.sleep(0.5 if done == 1 else 60),
         )
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])

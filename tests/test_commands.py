@@ -141,8 +141,7 @@ def test_every_method_tells_how_far_it_is(emoji):
             )
         assert len(encoding) > 1 and encoding[-1] == ("encode", 1437, 1437)
         assert encoding == sorted(encoding)
-    assert told["CCAITQ"] == []
-    for method in set(METHODS) - {"CCAITQ"}:
+    for method in METHODS:
         assert all(0 <= done <= total for _, done, total in told[method]) and told[method]
 
 

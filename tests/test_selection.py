@@ -23,11 +23,11 @@ class Recorder(CrossModalHasher):
 
     seen: typing.ClassVar[list] = []
 
-    def fit(self, features, pairs=None):
+    def fit(self, features, pairs=None, *, n_threads=None):
         self.seen.append((features, pairs))
         return self
 
-    def encode(self, X, modality, n_threads=None):
+    def encode(self, X, modality):
         return np.random.default_rng(len(X)).integers(0, 256, (len(X), 2), dtype=np.uint8)
 
 

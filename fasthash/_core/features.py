@@ -169,28 +169,27 @@ def unit_rows(x: NDArray[Floating]) -> NDArray[Floating]:
     return np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
 
 
-def centring_map(sample: NDArray[np.floating]) -> FeatureMap:
+def centring_map(sample: Rows) -> FeatureMap:
     """
     Keep the features linear, less their means.
 
     Parameters
     ----------
-    sample : ndarray of float32 or float64, shape (n, n_features)
+    sample : Rows
         Validated features; all samples, or enough of them to estimate means by.
     """
-    # A float64 mean of float32 columns: the error must not grow with n.
-    return FeatureMap(mean=sample.mean(axis=0, dtype=np.float64))
+    return FeatureMap(mean=sample.column_means())
 
 
 def rbf_map(
-    sample: NDArray[np.floating], anchors: NDArray[np.floating], width: float, workers: Workers
+    sample: Rows, anchors: NDArray[np.floating], width: float, workers: Workers
 ) -> FeatureMap:
     """
     Choose the width of radial basis functions and compute their means.
 
     Parameters
     ----------
-    sample : ndarray of float32 or float64, shape (n, n_features)
+    sample : Rows
         Validated features; all samples, or enough of them to estimate means by.
     anchors : ndarray of the same dtype, shape (n_anchors, n_features)
     width : float
@@ -204,16 +203,16 @@ def rbf_map(
 
     def distances(blocks: Sequence[slice]) -> float:
         return sum(
-            np.sqrt(np.maximum(-squared._exponents(few[rows]), 0)).sum(dtype=np.float64)
+            np.sqrt(np.maximum(-squared._exponents(few.read(rows)), 0)).sum(dtype=np.float64)
             for rows in blocks
         )
 
     def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
         return add_up(
-            uncentred.transform(sample[rows]).sum(axis=0, dtype=np.float64) for rows in blocks
+            uncentred.transform(sample.read(rows)).sum(axis=0, dtype=np.float64) for rows in blocks
         )
 
-    few = sample[:: max(1, len(sample) // _WIDTH_ROWS)]
+    few = sample.subset(np.arange(0, len(sample), max(1, len(sample) // _WIDTH_ROWS)))
     blocks = cut(len(few), max(n_anchors, few.shape[1]))
     mean_distance = sum(workers.map(distances, blocks)) / (len(few) * n_anchors)
     uncentred = FeatureMap(np.zeros(n_anchors), anchors, width * mean_distance)

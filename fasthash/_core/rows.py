@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .arrays import is_sparse, is_tensor
 from .pieces import cut
 
-__all__ = ["RowReader", "Rows", "is_sliced_by_rows"]
+__all__ = ["RowReader", "Rows", "as_csr", "is_sliced_by_rows"]
 
 
 def is_sliced_by_rows(x: Any) -> bool:
@@ -23,6 +23,15 @@ def is_sliced_by_rows(x: Any) -> bool:
     if isinstance(x, np.ndarray | np.generic) or is_sparse(x) or is_tensor(x):
         return False
     return all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__"))
+
+
+def as_csr(x: Any) -> Any:
+    """Bring a sparse matrix to CSR with every place in it once; the given one where it is that."""
+    csr = x.tocsr()
+    if csr.ndim == 2 and not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    return csr
 
 
 class RowReader(Protocol):
@@ -41,8 +50,9 @@ class Rows:
 
     Parameters
     ----------
-    source : ndarray, or anything with ``shape`` that can be sliced by rows
-        A slice must become an array by `numpy.asarray`.
+    source : ndarray, scipy CSR matrix or array, or anything that can be sliced by rows
+        It has a ``shape``, and `numpy.asarray` makes an array of a slice. Rows of a sparse matrix
+        are made dense a block at a time.
     dtype : float32 or float64
         What the values are converted to.
 
@@ -50,12 +60,18 @@ class Rows:
     ----------
     shape : tuple of int
     dtype : dtype
+    names : ndarray of str as objects, or None
+        Names of the columns, where a data frame was given; set by whoever keeps them.
     """
+
+    names: NDArray[Any] | None = None
 
     def __init__(self, source: Any, dtype: Any) -> None:
         self._source = source
+        self._is_sparse = hasattr(source, "toarray") and hasattr(source, "indptr")
         # Not every reader may be called from two threads at once.
-        self._lock = None if isinstance(source, np.ndarray) else threading.Lock()
+        is_in_memory = isinstance(source, np.ndarray) or self._is_sparse
+        self._lock = None if is_in_memory else threading.Lock()
         self.shape: tuple[int, int] = (int(source.shape[0]), int(source.shape[1]))
         self.dtype = np.dtype(dtype)
 
@@ -64,7 +80,9 @@ class Rows:
 
     def read(self, rows: slice) -> NDArray[np.floating]:
         """Read a block; without a copy where the source is an array of the right dtype."""
-        if self._lock is None:
+        if self._is_sparse:
+            block = self._source[rows].toarray()
+        elif self._lock is None:
             block = self._source[rows]
         else:
             with self._lock:
@@ -76,8 +94,31 @@ class Rows:
         first = self.read(slice(0, 1))
         return all((self.read(rows) == first).all() for rows in cut(*self.shape))
 
+    def first_not_finite(self) -> tuple[int, int, Any] | None:
+        """Row, column and value of the first value that is NaN or infinite, if there is one."""
+        if self._is_sparse:
+            values = self._source.data
+            place = np.flatnonzero(~np.isfinite(values))[:1]
+            if not len(place):
+                return None
+            row = int(np.searchsorted(self._source.indptr, place[0], side="right")) - 1
+            return row, int(self._source.indices[place[0]]), values[place[0]]
+        for rows in cut(*self.shape):
+            block = self.read(rows)
+            # A sum is finite only where all its terms are, and costs less than asking each of them.
+            with np.errstate(over="ignore", invalid="ignore"):
+                if np.isfinite(block.sum()):
+                    continue
+            finite = np.isfinite(block)
+            if not finite.all():
+                row, column = np.argwhere(~finite)[0]
+                return rows.start + int(row), int(column), block[row, column]
+        return None
+
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
         """Read rows, in any order, into one array: costs a reading of the blocks they lie in."""
+        if self._is_sparse:
+            return self._source[indices].toarray().astype(self.dtype, copy=False)
         if self._lock is None:
             return self._source[indices].astype(self.dtype, copy=False)
         out = np.empty((len(indices), self.shape[1]), self.dtype)
@@ -89,3 +130,18 @@ class Rows:
             if first < last:
                 out[order[first:last]] = self.read(rows)[ascending[first:last] - rows.start]
         return out
+
+    def subset(self, indices: NDArray[np.integer]) -> Rows:
+        """Select rows, in any order: held dense, or sparse where the source is."""
+        rows = Rows(self._source[indices] if self._is_sparse else self.take(indices), self.dtype)
+        rows.names = self.names
+        return rows
+
+    def column_means(self) -> NDArray[np.float64]:
+        """Means of the columns, added up in float64, row after row: blocks change no bit."""
+        total = np.zeros((0, self.shape[1]))
+        for rows in cut(*self.shape):
+            block = self.read(rows)
+            block = np.concatenate([total, block]) if len(total) else block
+            total = block.sum(axis=0, dtype=np.float64, keepdims=True)
+        return total[0] / len(self)

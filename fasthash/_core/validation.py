@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import as_array
+from .arrays import as_array, is_sparse
 from .interruptible import distinct
-from .pieces import cut
-from .rows import Rows, is_sliced_by_rows
+from .rows import Rows, as_csr, is_sliced_by_rows
 
 __all__ = [
     "check_choice",
@@ -205,7 +204,7 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
     ----------
     features : array_like, shape (n_samples, n_features), or anything like it that reads slices
         An object with ``shape``, ``dtype`` and slicing by rows (h5py, dask, zarr) is read block by
-        block and never as a whole; so is a memory-mapped array.
+        block and never as a whole; so are memory-mapped arrays and scipy sparse matrices.
     name : str
         What the argument is called, for the error.
     n_features : int, optional
@@ -219,13 +218,17 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
     Raises
     ------
     TypeError
-        If the values are not real numbers, or the matrix is sparse.
+        If the values are not real numbers.
     ValueError
         If the shape is wrong, or a value is NaN or infinite.
     """
-    source = features if is_sliced_by_rows(features) else as_array(features, name)
+    sparse = is_sparse(features)
+    if sparse:
+        source = as_csr(features)
+    else:
+        source = features if is_sliced_by_rows(features) else as_array(features, name)
     shape = tuple(source.shape)
-    dtype = np.asarray(source[:1]).dtype if len(shape) else source.dtype
+    dtype = np.asarray(source[:1]).dtype if len(shape) and not sparse else source.dtype
     if dtype.kind not in "bfiu":
         hint = f": pass {name}.astype(float) if all of it is numbers" if dtype.kind == "O" else ""
         raise TypeError(f"{name} must hold real numbers, got dtype {dtype}{hint}")
@@ -241,19 +244,13 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
             f"{name} has {shape[1]} columns, but the model was fitted with {n_features}"
         )
     x = Rows(source, np.float32 if dtype == np.float32 else np.float64)
-    for rows in cut(*shape):
-        block = x.read(rows)
-        # A sum is finite only where all its terms are, and costs less than asking each of them.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(block.sum()):
-                continue
-        finite = np.isfinite(block)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            raise ValueError(
-                f"{name}[{rows.start + row}, {column}] is {block[row, column]}: features must be "
-                "finite; replace or drop such samples first"
-            )
+    found = x.first_not_finite()
+    if found is not None:
+        row, column, value = found
+        raise ValueError(
+            f"{name}[{row}, {column}] is {value}: features must be finite; replace or drop such "
+            "samples first"
+        )
     return x
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .pieces import cut
 
-__all__ = ["Workers", "add_up"]
+__all__ = ["Workers", "add_up", "threads_of_products"]
 
 Result = TypeVar("Result")
 
@@ -29,6 +29,13 @@ _STRIP_BLOCKS = 8
 def add_up(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
     """Add arrays of one shape, in their order: at least one."""
     return reduce(np.add, parts)
+
+
+def threads_of_products(n_threads: int) -> AbstractContextManager[Any]:
+    """Let matrix products of this process use so many threads, until the context ends."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(n_threads, "blas")
 
 
 class Workers(AbstractContextManager["Workers"]):

@@ -352,20 +352,13 @@ def fit_model(
     labels : mapping of str to labels, or None
     pairs : ndarray of int, shape (n_pairs, n_modalities), or None
     callback : callable or None
-        Called as ``callback(stage, done, total)``, whatever the model tells its own.
+        Called as ``callback(stage, done, total)``.
 
     Returns
     -------
     The model.
     """
-
-    def told(*what: Any) -> None:
-        # CLSR tells of epochs by a record of each.
-        step = what if len(what) == 3 else ("epochs", what[0].epoch, what[0].n_epochs)
-        if callback is not None:
-            callback(*step)
-
-    given = {"labels": labels, "pairs": pairs, "callback": told}
+    given = {"labels": labels, "pairs": pairs, "callback": callback}
     return model.fit(
         features, **{name: value for name, value in given.items() if learns_from(model, name)}
     )

@@ -3,26 +3,64 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-__all__ = ["canonical_directions"]
+__all__ = ["canonical_directions", "pair_covariances"]
+
+
+def pair_covariances(
+    blocks: Iterable[Sequence[NDArray[np.floating]]],
+) -> list[list[NDArray[np.float64]]]:
+    """
+    Covariances within and between paired modalities.
+
+    Parameters
+    ----------
+    blocks : iterable of sequence of ndarray, each of shape (n_rows, d_m)
+        Block by block the centred features of every modality; row i of one belongs to row i of the
+        others. At least one block.
+
+    Returns
+    -------
+    list of list of ndarray of float64, shape (d_m, d_l)
+        Entry ``[m][l]`` is the covariance of modality m with modality l <= m.
+
+    Notes
+    -----
+    O(n · d²) for d features in all. Products are made in the dtype of the features, a block at a
+    time, and added up in float64.
+    """
+    total: list[list[NDArray[np.float64]]] = []
+    n = 0
+    for x in blocks:
+        n += len(x[0])
+        products = [[(a.T @ b).astype(np.float64) for b in x[: m + 1]] for m, a in enumerate(x)]
+        if not total:
+            total = products
+            continue
+        for row, more in zip(total, products, strict=True):
+            for covariance, product in zip(row, more, strict=True):
+                covariance += product
+    return [[covariance / n for covariance in row] for row in total]
 
 
 def canonical_directions(
-    x: Sequence[NDArray[np.floating]], ridges: Sequence[float], n_components: int
+    covariances: Sequence[Sequence[NDArray[np.float64]]],
+    ridges: Sequence[float],
+    n_components: int,
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """
     Find the directions along which paired modalities are correlated most.
 
     Parameters
     ----------
-    x : sequence of ndarray, each of shape (n, d_m)
-        Centred features of two or more modalities; row i of one belongs to row i of the others.
+    covariances : sequence of sequence of ndarray of float64, shape (d_m, d_l)
+        As `pair_covariances` returns them, of two or more modalities.
     ridges : sequence of float
         Added to the diagonal of each covariance; greater than 0.
     n_components : int
@@ -38,8 +76,8 @@ def canonical_directions(
     Notes
     -----
     The eigenvectors of the correlations between whitened modalities, which for two are those of
-    canonical correlation analysis, and for more its MAXVAR generalisation. O(n · d² + d³) for d
-    features in all.
+    canonical correlation analysis, and for more its MAXVAR generalisation. O(d³) for d features in
+    all.
 
     References
     ----------
@@ -49,30 +87,33 @@ def canonical_directions(
     --------
     >>> import numpy as np
     >>> shared = np.array([[1.0], [-1.0], [2.0], [-2.0]])
-    >>> (a, b), correlations = canonical_directions([shared, 3 * shared], [1e-9, 1e-9], 1)
+    >>> covariances = pair_covariances([[shared, 3 * shared]])
+    >>> (a, b), correlations = canonical_directions(covariances, [1e-9, 1e-9], 1)
     >>> correlations.round(6)
     array([1.])
     """
-    whitenings = [_whitening(values, ridge) for values, ridge in zip(x, ridges, strict=True)]
+    whitenings = [
+        _whitening(row[m], ridge)
+        for m, (row, ridge) in enumerate(zip(covariances, ridges, strict=True))
+    ]
     edges = np.concatenate([[0], np.cumsum([len(w) for w in whitenings])])
     places = [slice(a, b) for a, b in itertools.pairwise(edges)]
     joined = np.zeros((edges[-1], edges[-1]))
-    for i in range(len(x)):
+    for i, row in enumerate(covariances):
         for j in range(i):
             # eigh reads the lower triangle alone.
-            cross = (x[i].T @ x[j]).astype(np.float64) / len(x[i])
-            joined[places[i], places[j]] = whitenings[i].T @ cross @ whitenings[j]
+            joined[places[i], places[j]] = whitenings[i].T @ row[j] @ whitenings[j]
     found, vectors = eigh(joined, subset_by_index=[edges[-1] - n_components, edges[-1] - 1])
-    vectors = np.sqrt(len(x)) * vectors[:, ::-1]
+    vectors = np.sqrt(len(covariances)) * vectors[:, ::-1]
     # Which of two opposite vectors is found is a matter of rounding; what follows starts from it.
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)])
     directions = [w @ vectors[place] for w, place in zip(whitenings, places, strict=True)]
-    return directions, found[::-1] / (len(x) - 1)
+    return directions, found[::-1] / (len(covariances) - 1)
 
 
-def _whitening(x: NDArray[np.floating], ridge: float) -> NDArray[np.float64]:
-    """W with WᵀCW = I for the covariance C of the centred rows plus its ridge."""
-    covariance = (x.T @ x).astype(np.float64) / len(x)
+def _whitening(covariance: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
+    """W with Wᵀ C W = I for the covariance and its ridge, C."""
+    covariance = covariance.copy()
     covariance.flat[:: len(covariance) + 1] += ridge
     eigenvalues, vectors = linalg.eigh(covariance)
     return vectors / np.sqrt(eigenvalues)

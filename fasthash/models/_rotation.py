@@ -6,6 +6,8 @@ import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 
+from ._progress import Report, ignore
+
 __all__ = ["quantising_rotation"]
 
 
@@ -14,6 +16,7 @@ def quantising_rotation(
     n_iterations: int,
     random_state: np.random.RandomState,
     n_bits: int | None = None,
+    report: Report = ignore,
 ) -> NDArray[np.float64]:
     """
     Turn scores so that they come near to their own signs.
@@ -34,6 +37,8 @@ def quantising_rotation(
         Draws the rotation to start from.
     n_bits : int, optional
         At least the number of columns, which is the default.
+    report : callable
+        Called as ``report("rotation", done, total)`` after every step.
 
     Returns
     -------
@@ -62,8 +67,9 @@ def quantising_rotation(
     """
     n_bits = n_bits or scores.shape[1]
     rotation = linalg.qr(random_state.standard_normal((n_bits, n_bits)))[0][: scores.shape[1]]
-    for _ in range(n_iterations):
+    for step in range(n_iterations):
         signs = np.where(scores @ rotation >= 0, 1.0, -1.0)
         left, _, right = linalg.svd(scores.T @ signs, full_matrices=False)
         rotation = left @ right
+        report("rotation", step + 1, n_iterations)
     return rotation

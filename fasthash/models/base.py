@@ -7,15 +7,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._core.features import BlockMap, FeatureMap
 from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_rows
+from .._core.validation import check_modalities, check_rows
 from .._core.workers import Workers
 from ..codes import check_codes, pack_signs
+from ._columns import check_columns, column_names
+from ._preprocessing import PreprocessedMap, Preprocessing, check_preprocessing
+from ._progress import Callback, Progress, Report, ignore
 from ._saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
@@ -37,6 +41,9 @@ class CrossModalHasher(SavedModel):
         Names of the modalities, in the order of the fit.
     n_features_in_ : dict of str to int
         Number of raw features per modality.
+    feature_names_in_ : dict of str to ndarray of str as objects, shape (n_features,)
+        Names of the columns of the modalities that were given as data frames (pandas, polars and
+        others); missing where none was. Later data frames must have the same columns.
     feature_maps_ : dict of str to FeatureMap
         Raw features to the features the hash functions are linear in.
     projections_ : dict of str to ndarray of float64, shape (n_out, n_bits)
@@ -48,11 +55,12 @@ class CrossModalHasher(SavedModel):
     _learned: ClassVar[tuple[str, ...]] = (
         "modalities_",
         "n_features_in_",
+        "feature_names_in_",
         "feature_maps_",
         "projections_",
         "codes_",
     )
-    _parts: ClassVar[tuple[type[Any], ...]] = (FeatureMap,)
+    _parts: ClassVar[tuple[type[Any], ...]] = (FeatureMap, Preprocessing, PreprocessedMap)
 
     feature_maps_: Mapping[str, BlockMap]
 
@@ -62,7 +70,8 @@ class CrossModalHasher(SavedModel):
         modality: str,
         *,
         n_threads: int | None = None,
-        callback: Callable[[str, int, int], None] | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
     ) -> NDArray[np.uint8]:
         """
         Compute the packed codes of samples of one modality.
@@ -70,14 +79,16 @@ class CrossModalHasher(SavedModel):
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
-            Raw features, as in the fit: an array, a memory-mapped one, or anything with ``shape``
-            and ``dtype`` that can be sliced by rows.
+            Raw features, as in the fit: an array, a memory-mapped one, a data frame, a scipy sparse
+            matrix, or anything with ``shape`` and ``dtype`` that can be sliced by rows.
         modality : str
             Which modality they belong to.
         n_threads : int, optional
             As in `fasthash.topk`.
         callback : callable, optional
-            Called as ``callback(stage, done, total)`` while samples are encoded.
+            Called as ``callback("encode", done, total)`` while samples are encoded.
+        verbose : bool, default False
+            Show progress on standard error.
 
         Returns
         -------
@@ -87,24 +98,49 @@ class CrossModalHasher(SavedModel):
         ------
         sklearn.exceptions.NotFittedError
             If the model has not been fitted.
+        TypeError
+            If X does not hold real numbers.
         ValueError
-            If the modality is unknown, the number of features differs from the fit's, or a value is
-            not finite.
+            If the modality is unknown, the columns differ from those of the fit in number, name or
+            order, or a value is not finite.
+
+        Warns
+        -----
+        UserWarning
+            If X has column names and the features of the fit had none, or the other way round.
 
         Notes
         -----
         Costs O(n_samples · n_anchors · (n_features + n_bits)). Beside the codes a block of features
         per thread is held. float32 features are mapped in float32, others in float64.
         """
+        x = self._read_samples(X, modality)
+        with Progress(callback, verbose) as report:
+            return encode_rows(
+                x,
+                self.feature_maps_[modality],
+                self.projections_[modality],
+                resolve_threads(n_threads),
+                report,
+            )
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that features are mappings of modalities, which scikit-learn's checks do not pass."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.dict = True
+        tags.input_tags.sparse = True
+        tags._skip_test = True
+        return tags
+
+    def _read_samples(self, X: Any, modality: str) -> Rows:
+        """Validate samples of one modality of a fitted model."""
         self._check_modality(modality)
-        x = check_rows(X, "X", self.n_features_in_[modality])
-        return encode_rows(
-            x,
-            self.feature_maps_[modality],
-            self.projections_[modality],
-            resolve_threads(n_threads),
-            callback,
-        )
+        check_columns(X, "X", self._names_of(modality))
+        return check_rows(X, "X", self.n_features_in_[modality])
+
+    def _names_of(self, modality: str) -> NDArray[Any] | None:
+        return getattr(self, "feature_names_in_", {}).get(modality)
 
     def _check_modality(self, modality: str) -> None:
         check_is_fitted(self, "projections_")
@@ -119,9 +155,17 @@ class CrossModalHasher(SavedModel):
             n_features = learned["n_features_in_"][name]
             projection = learned["projections_"][name]
             n_bits = check_shape(projection, f"projections_[{name!r}]", (None, None)).shape[1]
-            check_feature_map(learned["feature_maps_"][name], n_features, len(projection))
+            self._check_feature_map(learned["feature_maps_"][name], n_features, len(projection))
             check_codes(learned["codes_"][name], f"codes_[{name!r}]", n_bits)
+        for name, columns in learned.get("feature_names_in_", {}).items():
+            n_features = learned["n_features_in_"][name]
+            check_shape(columns, f"feature_names_in_[{name!r}]", (n_features,), object)
         super()._set_learned_state(learned)
+
+    @staticmethod
+    def _check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
+        """Refuse a feature map from a file that does not map n_features to n_out."""
+        check_feature_map(feature_map, n_features, n_out)
 
     def _set_fitted(
         self,
@@ -134,11 +178,31 @@ class CrossModalHasher(SavedModel):
         """Store what a fit learned, all at once; `learned` are further attributes."""
         self.modalities_ = tuple(features)
         self.n_features_in_ = {name: x.shape[1] for name, x in features.items()}
+        names = {name: x.names for name, x in features.items() if x.names is not None}
+        if names:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
         self.feature_maps_ = feature_maps
         self.projections_ = projections
         self.codes_ = codes
         for name, value in learned.items():
             setattr(self, name, value)
+
+
+def read_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
+    """
+    Validate a mapping of modality names to features, and keep the names of their columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such mapping, or features are refused.
+    """
+    rows = check_modalities(features, minimum)
+    for name, x in rows.items():
+        x.names = column_names(features[name], f"features[{name!r}]")
+    return rows
 
 
 def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
@@ -150,6 +214,9 @@ def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
     ValueError
         If it does not.
     """
+    if isinstance(feature_map, PreprocessedMap):
+        n_features = check_preprocessing(feature_map.preprocessing, n_features)
+        feature_map = feature_map.feature_map
     if not isinstance(feature_map, FeatureMap):
         raise ValueError("feature_maps_ holds no feature map")
     check_shape(feature_map.mean, "mean", (n_out,))
@@ -168,24 +235,40 @@ def encode_rows(
     feature_map: BlockMap,
     projection: NDArray[np.float64],
     n_threads: int,
-    callback: Callable[[str, int, int], None] | None = None,
+    report: Report = ignore,
+    stage: str = "encode",
 ) -> NDArray[np.uint8]:
     """Packed signs of mapped features times a projection, block by block."""
     codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)
     projection = projection.astype(x.dtype)
 
-    def encode(blocks: Sequence[slice]) -> int:
+    def encode(rows: slice) -> None:
+        codes[rows] = pack_signs(feature_map.transform(x.read(rows)) @ projection)
+
+    visit_rows(encode, x, feature_map.n_out, n_threads, report, stage)
+    return codes
+
+
+def visit_rows(
+    function: Callable[[slice], None],
+    x: Rows,
+    n_out: int,
+    n_threads: int,
+    report: Report,
+    stage: str,
+) -> None:
+    """Call a function with every block of rows that are mapped to n_out columns, on threads."""
+
+    def visit(blocks: Sequence[slice]) -> int:
         for rows in blocks:
-            codes[rows] = pack_signs(feature_map.transform(x.read(rows)) @ projection)
+            function(rows)
         return blocks[-1].stop
 
-    blocks = cut(len(x), max(feature_map.n_out, x.shape[1]), _BLOCK_VALUES)
+    blocks = cut(len(x), max(n_out, x.shape[1]), _BLOCK_VALUES)
     if len(blocks) == 1:
         # No threads of ours for a single query; the matrix products may use theirs.
-        encode(blocks)
-        return codes
+        report(stage, visit(blocks), len(x))
+        return
     with Workers(n_threads) as workers:
-        for done in workers.map(encode, blocks):
-            if callback is not None:
-                callback("encode", int(done), len(x))
-    return codes
+        for done in workers.map(visit, blocks):
+            report(stage, int(done), len(x))

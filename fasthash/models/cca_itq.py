@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from .._core.features import centring_map
+from .._core.features import FeatureMap, centring_map
+from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_count, check_modalities, check_number, check_pairs
-from ._canonical import canonical_directions
+from .._core.validation import check_count, check_number, check_pairs
+from .._core.workers import threads_of_products
+from ._canonical import canonical_directions, pair_covariances
+from ._preprocessing import kinds_of, preprocess, preprocessed_maps
+from ._progress import Callback, Progress
 from ._rotation import quantising_rotation
-from .base import CrossModalHasher, encode_rows
+from .base import CrossModalHasher, encode_rows, read_modalities
 
 __all__ = ["CCAITQ"]
 
@@ -40,12 +44,19 @@ class CCAITQ(CrossModalHasher):
         features for few samples want more: the emoji demo does best with 30.
     n_iterations : int, default 50
         Steps of the rotation.
+    preprocessing : str or mapping of str to str, default "none"
+        What is done to the features first, in all modalities or per modality; one that a mapping
+        leaves out is taken as given. "none": as given. "unit": rows of unit length, for embeddings
+        that are compared by cosine. "centre": centred, one scale for all columns. "standardise":
+        every column centred and divided by its standard deviation. "whiten": columns standardised,
+        at most 384 principal components, each divided by its standard deviation, or by .3 where
+        that is less.
     random_state : int, RandomState instance or None, default None
         Seeds the first rotation.
 
     Attributes
     ----------
-    codes_, projections_, feature_maps_, modalities_, n_features_in_
+    codes_, projections_, feature_maps_, modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`.
     correlations_ : ndarray of float64, shape (n_components,)
         Canonical correlations, descending; of more than two modalities, means over the others.
@@ -53,8 +64,8 @@ class CCAITQ(CrossModalHasher):
     Notes
     -----
     O(n · d² + d³) for the correlations, n pairs of d features in all; O(n · n_bits²) per step of
-    the rotation. The features of the pairs are held twice, as given and centred; those of other
-    samples a block at a time.
+    the rotation. Features are read block by block; held are d² covariances and 2 n · n_bits numbers
+    of float64.
 
     References
     ----------
@@ -87,26 +98,45 @@ class CCAITQ(CrossModalHasher):
         n_components: int | None = None,
         ridge: float = 1e-2,
         n_iterations: int = 50,
+        preprocessing: str | Mapping[str, str] = "none",
         random_state: Any = None,
     ) -> None:
         self.n_bits = n_bits
         self.n_components = n_components
         self.ridge = ridge
         self.n_iterations = n_iterations
+        self.preprocessing = preprocessing
         self.random_state = random_state
 
-    def fit(self, features: Mapping[str, ArrayLike], pairs: ArrayLike | None = None) -> CCAITQ:
+    def fit(
+        self,
+        features: Mapping[str, ArrayLike],
+        pairs: ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> CCAITQ:
         """
         Learn the projections from pairs, and compute the codes of all samples.
 
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two or more modalities; with `pairs` the number of samples may differ.
+            Two or more modalities; with `pairs` the number of samples may differ. Memory-mapped
+            arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype`` that can be
+            sliced by rows, are read block by block.
         pairs : array_like of int, shape (n_pairs, n_modalities), optional
             Which rows belong together, a column per modality in the order of `features`; at least
             two pairs, no row in two of them. Means, correlations and rotation are those of a fit to
             the pairs alone. Default: row i belongs to row i.
+        n_threads : int, optional
+            As in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)`` while stages advance: "correlations" (once),
+            "rotation" (by step), "codes of <modality>" (by row).
+        verbose : bool, default False
+            Show progress on standard error, as bars where tqdm is installed.
 
         Returns
         -------
@@ -116,50 +146,86 @@ class CCAITQ(CrossModalHasher):
         Raises
         ------
         TypeError, ValueError
-            If parameters, features or pairs are unsuitable; the model is then unchanged.
+            If parameters, features or pairs are unsuitable; the model is then unchanged, as it is
+            when the callback raises an error.
         """
         n_bits = check_count(self.n_bits, "n_bits")
         if self.n_components is not None:
             check_count(self.n_components, "n_components")
         check_number(self.ridge, "ridge", positive=True)
         check_count(self.n_iterations, "n_iterations")
-        rows = check_modalities(features)
-        x = self._read_pairs(rows, pairs)
+        n_threads = resolve_threads(n_threads)
+        rows = read_modalities(features)
+        kinds = kinds_of(self.preprocessing, rows, "none")
+        x, preprocessing = preprocess(_rows_of_pairs(rows, pairs), kinds)
         rng = check_random_state(self.random_state)
 
-        feature_maps = {name: centring_map(values) for name, values in x.items()}
-        centred = [feature_maps[name].transform(values) for name, values in x.items()]
-        ridges = [
-            self.ridge * np.einsum("ij,ij->", c, c, dtype=np.float64) / c.size for c in centred
-        ]
-        n_components = min(self.n_components or n_bits, n_bits, *(c.shape[1] for c in centred))
-        directions, correlations = canonical_directions(centred, ridges, n_components)
-        directions = [d * correlations for d in directions]
-        scores = np.vstack([c @ d for c, d in zip(centred, directions, strict=True)])
-        rotation = quantising_rotation(scores, self.n_iterations, rng, n_bits)
-
-        projections = {name: d @ rotation for name, d in zip(x, directions, strict=True)}
-        n_threads = resolve_threads(None)
-        codes = {
-            name: encode_rows(rows[name], feature_maps[name], projections[name], n_threads)
-            for name in rows
-        }
-        self._set_fitted(rows, feature_maps, projections, codes, correlations_=correlations)
+        with Progress(callback, verbose) as report:
+            with threads_of_products(n_threads):
+                feature_maps = {name: centring_map(values) for name, values in x.items()}
+                covariances, ridges = self._covariances(x, feature_maps)
+                n_components = min(
+                    self.n_components or n_bits, n_bits, *(v.shape[1] for v in x.values())
+                )
+                directions, correlations = canonical_directions(covariances, ridges, n_components)
+                report("correlations", 1, 1)
+                directions = [d * correlations for d in directions]
+                scores = np.vstack(
+                    [
+                        _scores(values, feature_maps[name], d)
+                        for (name, values), d in zip(x.items(), directions, strict=True)
+                    ]
+                )
+                rotation = quantising_rotation(scores, self.n_iterations, rng, n_bits, report)
+            projections = {name: d @ rotation for name, d in zip(x, directions, strict=True)}
+            maps = preprocessed_maps(feature_maps, preprocessing)
+            codes = {
+                name: encode_rows(
+                    *(rows[name], maps[name], projections[name], n_threads),
+                    *(report, f"codes of {name}"),
+                )
+                for name in rows
+            }
+        self._set_fitted(rows, maps, projections, codes, correlations_=correlations)
         return self
 
-    def _read_pairs(
-        self, rows: dict[str, Rows], pairs: ArrayLike | None
-    ) -> dict[str, NDArray[Any]]:
-        """Features of the pairs: row i of one modality belongs to row i of the other."""
-        pairs = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
-        x = {}
-        for column, (name, read) in enumerate(rows.items()):
-            x[name] = (
-                read.read(slice(0, len(read))) if pairs is None else read.take(pairs[:, column])
+    def _covariances(
+        self, x: dict[str, Rows], feature_maps: dict[str, FeatureMap]
+    ) -> tuple[list[list[NDArray[np.float64]]], list[float]]:
+        """Covariances of the pairs, and the ridges of their diagonals."""
+        n_pairs = len(next(iter(x.values())))
+        squares = np.zeros(len(x))
+
+        def centred() -> Iterator[list[NDArray[np.floating]]]:
+            for block in cut(n_pairs, sum(values.shape[1] for values in x.values())):
+                found = [feature_maps[name].transform(x[name].read(block)) for name in x]
+                squares[:] += [np.einsum("ij,ij->", c, c, dtype=np.float64) for c in found]
+                yield found
+
+        covariances = pair_covariances(centred())
+        sizes = [n_pairs * values.shape[1] for values in x.values()]
+        return covariances, (self.ridge * squares / sizes).tolist()
+
+
+def _rows_of_pairs(rows: dict[str, Rows], pairs: ArrayLike | None) -> dict[str, Rows]:
+    """Features of the pairs: row i of one modality belongs to row i of the others."""
+    checked = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
+    x = {}
+    for column, (name, read) in enumerate(rows.items()):
+        x[name] = read if checked is None else read.subset(checked[:, column])
+        if x[name].is_constant():
+            raise ValueError(
+                f"features[{name!r}] has the same row in all pairs: there is no correlation to "
+                "learn from; pass pairs that differ"
             )
-            if (x[name] == x[name][:1]).all():
-                raise ValueError(
-                    f"features[{name!r}] has the same row in all pairs: there is no correlation to "
-                    "learn from; pass pairs that differ"
-                )
-        return x
+    return x
+
+
+def _scores(
+    x: Rows, feature_map: FeatureMap, directions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Centred features times directions, block by block."""
+    scores = np.empty((len(x), directions.shape[1]))
+    for block in cut(*x.shape):
+        scores[block] = feature_map.transform(x.read(block)) @ directions
+    return scores

@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 
 from .._core.validation import check_count, check_modalities, check_number, check_pairs
 from ..metrics import mean_average_precision
+from ._progress import Callback, Progress
 from .base import CrossModalHasher
 
 __all__ = ["Selection", "select_by_pairs"]
@@ -53,6 +54,9 @@ def select_by_pairs(
     share: float = 0.2,
     neighbours: float = 0.1,
     random_state: Any = None,
+    n_threads: int | None = None,
+    callback: Callback | None = None,
+    verbose: bool = False,
 ) -> Selection:
     """
     Compare models, or settings of one, on pairs they were not fitted to.
@@ -74,6 +78,13 @@ def select_by_pairs(
         Euclidean distance of their features.
     random_state : int, RandomState instance or None, default None
         Seeds which pairs are held out.
+    n_threads : int, optional
+        Of every fit, as in `fasthash.topk`.
+    callback : callable, optional
+        Called as ``callback("models", done, total)`` after every fit. What it raises ends the
+        comparison.
+    verbose : bool, default False
+        Show progress on standard error.
 
     Returns
     -------
@@ -118,18 +129,21 @@ def select_by_pairs(
     rng = check_random_state(random_state)
 
     scores = np.empty((len(models), n_splits))
-    for split in range(n_splits):
-        shuffled = rng.permutation(len(checked))
-        n_held_out = min(max(round(share * len(checked)), 1), len(checked) - 2)
-        held_out, kept = checked[shuffled[:n_held_out]], checked[shuffled[n_held_out:]]
-        fitted_to, kept_pairs = _without(x, held_out, kept)
-        queries = held_out[:_MOST_QUERIES]
-        relevant = {
-            name: _nearest(x[name], queries[:, column], neighbours) for column, name in enumerate(x)
-        }
-        for i, model in enumerate(models):
-            fitted = clone(model).fit(fitted_to, pairs=kept_pairs)
-            scores[i, split] = _score(fitted, x, queries, relevant)
+    with Progress(callback, verbose) as report:
+        for split in range(n_splits):
+            shuffled = rng.permutation(len(checked))
+            n_held_out = min(max(round(share * len(checked)), 1), len(checked) - 2)
+            held_out, kept = checked[shuffled[:n_held_out]], checked[shuffled[n_held_out:]]
+            fitted_to, kept_pairs = _without(x, held_out, kept)
+            queries = held_out[:_MOST_QUERIES]
+            relevant = {
+                name: _nearest(x[name], queries[:, column], neighbours)
+                for column, name in enumerate(x)
+            }
+            for i, model in enumerate(models):
+                fitted = clone(model).fit(fitted_to, pairs=kept_pairs, n_threads=n_threads)
+                scores[i, split] = _score(fitted, x, queries, relevant)
+                report("models", split * len(models) + i + 1, scores.size)
     return Selection(int(np.argmax(scores.mean(axis=1))), scores)
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
-from sklearn.base import TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,7 +19,9 @@ from .._core.features import FeatureMap, centring_map
 from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_count
+from .._core.validation import check_count, check_rows
+from .._core.workers import threads_of_products
+from ._progress import Callback, Progress, Report
 from ._rotation import quantising_rotation
 from ._saving import SavedModel, check_shape
 from .base import encode_rows
@@ -30,7 +32,7 @@ __all__ = ["ITQ", "RandomHyperplanes"]
 _DTYPES: tuple[Any, ...] = (np.float64, np.float32)
 
 
-class _LinearTransformer(TransformerMixin, SavedModel):
+class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedModel):
     """Base of the transformers whose bits are signs of centred features times `projection_`."""
 
     _learned: ClassVar[tuple[str, ...]] = (
@@ -40,26 +42,40 @@ class _LinearTransformer(TransformerMixin, SavedModel):
         "feature_names_in_",
     )
 
-    def transform(self, X: ArrayLike) -> NDArray[np.uint8]:
+    def transform(
+        self,
+        X: ArrayLike,
+        *,
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> NDArray[np.uint8]:
         """
         Compute packed codes.
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or scipy sparse matrix, shape (n_samples, n_features)
             Features, as in the fit.
+        n_threads : int, optional
+            As in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback("transform", done, total)`` while samples are transformed.
+        verbose : bool, default False
+            Show progress on standard error, as bars where tqdm is installed.
 
         Returns
         -------
         ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
+            Or a data frame with a column per byte, where `set_output` asks for it.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the model has not been fitted.
         TypeError, ValueError
-            If X is no matrix of finite real numbers, is sparse, or has another number of features
-            than in the fit.
+            If X is no matrix of finite real numbers, or its columns differ from those of the fit in
+            number, name or order.
 
         Notes
         -----
@@ -67,10 +83,29 @@ class _LinearTransformer(TransformerMixin, SavedModel):
         thread is held. float32 features are projected in float32, others in float64.
         """
         check_is_fitted(self)
-        x = validate_data(self, X, reset=False, dtype=_DTYPES)
-        return encode_rows(
-            Rows(x, x.dtype), FeatureMap(self.mean_), self.projection_, resolve_threads(None)
+        x = validate_data(self, X, reset=False, dtype=_DTYPES, accept_sparse="csr")
+        with Progress(callback, verbose) as report:
+            return encode_rows(
+                *(check_rows(x, "X"), FeatureMap(self.mean_), self.projection_),
+                *(resolve_threads(n_threads), report, "transform"),
+            )
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of bytes of a code, for ``get_feature_names_out``."""
+        return (self.projection_.shape[1] + 7) // 8
+
+    def _read(self, X: ArrayLike, minimum: int) -> Rows:
+        """Validate the samples of a fit."""
+        x = check_array(
+            X,
+            dtype=_DTYPES,
+            accept_sparse="csr",
+            ensure_min_samples=minimum,
+            estimator=self,
+            input_name="X",
         )
+        return check_rows(x, "X")
 
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
         n_features = learned["n_features_in_"]
@@ -93,6 +128,7 @@ class _LinearTransformer(TransformerMixin, SavedModel):
         tags = super().__sklearn_tags__()
         # Codes are bytes, whatever the features were.
         tags.transformer_tags.preserves_dtype = []
+        tags.input_tags.sparse = True
         return tags
 
 
@@ -131,8 +167,7 @@ class ITQ(_LinearTransformer):
     rotation. Memory beside the features is d² + 2 n · n_bits of float64. The covariance is summed
     up in float64, whatever the dtype of the features.
 
-    Codes are packed, so a byte that comes out is no feature and has no name: there is no
-    ``get_feature_names_out``.
+    A code is packed into bytes, so ``get_feature_names_out`` names bytes: "itq0", "itq1", …
 
     References
     ----------
@@ -159,16 +194,31 @@ class ITQ(_LinearTransformer):
         self.n_iterations = n_iterations
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: Any = None) -> ITQ:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> ITQ:
         """
         Learn the projection.
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or scipy sparse matrix, shape (n_samples, n_features)
             Features of two samples or more, not all the same. A memory-mapped array of float32 or
-            float64 is read block by block.
+            float64, or a scipy sparse matrix, is read block by block.
         y : ignored
+        n_threads : int, optional
+            As in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)`` while stages advance: "covariance" (by
+            row), "rotation" (by step).
+        verbose : bool, default False
+            Show progress on standard error, as bars where tqdm is installed.
 
         Returns
         -------
@@ -179,32 +229,40 @@ class ITQ(_LinearTransformer):
         ------
         TypeError, ValueError
             If parameters or features are unsuitable, or there are fewer features than bits; the
-            model is then unchanged.
+            model is then unchanged, as it is when the callback raises an error.
+
+        See Also
+        --------
+        CCAITQ : The same rotation for several kinds of features that come in pairs.
         """
         n_bits = check_count(self.n_bits, "n_bits")
         n_iterations = check_count(self.n_iterations, "n_iterations")
-        x = check_array(X, dtype=_DTYPES, ensure_min_samples=2, estimator=self, input_name="X")
+        x = self._read(X, minimum=2)
         n, d = x.shape
         if n_bits > d:
             raise ValueError(
                 f"n_bits={n_bits} is more than n_features={d} of X, and ITQ makes at most one bit "
                 "per feature: ask for fewer bits, or take RandomHyperplanes"
             )
-        if Rows(x, x.dtype).is_constant():
+        if x.is_constant():
             raise ValueError(
                 "X has the same row for all samples: there is no variance to learn from; pass "
                 "samples that differ"
             )
         rng = check_random_state(self.random_state)
 
-        feature_map = centring_map(x)
-        variances, directions = _principal_directions(x, feature_map, n_bits)
-        scores = np.empty((n, n_bits))
-        for rows in cut(n, d):
-            scores[rows] = feature_map.transform(x[rows]) @ directions
-        projection = directions @ quantising_rotation(scores, n_iterations, rng)
+        with (
+            Progress(callback, verbose) as report,
+            threads_of_products(resolve_threads(n_threads)),
+        ):
+            feature_map = centring_map(x)
+            variances, directions = _principal_directions(x, feature_map, n_bits, report)
+            scores = np.empty((n, n_bits))
+            for rows in cut(n, d):
+                scores[rows] = feature_map.transform(x.read(rows)) @ directions
+            rotation = quantising_rotation(scores, n_iterations, rng, report=report)
 
-        self._set_fitted(X, feature_map, projection)
+        self._set_fitted(X, feature_map, directions @ rotation)
         self.explained_variance_ = variances
         return self
 
@@ -237,8 +295,8 @@ class RandomHyperplanes(_LinearTransformer):
 
     Notes
     -----
-    A fit costs O(n · d + d · n_bits), d features. As with `ITQ` there is no
-    ``get_feature_names_out``.
+    A fit costs O(n · d + d · n_bits), d features. As with `ITQ`, ``get_feature_names_out`` names
+    the bytes of a code.
 
     References
     ----------
@@ -259,15 +317,30 @@ class RandomHyperplanes(_LinearTransformer):
         self.n_bits = n_bits
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: Any = None) -> RandomHyperplanes:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> RandomHyperplanes:
         """
         Compute the mean and draw the hyperplanes.
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
-            Features; one sample is enough, the hyperplanes then pass through it.
+        X : array_like or scipy sparse matrix, shape (n_samples, n_features)
+            Features; one sample is enough, the hyperplanes then pass through it. A memory-mapped
+            array of float32 or float64, or a scipy sparse matrix, is read block by block.
         y : ignored
+        n_threads : int, optional
+            As in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)`` when the "hyperplanes" are drawn.
+        verbose : bool, default False
+            Show progress on standard error, as bars where tqdm is installed.
 
         Returns
         -------
@@ -280,23 +353,30 @@ class RandomHyperplanes(_LinearTransformer):
             If parameters or features are unsuitable; the model is then unchanged.
         """
         n_bits = check_count(self.n_bits, "n_bits")
-        x = check_array(X, dtype=_DTYPES, estimator=self, input_name="X")
+        x = self._read(X, minimum=1)
         rng = check_random_state(self.random_state)
-        projection = rng.standard_normal((x.shape[1], n_bits))
-        self._set_fitted(X, centring_map(x), projection)
+        with (
+            Progress(callback, verbose) as report,
+            threads_of_products(resolve_threads(n_threads)),
+        ):
+            projection = rng.standard_normal((x.shape[1], n_bits))
+            feature_map = centring_map(x)
+            report("hyperplanes", 1, 1)
+        self._set_fitted(X, feature_map, projection)
         return self
 
 
 def _principal_directions(
-    x: NDArray[np.floating], feature_map: FeatureMap, n_components: int
+    x: Rows, feature_map: FeatureMap, n_components: int, report: Report
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Largest variances, descending, and their directions as columns."""
     n, d = x.shape
     covariance = np.zeros((d, d))
     for rows in cut(n, d):
         # In float64: squares of float32 features may be too large for their dtype.
-        centred = x[rows] - feature_map.mean
+        centred = x.read(rows) - feature_map.mean
         covariance += centred.T @ centred
+        report("covariance", rows.stop, n)
     covariance /= n
     variances, directions = eigh(covariance, subset_by_index=[d - n_components, d - 1])
     # Rounding could make the variance of a constant direction negative.

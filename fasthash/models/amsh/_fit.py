@@ -8,7 +8,7 @@ interrupted goes on from the last finished sweep and ends as if it had not been.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,12 @@ from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
 from ..._core.pieces import cut
 from ..._core.rows import Rows
 from ..._core.workers import Workers
+from .._preprocessing import Preprocessing
+from .._progress import Report
 from .._saving import check_shape
 from . import _codes as amsh_codes
 from ._code_rules import CodeRule, code_rules
-from ._codes import LabelRows, ModalityState, Weights
+from ._codes import LabelRows, ModalityState
 from ._hash_functions import (
     Hashing,
     Regression,
@@ -31,8 +33,9 @@ from ._hash_functions import (
     first_sweep,
     next_sweep,
 )
+from ._settings import Settings
 
-__all__ = ["AmshFit", "Growth", "LearnedCodes", "Settings"]
+__all__ = ["AmshFit", "Growth", "LearnedCodes"]
 
 # So much memory is for mapped features that need not be mapped again in every sweep.
 _KEPT_BYTES = 1 << 29
@@ -45,31 +48,6 @@ _DRAWN_VALUES = 1 << 18
 
 # Codes have settled when a sweep changes at most this share of their bits, times the tolerance.
 _SETTLED_SHARE = 1e-2
-
-Report = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parameters of `AMSH` that a fit needs, with numbers of anchors resolved."""
-
-    lengths: tuple[int, ...]
-    n_anchors: dict[str, int | None]
-    n_sweeps: int
-    tol: float
-    weights: Weights
-    ridge: float
-    width: float
-    init: str | dict[str, NDArray[Any]]
-
-    def is_equal(self, other: Settings) -> bool:
-        """Tell whether all parameters are equal, latents to start from by value."""
-        if isinstance(self.init, dict) and isinstance(other.init, dict):
-            same = self.init.keys() == other.init.keys() and all(
-                np.array_equal(v, other.init[name]) for name, v in self.init.items()
-            )
-            return same and replace(self, init="") == replace(other, init="")
-        return type(self.init) is type(other.init) and self == other
 
 
 @dataclass(frozen=True)
@@ -143,6 +121,8 @@ class AmshFit:
         What their columns stand for, or how many there are.
     shapes : dict of str to (shape, dtype)
         Of the features.
+    preprocessing : dict of str to Preprocessing
+        Of the modalities that have one; what `run` is given has been through it.
     random_state : RandomState
 
     Attributes
@@ -160,10 +140,12 @@ class AmshFit:
         labels: dict[str, LabelRows],
         classes: NDArray[Any] | int,
         shapes: dict[str, Any],
+        preprocessing: dict[str, Preprocessing],
         random_state: np.random.RandomState,
     ) -> None:
         self.settings, self.labels = settings, labels
         self.classes, self.shapes = classes, shapes
+        self.preprocessing = preprocessing
         self._random_state = random_state
         self._samples: dict[str, NDArray[np.int64] | None] = {}
         self._grams: dict[str, NDArray[np.float64]] = {}
@@ -214,7 +196,7 @@ class AmshFit:
             anchors = x.take(np.sort(self._random_state.permutation(len(x))[:n_anchors]))
         if len(x) > _SAMPLE_ROWS:
             sample = np.sort(self._random_state.permutation(len(x))[:_SAMPLE_ROWS])
-        rows = x.read(slice(0, len(x))) if sample is None else x.take(sample)
+        rows = x if sample is None else x.subset(sample)
         if anchors is None:
             feature_map = centring_map(rows)
         else:
@@ -338,7 +320,7 @@ class AmshFit:
         """Hash functions of a sample of the rows, which are near those of all."""
         sample = self._samples[name]
         assert sample is not None
-        few = MappedRows(Rows(x.take(sample), x.dtype), self.feature_maps[name], _KEPT_BYTES)
+        few = MappedRows(x.subset(sample), self.feature_maps[name], _KEPT_BYTES)
         few_codes = [packed[sample] for packed in codes]
         starts = list(self.settings.lengths)
         hashing = first_sweep(few, few_codes, starts, None, rule, workers)

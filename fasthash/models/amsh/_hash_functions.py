@@ -233,6 +233,7 @@ def add_rows(
     codes: NDArray[np.uint8],
     rule: SweepRule,
     workers: Workers,
+    report: Callable[[int], None] = _ignore,
 ) -> tuple[Regression, NDArray[np.float64]]:
     """
     Let new rows join a finished regression; the targets of earlier rows stay.
@@ -247,6 +248,8 @@ def add_rows(
     codes : ndarray of uint8, shape (n_new, ceil(r / 8))
     rule : SweepRule
     workers : Workers
+    report : callable
+        Called with the number of rows done, in every sweep.
 
     Returns
     -------
@@ -255,7 +258,7 @@ def add_rows(
     """
     start, hashing = regression.projection, None
     for _ in range(rule.n_sweeps):
-        (xt,), (loss,), added = _visit(x, [codes], [start], hashing is None, workers, _ignore)
+        (xt,), (loss,), added = _visit(x, [codes], [start], hashing is None, workers, report)
         if hashing is None:
             gram = gram + added
             hashing = Hashing([], gram, inverse_factor(gram, rule.ridge))

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 
 from ..._core.features import MappedRows
 from ..._core.labels import check_labels, label_classes
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
-from ..._core.validation import (
-    check_choice,
-    check_count,
-    check_modalities,
-    check_number,
-    check_rows,
-)
+from ..._core.validation import check_count, check_modalities
 from ..._core.workers import Workers
-from ..base import CrossModalHasher
+from .._columns import check_columns
+from .._preprocessing import kinds_of, preprocess, preprocessed_maps
+from .._progress import Callback, Progress, Report
+from ..base import CrossModalHasher, read_modalities
 from ._code_rules import CodeRule
-from ._codes import LabelRows, Weights, Whitening
-from ._fit import AmshFit, Growth, Settings
+from ._codes import LabelRows, Whitening
+from ._fit import AmshFit, Growth
 from ._hash_functions import Regression, SweepRule, add_rows
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from ._settings import check_parameters, check_problem, settings_for
 
 __all__ = ["AMSH"]
-
-# The paper's number of anchors.
-_AUTO_ANCHORS = 1500
 
 
 class AMSH(CrossModalHasher):
@@ -73,6 +66,13 @@ class AMSH(CrossModalHasher):
     init : {"random", "pca"} or mapping of str to ndarray, default "random"
         Latents to start from: Gaussian, principal components of the features (the authors' choice),
         or given arrays of shape (n_samples, n_bits) per modality.
+    preprocessing : str or mapping of str to str, default "none"
+        What is done to the features first, in all modalities or per modality; one that a mapping
+        leaves out is taken as given. "none": as given. "unit": rows of unit length, for embeddings
+        that are compared by cosine. "centre": centred, one scale for all columns. "standardise":
+        every column centred and divided by its standard deviation. "whiten": columns standardised,
+        at most 384 principal components, each divided by its standard deviation, or by .3 where
+        that is less.
     random_state : int, RandomState instance or None, default None
         Seeds the anchors and the initial latents.
 
@@ -90,10 +90,8 @@ class AMSH(CrossModalHasher):
         Sweeps made: over the "codes", and over the hash functions of each modality.
     classes_ : ndarray or int
         The classes of the labels, ascending, or the number of their 0/1 columns.
-    modalities_ : tuple of str
-        Names of the modalities.
-    n_features_in_ : dict of str to int
-        Number of raw features per modality.
+    modalities_, n_features_in_, feature_names_in_
+        As in `CrossModalHasher`.
 
     Notes
     -----
@@ -151,6 +149,7 @@ class AMSH(CrossModalHasher):
         ridge: float = 0.01,
         width: float = 1.0,
         init: str | Mapping[str, ArrayLike] = "random",
+        preprocessing: str | Mapping[str, str] = "none",
         random_state: Any = None,
     ) -> None:
         self.n_bits = n_bits
@@ -163,6 +162,7 @@ class AMSH(CrossModalHasher):
         self.ridge = ridge
         self.width = width
         self.init = init
+        self.preprocessing = preprocessing
         self.random_state = random_state
 
     def fit(
@@ -170,9 +170,10 @@ class AMSH(CrossModalHasher):
         features: Mapping[str, ArrayLike],
         labels: Mapping[str, Any],
         *,
-        callback: Callable[[str, int, int], None] | None = None,
         resume: bool = False,
         n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
     ) -> AMSH:
         """
         Learn codes and hash functions.
@@ -180,15 +181,12 @@ class AMSH(CrossModalHasher):
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two or more modalities; the number of samples may differ. Memory-mapped arrays, and
-            anything with ``shape`` and ``dtype`` that can be sliced by rows (h5py datasets, dask
-            and zarr arrays), are read block by block.
+            Two or more modalities; the number of samples may differ. Memory-mapped arrays, scipy
+            sparse matrices, and anything with ``shape`` and ``dtype`` that can be sliced by rows
+            (h5py datasets, dask and zarr arrays), are read block by block.
         labels : mapping of str to labels
             Per modality class names or numbers of shape (n_samples,), or 0/1 columns as an array or
             a scipy sparse matrix of shape (n_samples, n_classes). A row may be empty.
-        callback : callable, optional
-            Called as ``callback(stage, done, total)`` while stages advance: "features" (by
-            modality), "codes" (by sweep), "hash functions of <modality>, <sweep>" (by row).
         resume : bool, default False
             Go on with a fit of the same data that was interrupted, by KeyboardInterrupt or by an
             error of the callback, after the last sweep it finished. The result is that of a fit
@@ -196,6 +194,11 @@ class AMSH(CrossModalHasher):
         n_threads : int, optional
             As in `fasthash.topk`. While a fit runs, matrix products elsewhere in this process have
             one thread.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)`` while stages advance: "features" (by
+            modality), "codes" (by sweep), "hash functions of <modality>, <sweep>" (by row).
+        verbose : bool, default False
+            Show progress on standard error, as bars where tqdm is installed.
 
         Returns
         -------
@@ -207,9 +210,15 @@ class AMSH(CrossModalHasher):
         TypeError, ValueError
             If parameters, features or labels are unsuitable, or there is nothing to resume; the
             model is then unchanged, as it is when the fit is interrupted.
+
+        See Also
+        --------
+        fit_lengths : Models of several code lengths at little more than the cost of one.
+        partial_fit : Let new samples with labels join the fitted model.
         """
         lengths = (check_count(self.n_bits, "n_bits"),)
-        fit, x = self._fit_lengths(features, labels, lengths, callback, resume, n_threads)
+        with Progress(callback, verbose) as report:
+            fit, x = self._fit_lengths(features, labels, lengths, report, resume, n_threads)
         self._take(fit, x, 0)
         return self
 
@@ -219,9 +228,10 @@ class AMSH(CrossModalHasher):
         labels: Mapping[str, Any],
         n_bits: Sequence[int],
         *,
-        callback: Callable[[str, int, int], None] | None = None,
         resume: bool = False,
         n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
     ) -> dict[int, AMSH]:
         """
         Learn codes of several lengths at little more than the cost of the longest.
@@ -230,10 +240,12 @@ class AMSH(CrossModalHasher):
 
         Parameters
         ----------
-        features, labels, callback, resume, n_threads
+        features, labels
             As in `fit`.
         n_bits : sequence of int
             The lengths, in place of the parameter ``n_bits``. ``init`` must be a word.
+        resume, n_threads, callback, verbose
+            As in `fit`.
 
         Returns
         -------
@@ -264,7 +276,8 @@ class AMSH(CrossModalHasher):
             raise ValueError(
                 "init holds latents of one length: fit_lengths needs init='random' or 'pca'"
             )
-        fit, x = self._fit_lengths(features, labels, lengths, callback, resume, n_threads)
+        with Progress(callback, verbose) as report:
+            fit, x = self._fit_lengths(features, labels, lengths, report, resume, n_threads)
         models = {}
         for i, length in enumerate(lengths):
             models[length] = clone(self).set_params(n_bits=length)
@@ -277,9 +290,11 @@ class AMSH(CrossModalHasher):
         labels: Mapping[str, Any],
         *,
         n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
     ) -> AMSH:
         """
-        Let new samples with labels join the fitted model.
+        Let new samples with labels join the fitted model; without one, make the first fit.
 
         New samples get codes from their labels and are appended to ``codes_``; their features and
         codes enter the regression of their modality's hash functions. What stays as it is: the
@@ -290,12 +305,18 @@ class AMSH(CrossModalHasher):
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_new, n_features)
-            One or more of the modalities of the fit.
+            One or more of the modalities of the fit. Where the model has not been fitted, as in
+            `fit`: two or more modalities, each with more samples than bits.
         labels : mapping of str to labels
             For these modalities, of the kind that the fit was given: class names or numbers among
-            those of the fit, or as many 0/1 columns.
+            those of the first fit, which knows all classes, or as many 0/1 columns.
         n_threads : int, optional
             As in `fit`.
+        callback : callable, optional
+            Called as ``callback("hash functions of <modality>", done, total)`` by row; at the first
+            fit as in `fit`.
+        verbose : bool, default False
+            Show progress on standard error.
 
         Returns
         -------
@@ -304,67 +325,114 @@ class AMSH(CrossModalHasher):
 
         Raises
         ------
-        sklearn.exceptions.NotFittedError
-            If the model has not been fitted.
         TypeError, ValueError
-            If features or labels are unsuitable; the model is then unchanged.
+            If features or labels are unsuitable, or the columns of the features are not those of
+            the fit; the model is then unchanged.
+
+        Warns
+        -----
+        UserWarning
+            If features have column names and those of the fit had none, or the other way round.
+
+        See Also
+        --------
+        fit : Learn from all samples at once.
 
         Notes
         -----
         Costs O(n_new · n_anchors · (n_features + n_anchors)) for new samples, and a factorisation
         of O(n_anchors³).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fasthash as fh
+        >>> rng = np.random.default_rng(0)
+        >>> y = np.arange(60) % 3
+        >>> x = {"image": np.eye(3)[y] + 0.1 * rng.random((60, 3)), "text": np.eye(3)[y]}
+        >>> model = fh.AMSH(16, random_state=0)
+        >>> for rows in (slice(0, 40), slice(40, 60)):
+        ...     part = {name: values[rows] for name, values in x.items()}
+        ...     model = model.partial_fit(part, {"image": y[rows], "text": y[rows]})
+        >>> model.codes_["image"].shape
+        (60, 2)
         """
-        x = check_modalities(features, minimum=1)
-        for name in x:
-            self._check_modality(name)
-            if x[name].shape[1] != self.n_features_in_[name]:
-                raise ValueError(
-                    f"features[{name!r}] has {x[name].shape[1]} columns, but the model was fitted "
-                    f"with {self.n_features_in_[name]}"
-                )
+        if not hasattr(self, "projections_"):
+            return self.fit(
+                features, labels, n_threads=n_threads, callback=callback, verbose=verbose
+            )
+        x = self._read_new(features)
         given = check_labels(
             labels, {name: len(rows) for name, rows in x.items()}, classes=self.classes_
         )
         rule = SweepRule(self.ridge, self.n_sweeps, self.tol)
         codes, projections, growth = dict(self.codes_), dict(self.projections_), dict(self._growth)
-        with Workers(resolve_threads(n_threads)) as workers:
+        with (
+            Progress(callback, verbose) as report,
+            Workers(resolve_threads(n_threads)) as workers,
+        ):
             for name, rows in x.items():
                 old = self._growth[name]
                 new = old.rule.codes(LabelRows.of(given[name]), self.n_sweeps)
                 mapped = MappedRows(rows, self.feature_maps_[name], 0)
-                regression, gram = add_rows(old.regression, old.gram, mapped, new, rule, workers)
+                regression, gram = add_rows(
+                    *(old.regression, old.gram, mapped, new, rule, workers),
+                    partial(report, f"hash functions of {name}", total=len(rows)),
+                )
                 codes[name] = np.concatenate([codes[name], new])
                 projections[name] = regression.projection
                 growth[name] = replace(old, regression=regression, gram=gram)
         self.codes_, self.projections_, self._growth = codes, projections, growth
         return self
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    def _read_new(self, features: Any) -> dict[str, Rows]:
+        """Validate new samples of some modalities of the fitted model."""
+        x = check_modalities(features, minimum=1)
+        for name in x:
+            self._check_modality(name)
+            argument = f"features[{name!r}]"
+            check_columns(features[name], argument, self._names_of(name))
+            if x[name].shape[1] != self.n_features_in_[name]:
+                raise ValueError(
+                    f"{argument} has {x[name].shape[1]} columns, but the model was fitted with "
+                    f"{self.n_features_in_[name]}"
+                )
+        return x
+
     def _fit_lengths(
         self,
         features: Mapping[str, ArrayLike],
         labels: Mapping[str, Any],
         lengths: tuple[int, ...],
-        callback: Callable[[str, int, int], None] | None,
+        report: Report,
         resume: bool,
         n_threads: int | None,
     ) -> tuple[AmshFit, dict[str, Rows]]:
         """Check everything, then run a new fit or the interrupted one to its end."""
-        self._check_parameters()
+        check_parameters(self)
         n_threads = resolve_threads(n_threads)
-        x = check_modalities(features)
+        x = read_modalities(features)
         given = check_labels(labels, {name: len(rows) for name, rows in x.items()})
-        self._check_problem(x, given, max(lengths))
+        kinds = kinds_of(self.preprocessing, x, "none")
+        prepared, preprocessing = preprocess(x, kinds)
+        check_problem(self, prepared, given, max(lengths))
         fit = AmshFit(
-            self._settings(x, lengths),
+            settings_for(self, x, lengths, kinds),
             {name: LabelRows.of(y) for name, y in given.items()},
             label_classes(labels),
             {name: (rows.shape, rows.dtype) for name, rows in x.items()},
+            preprocessing,
             check_random_state(self.random_state),
         )
         if resume:
             fit = self._interrupted(fit)
         try:
-            fit.run(x, n_threads, callback or (lambda stage, done, total: None))
+            fit.run(prepared, n_threads, report)
         except BaseException:
             self._unfinished = fit
             raise
@@ -382,30 +450,13 @@ class AMSH(CrossModalHasher):
             )
         return unfinished
 
-    def _settings(self, x: dict[str, Rows], lengths: tuple[int, ...]) -> Settings:
-        init: str | dict[str, NDArray[Any]]
-        if isinstance(self.init, Mapping):
-            init = {name: np.asarray(self.init[name]) for name in x}
-        else:
-            init = self.init
-        return Settings(
-            lengths=lengths,
-            n_anchors={name: self._n_anchors_of(len(rows)) for name, rows in x.items()},
-            n_sweeps=self.n_sweeps,
-            tol=self.tol,
-            weights=Weights(self.lam, self.beta, self.eta),
-            ridge=self.ridge,
-            width=self.width,
-            init=init,
-        )
-
     def _take(self, fit: AmshFit, x: dict[str, Rows], place: int) -> None:
         """Become the model of one of the lengths of a finished fit."""
         learned = fit.learned[fit.settings.lengths[place]]
         regressions = {name: hashing.regressions[place] for name, hashing in fit.hashing.items()}
         self._set_fitted(
             x,
-            fit.feature_maps,
+            preprocessed_maps(fit.feature_maps, fit.preprocessing),
             {name: regression.projection for name, regression in regressions.items()},
             learned.packed,
             objective_=np.array(learned.objective),
@@ -423,58 +474,3 @@ class AMSH(CrossModalHasher):
         for name in self.modalities_:
             n_out, n_bits = self.projections_[name].shape
             self._growth[name].check(n_out, n_bits, n_classes)
-
-    def _n_anchors_of(self, n_samples: int) -> int | None:
-        if self.n_anchors is None:
-            return None
-        if self.n_anchors == "auto":
-            return min(_AUTO_ANCHORS, n_samples)
-        return int(self.n_anchors)
-
-    def _check_parameters(self) -> None:
-        check_count(self.n_sweeps, "n_sweeps")
-        for name in ("tol", "lam", "beta", "eta"):
-            check_number(getattr(self, name), name)
-        check_number(self.ridge, "ridge", positive=True)
-        check_number(self.width, "width", positive=True)
-        if isinstance(self.n_anchors, str):
-            check_choice(self.n_anchors, "n_anchors", ["auto"])
-        elif self.n_anchors is not None:
-            check_count(self.n_anchors, "n_anchors")
-        if not isinstance(self.init, Mapping):
-            check_choice(self.init, "init", ["random", "pca"])
-
-    def _check_problem(self, x: dict[str, Rows], labels: dict[str, csr_array], n_bits: int) -> None:
-        """Refuse what no code could be learned from, before anything is computed."""
-        n_classes = next(iter(labels.values())).shape[1]
-        if n_classes < 2:
-            raise ValueError(
-                f"labels have {n_classes} class: with fewer than two every sample would get the "
-                "same code"
-            )
-        for name, rows in x.items():
-            if len(rows) <= n_bits:
-                raise ValueError(
-                    f"features[{name!r}] has {len(rows)} samples: n_bits={n_bits} needs more "
-                    "samples than bits"
-                )
-            if rows.is_constant():
-                raise ValueError(
-                    f"features[{name!r}] has the same row for all samples: there is nothing to "
-                    "tell them apart by"
-                )
-            if not isinstance(self.n_anchors, str | None) and self.n_anchors > len(rows):
-                raise ValueError(
-                    f"n_anchors={self.n_anchors}, but features[{name!r}] has only {len(rows)} "
-                    'samples to draw anchors from: lower it, or pass n_anchors="auto"'
-                )
-            if labels[name].nnz == 0:
-                raise ValueError(f"labels[{name!r}] are all empty: AMSH learns from labels")
-        if isinstance(self.init, Mapping):
-            for name, rows in x.items():
-                shape = np.shape(self.init[name]) if name in self.init else None
-                if shape != (len(rows), n_bits):
-                    raise ValueError(
-                        f"init[{name!r}] must have shape {(len(rows), n_bits)}, got {shape}"
-                    )
-                check_rows(self.init[name], f"init[{name!r}]")

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._core.features import unit_rows
+from .._preprocessing import Preprocessing, check_preprocessing
 from .._saving import check_shape
 from ..single_view import ITQ
-from ._inputs import Preprocessing
 from ._problem import Problem
 
 __all__ = [
@@ -153,7 +153,9 @@ class LatentMap:
 
     def latents(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map a block of validated rows to latents of unit length."""
-        return latents_of(self.preprocessing.transform(x), self.head, self.reconstruction)
+        return latents_of(
+            self.preprocessing.transform(x, np.float32), self.head, self.reconstruction
+        )
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map a block of validated rows to latents less their mean."""
@@ -235,18 +237,9 @@ def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
     ValueError
         If it does not.
     """
-    if not (
-        isinstance(latent_map, LatentMap)
-        and isinstance(latent_map.preprocessing, Preprocessing)
-        and isinstance(latent_map.head, DenseHead)
-    ):
+    if not (isinstance(latent_map, LatentMap) and isinstance(latent_map.head, DenseHead)):
         raise ValueError("feature_maps_ holds no latent map")
-    preprocessing = latent_map.preprocessing
-    check_shape(preprocessing.mean, "mean", (n_features,))
-    check_shape(preprocessing.scale, "scale", (n_features,))
-    width = n_features
-    if preprocessing.components is not None:
-        width = check_shape(preprocessing.components, "components", (n_features, None)).shape[1]
+    width = check_preprocessing(latent_map.preprocessing, n_features)
     found = _check_layers(latent_map.head, width)
     reconstruction = latent_map.reconstruction
     if reconstruction is not None:

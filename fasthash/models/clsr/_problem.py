@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._core.pieces import cut
 from ..._core.rows import Rows
-from ..._core.validation import check_modalities, check_number, check_pairs
+from ..._core.validation import check_number, check_pairs
+from .._columns import check_columns
+from .._preprocessing import Preprocessing, fit_preprocessing
+from ..base import read_modalities
 from ._inputs import (
     Items,
-    Preprocessing,
     duplicate_ids,
-    fit_preprocessing,
     group_pairs,
     semantic_features,
 )
@@ -137,16 +139,18 @@ class EpochRecord:
         }
         return cls(**{**plain, "recall": recall})
 
-    def __str__(self) -> str:
-        line = (
-            f"epoch {self.epoch}/{self.n_epochs}  loss {self.loss:.4f}  "
-            f"temperature {self.temperature:.4f}"
-        )
+    @property
+    def details(self) -> str:
+        """Loss, temperature and recalls as a line of text."""
+        line = f"loss {self.loss:.4f}  temperature {self.temperature:.4f}"
         for (query, target), recall in self.recall.items():
             ranks = "/".join(map(str, recall))
             values = " ".join(f"{100 * value:.1f}" for value in recall.values())
             line += f"  {query}→{target} R@{ranks} {values}"
         return line
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}/{self.n_epochs}  {self.details}"
 
 
 def in_order(n_samples: Mapping[str, int]) -> NDArray[np.int64]:
@@ -202,13 +206,14 @@ def _own_samples(rows: dict[str, Rows], validation: Any) -> Paired:
             "validation must be a share of the items or a tuple (features, pairs), got "
             f"{type(validation).__name__} of {len(validation)}"
         )
-    given = check_modalities(validation[0])
+    given = read_modalities(validation[0])
     if list(given) != list(rows):
         raise ValueError(
             f"validation has the modalities {list(given)}, features has {list(rows)}: pass the "
             "same in the same order"
         )
     for name, x in given.items():
+        check_columns(validation[0][name], f"validation[0][{name!r}]", rows[name].names)
         if x.shape[1] != rows[name].shape[1]:
             raise ValueError(
                 f"validation has {x.shape[1]} columns of {name!r}, features has "
@@ -260,14 +265,14 @@ def make_problem(
     )
     preprocessing, x, targets, means, duplicates, meaning = {}, [], [], [], [], None
     for (name, read), own, most in zip(rows.items(), used, _MOST_COMPONENTS, strict=True):
-        given = read.take(own)
-        if (given == given[:1]).all():
+        given = read.subset(own)
+        if given.is_constant():
             raise ValueError(
                 f"features[{name!r}] has the same row in all pairs: there is nothing to tell them "
                 "apart by; pass pairs that differ"
             )
         preprocessing[name] = fit_preprocessing(given, kinds[name], most)
-        mapped = preprocessing[name].transform(given)
+        mapped = _mapped(given, preprocessing[name])
         x.append(mapped)
         # Components are in the order of their spread; other columns are in none, so all count.
         target = mapped[:, :n_targets] if kinds[name] == "whiten" else mapped
@@ -298,6 +303,14 @@ def _both(values: Iterable[Value]) -> tuple[Value, Value]:
     return first, second
 
 
+def _mapped(rows: Rows, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Preprocess rows, block by block."""
+    out = np.empty((len(rows), preprocessing.n_out), np.float32)
+    for block in cut(*rows.shape):
+        out[block] = preprocessing.transform(rows.read(block), np.float32)
+    return out
+
+
 def _preprocessed(
     held_out: Paired, preprocessing: dict[str, Preprocessing]
 ) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int64]]:
@@ -305,6 +318,6 @@ def _preprocessed(
     x, columns = [], []
     for (name, read), column in zip(held_out[0].items(), held_out[1].T, strict=True):
         used, local = np.unique(column, return_inverse=True)
-        x.append(preprocessing[name].transform(read.take(used)))
+        x.append(_mapped(read.subset(used), preprocessing[name]))
         columns.append(local.reshape(-1))
     return _both(x), np.column_stack(columns)

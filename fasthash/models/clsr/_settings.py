@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..._core.validation import check_choice, check_count, check_number
-from ._inputs import PREPROCESSING
 
 __all__ = ["Settings", "check_parameters", "settings_for"]
 
@@ -70,9 +68,6 @@ def check_parameters(model: Any) -> None:
             raise ValueError(f"dropout must be less than 1, got {value!r}")
     if model.patience is not None:
         check_count(model.patience, "patience")
-    kinds = model.preprocessing
-    for kind in kinds.values() if isinstance(kinds, Mapping) else [kinds]:
-        check_choice(kind, "preprocessing", PREPROCESSING)
 
 
 def settings_for(model: Any, n_items: int) -> Settings:

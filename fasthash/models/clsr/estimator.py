@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.pieces import cut
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
-from ..._core.validation import (
-    check_choice,
-    check_count,
-    check_modalities,
-    check_pairs,
-    check_rows,
-)
-from ...codes import check_codes, pack
+from ..._core.validation import check_choice, check_count, check_pairs
+from ...codes import check_codes, pack_signs
 from ...hamming import topk
 from ...reranking import rerank
-from .._saving import SavedModel, check_shape
-from ..base import CrossModalHasher, encode_rows
-from ._inputs import Preprocessing
+from .._preprocessing import Preprocessing, kinds_of
+from .._progress import Callback, Progress, Report, ignore
+from ..base import CrossModalHasher, encode_rows, read_modalities, visit_rows
 from ._latent_maps import (
     DenseHead,
     LatentMap,
@@ -66,11 +58,12 @@ class CLSR(CrossModalHasher):
     encoders : mapping of str to torch.nn.Module, optional
         Per modality a module of yours in place of the built-in head, from preprocessed features
         (n, n_features) to latents (n, n_latent). It is copied, and trained along.
-    preprocessing : {"whiten", "centre", "none"} or mapping of str to these, default "whiten"
+    preprocessing : str or mapping of str to str, default "whiten"
         For both modalities, or per modality. "whiten": columns standardised, principal components
         (256 of the first modality, 384 of the second), each divided by its standard deviation, or
         by .3 where that is less. "centre": centred, one scale for all; better for TF-IDF and what
-        else has its meaning in few directions.
+        else has its meaning in few directions. "standardise": every column centred and divided by
+        its standard deviation. "unit": rows of unit length. "none": as given.
     temperature : float, default 0.1
         τ0.
     temperature_slope : float, default 0.0
@@ -109,7 +102,7 @@ class CLSR(CrossModalHasher):
 
     Attributes
     ----------
-    codes_, projections_, feature_maps_, modalities_, n_features_in_
+    codes_, projections_, feature_maps_, modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`; the feature maps are `LatentMap`.
     history_ : list of EpochRecord
         Loss, its parts, temperature and validation recalls per epoch.
@@ -203,11 +196,11 @@ class CLSR(CrossModalHasher):
         pairs: ArrayLike | None = None,
         *,
         validation: float | tuple[Mapping[str, ArrayLike], ArrayLike | None] | None = None,
-        callback: Callable[[EpochRecord], None] | None = None,
-        verbose: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
     ) -> CLSR:
         """
         Learn the common space from pairs, and compute the codes of all samples.
@@ -225,10 +218,6 @@ class CLSR(CrossModalHasher):
             What the best epoch is chosen by: samples of their own, or a share of the items of
             `pairs`, which is then held out of training, drawn at random. Default: none; the last
             epoch stays.
-        callback : callable, optional
-            Called with the `EpochRecord` of every epoch; ``str`` of it is a line of text.
-        verbose : bool, default False
-            Print these lines to standard error.
         checkpoint : path, optional
             A file that is written after every epoch, whole or not at all.
         resume : bool, default False
@@ -236,6 +225,13 @@ class CLSR(CrossModalHasher):
             processor, with as many threads, the result is that of a fit which was not interrupted.
         n_threads : int, optional
             As in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)`` after each of the "epochs", when its
+            checkpoint has been written, and while "codes of <modality>" are computed. An error that
+            it raises ends the fit, which `resume` continues from the checkpoint.
+        verbose : bool, default False
+            Show progress, loss and recalls of every epoch on standard error, as bars where tqdm is
+            installed.
 
         Returns
         -------
@@ -249,10 +245,16 @@ class CLSR(CrossModalHasher):
         TypeError, ValueError
             If parameters, features or pairs are unsuitable, the checkpoint is of another fit, or
             the loss is no longer finite; the model is then unchanged.
+
+        Notes
+        -----
+        `patience` stops a fit early. What every epoch gave is in ``history_`` after the fit; while
+        it runs, `verbose` shows it.
         """
         check_parameters(self)
         n_threads = resolve_threads(n_threads)
         rows = self._check_features(features)
+        kinds = kinds_of(self.preprocessing, rows, "whiten")
         pairs = self._check_pairs(pairs, rows, "pairs")
         checkpoint = None if checkpoint is None else Path(checkpoint)
         if resume and (checkpoint is None or not checkpoint.exists()):
@@ -268,36 +270,37 @@ class CLSR(CrossModalHasher):
         rng = np.random.RandomState(seed)
 
         pairs, held_out = split_items(rows, pairs, validation, rng)
-        kinds = {name: self._preprocessing_of(name) for name in rows}
         teacher = list(rows)[1] if self.teacher is None else self.teacher
         preprocessing, problem = make_problem(rows, pairs, held_out, kinds, teacher, self.n_targets)
         settings = settings_for(self, len(problem.items))
 
-        def report(record: EpochRecord) -> None:
-            if verbose:
-                print(record, file=sys.stderr, flush=True)
-            if callback is not None:
-                callback(record)
+        with Progress(callback, verbose) as report:
 
-        trained = training.train(
-            problem,
-            settings,
-            self.encoders or {},
-            seed,
-            device,
-            n_threads,
-            report,
-            checkpoint,
-            problem.fingerprint() if checkpoint else "",
-            resume,
-        )
-        feature_maps, projections = make_latent_maps(
-            problem, preprocessing, trained.heads, trained.reconstructions, self.n_bits, rng
-        )
-        codes = {
-            name: encode_rows(rows[name], feature_maps[name], projections[name], n_threads)
-            for name in rows
-        }
+            def report_epoch(record: EpochRecord) -> None:
+                report("epochs", record.epoch, record.n_epochs, record.details)
+
+            trained = training.train(
+                problem,
+                settings,
+                self.encoders or {},
+                seed,
+                device,
+                n_threads,
+                report_epoch,
+                checkpoint,
+                problem.fingerprint() if checkpoint else "",
+                resume,
+            )
+            feature_maps, projections = make_latent_maps(
+                problem, preprocessing, trained.heads, trained.reconstructions, self.n_bits, rng
+            )
+            codes = {
+                name: encode_rows(
+                    *(rows[name], feature_maps[name], projections[name], n_threads),
+                    *(report, f"codes of {name}"),
+                )
+                for name in rows
+            }
         self._set_fitted(
             rows,
             feature_maps,
@@ -308,7 +311,15 @@ class CLSR(CrossModalHasher):
         )
         return self
 
-    def transform(self, X: ArrayLike, modality: str) -> NDArray[np.float32]:
+    def transform(
+        self,
+        X: ArrayLike,
+        modality: str,
+        *,
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> NDArray[np.float32]:
         """
         Compute the latents of samples of one modality.
 
@@ -318,6 +329,12 @@ class CLSR(CrossModalHasher):
             Raw features, as in the fit.
         modality : str
             Which modality they belong to.
+        n_threads : int, optional
+            As in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback("transform", done, total)`` while samples are transformed.
+        verbose : bool, default False
+            Show progress on standard error, as bars where tqdm is installed.
 
         Returns
         -------
@@ -329,11 +346,16 @@ class CLSR(CrossModalHasher):
         sklearn.exceptions.NotFittedError
             If the model has not been fitted.
         ValueError
-            If the modality is unknown, the number of features differs from the fit's, or a value is
-            not finite.
+            If the modality is unknown, the columns differ from those of the fit in number, name or
+            order, or a value is not finite.
+
+        See Also
+        --------
+        encode : Signs of these latents, as packed codes.
         """
-        self._check_modality(modality)
-        return self._latents(check_rows(X, "X", self.n_features_in_[modality]), modality)
+        x = self._read_samples(X, modality)
+        with Progress(callback, verbose) as report:
+            return self._latents(x, modality, resolve_threads(n_threads), report)
 
     def search(
         self,
@@ -387,8 +409,7 @@ class CLSR(CrossModalHasher):
         fasthash.rerank : The second stage alone.
         """
         k, n_candidates = check_count(k, "k"), check_count(n_candidates, "n_candidates")
-        self._check_modality(modality)
-        x = check_rows(X, "X", self.n_features_in_[modality])
+        x = self._read_samples(X, modality)
         projection = self.projections_[modality]
         database = check_codes(codes, "codes", projection.shape[1])
         n_latents = np.shape(latents)[:1]
@@ -397,17 +418,22 @@ class CLSR(CrossModalHasher):
                 f"latents must have a row for each of the {len(database)} codes, got shape "
                 f"{np.shape(latents)}"
             )
-        asked = self._latents(x, modality)
+        asked = self._latents(x, modality, resolve_threads(n_threads))
         mean = self.feature_maps_[modality].mean.astype(np.float32)
-        query_codes = pack((asked - mean) @ projection.astype(x.dtype))
+        query_codes = pack_signs((asked - mean) @ projection.astype(x.dtype))
         _, candidates = topk(query_codes, database, max(k, n_candidates), n_threads=n_threads)
         return rerank(asked, latents, candidates, k, metric="inner")
 
-    def _latents(self, x: Rows, modality: str) -> NDArray[np.float32]:
+    def _latents(
+        self, x: Rows, modality: str, n_threads: int, report: Report = ignore
+    ) -> NDArray[np.float32]:
         feature_map = self.feature_maps_[modality]
         latents = np.empty((len(x), feature_map.n_out), np.float32)
-        for block in cut(len(x), max(x.shape[1], feature_map.n_out)):
+
+        def visit(block: slice) -> None:
             latents[block] = feature_map.latents(x.read(block))
+
+        visit_rows(visit, x, feature_map.n_out, n_threads, report, "transform")
         return latents
 
     def _learned_state(self) -> dict[str, Any]:
@@ -415,32 +441,23 @@ class CLSR(CrossModalHasher):
         return {**learned, "history_": [record.to_plain() for record in self.history_]}
 
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
-        for name in learned["modalities_"]:
-            projection = learned["projections_"][name]
-            shape = check_shape(projection, f"projections_[{name!r}]", (None, None)).shape
-            n_features = learned["n_features_in_"][name]
-            check_latent_map(learned["feature_maps_"][name], n_features, shape[0])
-            check_codes(learned["codes_"][name], f"codes_[{name!r}]", shape[1])
         history = [EpochRecord.from_plain(record) for record in learned["history_"]]
-        # Not by way of the parent, whose feature maps are of another kind.
-        SavedModel._set_learned_state(self, {**learned, "history_": history})
+        super()._set_learned_state({**learned, "history_": history})
 
-    def _preprocessing_of(self, name: str) -> str:
-        given = self.preprocessing
-        return given.get(name, "whiten") if isinstance(given, Mapping) else given
+    @staticmethod
+    def _check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
+        check_latent_map(feature_map, n_features, n_out)
 
     def _check_features(self, features: Mapping[str, ArrayLike]) -> dict[str, Rows]:
-        rows = check_modalities(features)
+        rows = read_modalities(features)
         if len(rows) != 2:
             raise ValueError(f"CLSR takes two modalities, got {list(rows)}")
         if self.teacher is not None:
             check_choice(self.teacher, "teacher", list(rows))
-        for argument in ("encoders", "preprocessing"):
-            given = getattr(self, argument)
-            if isinstance(given, Mapping) and not set(given) <= set(rows):
-                raise ValueError(
-                    f"{argument} is given for {list(given)}, features for {list(rows)}"
-                )
+        if self.encoders is not None and not set(self.encoders) <= set(rows):
+            raise ValueError(
+                f"encoders is given for {list(self.encoders)}, features for {list(rows)}"
+            )
         return rows
 
     def _check_pairs(

@@ -11,7 +11,7 @@ that samples are reconstructed from the anchors of their own modality. The rest 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..._core.features import FeatureMap, centring_map, rbf_map
 from ..._core.pieces import cut
 from ..._core.rows import Rows
 from ..._core.workers import Workers
-from .._canonical import canonical_directions
+from .._canonical import canonical_directions, pair_covariances
 from ._anchor_reconstruction import reconstruct
 from ._relations import DenseRelations, NoRelations, Relations, SparseRelations
 
@@ -222,9 +222,9 @@ def _view(
 ) -> View:
     """Scale, anchors and features of one modality."""
     sample = np.sort(random_state.permutation(len(rows))[:_SAMPLE_ROWS])
-    seen = rows.read(slice(0, len(rows))) if len(sample) == len(rows) else rows.take(sample)
-    offset = seen.mean(axis=0, dtype=np.float64)
-    spread = np.mean(np.einsum("ij,ij->i", seen - offset, seen - offset))
+    seen = rows if len(sample) == len(rows) else rows.subset(sample)
+    offset = seen.column_means()
+    spread = np.mean(_squared_lengths(seen.read(block) - offset for block in cut(*seen.shape)))
     view = View(
         name,
         rows,
@@ -232,11 +232,12 @@ def _view(
         n_pairs,
         settings.n_bits,
         feature_map=centring_map(seen),
-        basis=np.eye(rows.shape[1]) / np.sqrt(spread),
+        basis=np.empty((0, 0)),
         offset=offset.astype(rows.dtype),
         scale=float(np.sqrt(settings.n_bits / spread)),
     )
     if settings.kernel == "linear":
+        view.basis = np.eye(rows.shape[1]) / np.sqrt(spread)
         return view
     # Pairs first: hash functions learned from few pairs do best with kernels on these very pairs.
     chosen = _rows_of(view, anchors)
@@ -245,10 +246,22 @@ def _view(
     at_anchors = rows.take(np.concatenate([chosen, more]))
     view.feature_map = rbf_map(seen, at_anchors, settings.width, workers)
     view.basis = _kernel_power(view.feature_map, settings.whitening)
-    features = view.feature_map.transform(seen) @ view.basis.astype(rows.dtype)
-    norm = np.sqrt(np.mean(np.einsum("ij,ij->i", features, features, dtype=np.float64)))
-    view.basis /= norm
+    view.basis /= np.sqrt(np.mean(_squared_lengths([_features(view, seen)])))
     return view
+
+
+def _features(view: View, rows: Rows) -> NDArray[np.floating]:
+    """φ, block by block, of some rows of a modality."""
+    basis = view.basis.astype(rows.dtype)
+    features = np.empty((len(rows), basis.shape[1]), rows.dtype)
+    for block in cut(len(rows), max(len(basis), rows.shape[1])):
+        features[block] = view.feature_map.transform(rows.read(block)) @ basis
+    return features
+
+
+def _squared_lengths(blocks: Iterable[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Squared length of every row of the blocks."""
+    return np.concatenate([np.einsum("ij,ij->i", x, x, dtype=np.float64) for x in blocks])
 
 
 def _kernel_power(feature_map: FeatureMap, whitening: float) -> NDArray[np.float64]:
@@ -271,8 +284,7 @@ def _find_variates(
     """Learn canonical directions from a sample of the pairs; project all rows on them."""
     features, means = [], []
     for view in views:
-        rows = view.rows.take(_rows_of(view, sample))
-        phi = view.feature_map.transform(rows) @ view.basis.astype(rows.dtype)
+        phi = _features(view, view.rows.subset(_rows_of(view, sample)))
         means.append(phi.mean(axis=0, dtype=np.float64))
         features.append(phi - means[-1].astype(phi.dtype))
         if not features[-1].any():
@@ -284,7 +296,9 @@ def _find_variates(
     # is fitted to it, which served retrieval better than an equal ridge.
     ridges = [shrinkage * _typical_eigenvalue(phi) ** 2 for phi in features]
     n_components = min(n_components, len(sample) - 1, *(phi.shape[1] for phi in features))
-    directions, correlations = canonical_directions(features, ridges, max(1, n_components))
+    directions, correlations = canonical_directions(
+        pair_covariances([features]), ridges, max(1, n_components)
+    )
     for view, mean, direction in zip(views, means, directions, strict=True):
         direction = direction * correlations
         view.variates = _project(view, view.basis @ direction, mean @ direction, workers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from ..._core.runtime import resolve_threads
 from ..._core.validation import (
     check_choice,
     check_count,
-    check_modalities,
     check_number,
     check_pairs,
 )
 from ..._core.workers import Workers
-from ..base import CrossModalHasher, encode_rows
+from .._preprocessing import kinds_of, preprocess, preprocessed_maps
+from .._progress import Callback, Progress, Report
+from ..base import CrossModalHasher, encode_rows, read_modalities
 from ._fit import RrehFit
 from ._start import Settings, start_views
 
@@ -76,6 +77,13 @@ class RREH(CrossModalHasher):
     unpaired : bool, default True
         Whether to learn from samples without a partner. Without them this is the baseline "paired
         only"; they then get their codes from the hash functions.
+    preprocessing : str or mapping of str to str, default "none"
+        What is done to the features first, in all modalities or per modality; one that a mapping
+        leaves out is taken as given. "none": as given. "unit": rows of unit length, for embeddings
+        that are compared by cosine. "centre": centred, one scale for all columns. "standardise":
+        every column centred and divided by its standard deviation. "whiten": columns standardised,
+        at most 384 principal components, each divided by its standard deviation, or by .3 where
+        that is less.
     random_state : int, RandomState instance or None, default None
         Seeds anchors, samples and the first rotation.
 
@@ -92,7 +100,7 @@ class RREH(CrossModalHasher):
         Per modality ω as it was used; 0 where all samples are pairs.
     anchors_ : ndarray of int64, shape (n_anchors,)
         Which of the pairs are anchors of the reconstruction.
-    projections_, feature_maps_, modalities_, n_features_in_
+    projections_, feature_maps_, modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`.
 
     Notes
@@ -162,6 +170,7 @@ class RREH(CrossModalHasher):
         nu: float = 1e-3,
         n_sweeps: int = 5,
         unpaired: bool = True,
+        preprocessing: str | Mapping[str, str] = "none",
         random_state: Any = None,
     ) -> None:
         self.n_bits = n_bits
@@ -183,6 +192,7 @@ class RREH(CrossModalHasher):
         self.nu = nu
         self.n_sweeps = n_sweeps
         self.unpaired = unpaired
+        self.preprocessing = preprocessing
         self.random_state = random_state
 
     def fit(
@@ -190,8 +200,9 @@ class RREH(CrossModalHasher):
         features: Mapping[str, ArrayLike],
         pairs: ArrayLike | None = None,
         *,
-        callback: Callable[[str, int, int], None] | None = None,
         n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
     ) -> RREH:
         """
         Learn codes and hash functions.
@@ -200,17 +211,20 @@ class RREH(CrossModalHasher):
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
             Two or more modalities; with `pairs` the number of samples may differ. Memory-mapped
-            arrays, and anything with ``shape`` and ``dtype`` that can be sliced by rows, are read
-            block by block.
+            arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype`` that can be
+            sliced by rows, are read block by block.
         pairs : array_like of int, shape (n_pairs, n_modalities), optional
             Which rows belong together, a column per modality in the order of `features`; at least
             two pairs, no row in two of them. Default: row i belongs to row i.
-        callback : callable, optional
-            Called as ``callback(stage, done, total)`` when the "start" is done, and after every one
-            of the "sweeps".
         n_threads : int, optional
             As in `fasthash.topk`. While a fit runs, matrix products elsewhere in this process have
             one thread.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)`` when the "start" is done, after every one of
+            the "sweeps", and while "codes of <modality>" are computed for samples that nothing was
+            learned from.
+        verbose : bool, default False
+            Show progress on standard error, as bars where tqdm is installed.
 
         Returns
         -------
@@ -225,39 +239,44 @@ class RREH(CrossModalHasher):
         """
         settings = self._settings()
         n_threads = resolve_threads(n_threads)
-        x = check_modalities(features)
+        x = read_modalities(features)
+        kinds = kinds_of(self.preprocessing, x, "none")
         pairs = check_pairs(pairs, {name: len(rows) for name, rows in x.items()})
         learned_from, used = x, pairs
         if not self.unpaired and pairs is not None:
             learned_from = {
-                name: Rows(rows.take(column), rows.dtype)
+                name: rows.subset(column)
                 for (name, rows), column in zip(x.items(), pairs.T, strict=True)
             }
             used = None
-        for name, rows in learned_from.items():
+        prepared, preprocessing = preprocess(learned_from, kinds)
+        for name, rows in prepared.items():
             if rows.is_constant():
                 raise ValueError(
                     f"features[{name!r}] has the same row in all samples: there is nothing to "
                     "learn from; pass features that differ"
                 )
         random_state = check_random_state(self.random_state)
-        report = callback or (lambda stage, done, total: None)
+        with Progress(callback, verbose) as report:
+            with Workers(n_threads) as workers:
+                views, anchors = start_views(prepared, used, settings, random_state, workers)
+                fit = RrehFit(views, anchors, settings, random_state, workers)
+                report("start", 1, 1)
+                objective = []
+                for done in range(1, settings.n_sweeps + 1):
+                    objective.append(fit.sweep())
+                    report("sweeps", done, settings.n_sweeps)
+                fit.update_hash_functions()
 
-        with Workers(n_threads) as workers:
-            views, anchors = start_views(learned_from, used, settings, random_state, workers)
-            fit = RrehFit(views, anchors, settings, random_state, workers)
-            report("start", 1, 1)
-            objective = []
-            for done in range(1, settings.n_sweeps + 1):
-                objective.append(fit.sweep())
-                report("sweeps", done, settings.n_sweeps)
-            fit.update_hash_functions()
-
-        feature_maps = {view.name: view.feature_map for view in views}
-        projections = dict(zip(feature_maps, fit.projections, strict=True))
-        codes = fit.codes()
-        if learned_from is not x and pairs is not None:
-            codes = self._codes_of_all(x, pairs, codes, feature_maps, projections, n_threads)
+            feature_maps = preprocessed_maps(
+                {view.name: view.feature_map for view in views}, preprocessing
+            )
+            projections = dict(zip(feature_maps, fit.projections, strict=True))
+            codes = fit.codes()
+            if learned_from is not x and pairs is not None:
+                codes = self._codes_of_all(
+                    x, pairs, codes, feature_maps, projections, n_threads, report
+                )
         self._set_fitted(
             x,
             feature_maps,
@@ -278,11 +297,15 @@ class RREH(CrossModalHasher):
         feature_maps: dict[str, Any],
         projections: dict[str, NDArray[np.float64]],
         n_threads: int,
+        report: Report,
     ) -> dict[str, NDArray[np.uint8]]:
         """Learned codes of the pairs among the hashed ones of the others."""
         everything = {}
         for (name, rows), column in zip(x.items(), pairs.T, strict=True):
-            everything[name] = encode_rows(rows, feature_maps[name], projections[name], n_threads)
+            everything[name] = encode_rows(
+                *(rows, feature_maps[name], projections[name], n_threads),
+                *(report, f"codes of {name}"),
+            )
             everything[name][column] = codes[name]
         return everything
 

@@ -1,0 +1,265 @@
+"""Features brought to one scale before a model learns from them, per modality.
+
+A kind of preprocessing is fitted to the rows that a model learns from, as `Preprocessing`.
+`PreprocessedRows` are what the model then reads, and `PreprocessedMap` keeps the preprocessing
+before the feature map, so that `encode` takes raw features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from .._core.features import BlockMap, unit_rows
+from .._core.pieces import cut
+from .._core.rows import Rows
+from .._core.validation import check_choice
+from ._saving import check_shape
+
+__all__ = [
+    "PREPROCESSING",
+    "PreprocessedMap",
+    "PreprocessedRows",
+    "Preprocessing",
+    "check_preprocessing",
+    "fit_preprocessing",
+    "kinds_of",
+    "preprocess",
+    "preprocessed_maps",
+]
+
+PREPROCESSING = ("none", "centre", "standardise", "unit", "whiten")
+
+# "whiten" keeps so many principal components, unless the model says otherwise.
+_MOST_COMPONENTS = 384
+
+# Directions of less spread than this are not blown up to the spread of the others: the standard
+# deviation that a component is divided by is at least so much, where a mean feature has 1.
+_LEAST_DEVIATION = 0.3
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """
+    A fitted affine map ``(x - mean) / scale @ components``, and rows of unit length if asked for.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, shape (n_features,)
+    components : ndarray of float64, shape (n_features, n_out), or None
+        None keeps the features as they are.
+    unit : bool
+        Whether rows are divided by their lengths.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    components: NDArray[np.float64] | None = None
+    unit: bool = False
+
+    @property
+    def n_out(self) -> int:
+        """Number of features that come out."""
+        return len(self.mean) if self.components is None else self.components.shape[1]
+
+    def transform(self, x: NDArray[np.floating], dtype: Any = None) -> NDArray[np.floating]:
+        """
+        Map a block of rows.
+
+        Features are centred in their own dtype and converted then, so that features far from the
+        origin lose nothing to single precision.
+        """
+        out = (x - self.mean.astype(x.dtype)) / self.scale.astype(x.dtype)
+        out = out.astype(x.dtype if dtype is None else dtype, copy=False)
+        if self.components is not None:
+            out = out @ self.components.astype(out.dtype)
+        return unit_rows(out) if self.unit else out
+
+
+@dataclass(frozen=True)
+class PreprocessedMap:
+    """
+    A feature map after a preprocessing.
+
+    Attributes
+    ----------
+    preprocessing : Preprocessing
+    feature_map : FeatureMap
+        Of the preprocessed features.
+    """
+
+    preprocessing: Preprocessing
+    feature_map: BlockMap
+
+    @property
+    def n_out(self) -> int:
+        """Number of features that come out."""
+        return self.feature_map.n_out
+
+    def transform(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Map a block of raw rows."""
+        return self.feature_map.transform(self.preprocessing.transform(x))
+
+
+class PreprocessedRows(Rows):
+    """
+    Rows that are preprocessed when they are read.
+
+    Parameters
+    ----------
+    rows : Rows
+    preprocessing : Preprocessing
+    """
+
+    def __init__(self, rows: Rows, preprocessing: Preprocessing) -> None:
+        self._rows, self._preprocessing = rows, preprocessing
+        self.shape = (len(rows), preprocessing.n_out)
+        self.dtype, self.names = rows.dtype, rows.names
+
+    def read(self, rows: slice) -> NDArray[np.floating]:
+        """Read a block."""
+        return self._preprocessing.transform(self._rows.read(rows))
+
+    def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
+        """Read rows, in any order, into one array."""
+        return self._preprocessing.transform(self._rows.take(indices))
+
+    def subset(self, indices: NDArray[np.integer]) -> PreprocessedRows:
+        """Select rows, in any order."""
+        return PreprocessedRows(self._rows.subset(indices), self._preprocessing)
+
+
+def kinds_of(
+    given: str | Mapping[str, str], modalities: Iterable[str], default: str
+) -> dict[str, str]:
+    """
+    The kind of preprocessing of every modality.
+
+    Parameters
+    ----------
+    given : str, or mapping of str to str
+        A model's parameter: for all modalities, or for some; the others get the default.
+    modalities : iterable of str
+    default : str
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a kind is unknown, or a modality is.
+    """
+    names = list(modalities)
+    if not isinstance(given, Mapping):
+        check_choice(given, "preprocessing", PREPROCESSING)
+        return dict.fromkeys(names, given)
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(
+            f"preprocessing is given for {unknown}, but the modalities of features are {names}"
+        )
+    for name, kind in given.items():
+        check_choice(kind, f"preprocessing[{name!r}]", PREPROCESSING)
+    return {name: given.get(name, default) for name in names}
+
+
+def fit_preprocessing(given: Rows, kind: str, n_most: int = _MOST_COMPONENTS) -> Preprocessing:
+    """
+    Learn a modality's preprocessing.
+
+    Parameters
+    ----------
+    given : Rows
+        What a model learns from.
+    kind : {"none", "centre", "standardise", "unit", "whiten"}
+        As given; centred, with one scale for all columns; every column centred and divided by its
+        standard deviation; rows divided by their lengths; columns standardised, then principal
+        components, each divided by its standard deviation (or by .3 where that is less).
+    n_most : int
+        Keep at most so many components.
+
+    Notes
+    -----
+    O(n · d² + d³) for "whiten", d features, else O(n · d); a block of rows is held in float64.
+    """
+    d = given.shape[1]
+    if kind in ("none", "unit"):
+        return Preprocessing(np.zeros(d), np.ones(d), unit=kind == "unit")
+    mean = given.column_means()
+    blocks = cut(*given.shape)
+    square = sum(((given.read(b) - mean) ** 2).sum(axis=0) for b in blocks)
+    deviation = np.sqrt(square / len(given))
+    if kind == "centre":
+        return Preprocessing(mean, np.full(d, deviation.mean()))
+    # A column that hardly moves carries rounding, nothing else.
+    still = deviation <= 1e-6 * np.maximum(np.abs(mean), deviation.max())
+    scale = np.where(still, 1.0, deviation)
+    if kind == "standardise":
+        return Preprocessing(mean, scale)
+    covariance = np.zeros((d, d))
+    for b in blocks:
+        z = (given.read(b) - mean) / scale
+        z[:, still] = 0
+        covariance += z.T @ z
+    n_kept = min(n_most, d)
+    variances, directions = eigh(covariance / len(given), subset_by_index=[d - n_kept, d - 1])
+    spread = np.sqrt(np.maximum(variances[::-1], 0))
+    components = np.ascontiguousarray(directions[:, ::-1] / np.maximum(spread, _LEAST_DEVIATION))
+    components[still] = 0
+    return Preprocessing(mean, scale, components)
+
+
+def preprocess(
+    x: dict[str, Rows], kinds: Mapping[str, str]
+) -> tuple[dict[str, Rows], dict[str, Preprocessing]]:
+    """
+    Fit the preprocessing of every modality, and apply it to what is read.
+
+    Returns
+    -------
+    rows : dict of str to Rows
+        Those of modalities without preprocessing are the given ones.
+    fitted : dict of str to Preprocessing
+        Of the modalities that have one.
+    """
+    fitted = {
+        name: fit_preprocessing(rows, kinds[name])
+        for name, rows in x.items()
+        if kinds[name] != "none"
+    }
+    prepared = {
+        name: PreprocessedRows(rows, fitted[name]) if name in fitted else rows
+        for name, rows in x.items()
+    }
+    return prepared, fitted
+
+
+def preprocessed_maps(
+    feature_maps: Mapping[str, BlockMap], fitted: Mapping[str, Preprocessing]
+) -> dict[str, BlockMap]:
+    """Maps of raw features: the preprocessing first, where there is one."""
+    return {
+        name: PreprocessedMap(fitted[name], feature_map) if name in fitted else feature_map
+        for name, feature_map in feature_maps.items()
+    }
+
+
+def check_preprocessing(preprocessing: Any, n_features: Any) -> int:
+    """
+    Refuse a preprocessing from a file that does not take n_features; return how many it makes.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if not isinstance(preprocessing, Preprocessing) or not isinstance(preprocessing.unit, bool):
+        raise ValueError("feature_maps_ holds no preprocessing")
+    check_shape(preprocessing.mean, "mean", (n_features,))
+    check_shape(preprocessing.scale, "scale", (n_features,))
+    if preprocessing.components is not None:
+        check_shape(preprocessing.components, "components", (n_features, None))
+    return preprocessing.n_out

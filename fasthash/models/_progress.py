@@ -1,0 +1,88 @@
+"""Progress of long calls: handed to a callback, and shown on standard error if asked for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from typing import Any
+
+__all__ = ["Callback", "Progress", "Report", "ignore"]
+
+# What a user passes: callback(stage, done, total).
+Callback = Callable[[str, int, int], None]
+
+# What a stage of the work calls: a `Progress`, or anything that takes the same arguments.
+Report = Callable[..., None]
+
+# Lines are printed this many seconds apart, except for the last line of a stage.
+_SECONDS_PER_LINE = 1.0
+
+
+def ignore(stage: str, done: int, total: int, note: str = "") -> None:
+    """Report nothing."""
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """
+    Report how far a call has come; to be called as ``progress(stage, done, total)``.
+
+    Parameters
+    ----------
+    callback : callable or None
+        Called as ``callback(stage, done, total)``. What it raises ends the call.
+    verbose : bool
+        Show a bar per stage with tqdm, or lines of text where tqdm is not installed.
+
+    Raises
+    ------
+    TypeError
+        If `callback` cannot be called, or `verbose` is not a boolean.
+    """
+
+    def __init__(self, callback: Callback | None, verbose: bool) -> None:
+        if callback is not None and not callable(callback):
+            raise TypeError(
+                "callback must be a function that takes (stage, done, total), got "
+                f"{type(callback).__name__}"
+            )
+        if not isinstance(verbose, bool):
+            raise TypeError(f"verbose must be True or False, got {verbose!r}")
+        self._callback, self._verbose = callback, verbose
+        self._bar: Any = None
+        self._stage = ""
+        self._next_line = 0.0
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Report that `done` of `total` are done; the note is shown and not handed on."""
+        if self._verbose and find_spec("tqdm") is not None:
+            self._draw(stage, done, total, note)
+        elif self._verbose:
+            self._print(stage, done, total, note)
+        if self._callback is not None:
+            self._callback(stage, done, total)
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _draw(self, stage: str, done: int, total: int, note: str) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None or self._stage != stage:
+            if self._bar is not None:
+                self._bar.close()
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr)
+            self._stage = stage
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _print(self, stage: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        if note or done == total or stage != self._stage or now >= self._next_line:
+            line = f"{stage}: {done} of {total}"
+            print(f"{line}  {note}" if note else line, file=sys.stderr, flush=True)
+            self._stage, self._next_line = stage, now + _SECONDS_PER_LINE
