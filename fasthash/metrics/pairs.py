@@ -231,12 +231,12 @@ class _FirstHits:
     def ranks(self, ties: str) -> NDArray[np.float64]:
         """The rank of the first relevant item; a mean of ranks where ties are "expected"."""
         irrelevant = self.tied - self.relevant
-        ahead = {
+        ahead: NDArray[np.float64] = {
             "expected": irrelevant / (self.relevant + 1),
             "middle": irrelevant / 2,
-            "database": self.in_order,
+            "database": self.in_order.astype(np.float64),
         }[ties]
-        return 1.0 + self.before + ahead
+        return 1 + self.before + ahead
 
     def within(self, k: int, ties: str) -> NDArray[np.float64]:
         """Whether that rank is at most k; a probability where ties are "expected"."""
