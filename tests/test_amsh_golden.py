@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash._core.validation import check_labels
+from fasthash._core.labels import check_labels
 from fasthash._core.workers import Workers
 from fasthash.models.amsh._codes import LabelRows, Weights, start_codes, sweep
 from reference import discrete as reference

@@ -195,4 +195,4 @@ def test_float32_follows_float64():
 
 def test_settings_are_the_parameters():
     fields = {field.name for field in dataclasses.fields(fh.RREH()._settings())}
-    assert fields == set(fh.RREH().get_params()) - {"unpaired", "random_state"}
+    assert fields == set(fh.RREH().get_params()) - {"preprocessing", "unpaired", "random_state"}

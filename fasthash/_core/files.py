@@ -93,7 +93,8 @@ def identify(path: str | os.PathLike[str]) -> str:
     >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "names.csv")
-    ...     _ = open(path, "w").write("name")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("name")
     ...     identify(path)
     'csv'
     """
