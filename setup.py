@@ -20,7 +20,7 @@ from setuptools.command.sdist import sdist
 KERNELS = "fasthash/_kernels"
 INCLUDE = "fasthash/include"
 # Cython's own code, most of it for memory views: it is generated and compiled once, in this module,
-# and not in every other one, which makes the build more than twice as fast.
+# and not in every other one, which saves three quarters of Cython's time.
 SHARED = "fasthash._kernels._cyutility"
 SIMD_SOURCES = [
     f"{KERNELS}/simd/{name}.c" for name in ("dispatch", "scalar", "avx2", "avx512", "neon")

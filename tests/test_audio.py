@@ -1,8 +1,6 @@
 """Features of sound files: readers, what the features tell, a folder of clips with captions."""
 
 import csv
-import pathlib
-import re
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from scipy.io import wavfile
 from fasthash.audio import log_mel_statistics, read_sound, sound_features
 
 RATE = 16_000
-DOCUMENTATION = pathlib.Path(__file__).parents[1] / "docs" / "clsr.md"
 
 
 def tone(frequency, seconds=0.4, rate=RATE, decay=0.0, phase=0.0):
@@ -125,17 +122,3 @@ def write_folder(folder, rng, n_each):
                 rows += [(name, f"{pitch} note of a {kind} string")]
     with open(folder / "captions.csv", "w", newline="") as file:
         csv.writer(file).writerows([("file", "caption"), *rows])
-
-
-def test_the_way_from_a_folder_to_a_search_in_the_documentation(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip install '.[clsr]'")
-    (tmp_path / "clips").mkdir()
-    write_folder(tmp_path / "clips", np.random.default_rng(0), n_each=24)
-    monkeypatch.chdir(tmp_path)
-    page = DOCUMENTATION.read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names = {}
-    exec(compile(block, str(DOCUMENTATION), "exec"), names)
-    found = [names["files"][i] for i in names["ids"][0]]
-    assert sum(name.startswith("plucked-high") for name in found) >= 9
-    assert str(found[0]) in capsys.readouterr().out

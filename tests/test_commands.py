@@ -176,7 +176,10 @@ def test_config_files_and_what_overrides_them(emoji, capsys, kind):
     path.write_text('{"bitz": 3}' if kind == "json" else "bitz = 3")
     assert "--bitz" in run(capsys, f"fit --config {path}", status=2)[1]
     path.write_text("[[[")
-    assert f"fit.{kind} is no {kind.upper()}" in run(capsys, f"fit --config {path}", status=1)[1]
+    assert (
+        f"fit.{kind} is not valid {kind.upper()}"
+        in run(capsys, f"fit --config {path}", status=1)[1]
+    )
 
 
 def test_search_gives_what_the_library_gives(emoji, capsys):

@@ -65,7 +65,7 @@ def data(array):
 
 
 @needs_openmp
-@pytest.mark.parametrize("n_threads", [40_000, 100_000, 2**31, 2**70])
+@pytest.mark.parametrize("n_threads", [40_000, 100_000, 2**31 - 1])
 def test_any_number_of_threads_is_answered(n_threads):
     most = max(64, 4 * runtime.n_cores())
     assert runtime.resolve_threads(n_threads) == most

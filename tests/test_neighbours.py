@@ -174,7 +174,7 @@ for _ in range(3):
     {OTHERS[other]}
     assert (index.search(codes[:200], 5, n_threads=2)[1] == expected).all()
 answers = []
-threads = [threading.Thread(target=lambda: answers.append(index.search(codes[:200], 5, 2)[1]))
+threads = [threading.Thread(target=lambda: answers.append(index.search(codes[:200], 5)[1]))
            for _ in range(4)]
 [t.start() for t in threads]
 {OTHERS[other]}

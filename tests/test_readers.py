@@ -206,7 +206,7 @@ def test_parquet_texts_and_missing_values(tmp_path):
     parquet.write_table(pa.table({"y": [1, None], "x": [[1.0, 2.0], [1.0]]}), path)
     with pytest.raises(ValueError, match="lacks 1 of 2 values"):
         read_array(f"{path}:y")
-    with pytest.raises(ValueError, match=r"t\.parquet:x is no matrix: row"):
+    with pytest.raises(ValueError, match=r"t\.parquet:x is not a matrix: row"):
         read_array(f"{path}:x")
 
 

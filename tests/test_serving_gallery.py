@@ -162,7 +162,7 @@ def test_labels_are_looked_up_both_ways(kind):
         (np.eye(2), ["a", "a"], "two labels are called 'a'"),
         (np.array([0, 5]), ["a", "b"], "from 0 to 5, and there are 2 names"),
         (np.array([-1, 1]), ["a", "b"], "from -1 to 1"),
-        (np.array(["x"]), ["a"], "numbered from 0"),
+        (np.array(["x"]), ["a"], "integers from 0"),
     ],
 )
 def test_labels_that_do_not_fit(labels, names, says):
