@@ -1,6 +1,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+# Words of work below which no second thread is started.
+LEAST_WORK: int
+# Whether this process came from a fork that may have left the runtime without its threads.
+MAY_HAVE_LOST_THREADS: bool
+
 def allowed_threads(n_threads: int) -> int: ...
 def distances(
     a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int32], n_threads: int
