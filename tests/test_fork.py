@@ -16,7 +16,7 @@ import fasthash as fh
 from fasthash._core import runtime
 
 HERE = pathlib.Path(__file__).parent
-KERNELS = pathlib.Path(fh.__file__).parent / "_kernels"
+KERNELS = HERE.parent / "fasthash" / "_kernels"
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
