@@ -29,11 +29,16 @@ SIMD_HEADERS = [f"{KERNELS}/simd/simd.h"]
 
 EXTENSIONS = [
     Extension(
-        "fasthash._kernels.hamming",
-        [f"{KERNELS}/hamming.pyx", *SIMD_SOURCES],
+        "fasthash._kernels.tiles",
+        [f"{KERNELS}/tiles.pyx", *SIMD_SOURCES],
         depends=[*SIMD_HEADERS, f"{KERNELS}/fork.h"],
         # dladdr and dlsym, which older C libraries keep apart.
         libraries=["dl"] if sys.platform == "linux" else [],
+    ),
+    Extension(
+        "fasthash._kernels.distances",
+        [f"{KERNELS}/distances.pyx"],
+        depends=SIMD_HEADERS,
     ),
     Extension(
         "fasthash._kernels.search",

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import fasthash as fh
-from fasthash._kernels import hamming as kernels
+from fasthash._kernels import tiles as kernels
 from limits import NoCompilerError, compiler_command, last_level_cache_bytes
 
 PEERS = ("faiss-cpu", "numkong", "scipy", "scikit-learn")

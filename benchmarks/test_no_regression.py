@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash._kernels import hamming as kernels
+from fasthash._kernels import tiles as kernels
 from fasthash.experiments._random_codes import make_codes
 from fasthash.experiments._timing import interleave
 from limits import Limits, NoCompilerError

@@ -54,7 +54,7 @@ _MODULE_OF = {
 __all__ = ["__version__", *_PUBLIC_MODULES, *_MODULE_OF]
 
 # Not by its full name, which would import what asks whether kernels are loaded after a fork.
-if PathFinder.find_spec("hamming", [f"{folder}/_kernels" for folder in __path__]) is None:
+if PathFinder.find_spec("tiles", [f"{folder}/_kernels" for folder in __path__]) is None:
     raise ImportError(
         "fasthash is being imported from a source tree whose kernels are not built: run "
         "'pip install .' in that folder and start Python in another one."

@@ -12,16 +12,11 @@ from libc.stdlib cimport free, malloc, realloc
 cdef extern from "<stdint.h>" nogil:
     const int64_t PTRDIFF_MAX
 
-from fasthash._kernels.hamming cimport (
-    FH_CODE_BYTES_MAX,
-    Database,
+from fasthash._kernels.distances cimport (
     DistancesPlan,
-    active_level,
     lay_out_distances,
-    make_database,
     plan_distances,
     run_distances,
-    usable_threads,
 )
 from fasthash._kernels.radius cimport (
     WithinPlan,
@@ -33,6 +28,13 @@ from fasthash._kernels.radius cimport (
 )
 from fasthash._kernels.ranking cimport average_precision as average_precision_of_codes
 from fasthash._kernels.search cimport TopkPlan, lay_out_topk, plan_topk, run_topk
+from fasthash._kernels.tiles cimport (
+    FH_CODE_BYTES_MAX,
+    Database,
+    active_level,
+    make_database,
+    usable_threads,
+)
 
 
 cdef const char *message(int error) noexcept nogil:

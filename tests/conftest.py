@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from hypothesis import settings
 
-from fasthash._kernels import hamming as kernels
+from fasthash._kernels import tiles as kernels
 
 # Processes that tests start meet the installed package too, not the sources they start beside.
 os.environ["PYTHONSAFEPATH"] = "1"

@@ -109,9 +109,9 @@ def test_imports_are_found(graph):
     """Of modules, of names in them, within functions, and in Cython."""
     at = ("fasthash", "_core")
     assert (*at, "pieces") in graph[(*at, "scan")]
-    assert ("fasthash", "_kernels", "hamming") in graph[(*at, "scan")]
+    assert ("fasthash", "_kernels", "distances") in graph[(*at, "scan")]
     assert ("fasthash", "models", "_saving") in graph[("fasthash", "loading")]
-    assert ("fasthash", "_kernels", "hamming") in graph[("fasthash", "_kernels", "search")]
+    assert ("fasthash", "_kernels", "tiles") in graph[("fasthash", "_kernels", "search")]
 
 
 def test_no_file_is_long():

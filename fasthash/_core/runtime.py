@@ -9,7 +9,7 @@ import os
 import threading
 from contextlib import AbstractContextManager
 
-from .._kernels import hamming as _kernels
+from .._kernels import tiles as _kernels
 from .validation import check_count
 
 __all__ = [

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import hamming as _distances
+from .._kernels import distances as _distances
 from .._kernels import radius as _radius
 from .._kernels import search as _search
 from .._kernels import sorting as _sorting

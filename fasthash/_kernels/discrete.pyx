@@ -11,7 +11,7 @@ of threads does not change a bit of the result.
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from fasthash._kernels.hamming cimport threads_for
+from fasthash._kernels.tiles cimport threads_for
 
 import numpy as np
 

@@ -9,7 +9,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from fasthash._kernels.hamming cimport active_level, threads_for
+from fasthash._kernels.tiles cimport active_level, threads_for
 
 import numpy as np
 

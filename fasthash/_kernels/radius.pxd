@@ -1,8 +1,8 @@
-"""Radius search as a plan; hamming.pxd says how a plan is used."""
+"""Radius search as a plan; tiles.pxd says how a plan is used."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from fasthash._kernels.hamming cimport Database
+from fasthash._kernels.tiles cimport Database
 
 cdef struct WithinPlan:
     Py_ssize_t memory_bytes

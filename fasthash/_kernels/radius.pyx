@@ -8,7 +8,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
-from fasthash._kernels.hamming cimport (
+from fasthash._kernels.tiles cimport (
     FH_LANES_MAX,
     Arena,
     Database,

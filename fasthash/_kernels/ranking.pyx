@@ -11,7 +11,7 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memset
 
-from fasthash._kernels.hamming cimport (
+from fasthash._kernels.tiles cimport (
     FH_LANES_MAX,
     Arena,
     Database,

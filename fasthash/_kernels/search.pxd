@@ -1,8 +1,8 @@
-"""Top-k as a plan, and the tasks of a search; hamming.pxd says how a plan is used."""
+"""Top-k as a plan, and the tasks of a search; tiles.pxd says how a plan is used."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from fasthash._kernels.hamming cimport Database
+from fasthash._kernels.tiles cimport Database
 
 cdef extern from "selection.h" nogil:
     ctypedef struct fh_selection:

@@ -11,7 +11,7 @@ is some rows of the parts that tasks are about at the time.
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from fasthash._kernels.hamming cimport (
+from fasthash._kernels.tiles cimport (
     FH_LANES_MAX,
     TILE_STEP,
     Arena,

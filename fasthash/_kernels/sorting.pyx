@@ -1,6 +1,6 @@
 """Full ranking over packed codes: a stable sort by distance, for all rows or a k near their number.
 
-It reads the database in the tiles of hamming.pyx. Order is always (distance, position). `Ranking`
+It reads the database in the tiles of tiles.pyx. Order is always (distance, position). `Ranking`
 is called until nothing is left: between two calls its caller can answer an interrupt.
 """
 
@@ -8,7 +8,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memset
 
-from fasthash._kernels.hamming cimport (
+from fasthash._kernels.tiles cimport (
     FH_LANES_MAX,
     Database,
     TileBuffer,

@@ -61,7 +61,7 @@ print('kernels with $flags:', ', '.join(fasthash.simd_levels()))"
 
 # A fault on purpose: an output too small, or one output for two threads. It must be found.
 fault="import threading, numpy as np
-from fasthash._kernels.hamming import distances
+from fasthash._kernels.distances import distances
 a = np.zeros((2000, 8), np.uint8)
 out = np.zeros((1 if '$kind' == 'address' else 2000, 2000), np.int32)
 threads = [threading.Thread(target=distances, args=(a, a, out, 1)) for _ in range(2)]

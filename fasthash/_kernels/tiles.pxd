@@ -1,6 +1,6 @@
 """What the other kernel modules use of the scan: the level in use, prepared tiles, scratch memory.
 
-hamming.pyx owns the one dispatch table; the functions reach other modules through its capsule.
+tiles.pyx owns the one dispatch table; the functions reach other modules through its capsule.
 
 A kernel that needs memory has a plan: made from sizes alone, laid out in `memory_bytes` of memory
 that its caller brings, then run. So numpy's memory and C's serve alike, and nothing is allocated
@@ -45,15 +45,6 @@ cdef struct TileBuffer:
     uint64_t *prepared
     uint8_t *gathered
 
-cdef struct DistancesPlan:
-    Py_ssize_t memory_bytes
-    Database database
-    Py_ssize_t n_queries
-    int n_threads
-    uint64_t *queries      # in whole words
-    uint8_t *tiles         # one per thread
-    Py_ssize_t tile_bytes
-
 # Memory handed out piece by piece, in whole cache lines; without memory it only counts.
 cdef struct Arena:
     uint8_t *memory
@@ -93,8 +84,3 @@ cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32
                                const TileBuffer *buffer) noexcept nogil
 cdef void write_words(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
                       uint64_t *words) noexcept nogil
-cdef DistancesPlan plan_distances(const Database *database, Py_ssize_t n_queries,
-                                  int n_threads) noexcept nogil
-cdef void lay_out_distances(DistancesPlan *plan, void *memory) noexcept nogil
-cdef void run_distances(const DistancesPlan *plan, const uint8_t *queries,
-                        int32_t *out) noexcept nogil
