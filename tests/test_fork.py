@@ -12,7 +12,6 @@ import sys
 
 import pytest
 
-import fasthash as fh
 from fasthash._core import runtime
 
 HERE = pathlib.Path(__file__).parent

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash._core import runtime
-from fasthash._kernels import tiles as kernels
 from fasthash._kernels import radius as radius_kernels
+from fasthash._kernels import tiles as kernels
 from reference import hamming as reference
 from strategies import random_codes, simd
 
