@@ -41,6 +41,11 @@ EXTENSIONS = [
         depends=SIMD_HEADERS,
     ),
     Extension(
+        "fasthash._kernels.tasks",
+        [f"{KERNELS}/tasks.pyx"],
+        depends=SIMD_HEADERS,
+    ),
+    Extension(
         "fasthash._kernels.search",
         [f"{KERNELS}/search.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],

@@ -1,4 +1,4 @@
-"""Radius search over packed codes, in the tasks and parts of search.pyx.
+"""Radius search over packed codes, in the tasks of tasks.pyx.
 
 Two scans: the first counts the hits, the second writes each at its place. `Within` is called until
 nothing is left: between two calls its caller can answer an interrupt.
@@ -8,6 +8,15 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
+from fasthash._kernels.tasks cimport (
+    count_parts,
+    keep_allowed,
+    part_rows,
+    part_start,
+    queries_per_task,
+    rows_of_step,
+    searched,
+)
 from fasthash._kernels.tiles cimport (
     FH_LANES_MAX,
     Arena,
@@ -24,15 +33,6 @@ from fasthash._kernels.tiles cimport (
     whole_lines,
     words_compared,
     write_words,
-)
-from fasthash._kernels.search cimport (
-    count_parts,
-    keep_allowed,
-    part_rows,
-    part_start,
-    queries_per_task,
-    rows_of_step,
-    searched,
 )
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Top-k as a plan, and the tasks of a search; tiles.pxd says how a plan is used."""
+"""Top-k as a plan; tiles.pxd says how a plan is used."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
@@ -23,18 +23,6 @@ cdef struct TopkPlan:
     uint8_t *slots             # what a task needs: per thread, or per part
     Py_ssize_t slot_bytes
 
-cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
-                            int n_threads) noexcept nogil
-cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
-                           Py_ssize_t n_parts) noexcept nogil
-cdef Py_ssize_t part_rows(const Database *database, Py_ssize_t n_parts) noexcept nogil
-cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
-                             Py_ssize_t n_words, Py_ssize_t cost) noexcept nogil
-cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil
-cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
-                          int32_t *distances) noexcept nogil
-cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                       const int64_t[::1] rows, const uint8_t[::1] allowed)
 
 cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t k,
                         int n_threads) noexcept nogil
