@@ -66,6 +66,11 @@ EXTENSIONS = [
         depends=[*SIMD_HEADERS, f"{KERNELS}/counting.h", f"{KERNELS}/sorting.h"],
     ),
     Extension(
+        "fasthash._kernels.filters",
+        [f"{KERNELS}/filters.pyx"],
+        depends=[f"{KERNELS}/filters.h", f"{KERNELS}/bits.h"],
+    ),
+    Extension(
         "fasthash._kernels.discrete",
         [f"{KERNELS}/discrete.pyx"],
         depends=[f"{KERNELS}/discrete.h", f"{KERNELS}/discrete_rows.h"],
@@ -73,7 +78,11 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.reconstruct",
         [f"{KERNELS}/reconstruct.pyx"],
-        depends=[f"{KERNELS}/reconstruct.h", f"{KERNELS}/reconstruct_rows.h"],
+        depends=[
+            f"{KERNELS}/reconstruct.h",
+            f"{KERNELS}/reconstruct_rows.h",
+            f"{KERNELS}/bits.h",
+        ],
     ),
     Extension(
         "fasthash._kernels.multi_index",

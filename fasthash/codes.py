@@ -278,6 +278,7 @@ def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of int64, shape (n,)
+        C-contiguous; the array that was given, where it is so already.
 
     Raises
     ------
@@ -294,7 +295,7 @@ def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
         raise ValueError(f"ids must have one dimension, got shape {given.shape}{hint}")
     if given.dtype == np.uint64 and given.size and given.max() > np.iinfo(np.int64).max:
         raise ValueError(f"ids holds {given.max()}, which does not fit in int64")
-    return given.astype(np.int64)
+    return np.ascontiguousarray(given, np.int64)
 
 
 def looks_unpacked(x: NDArray[Any]) -> bool:

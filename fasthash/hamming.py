@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.allowed import allow
 from ._core.runtime import resolve_threads
-from ._core.scan import MAX_SORTED, allow, scan_distances, scan_rank, scan_topk, scan_within
+from ._core.scan import MAX_SORTED, scan_distances, scan_rank, scan_topk, scan_within
 from ._core.validation import check_count, check_filter
 from .codes import check_codes, check_same_width
 
@@ -224,7 +225,7 @@ def rank(
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     allowed = allow(check_filter(filter, len(database)), len(database))
-    rows = None if allowed is None else allowed.listed()
+    rows = None if allowed is None else allowed.rows
     n_ranked = len(database) if rows is None else len(rows)
     if n_ranked > MAX_SORTED:
         raise ValueError(

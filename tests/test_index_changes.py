@@ -46,6 +46,7 @@ class Changes(RuleBasedStateMachine):
         self.patch.setattr(plan_module, "_FEWEST_CODES", 3)
         self.patch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
         self.n_bits = n_bits
+        self.prepared = []
         self.index, self.twin = KINDS[kind](n_bits), Twin(n_bits)
 
     def teardown(self):
@@ -98,12 +99,20 @@ class Changes(RuleBasedStateMachine):
     @rule(copied=st.sampled_from([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]))
     def copy(self, copied):
         self.index = copied(self.index)
+        self.prepared = []
+
+    @rule(k=st.integers(1, 50), seed=st.integers(0, 99))
+    def search_with_what_was_prepared(self, k, seed):
+        queries = self.codes(3, seed)
+        for allowed, prepared in self.prepared:
+            found = self.index.search(queries, k, filter=prepared)
+            assert_same(found, self.twin.search(queries, k, allowed))
 
     @rule(
         k=st.integers(1, 50),
         radius=st.integers(0, 70),
         seed=st.integers(0, 99),
-        kind=st.sampled_from(["none", "ids", "set", "callable"]),
+        kind=st.sampled_from(["none", "ids", "set", "callable", "prepared", "prepared callable"]),
         allowed=st.sets(st.integers(0, 45)),
         n_threads=st.integers(1, 2),
     )
@@ -114,7 +123,12 @@ class Changes(RuleBasedStateMachine):
             "ids": np.array([*allowed, *allowed], np.int64),
             "set": allowed,
             "callable": lambda ids: np.isin(ids, list(allowed)),
-        }[kind]
+        }[kind.split()[-1].replace("prepared", "ids")]
+        if kind.startswith("prepared"):
+            # Made now, and kept for the searches after the next changes.
+            prepared = self.index.prepare_filter(chosen)
+            self.prepared = [(allowed, prepared), *self.prepared[:2]]
+            chosen = prepared
         allowed = None if kind == "none" else allowed
         found = self.index.search(queries, k, n_threads=n_threads, filter=chosen)
         assert_same(found, self.twin.search(queries, k, allowed))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash._core import scan
+from fasthash._core.allowed import allow
 from fasthash._core.pieces import Pace, smaller_pieces
 from reference import hamming as reference
 from reliability import limits
@@ -52,7 +53,7 @@ def test_cut_searches_match_the_reference(cut, problem, k, radius, share, n_thre
     if share is not None:
         mask = np.random.default_rng(k).random(len(database)) < share
         rows = np.flatnonzero(mask)
-    sizes, allowed = SMALL_CALLS[cut], scan.allow(mask, len(database))
+    sizes, allowed = SMALL_CALLS[cut], allow(mask, len(database))
     found = (
         scan.scan_topk(queries, database, k, n_threads, allowed, sizes),
         scan.scan_within(
@@ -100,7 +101,7 @@ def test_steps_of_a_kernel_answer_as_one_call(monkeypatch, n_bits, n, n_threads)
     near = n_bits // 2
 
     def answers(sizes):
-        allowed = scan.allow(mask, len(database))
+        allowed = allow(mask, len(database))
         topk, within = scan.scan_topk, scan.scan_within
         calls = [
             topk(queries, database, 10, n_threads, None, sizes),

@@ -7,6 +7,7 @@
 - ``rows``: feature matrices read block by block.
 - ``workers``: threads that share work over blocks of rows.
 - ``features``: centring and RBF anchor features of a block.
+- ``allowed``: which rows a search may find.
 - ``scan``: searches of validated codes by comparing all of them.
 - ``files``: files that are written whole or not at all.
 """

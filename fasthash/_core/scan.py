@@ -1,4 +1,4 @@
-"""Scans over validated codes: which rows may be found, and work cut so that Ctrl-C is answered.
+"""Scans over validated codes, cut so that Ctrl-C is answered.
 
 Python looks at signals between calls of a kernel, so a long search is a sequence of calls that take
 about a tenth of a second each: over some queries, and where the rows are many, steps of a kernel
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,13 @@ from .._kernels import distances as _distances
 from .._kernels import radius as _radius
 from .._kernels import search as _search
 from .._kernels import sorting as _sorting
+from .allowed import Allowed
 from .interruptible import apart, copy, take
 from .pieces import Pace, blocks_of, cut
 
 __all__ = [
-    "LISTED_SHARE",
     "MAX_SORTED",
-    "Allowed",
     "CallSizes",
-    "allow",
     "join_within",
     "merge_topk",
     "merge_within",
@@ -36,16 +34,6 @@ __all__ = [
     "scan_topk",
     "scan_within",
 ]
-
-# Few queries scan all rows and drop what they may not find, unless they may find only this share:
-# gathering the allowed rows costs as much as some queries. More queries gather, unless nearly all
-# rows are allowed.
-_FEW_QUERIES = 16
-_FEW_ALLOWED = 0.03
-_NEARLY_ALL = 0.75
-
-# Up to this share of the rows, row numbers stay a list; more become a flag per row.
-LISTED_SHARE = 1 / 64
 
 # From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
 _SORT_SHARE = 8
@@ -91,67 +79,11 @@ class CallSizes:
 _SIZES = CallSizes()
 
 
-@dataclass(frozen=True)
-class Allowed:
-    """
-    Rows that a search may find.
-
-    Attributes
-    ----------
-    n : int
-        How many they are.
-    rows : ndarray of int64 or None
-        Which they are, ascending; or
-    flags : ndarray of bool or None
-        for every row whether it is one of them, C-contiguous.
-    """
-
-    n: int
-    rows: NDArray[np.int64] | None = None
-    flags: NDArray[np.bool_] | None = None
-
-    def flags_of(self, n_rows: int) -> NDArray[np.bool_]:
-        """A flag for every one of n_rows rows."""
-        if self.flags is not None:
-            return self.flags
-        flags = np.zeros(n_rows, bool)
-        flags[self.rows] = True
-        return flags
-
-    def listed(self) -> NDArray[np.int64]:
-        """The row numbers, ascending."""
-        if self.rows is not None:
-            return self.rows
-        assert self.flags is not None
-        return np.flatnonzero(self.flags)
-
-
 class _Steps(Protocol):
     """A kernel that remembers how far it has come."""
 
     def advance(self, n_words: int) -> int:
         """Do the work of comparing about so many words per thread; how many, 0 at the end."""
-
-
-def allow(filter: NDArray[np.bool_] | NDArray[np.int64] | None, n_rows: int) -> Allowed | None:
-    """
-    Hold a filter in the form that is searched faster.
-
-    Parameters
-    ----------
-    filter : ndarray of bool, shape (n_rows,), or of int64, or None
-        C-contiguous flags; or row numbers, ascending and different; None allows all rows.
-    n_rows : int
-        How many rows there are.
-    """
-    if filter is None:
-        return None
-    if filter.dtype == bool:
-        return Allowed(int(np.count_nonzero(filter)), flags=cast("NDArray[np.bool_]", filter))
-    allowed = Allowed(len(filter), rows=cast("NDArray[np.int64]", filter))
-    if allowed.n <= LISTED_SHARE * n_rows:
-        return allowed
-    return Allowed(allowed.n, flags=allowed.flags_of(n_rows))
 
 
 def scan_topk(
@@ -175,7 +107,7 @@ def scan_topk(
         The rows that may be found; by default all.
     sizes : CallSizes, optional
     """
-    rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries), k)
+    rows, flags, n_allowed = _restrict(allowed, codes, len(queries), k)
     n_found = min(k, n_allowed)
     distances = np.empty((len(queries), n_found), np.int32)
     found = np.empty((len(queries), n_found), np.int64)
@@ -225,7 +157,7 @@ def scan_within(
         The rows that may be found; by default all.
     sizes : CallSizes, optional
     """
-    rows, flags, n_allowed = _restrict(allowed, len(codes), len(queries))
+    rows, flags, n_allowed = _restrict(allowed, codes, len(queries))
     is_allowed = None if flags is None else flags.view(np.uint8)
     answers = []
     n_searched = n_allowed if flags is None else len(codes)
@@ -391,17 +323,14 @@ def _words_of(codes: NDArray[np.uint8]) -> int:
 
 
 def _restrict(
-    allowed: Allowed | None, n: int, n_queries: int, k: int = 0
+    allowed: Allowed | None, codes: NDArray[np.uint8], n_queries: int, k: int = 0
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None, int]:
     """(rows to gather, or flags of the rows that may be found, or neither; how many they are)."""
-    if allowed is None:
-        return None, None, n
-    if allowed.flags is None:
+    if allowed is None or allowed.is_everything:
+        return None, None, len(codes)
+    if allowed.is_gathered(n_queries, _words_of(codes)) or _is_sorted(k, allowed.n):
         return allowed.rows, None, allowed.n
-    share = _FEW_ALLOWED if n_queries < _FEW_QUERIES else _NEARLY_ALL
-    if allowed.n > share * n and not _is_sorted(k, allowed.n):
-        return None, allowed.flags, allowed.n
-    return allowed.listed(), None, allowed.n
+    return None, allowed.flags, allowed.n
 
 
 def _is_sorted(k: int, n: int) -> bool:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import as_array, is_sparse
-from .interruptible import distinct
 from .rows import Rows, as_csr, is_sliced_by_rows
 
 __all__ = [
@@ -121,7 +120,7 @@ def check_filter(
     Returns
     -------
     ndarray of bool, shape (n_rows,), or of int64, or None
-        C-contiguous; row numbers ascend and differ.
+        C-contiguous; row numbers as they were given.
 
     Raises
     ------
@@ -159,7 +158,7 @@ def check_filter(
             f"filter holds row {wrong}, but the database has {n_rows} rows: row numbers go from 0 "
             "up to that number less 1"
         )
-    return distinct(given.astype(np.int64))
+    return np.ascontiguousarray(given, np.int64)
 
 
 def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:

@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "bits.h"
+
 /* Doubles in a cache line. */
 #define FH_LANES 8
 
@@ -44,22 +46,6 @@ typedef struct {
 } fh_reconstruction;
 
 static inline int64_t fh_round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-
-/* The position of the lowest bit that is set; one is. */
-static inline int fh_lowest_bit(uint64_t bits)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    return __builtin_ctzll(bits);
-#else
-    int position = 0;
-    for (int width = 32; width > 0; width /= 2)
-        if ((bits & ((UINT64_C(1) << width) - 1)) == 0) {
-            bits >>= width;
-            position += width;
-        }
-    return position;
-#endif
-}
 
 /* Puts a distance in its place among the `most` smallest, of which n are held, and its position
    with it; of equals the earlier stays first. Returns how many are held now. */

@@ -17,7 +17,7 @@ from .._core.runtime import resolve_threads
 from .._core.scan import merge_topk, merge_within
 from .._core.validation import check_choice, check_count
 from ..codes import check_codes
-from ._filters import Filter, allowed_rows
+from ._filters import Filter, PreparedFilter, allowed_rows
 from ._index_file import check_content, read_index, write_index
 from ._snapshot import SortedCodes
 from ._storage import CodeStorage
@@ -171,6 +171,35 @@ class CodeIndex:
         """
         return self._storage.codes_of(ids)
 
+    def prepare_filter(self, ids: Filter) -> PreparedFilter:
+        """
+        Look a filter up once, for many searches.
+
+        Parameters
+        ----------
+        ids : array_like of int, set of int, or callable
+            Which codes may be found, as the ``filter`` of `search`.
+
+        Returns
+        -------
+        PreparedFilter
+            What `search` and `within` of this index accept as their ``filter``. It follows changes
+            of the index: ids that are added later may be found if they are among the ids given. A
+            function is called again when the index has changed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no filter.
+
+        Notes
+        -----
+        O(ids given + codes held / 64), or where the ids held are far apart a sort of the ids given.
+        A search with a prepared filter takes about as long as one without, and less where the
+        filter allows few codes.
+        """
+        return PreparedFilter(self._storage, ids)
+
     def search(
         self,
         queries: ArrayLike,
@@ -188,11 +217,12 @@ class CodeIndex:
             Packed codes, as made by `pack`.
         k : int
             How many to return; may exceed the number of codes held.
-        filter : array_like of int, set of int, or callable, optional
+        filter : array_like of int, set of int, callable, or PreparedFilter, optional
             Which codes may be found, by default all. Either their ids, in any order, of which those
             not held find nothing; or a function that is called with all ids held, ascending, and
-            returns a boolean for each. Booleans themselves are refused, because an index knows
-            ids and no rows: pass ``index.ids[booleans]``.
+            returns a boolean for each; or one of these as `prepare_filter` returns it. Booleans
+            themselves are refused, because an index knows ids and no rows: pass
+            ``index.ids[booleans]``.
         n_threads : int, optional
             Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -212,7 +242,7 @@ class CodeIndex:
         k = check_count(k, "k")
         threads = resolve_threads(n_threads)
         state = self._storage.state
-        in_base, in_recent = allowed_rows(state, filter)
+        in_base, in_recent = allowed_rows(self._storage, state, filter)
         distances, rows = self._searcher(state.base, threads).topk(queries, k, threads, in_base)
         answer = distances, _ids_of(state.base, rows)
         if len(state.recent) == 0:
@@ -238,7 +268,7 @@ class CodeIndex:
             Packed codes, as made by `pack`.
         radius : int
             Largest distance that counts, in bits; inclusive.
-        filter : array_like of int, set of int, or callable, optional
+        filter : array_like of int, set of int, callable, or PreparedFilter, optional
             Which codes may be found, as in `search`.
         n_threads : int, optional
             Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
@@ -262,7 +292,7 @@ class CodeIndex:
         radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
         threads = resolve_threads(n_threads)
         state = self._storage.state
-        in_base, in_recent = allowed_rows(state, filter)
+        in_base, in_recent = allowed_rows(self._storage, state, filter)
         searcher = self._searcher(state.base, threads)
         limits, distances, rows = searcher.within(queries, radius, threads, in_base)
         answer = limits, distances, _ids_of(state.base, rows)

@@ -2,58 +2,129 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.interruptible import distinct
-from .._core.pieces import cut
-from .._core.scan import LISTED_SHARE, Allowed, allow
+from .._core.allowed import Allowed, allow
+from .._kernels.filters import spread_flags
 from ..codes import check_ids
 from ._snapshot import Snapshot
+from ._storage import CodeStorage
 
-__all__ = ["Filter", "allowed_rows"]
+__all__ = ["Filter", "PreparedFilter", "allowed_rows"]
 
-Filter = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike]
-
-# Rows that are marked at a time, so that they stay in the cache until then.
-_MARKED_ROWS = 1 << 15
-
-_NOTHING = Allowed(0, rows=np.empty(0, np.int64))
+# Rows of the base and of the recent codes that may be found; None for all.
+_Rows = tuple[Allowed | None, Allowed | None]
 
 
-def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None, Allowed | None]:
+class PreparedFilter:
     """
-    Turn a filter into rows of the base and of the recent codes; None allows all of them.
+    A filter whose rows have been looked up: made by ``index.prepare_filter``.
+
+    It is for searches of the index that made it, as their ``filter=``. When the index changes, the
+    next search looks up again what the change has moved, so a prepared filter always allows what
+    the ids or the function would allow that it was made from. Threads may share it.
+
+    Notes
+    -----
+    Holds a copy of the ids, and for each code of the index a byte, or 8 bytes for each code that
+    it allows where these are few.
+    """
+
+    def __init__(self, storage: CodeStorage, given: Filter) -> None:
+        if isinstance(given, PreparedFilter):
+            given = given._given
+        self._storage = storage
+        self._given: Any = given if callable(given) else _ids_of(given).copy()
+        self._known: _Known | None = None
+        self._rows_in(storage.state)
+
+    def __repr__(self) -> str:
+        state = self._storage.state
+        n = sum(part.n for part in self._rows_in(state) if part is not None)
+        return f"PreparedFilter of {n} codes of {len(state)}"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a prepared filter belongs to one index and cannot be copied or pickled: call "
+            "prepare_filter of the other index"
+        )
+
+    def _rows_in(self, state: Snapshot) -> _Rows:
+        """What it allows in this state; looked up again where the last call had another one."""
+        # In a local: another thread may look up another state.
+        known = self._known
+        if known is None or not known.is_of(state):
+            known = self._known = self._look_up(state, known)
+        return known.rows
+
+    def _look_up(self, state: Snapshot, known: _Known | None) -> _Known:
+        if callable(self._given):
+            return _Known(state, None, _of_function(state, self._given))
+        found = None if known is None or known.base() is not state.base else known.found
+        if found is None:
+            found = state.base.allowed(self._given)
+        return _Known(state, found, _in_state(state, found, self._given))
+
+
+class _Known:
+    """What a filter allows in a state, of which it keeps no part in memory."""
+
+    def __init__(self, state: Snapshot, found: Allowed | None, rows: _Rows) -> None:
+        self.base = weakref.ref(state.base)
+        self._live = _no_array if state.live is None else weakref.ref(state.live)
+        self._recent = weakref.ref(state.recent)
+        # Of the base, with those that have been removed.
+        self.found = found
+        self.rows = rows
+
+    def is_of(self, state: Snapshot) -> bool:
+        is_same_base = self.base() is state.base and self._live() is state.live
+        return is_same_base and self._recent() is state.recent
+
+
+Filter = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike] | PreparedFilter
+
+
+def allowed_rows(storage: CodeStorage, state: Snapshot, given: Filter | None) -> _Rows:
+    """
+    Turn a filter into rows of the base and of the recent codes.
 
     Parameters
     ----------
+    storage : CodeStorage
+        Of the index that is searched.
     state : Snapshot
-    given : array_like of int, set of int, or callable, or None
+        What it holds.
+    given : array_like of int, set of int, callable, or PreparedFilter, or None
         Ids, in any order; or a function of ``state.ids`` that returns a boolean for each.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, or the function does not return a boolean for each id.
+        If it is none of these, the function does not return a boolean for each id, or it was
+        prepared by another index.
     """
     if given is None:
         return _live(state), None
-    if callable(given):
-        chosen = np.asarray(given(state.ids))
-        if chosen.dtype != bool:
-            raise TypeError(
-                f"filter must return a boolean for every id, got dtype {chosen.dtype} from "
-                f"{_name_of(given)}"
-            )
-        if chosen.shape != (len(state),):
+    if isinstance(given, PreparedFilter):
+        if given._storage is not storage:
             raise ValueError(
-                f"filter must return a boolean for every id, shape ({len(state)},), got "
-                f"{chosen.shape} from {_name_of(given)}"
+                "filter was prepared by another index: call prepare_filter of the index that is "
+                "searched"
             )
-        return _of_flags(state, chosen)
+        return given._rows_in(state)
+    if callable(given):
+        return _of_function(state, given)
+    ids = _ids_of(given)
+    return _in_state(state, state.base.allowed(ids), ids)
+
+
+def _ids_of(given: Any) -> NDArray[np.int64]:
     if isinstance(given, set | frozenset):
         given = list(given)
     chosen = np.asarray(given)
@@ -72,55 +143,46 @@ def allowed_rows(state: Snapshot, given: Filter | None) -> tuple[Allowed | None,
             "filter must be ids in one dimension, or a function of ids, got "
             f"{chosen.dtype} of shape {chosen.shape}"
         )
-    return _of_ids(state, check_ids(chosen))
+    return check_ids(chosen)
 
 
-def _of_flags(state: Snapshot, flags: NDArray[np.bool_]) -> tuple[Allowed | None, Allowed | None]:
-    if state.is_compact:
-        return allow(np.ascontiguousarray(flags), len(state.base)), _NOTHING
-    is_recent = np.zeros(len(state), bool)
-    is_recent[state.places + np.arange(len(state.recent))] = True
-    base_flags = flags[~is_recent] if len(state.recent) else flags
+def _in_state(state: Snapshot, found: Allowed, ids: NDArray[np.int64]) -> _Rows:
+    """Those found in the base that are still held, and the ids among the recent codes."""
+    return found if state.live is None else found.only(state.live), state.recent.allowed(ids)
+
+
+def _of_function(state: Snapshot, given: Callable[[NDArray[np.int64]], ArrayLike]) -> _Rows:
+    flags = np.asarray(given(state.ids))
+    if flags.dtype != bool:
+        raise TypeError(
+            f"filter must return a boolean for every id, got dtype {flags.dtype} from "
+            f"{_name_of(given)}"
+        )
+    if flags.shape != (len(state),):
+        raise ValueError(
+            f"filter must return a boolean for every id, shape ({len(state)},), got "
+            f"{flags.shape} from {_name_of(given)}"
+        )
+    recent_flags = np.zeros(0, bool)
+    if len(state.recent):
+        is_recent = np.zeros(len(state), bool)
+        is_recent[state.places + np.arange(len(state.recent))] = True
+        flags, recent_flags = flags[~is_recent], flags[is_recent]
+    flags = np.ascontiguousarray(flags)
     if state.live is not None:
-        base_flags, live_flags = state.live.copy(), base_flags
-        base_flags[state.live] = live_flags
-    return (
-        allow(np.ascontiguousarray(base_flags), len(state.base)),
-        allow(flags[is_recent], len(state.recent)),
-    )
-
-
-def _of_ids(state: Snapshot, ids: NDArray[np.int64]) -> tuple[Allowed | None, Allowed | None]:
-    """
-    Ids in any order, some perhaps twice.
-
-    A few are sorted, and all where they must be searched for; else the rows are marked, which costs
-    less.
-    """
-    is_listed = len(ids) <= LISTED_SHARE * len(state.base)
-    if is_listed or not state.base.is_gapless:
-        ids = distinct(ids)
-    if is_listed:
-        in_base, in_recent = (_held(rows) for rows in state.find(ids))
-        return Allowed(len(in_base), rows=in_base), Allowed(len(in_recent), rows=in_recent)
-    flags = np.zeros(len(state.base), bool)
-    recent = [np.empty(0, np.int64)]
-    for some in cut(len(ids), most=_MARKED_ROWS):
-        in_base, in_recent = state.find(ids[some])
-        flags[_held(in_base)] = True
-        recent.append(_held(in_recent))
-    in_recent = distinct(np.concatenate(recent))
-    return allow(flags, len(flags)), Allowed(len(in_recent), rows=in_recent)
-
-
-def _held(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Without the -1 of ids that are not held."""
-    is_held = rows >= 0
-    return rows if is_held.all() else rows[is_held]
+        live_flags, flags = flags, np.zeros(len(state.base), bool)
+        spread_flags(state.live.view(np.uint8), live_flags.view(np.uint8), flags.view(np.uint8))
+    return allow(flags, len(flags)), allow(recent_flags, len(recent_flags))
 
 
 def _live(state: Snapshot) -> Allowed | None:
-    return None if state.live is None else Allowed(state.n_live, flags=state.live)
+    if state.live is None:
+        return None
+    return Allowed(state.n_live, len(state.base), flags=state.live)
+
+
+def _no_array() -> None:
+    """As a weak reference to None."""
 
 
 def _name_of(function: Any) -> str:

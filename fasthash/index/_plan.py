@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.allowed import Allowed
 from .._core.runtime import ForkSafeLock
-from .._core.scan import Allowed, join_within, scan_topk, scan_within
+from .._core.scan import join_within, scan_topk, scan_within
 from ._snapshot import SortedCodes
 from ._tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
 
@@ -145,8 +146,7 @@ class Plan:
     ) -> list[tuple[Any, ...]]:
         """Answer the queries, part by part, by the method that is due; extent is k or radius."""
         n = len(queries)
-        if self._choice == "never" or n == 0 or (allowed is not None and allowed.flags is None):
-            # Of a few rows that are listed, no table is needed.
+        if self._choice == "never" or n == 0 or (allowed is not None and allowed.is_few):
             return [self._scan(kind, extent, queries, n_threads, allowed)]
         if self._choice == "always":
             tables = self.tables or self._build(n_threads)

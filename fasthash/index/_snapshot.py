@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.interruptible import copy
+from .._core.allowed import FEW, LISTED_SHARE, Allowed, Directory
+from .._core.interruptible import ascends, copy, distinct
 from .._core.pieces import blocks_of, cut
 from .._kernels.sorting import find_ascending
 
@@ -26,6 +27,10 @@ Value = TypeVar("Value", bound=np.generic)
 
 # Rows that are copied at a time.
 _BLOCK_ROWS = 1 << 20
+# A directory of ids is made where they are at least this dense, and once so large a share of them
+# has been asked for: making it reads them all.
+_DENSITY = 1 / 16
+_ASKED_SHARE = 1 / 64
 # Ids that are looked up at a time, so that what is computed of them stays in the cache.
 _FOUND_ROWS = 1 << 15
 
@@ -79,9 +84,20 @@ class SortedCodes:
         Made by the index at the first search.
     source : Content or None
         The file they are mapped from.
+    nbytes : int
+        Of codes and ids, and of the directory of ids once filters have made one.
     """
 
-    __slots__ = ("_room", "codes", "ids", "searcher", "source")
+    __slots__ = (
+        "__weakref__",
+        "_directory",
+        "_n_asked",
+        "_room",
+        "codes",
+        "ids",
+        "searcher",
+        "source",
+    )
 
     def __init__(
         self,
@@ -94,6 +110,8 @@ class SortedCodes:
         self.source = source
         self.searcher: Any = None
         self._room = room
+        self._directory: Directory | None = None
+        self._n_asked = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,6 +119,11 @@ class SortedCodes:
     def __reduce__(self) -> Any:
         # Tables and measurements of this machine are cheaper to make again than to write down.
         return SortedCodes, (self.codes, self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        directory = 0 if self._directory is None else self._directory.nbytes
+        return self.codes.nbytes + self.ids.nbytes + directory
 
     @property
     def is_gapless(self) -> bool:
@@ -126,6 +149,41 @@ class SortedCodes:
             for some in blocks_of(ids):
                 find_ascending(self.ids, ids[some], found[some])
         return found
+
+    def allowed(self, ids: NDArray[np.int64]) -> Allowed:
+        """
+        The rows of ids in any order; ids that are not held have none.
+
+        O(len(ids) + len(self) / 64) where the ids held are dense, and no sort unless few are asked
+        for. Elsewhere ids are sorted, if they are not, and found from the first to the last.
+        """
+        if len(self) == 0:
+            return Allowed(0, 0, rows=np.empty(0, np.int64))
+        directory = self._directory_for(len(ids))
+        is_listed_already = self.is_gapless and len(ids) <= LISTED_SHARE * len(self)
+        if directory is not None and not (is_listed_already and ascends(ids)):
+            return directory.allowed(ids)
+        rows = self.find(distinct(ids))
+        is_held = rows >= 0
+        rows = rows if is_held.all() else rows[is_held]
+        return Allowed(len(rows), len(self), rows=rows)
+
+    def _directory_for(self, n_asked: int) -> Directory | None:
+        """What finds rows for so many ids, None where a search among the ids held costs less."""
+        n = len(self)
+        if n_asked * FEW < n:
+            return None
+        directory = self._directory
+        if directory is None:
+            span = int(self.ids[-1]) - int(self.ids[0]) + 1
+            if span * _DENSITY > n:
+                return None
+            self._n_asked += n_asked
+            if span > n and self._n_asked < _ASKED_SHARE * n:
+                return None
+            held = None if span == n else self.ids
+            directory = self._directory = Directory(int(self.ids[0]), span, held)
+        return directory
 
     def extended(self, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> SortedCodes:
         """With codes of larger ids behind: amortised O(number of new codes)."""

@@ -12,8 +12,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.allowed import Allowed
 from .._core.pieces import Pace
-from .._core.scan import Allowed, join_within, scan_topk, scan_within
+from .._core.scan import join_within, scan_topk, scan_within
 from .._kernels.multi_index import BUCKET_COST, SUBSTRING_BITS_MAX
 from .._kernels.multi_index import Tables as _Tables
 
@@ -128,6 +129,8 @@ class CodeTables:
         allowed: Allowed | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Answer as `scan.scan_topk` does, each query probed as far as its budget goes."""
+        if allowed is not None and allowed.is_few:
+            return scan_topk(queries, self._codes, k, n_threads, allowed)
         shape = (len(queries), k)
         n_found = min(k, len(self._codes) if allowed is None else allowed.n)
         if n_found < k:
@@ -136,7 +139,7 @@ class CodeTables:
                 found = self.topk(queries, n_found, budget, n_threads, allowed)
                 distances[:, :n_found], rows[:, :n_found] = found
             return distances, rows
-        flags = None if allowed is None else allowed.flags_of(len(self._codes)).view(np.uint8)
+        flags = None if allowed is None else allowed.flags.view(np.uint8)
         distances, rows = np.empty(shape, np.int32), np.empty(shape, np.int64)
         done = np.zeros(len(queries), np.uint8)
         for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).cut(len(queries)):
@@ -162,6 +165,8 @@ class CodeTables:
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
         """Answer as `scan.scan_within` does, each query probed as far as its budget goes."""
         radius = min(radius, self._n_bits)
+        if allowed is not None and allowed.is_few:
+            return scan_within(queries, self._codes, radius, n_threads, allowed)
         done = np.zeros(len(queries), np.uint8)
         answers = []
         for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).cut(len(queries)):
@@ -175,7 +180,9 @@ class CodeTables:
             answers.append((limits, found, rows))
         limits, distances, rows = join_within(answers)
         if allowed is not None:
-            limits, distances, rows = self._only(allowed, limits, distances, rows)
+            kept = allowed.flags[rows]
+            limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])[limits]
+            distances, rows = distances[kept], rows[kept]
         if not done.all():
             left = np.flatnonzero(done == 0)
             scan_limits, scanned_distances, scanned_rows = scan_within(
@@ -188,18 +195,6 @@ class CodeTables:
             rows = _interleave(is_probed, rows, scanned_rows)
             limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         return limits, distances, rows
-
-    def _only(
-        self,
-        allowed: Allowed,
-        limits: NDArray[np.int64],
-        distances: NDArray[np.int32],
-        rows: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        """Drop the rows that may not be found."""
-        kept = allowed.flags_of(len(self._codes))[rows]
-        n_kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
-        return n_kept[limits], distances[kept], rows[kept]
 
     def _note_speed(self, seconds: float, costs: NDArray[np.int64], n_threads: int) -> None:
         if seconds > _MEASURABLE_SECONDS:

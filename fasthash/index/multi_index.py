@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.allowed import Allowed
 from .._core.runtime import ForkSafeLock
-from .._core.scan import Allowed
 from .._core.validation import check_count
 from .._kernels.multi_index import SUBSTRING_BITS_MAX
 from ._code_index import CodeIndex
@@ -50,7 +50,8 @@ class MultiIndexHash(CodeIndex):
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
         The codes held, in the order of `ids`; read-only. A copy after changes, until `compact`.
     nbytes : int
-        Bytes of codes, ids and, once they are built, tables.
+        Bytes of codes, ids and, once they are built, tables and the directory of ids that filters
+        use.
 
     Raises
     ------
@@ -109,12 +110,12 @@ class MultiIndexHash(CodeIndex):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of codes, ids and, once they are built, tables."""
+        """Bytes of codes, ids and, once they are built, tables and the directory of ids."""
         state = self._storage.state
         held = (state.base, state.recent)
         searcher = state.base.searcher
         tables = 0 if searcher is None else searcher.tables.nbytes
-        return tables + sum(part.codes.nbytes + part.ids.nbytes for part in held)
+        return tables + sum(part.nbytes for part in held)
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> _Probing:
         if codes.searcher is None:

@@ -1,0 +1,53 @@
+"""Sets of ids as bits, and the rows that they are: see filters.h."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+cdef extern from "filters.h" nogil:
+    int64_t fh_add_to_set(const int64_t *values, Py_ssize_t n, int64_t first, uint64_t span,
+                          uint64_t *set)
+    void fh_list_set(const uint64_t *set, Py_ssize_t n_words, const uint64_t *ids,
+                     const int64_t *before, int64_t *rows)
+    void fh_flag_set(const uint64_t *set, Py_ssize_t n_words, const uint64_t *ids,
+                     const int64_t *before, uint8_t *flags)
+    void fh_spread_flags(const uint8_t *live, Py_ssize_t n, const uint8_t *flags, uint8_t *out)
+
+
+def add_to_set(const int64_t[::1] values, int64_t first, uint64_t span, uint64_t[::1] members):
+    """
+    Add the values from `first` on, less than first + span, to a set; how many are outside.
+
+    At least one value, span >= 1, and a bit for every number of the range.
+    """
+    cdef int64_t n_outside
+    with nogil:
+        n_outside = fh_add_to_set(&values[0], values.shape[0], first, span, &members[0])
+    return n_outside
+
+
+def list_set(const uint64_t[::1] members, const uint64_t[::1] ids, const int64_t[::1] before,
+             int64_t[::1] rows):
+    """
+    Write the rows of a set's members, ascending; as many as there is room for, at least one.
+
+    Each must be one of the ids, of which so many come `before` a word; both are None where a
+    member's place is its row.
+    """
+    cdef const uint64_t *words = &ids[0] if ids is not None else NULL
+    cdef const int64_t *counts = &before[0] if before is not None else NULL
+    with nogil:
+        fh_list_set(&members[0], members.shape[0], words, counts, &rows[0])
+
+
+def flag_set(const uint64_t[::1] members, const uint64_t[::1] ids, const int64_t[::1] before,
+             uint8_t[::1] flags):
+    """Set the flag of every member's row, as `list_set` finds it."""
+    with nogil:
+        fh_flag_set(&members[0], members.shape[0], &ids[0], &before[0], &flags[0])
+
+
+def spread_flags(const uint8_t[::1] live, const uint8_t[::1] flags, uint8_t[::1] out):
+    """Write the flags, one per live row, in the places of these rows, and 0 in all others."""
+    if live.shape[0] == 0 or flags.shape[0] == 0:
+        return
+    with nogil:
+        fh_spread_flags(&live[0], live.shape[0], &flags[0], &out[0])
