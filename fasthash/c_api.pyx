@@ -55,7 +55,7 @@ cdef const char *message(int error) noexcept nogil:
     if error == FASTHASH_ERROR_THREADS:
         return b"n_threads must be at least 1, or 0 for all cores"
     if error == FASTHASH_ERROR_LABELS:
-        return b"n_label_words must be at least 1, and below 2^31"
+        return b"n_label_words must be at least 1 and below 2^31, and the labels must fit in memory"
     if error == FASTHASH_ERROR_AT:
         return b"at must be at least 1"
     return b"fasthash knows no error of this number"
@@ -147,13 +147,18 @@ cdef int64_t count_allowed(const uint8_t *allowed, int64_t n) noexcept nogil:
 cdef int within(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
                 int64_t n_bytes, int64_t radius, const uint8_t *allowed, int64_t *limits,
                 int32_t **out_distances, int64_t **ids, int n_threads) noexcept nogil:
+    # Whatever is wrong, the caller may release both.
+    if out_distances != NULL:
+        out_distances[0] = NULL
+    if ids != NULL:
+        ids[0] = NULL
     if out_distances == NULL or ids == NULL or limits == NULL:
         return FASTHASH_ERROR_NULL
-    out_distances[0] = NULL
-    ids[0] = NULL
     cdef int error = check_codes(queries, n_queries, database, n, n_bytes, n_threads)
     if error != FASTHASH_OK:
         return error
+    if n_queries > PTRDIFF_MAX // 8 - 1:
+        return FASTHASH_ERROR_COUNT
     if radius < 0:
         return FASTHASH_ERROR_RADIUS
     cdef Database codes = make_database(database, n, n_bytes, n_queries)
@@ -248,9 +253,11 @@ cdef int average_precision(const uint8_t *queries, int64_t n_queries, const uint
     cdef int error = check_codes(queries, n_queries, database, n, n_bytes, n_threads)
     if error != FASTHASH_OK:
         return error
-    if n > INT32_MAX:
+    if n > INT32_MAX or n_queries > PTRDIFF_MAX // 8:
         return FASTHASH_ERROR_COUNT
     if n_label_words < 1 or n_label_words > INT32_MAX:
+        return FASTHASH_ERROR_LABELS
+    if max(n, n_queries) > PTRDIFF_MAX // 8 // n_label_words:
         return FASTHASH_ERROR_LABELS
     if at < 1:
         return FASTHASH_ERROR_AT

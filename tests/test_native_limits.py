@@ -1,4 +1,4 @@
-"""Limits of the native code: threads, widths, scratch memory, and what C callers may pass."""
+"""Limits of the native code: threads, widths, and scratch memory."""
 
 import ctypes
 import os
@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from c_functions import OK, POINTER, c_release, c_topk, c_within, data
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,47 +20,6 @@ from reference import hamming as reference
 from strategies import random_codes, simd
 
 needs_openmp = pytest.mark.skipif(runtime.openmp_version() == 0, reason="built without OpenMP")
-
-OK, NULL, COUNT, WIDTH, K, RADIUS, THREADS = 0, 2, 3, 4, 5, 6, 7
-
-
-class Table(ctypes.Structure):
-    """The functions of fasthash.h that the tests below call."""
-
-    _fields_ = [
-        (name, ctypes.c_void_p)
-        for name in ("version", "message", "simd_level", "distances", "topk", "within", "release")
-    ]
-
-
-def c_function(name, *types):
-    """A function of the table, whose arguments ctypes converts."""
-    address = ctypes.pythonapi.PyCapsule_GetPointer
-    address.restype, address.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    from fasthash import c_api
-
-    table = Table.from_address(address(c_api.TABLE, b"fasthash.c_api.TABLE"))
-    return ctypes.CFUNCTYPE(ctypes.c_int, *types)(getattr(table, name))
-
-
-I64, INT, POINTER = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
-c_distances = c_function("distances", POINTER, I64, POINTER, I64, I64, POINTER, INT)
-c_topk = c_function("topk", POINTER, I64, POINTER, I64, I64, I64, POINTER, POINTER, POINTER, INT)
-c_within = c_function(
-    "within", POINTER, I64, POINTER, I64, I64, I64, POINTER, POINTER, POINTER, POINTER, INT
-)
-c_release = ctypes.CFUNCTYPE(None, POINTER)(
-    Table.from_address(
-        ctypes.pythonapi.PyCapsule_GetPointer(
-            __import__("fasthash.c_api").c_api.TABLE, b"fasthash.c_api.TABLE"
-        )
-    ).release
-)
-
-
-def data(array):
-    return array.ctypes.data
-
 
 # --- threads -----------------------------------------------------------------
 
@@ -225,66 +185,3 @@ def test_a_radius_search_in_blocks_of_queries_from_c(n_threads):
         held = (getattr(ctypes, f"c_{type_}") * limits[-1]).from_address(address.value)
         np.testing.assert_array_equal(np.frombuffer(held, type_), values)
         c_release(address)
-
-
-# --- the arguments of the C interface ----------------------------------------
-
-SIZES = [-(2**63), -1, 0, 1, 2, 7, 2**28 - 1, 2**28, 2**31, 2**40, 2**62, 2**63 - 1]
-
-
-def size_of(*factors):
-    product = 1
-    for factor in factors:
-        product *= factor
-    return product
-
-
-@given(
-    n_a=st.sampled_from(SIZES),
-    n_b=st.sampled_from(SIZES),
-    n_bytes=st.sampled_from(SIZES),
-    k=st.sampled_from(SIZES),
-    n_threads=st.sampled_from([-(2**31), -1, 0, 1, 2**31 - 1]),
-    null=st.sets(st.sampled_from(["a", "b", "out", "ids"])),
-    offset=st.integers(0, 7),
-)
-def test_sizes_that_cannot_be_are_refused(n_a, n_b, n_bytes, k, n_threads, null, offset):
-    """Nothing is read or written that is not there: what fits in our memory is answered."""
-    memory = np.zeros(4096 + 8, np.uint8)
-    at = {name: None if name in null else data(memory) + offset for name in ("a", "b")}
-    out, ids = np.zeros(64, np.int32), np.zeros(64, np.int64)
-    d, i = (None if name in null else data(x) for name, x in (("out", out), ("ids", ids)))
-    largest = 2**63 - 1
-    possible = n_a >= 0 and n_b >= 0 and 1 <= n_bytes < 2**28 and n_threads >= 0
-    possible = possible and max(n_a, n_b) * n_bytes <= largest
-    small = possible and max(n_a, n_b) <= 2 and n_bytes <= 7
-    there = possible and not (at["a"] is None and n_a) and not (at["b"] is None and n_b)
-    if not there or small or 0 in (n_a, n_b) or size_of(4, n_a, n_b) > largest or d is None:
-        error = c_distances(at["a"], n_a, at["b"], n_b, n_bytes, d, n_threads)
-        written = there and n_a and n_b and d is not None
-        assert (error == OK) == bool(there and (not (n_a and n_b) or (small and written)))
-    if not there or k < 1 or n_a == 0 or size_of(8, n_a, k) > largest or None in (d, i):
-        error = c_topk(at["a"], n_a, at["b"], n_b, n_bytes, k, None, d, i, n_threads)
-        assert (error == OK) == (there and k >= 1 and n_a == 0)
-    elif small and k <= 7:
-        error = c_topk(at["a"], n_a, at["b"], n_b, n_bytes, k, None, d, i, n_threads)
-        assert error == OK
-        expected = [*range(min(n_b, k)), *[-1] * (k - min(n_b, k))] * n_a
-        assert ids[: n_a * k].tolist() == expected
-
-
-def test_each_refusal_has_its_number():
-    code = np.zeros(8, np.uint8)
-    out, ids = np.zeros(8, np.int32), np.zeros(8, np.int64)
-
-    def topk(n_a=1, n_b=1, n_bytes=8, k=1, n_threads=1):
-        return c_topk(
-            data(code), n_a, data(code), n_b, n_bytes, k, None, data(out), data(ids), n_threads
-        )
-
-    assert topk() == OK
-    assert topk(n_a=2**61) == topk(n_b=2**61) == topk(n_a=-1) == COUNT
-    assert topk(n_bytes=0) == topk(n_bytes=2**28) == topk(n_bytes=-(2**63)) == WIDTH
-    assert topk(k=0) == topk(k=2**61) == topk(n_a=2**30, k=2**31) == K
-    assert topk(n_threads=-1) == THREADS
-    assert c_distances(data(code), 2**31, data(code), 2**31, 1, data(out), 1) == COUNT

@@ -43,7 +43,8 @@ enum {
     FASTHASH_ERROR_K = 5,     /* k is below 1, or n_queries * k is more than memory can hold */
     FASTHASH_ERROR_RADIUS = 6,  /* radius is negative */
     FASTHASH_ERROR_THREADS = 7, /* n_threads is negative */
-    FASTHASH_ERROR_LABELS = 8,  /* n_label_words is below 1 */
+    FASTHASH_ERROR_LABELS = 8,  /* n_label_words is below 1 or above 2^31 - 1, or the labels are more
+                                   than memory can hold */
     FASTHASH_ERROR_AT = 9       /* at is below 1 */
 };
 

@@ -1,0 +1,311 @@
+"""What C callers may pass: every size and pointer is answered, or refused with its number.
+
+Arguments lie in fenced memory, so that reading or writing past them ends the test.
+"""
+
+import ctypes
+
+import numpy as np
+import pytest
+from c_functions import (
+    AT,
+    COUNT,
+    LABELS,
+    NULL,
+    OK,
+    POINTER,
+    RADIUS,
+    THREADS,
+    WIDTH,
+    Fence,
+    K,
+    c_average_precision,
+    c_distances,
+    c_message,
+    c_release,
+    c_topk,
+    c_within,
+    data,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasthash as fh
+from reference import hamming as reference
+from reference import ranking as ranking_reference
+from strategies import simd
+
+LARGEST = 2**63 - 1
+SIZES = [-(2**63), -1, 0, 1, 2, 7, 2**28 - 1, 2**28, 2**31, 2**40, 2**60, 2**61, 2**62, LARGEST]
+COUNTS = st.sampled_from(SIZES) | st.integers(-(2**63), LARGEST) | st.integers(0, 9)
+
+FENCES = {name: Fence() for name in ("a", "b", "allowed", "labels", "query_labels", "out", "ids")}
+LIMITS = Fence()
+
+
+@st.composite
+def arguments(draw):
+    """Sizes that can be answered or that may be anything, and pointers that may be NULL."""
+    small = draw(st.booleans())
+    counts = st.integers(0, 9) if small else COUNTS
+    return {
+        "n_a": draw(counts),
+        "n_b": draw(counts),
+        "n_bytes": draw(st.integers(1, 20) if small else COUNTS),
+        "extent": draw(st.integers(-1, 170) if small else COUNTS),
+        "n_words": draw(st.integers(0, 3) if small else COUNTS),
+        "n_threads": draw(st.sampled_from([-(2**31), -1, 0, 1, 2, 2**31 - 1])),
+        "null": draw(st.just(set()) | st.sets(st.sampled_from(sorted(FENCES)), max_size=2)),
+        "seed": draw(st.integers(0, 2**32)),
+        "level": draw(st.sampled_from(fh.simd_levels())),
+    }
+
+
+def wrong_codes(x):
+    """The errors that apply to the codes of a call."""
+    n_a, n_b, n_bytes = x["n_a"], x["n_b"], x["n_bytes"]
+    errors = set()
+    if n_a < 0 or n_b < 0 or max(n_a, n_b) * max(n_bytes, 1) > LARGEST:
+        errors.add(COUNT)
+    if not 1 <= n_bytes < 2**28:
+        errors.add(WIDTH)
+    if x["n_threads"] < 0:
+        errors.add(THREADS)
+    if ("a" in x["null"] and n_a > 0) or ("b" in x["null"] and n_b > 0):
+        errors.add(NULL)
+    return errors
+
+
+def is_small(x):
+    """Whether the codes fit in the fences."""
+    return max(x["n_a"], x["n_b"]) <= 9 and x["n_bytes"] <= 20
+
+
+class Call:
+    """The arguments of a call in fences, where they are small; any address where they are not."""
+
+    def __init__(self, x):
+        self.x = x
+        n_a, n_b, n_bytes = x["n_a"], x["n_b"], x["n_bytes"]
+        n_words = x["n_words"] if 1 <= x["n_words"] <= 3 else 1
+        if not (0 <= n_a <= 9 and 0 <= n_b <= 9 and 1 <= n_bytes <= 20):
+            n_a, n_b, n_bytes = 1, 1, 1
+        rng = np.random.default_rng(x["seed"])
+        # Few different values, so that distances tie.
+        self.a = rng.integers(0, 4, (n_a, n_bytes), np.uint8) * 85
+        self.b = rng.integers(0, 4, (n_b, n_bytes), np.uint8) * 85
+        self.labels = rng.integers(0, 4, (n_b, n_words), np.uint64) << np.uint64(62)
+        self.query_labels = rng.integers(0, 4, (n_a, n_words), np.uint64) << np.uint64(62)
+        self.allowed = rng.integers(0, 2, n_b, np.uint8) * 7
+        self.inputs = ("a", "b", "labels", "query_labels", "allowed")
+        self.at = {}
+        for name in self.inputs:
+            self.at[name] = FENCES[name].put(getattr(self, name))
+
+    def address(self, name):
+        return None if name in self.x["null"] else self.at[name]
+
+    def space(self, name, nbytes):
+        """Room for a result: where the call must be refused before it is written, for any size."""
+        self.at[name] = FENCES[name].space(nbytes)
+        return self.address(name)
+
+    @property
+    def codes(self):
+        x = self.x
+        return self.address("a"), x["n_a"], self.address("b"), x["n_b"], x["n_bytes"]
+
+    def check(self, error, expected):
+        """The error is one of those expected, and nothing beside the results was written."""
+        assert error in (expected or {OK}), (error, expected, self.x)
+        for fence in FENCES.values():
+            if hasattr(fence, "_start"):
+                fence.assert_whole()
+        for name in self.inputs:
+            kept = FENCES[name].values(np.uint8)
+            np.testing.assert_array_equal(kept, getattr(self, name).view(np.uint8).ravel())
+
+
+def answered(x, errors, n_out, most_out=9 * 170):
+    """Whether a call can be made: it is refused, or answered in the memory that is there."""
+    return bool(errors) or (is_small(x) and n_out <= most_out)
+
+
+@given(arguments())
+def test_distances(x):
+    call = Call(x)
+    errors = wrong_codes(x)
+    n_out = x["n_a"] * x["n_b"]
+    if not errors and n_out:
+        errors |= {COUNT} if 4 * n_out > LARGEST else set()
+        errors |= {NULL} if "out" in x["null"] else set()
+    if not answered(x, errors, n_out) and n_out:
+        return
+    out = call.space("out", 4 * n_out if not errors and n_out else 64)
+    with simd(x["level"]):
+        error = c_distances(*call.codes, out, x["n_threads"])
+    call.check(error, errors)
+    if not errors and n_out:
+        expected = reference.distances(call.a, call.b)
+        np.testing.assert_array_equal(FENCES["out"].values(np.int32), expected.ravel())
+
+
+@given(arguments())
+def test_topk(x):
+    call = Call(x)
+    errors = wrong_codes(x)
+    k, n_out = x["extent"], x["n_a"] * x["extent"]
+    errors |= {K} if k < 1 else set()
+    if not errors and n_out:
+        errors |= {K} if 8 * n_out > LARGEST else set()
+        errors |= {NULL} if {"out", "ids"} & x["null"] else set()
+    if not answered(x, errors, n_out) and n_out:
+        return
+    is_written = not errors and n_out
+    out = call.space("out", 4 * n_out if is_written else 64)
+    ids = call.space("ids", 8 * n_out if is_written else 64)
+    allowed = call.address("allowed")
+    with simd(x["level"]):
+        error = c_topk(*call.codes, k, allowed, out, ids, x["n_threads"])
+    call.check(error, errors)
+    if is_written:
+        rows = np.flatnonzero(call.allowed) if allowed else np.arange(x["n_b"])
+        expected, places = reference.topk(call.a, call.b[rows], k)
+        np.testing.assert_array_equal(FENCES["out"].values(np.int32), expected.ravel())
+        np.testing.assert_array_equal(
+            FENCES["ids"].values(np.int64), np.append(rows, -1)[places].ravel()
+        )
+
+
+@given(arguments(), st.sets(st.sampled_from(["limits", "distances", "ids"]), max_size=2))
+def test_within(x, null):
+    call = Call(x)
+    errors = wrong_codes(x)
+    radius, n_a = x["extent"], x["n_a"]
+    errors |= {RADIUS} if radius < 0 else set()
+    errors |= {NULL} if null else set()
+    errors |= {COUNT} if 8 * (n_a + 1) > LARGEST else set()
+    if not answered(x, errors, 0) and n_a:
+        return
+    limits = LIMITS.space(8 * (n_a + 1) if not errors else 64)
+    found, ids = POINTER(1), POINTER(1)
+    allowed = call.address("allowed")
+    with simd(x["level"]):
+        error = c_within(
+            *call.codes,
+            radius,
+            allowed,
+            None if "limits" in null else limits,
+            None if "distances" in null else ctypes.byref(found),
+            None if "ids" in null else ctypes.byref(ids),
+            x["n_threads"],
+        )
+    call.check(error, errors)
+    LIMITS.assert_whole()
+    if errors:
+        # What the caller may give to `release`.
+        assert found.value is None or "distances" in null
+        assert ids.value is None or "ids" in null
+        return
+    rows = np.flatnonzero(call.allowed) if allowed else np.arange(x["n_b"])
+    expected = reference.within(call.a, call.b[rows], min(radius, 8 * x["n_bytes"]))
+    np.testing.assert_array_equal(LIMITS.values(np.int64), expected[0])
+    for address, type_, values in (
+        (found, "int32", expected[1]),
+        (ids, "int64", rows[expected[2]]),
+    ):
+        assert address.value is not None
+        held = (getattr(ctypes, f"c_{type_}") * len(values)).from_address(address.value)
+        np.testing.assert_array_equal(np.frombuffer(held, type_), values)
+        c_release(address)
+    c_release(None)
+
+
+@given(arguments())
+def test_average_precision(x):
+    call = Call(x)
+    errors = wrong_codes(x)
+    n_a, n_b, n_words, at = x["n_a"], x["n_b"], x["n_words"], x["extent"]
+    errors |= {COUNT} if n_b >= 2**31 or 8 * n_a > LARGEST else set()
+    errors |= {AT} if at < 1 else set()
+    errors |= {LABELS} if not 1 <= n_words < 2**31 else set()
+    errors |= {LABELS} if 8 * max(n_a, n_b) * n_words > LARGEST else set()
+    if n_a > 0:
+        errors |= {NULL} if {"out", "query_labels"} & x["null"] else set()
+        errors |= {NULL} if "labels" in x["null"] and n_b else set()
+    if not (errors or (is_small(x) and n_words <= 3)) and n_a:
+        return
+    is_written = not errors and n_a
+    out = call.space("out", 8 * n_a if is_written else 64)
+    labels = call.address("query_labels"), call.address("labels")
+    with simd(x["level"]):
+        error = c_average_precision(*call.codes, *labels, n_words, at, out, x["n_threads"])
+    call.check(error, errors)
+    if is_written:
+        bits = [
+            np.unpackbits(side.view(np.uint8), axis=1)
+            if len(side)
+            else np.zeros((0, 64 * n_words), np.uint8)
+            for side in (call.query_labels, call.labels)
+        ]
+        expected = [
+            ranking_reference.average_precision(
+                call.a[q], call.b, bits[0][q], bits[1], at=min(at, max(n_b, 1))
+            )
+            for q in range(n_a)
+        ]
+        expected = [np.nan if score is None else score for score in expected]
+        np.testing.assert_allclose(FENCES["out"].values(np.float64), expected, rtol=1e-12)
+
+
+def test_each_refusal_has_its_number_and_a_sentence():
+    code = np.zeros(8, np.uint8)
+    out, ids = np.zeros(8, np.int32), np.zeros(8, np.int64)
+    scores, words = np.zeros(8), np.ones(8, np.uint64)
+
+    def topk(n_a=1, n_b=1, n_bytes=8, k=1, n_threads=1):
+        return c_topk(
+            data(code), n_a, data(code), n_b, n_bytes, k, None, data(out), data(ids), n_threads
+        )
+
+    def within(n_a=1, radius=0):
+        found = POINTER(), POINTER()
+        error = c_within(
+            data(code), n_a, data(code), 1, 1, radius, None, data(ids),
+            *map(ctypes.byref, found), 1,
+        )  # fmt: skip
+        for memory in found:
+            c_release(memory)
+        return error
+
+    def score(n_a=1, n_b=1, n_words=1, at=1):
+        return c_average_precision(
+            data(code), n_a, data(code), n_b, 1, data(words), data(words), n_words, at,
+            data(scores), 1,
+        )  # fmt: skip
+
+    assert topk() == within() == within(n_a=0) == score() == score(n_a=0) == OK
+    assert topk(n_a=2**61) == topk(n_b=2**61) == topk(n_a=-1) == COUNT
+    assert topk(n_bytes=0) == topk(n_bytes=2**28) == topk(n_bytes=-(2**63)) == WIDTH
+    assert topk(k=0) == topk(k=2**61) == topk(n_a=2**30, k=2**31) == K
+    assert topk(n_threads=-1) == THREADS
+    assert c_distances(data(code), 2**31, data(code), 2**31, 1, data(out), 1) == COUNT
+    # One byte a code, so that only the results are too many.
+    assert within(n_a=2**60) == within(n_a=LARGEST) == COUNT
+    assert within(radius=-1) == within(radius=-(2**63)) == RADIUS
+    assert score(n_a=2**60) == score(n_a=LARGEST) == score(n_b=2**31) == COUNT
+    assert score(n_words=0) == score(n_words=2**31) == score(n_b=2**30, n_words=2**30) == LABELS
+    assert score(at=0) == score(at=-(2**63)) == AT
+    sentences = {c_message(error) for error in range(10)}
+    assert len(sentences) == 10
+    assert c_message(-1) == c_message(10) == c_message(2**31 - 1) not in sentences
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 4096])
+def test_a_fence_notices(nbytes):
+    fence = Fence()
+    address = fence.space(nbytes)
+    fence.assert_whole()
+    ctypes.memset(address - 1, 0, 1)
+    with pytest.raises(AssertionError):
+        fence.assert_whole()
