@@ -23,9 +23,10 @@ INCLUDE = "fasthash/include"
 # and not in every other one, which saves three quarters of Cython's time.
 SHARED = "fasthash._kernels._cyutility"
 SIMD_SOURCES = [
-    f"{KERNELS}/simd/{name}.c" for name in ("dispatch", "scalar", "avx2", "avx512", "neon")
+    f"{KERNELS}/simd/{name}.c"
+    for name in ("dispatch", "scalar", "avx2", "avx2_planes", "avx512", "avx512_planes", "neon")
 ]
-SIMD_HEADERS = [f"{KERNELS}/simd/simd.h"]
+SIMD_HEADERS = [f"{KERNELS}/simd/simd.h", f"{KERNELS}/simd/planes.h"]
 
 EXTENSIONS = [
     Extension(
@@ -43,6 +44,11 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.tasks",
         [f"{KERNELS}/tasks.pyx"],
+        depends=SIMD_HEADERS,
+    ),
+    Extension(
+        "fasthash._kernels.planes",
+        [f"{KERNELS}/planes.pyx"],
         depends=SIMD_HEADERS,
     ),
     Extension(

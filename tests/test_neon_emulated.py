@@ -1,4 +1,4 @@
-"""The instruction-set levels by themselves, in C: this machine's, and NEON under an emulator.
+"""The instruction-set levels by themselves, in C: this machine's, and others emulated.
 
 `simd/check_level.c` compares a level with plain bit counting. The kernels' sources are those of the
 repository this file lies in, not of the installed package.
@@ -17,6 +17,7 @@ import fasthash as fh
 
 PROGRAM = Path(__file__).parent / "simd" / "check_level.c"
 KERNELS = PROGRAM.parents[2] / "fasthash" / "_kernels" / "simd"
+EMULATED = PROGRAM.parent / "emulated"
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SANITIZERS = ["-fsanitize=undefined,address", "-fno-sanitize-recover=all"]
 TRAPS = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
@@ -55,6 +56,25 @@ def compiler():
     if path is None:
         pytest.skip("no C compiler called cc")
     return path
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="compiles the levels of x86"
+)
+def test_x86_levels_that_this_machine_may_lack(compiler, tmp_path):
+    """Their instructions in plain C, by SIMDe: what is tested does not depend on the processor."""
+    has_simde = tmp_path / "simde.c"
+    has_simde.write_text("#include <simde/x86/avx512.h>\n")
+    if run(compiler, "-fsyntax-only", has_simde).returncode != 0:
+        pytest.skip("missing SIMDe's headers (Debian: libsimde-dev)")
+    levels = [path for path in sorted(KERNELS.glob("*.c")) if path.name != "dispatch.c"]
+    program = tmp_path / "check"
+    sources = [PROGRAM, EMULATED / "every_level.c", *levels]
+    # SIMDe's registers are passed as a processor without AVX would: GCC remarks on it.
+    flags = ["-O1", "-std=gnu11", "-Wall", "-Werror", "-Wno-psabi", "-DFH_EMULATED"]
+    built = run(compiler, *flags, "-I", EMULATED, "-I", KERNELS, *sources, "-o", program)
+    assert built.returncode == 0, built.stderr
+    assert levels_checked_by(program) == ["scalar", "avx2", "avx512bw", "avx512"]
 
 
 def sanitizers(compiler, folder):

@@ -2,11 +2,12 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from fasthash._kernels.tiles cimport Database
+from fasthash._kernels.tiles cimport Database, fh_planes
 
 cdef struct WithinPlan:
     Py_ssize_t memory_bytes
     Database database
+    const fh_planes *planes    # NULL where only tiles are scanned
     Py_ssize_t n_queries
     int32_t radius
     int n_threads

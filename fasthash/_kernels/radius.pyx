@@ -8,6 +8,16 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
+from fasthash._kernels.planes cimport (
+    PlaneScan,
+    are_dense,
+    carve_plane_scan,
+    choose_planes,
+    lay_out_planes,
+    next_hits,
+    plane_codes,
+    planes_for,
+)
 from fasthash._kernels.tasks cimport (
     count_parts,
     keep_allowed,
@@ -24,13 +34,11 @@ from fasthash._kernels.tiles cimport (
     TileBuffer,
     active_level,
     carve,
-    fh_level,
     load_tile,
     make_arena,
     make_tile_buffer,
     threads_for,
     tile_buffer_words,
-    whole_lines,
     words_compared,
     write_words,
 )
@@ -45,6 +53,13 @@ cdef enum:
     HIT_WORDS = 32
     # Bytes of counts that a search may hold; a large radius lowers the number of queries at once.
     PLACES_BYTES = 32 << 20
+
+# What one task needs: the hits of one scan, its tile, and its bit planes.
+cdef struct Workspace:
+    int32_t *positions
+    int32_t *distances
+    uint64_t *tile
+    PlaneScan planes
 
 
 cdef Py_ssize_t most_queries(int32_t radius) noexcept nogil:
@@ -71,6 +86,7 @@ cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int3
     plan.n_parts = max(<Py_ssize_t>1, min(count_parts(database, n_queries, n_threads),
                                           most_queries(radius) // max(<Py_ssize_t>1, n_queries)))
     plan.n_task = queries_per_task(n_queries, n_threads)
+    plan.planes = planes_for(database, plan.n_task)
     plan.n_threads = <int>min(
         <Py_ssize_t>n_threads,
         max(<Py_ssize_t>1, (n_queries + plan.n_task - 1) // plan.n_task * plan.n_parts))
@@ -81,13 +97,27 @@ cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int3
 cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil:
     """Divide the plan's memory among its parts; NULL only finds out how much it needs."""
     cdef Arena arena = make_arena(memory)
+    cdef Arena slot = make_arena(NULL)
     cdef const Database *database = &plan.database
-    plan.slot_bytes = (whole_lines(8 * (database.tile + FH_LANES_MAX))
-                       + whole_lines(8 * tile_buffer_words(database, database.tile)))
+    carve_workspace(plan, &slot)
+    plan.slot_bytes = slot.used
     plan.queries = <uint64_t *>carve(&arena, 8 * plan.n_queries * database.n_words)
     plan.places = <int64_t *>carve(&arena, 8 * n_places(plan))
     plan.slots = <uint8_t *>carve(&arena, plan.n_threads * plan.slot_bytes)
     plan.memory_bytes = arena.used
+
+
+cdef Workspace carve_workspace(const WithinPlan *plan, Arena *arena) noexcept nogil:
+    cdef Workspace work
+    cdef const Database *database = &plan.database
+    cdef Py_ssize_t n_hits = database.tile + FH_LANES_MAX
+    if plan.planes != NULL:
+        n_hits = max(n_hits, plane_codes(plan.planes, database) + FH_LANES_MAX)
+    work.positions = <int32_t *>carve(arena, 4 * n_hits)
+    work.distances = <int32_t *>carve(arena, 4 * n_hits)
+    work.tile = <uint64_t *>carve(arena, 8 * tile_buffer_words(database, database.tile))
+    work.planes = carve_plane_scan(plan.planes, database, plan.n_task, arena)
+    return work
 
 
 cdef Py_ssize_t n_places(const WithinPlan *plan) noexcept nogil:
@@ -149,35 +179,82 @@ cdef void within_of_task(const WithinPlan *plan, Py_ssize_t slot, Py_ssize_t fir
                          int32_t *out_distances, int64_t *out_positions) noexcept nogil:
     """Count the hits per query, distance and part, or, given an output, write each at its place."""
     cdef const Database *database = &plan.database
-    cdef const fh_level *level = active_level()
-    cdef int32_t *positions = <int32_t *>(plan.slots + slot * plan.slot_bytes)
-    cdef int32_t *hit_distances = positions + database.tile + FH_LANES_MAX
-    cdef TileBuffer buffer = make_tile_buffer(
-        database, database.tile, <uint64_t *>(hit_distances + database.tile + FH_LANES_MAX))
+    cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
+    cdef Workspace work = carve_workspace(plan, &arena)
     cdef Py_ssize_t start = part_start(database, part, plan.n_parts) + row
     cdef Py_ssize_t end = min(part_start(database, part + 1, plan.n_parts), start + n_rows)
-    cdef int32_t n_tile, n_hits, i, d
-    cdef int64_t place
-    cdef int64_t *places
-    cdef Py_ssize_t q, per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts
-    cdef const uint64_t *tile
+    cdef Py_ssize_t per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts, q, n_hits
+    cdef int64_t *places = plan.places + first * per_query + part
+    cdef const uint64_t *queries = plan.queries + first * database.n_words
+    cdef bint has_planes = plan.planes != NULL and n_queries >= plan.planes.least_queries
+    # Whether hits are so many that tiles are scanned; a tile shows it first.
+    cdef bint is_dense = True
+    cdef int32_t n
+    if has_planes:
+        choose_planes(&work.planes, queries, n_queries, database.n_words)
+        for q in range(n_queries):
+            work.planes.bounds[q] = plan.radius + 1
     while start < end:
-        n_tile = <int32_t>min(<Py_ssize_t>database.tile, end - start)
-        tile = load_tile(database, start, n_tile, &buffer)
-        for q in range(first, first + n_queries):
-            n_hits = level.scan(plan.queries + q * database.n_words, tile, n_tile,
-                                database.n_words, plan.radius + 1, positions, hit_distances)
-            if database.allowed != NULL:
-                n_hits = keep_allowed(database.allowed + start, n_hits, positions, hit_distances)
-            places = plan.places + q * per_query + part
-            for i in range(n_hits):
-                d = hit_distances[i]
-                place = places[d * plan.n_parts]
-                places[d * plan.n_parts] = place + 1
-                if out_positions != NULL:
-                    out_distances[place] = d
-                    out_positions[place] = start + positions[i]
-        start = start + n_tile
+        if has_planes and not is_dense:
+            n = <int32_t>min(<Py_ssize_t>plane_codes(plan.planes, database), end - start)
+            n_hits = scan_planes(plan, start, n, places, &work, out_distances, out_positions)
+        else:
+            n = <int32_t>min(<Py_ssize_t>database.tile, end - start)
+            n_hits = scan_tile(plan, queries, n_queries, start, n, places, &work, out_distances,
+                               out_positions)
+        is_dense = has_planes and are_dense(plan.planes, n_hits, n * n_queries)
+        start = start + n
+
+
+cdef Py_ssize_t scan_planes(const WithinPlan *plan, Py_ssize_t start, int32_t n, int64_t *places,
+                            Workspace *work, int32_t *out_distances,
+                            int64_t *out_positions) noexcept nogil:
+    """Place the hits of all queries among n codes, laid out as bit planes; how many there were."""
+    cdef PlaneScan *scan = &work.planes
+    cdef Py_ssize_t per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts, n_all = 0
+    cdef int32_t q, n_hits
+    lay_out_planes(scan, &plan.database, start, n)
+    q = next_hits(scan, 0, &n_hits, work.positions, work.distances)
+    while q < scan.queries.n:
+        n_all = n_all + n_hits
+        place_hits(plan, start, n_hits, places + q * per_query, work, out_distances, out_positions)
+        q = next_hits(scan, q + 1, &n_hits, work.positions, work.distances)
+    return n_all
+
+
+cdef Py_ssize_t scan_tile(const WithinPlan *plan, const uint64_t *queries, Py_ssize_t n_queries,
+                          Py_ssize_t start, int32_t n, int64_t *places, const Workspace *work,
+                          int32_t *out_distances, int64_t *out_positions) noexcept nogil:
+    """Place the hits of all queries among n codes, laid out as a tile; how many there were."""
+    cdef const Database *database = &plan.database
+    cdef TileBuffer buffer = make_tile_buffer(database, database.tile, work.tile)
+    cdef const uint64_t *tile = load_tile(database, start, n, &buffer)
+    cdef Py_ssize_t per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts, n_all = 0, q
+    cdef int32_t n_hits
+    for q in range(n_queries):
+        n_hits = active_level().scan(queries + q * database.n_words, tile, n, database.n_words,
+                                     plan.radius + 1, work.positions, work.distances)
+        n_all = n_all + n_hits
+        place_hits(plan, start, n_hits, places + q * per_query, work, out_distances, out_positions)
+    return n_all
+
+
+cdef inline void place_hits(const WithinPlan *plan, Py_ssize_t start, int32_t n_hits,
+                            int64_t *places, const Workspace *work, int32_t *out_distances,
+                            int64_t *out_positions) noexcept nogil:
+    """Count the hits of a query among the codes from `start` on, or write each at its place."""
+    cdef int32_t i, d
+    cdef int64_t place
+    if plan.database.allowed != NULL:
+        n_hits = keep_allowed(plan.database.allowed + start, n_hits, work.positions,
+                              work.distances)
+    for i in range(n_hits):
+        d = work.distances[i]
+        place = places[d * plan.n_parts]
+        places[d * plan.n_parts] = place + 1
+        if out_positions != NULL:
+            out_distances[place] = d
+            out_positions[place] = start + work.positions[i]
 
 
 cdef class Within:

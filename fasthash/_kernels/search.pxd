@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from fasthash._kernels.tiles cimport Database
+from fasthash._kernels.tiles cimport Database, fh_planes
 
 cdef extern from "selection.h" nogil:
     ctypedef struct fh_selection:
@@ -11,6 +11,8 @@ cdef extern from "selection.h" nogil:
 cdef struct TopkPlan:
     Py_ssize_t memory_bytes
     Database database
+    const fh_planes *planes    # NULL where only tiles are scanned
+    int32_t n_sample           # codes that give the first bound; 0 for no such bound
     Py_ssize_t n_queries
     int64_t k
     int64_t capacity           # candidates a selection may hold

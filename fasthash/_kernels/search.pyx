@@ -5,8 +5,19 @@ is some rows of the parts that tasks are about at the time.
 """
 
 from cython.parallel cimport prange, threadid
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from fasthash._kernels.planes cimport (
+    PlaneScan,
+    are_dense,
+    carve_plane_scan,
+    choose_planes,
+    lay_out_planes,
+    next_hits,
+    plane_codes,
+    planes_for,
+)
 from fasthash._kernels.tasks cimport (
     STRETCH_TILES,
     count_parts,
@@ -25,7 +36,6 @@ from fasthash._kernels.tiles cimport (
     TileBuffer,
     active_level,
     carve,
-    fh_level,
     load_tile,
     make_arena,
     make_tile_buffer,
@@ -43,6 +53,9 @@ cdef extern from *:
 cdef extern from "selection.h" nogil:
     void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
                             int32_t *distances, int64_t *positions, int64_t *counts)
+    void fh_selection_count(fh_selection *s, int32_t n, const int32_t *distances)
+    void fh_selection_start_below(fh_selection *s, int64_t n_wanted)
+    int fh_selection_is_short(const fh_selection *s)
     int32_t fh_selection_bound(const fh_selection *s)
     void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
                              const int32_t *positions, const int32_t *distances)
@@ -59,17 +72,38 @@ cdef enum:
     # The first scan of a query takes this many codes, later ones a quarter of what it has seen, so
     # that the bound falls before much has been appended.
     FIRST_BLOCK = 256
+    # Before bit planes are scanned, tiles bring the bounds down: they have seen this many codes.
+    FIRST_CODES = 2048
+    # From this k on a sample gives the first bound: one code of SAMPLE_SPARSITY, but not more than
+    # SAMPLE_CODES. Fewer codes than SAMPLE_LEAST say too little.
+    SAMPLE_K = 48
+    SAMPLE_SPARSITY = 64
+    SAMPLE_CODES = 4096
+    SAMPLE_LEAST = 1024
+    # Where more than one code of so many is asked for, bounds hardly help.
+    SELECTIVE = 32
 
 
 # What one task of a top-k needs beside its selections: their candidates and counts, one block of
-# hits, and its tiles.
+# hits, the rows of the sample, its tiles, and its bit planes.
 cdef struct Workspace:
     int64_t *kept_positions
     int32_t *kept_distances
     int64_t *counts
     int32_t *hit_positions
     int32_t *hit_distances
+    int64_t *sample
     uint64_t *tile
+    PlaneScan planes
+
+
+cdef int32_t sample_size(const Database *database, Py_ssize_t n_parts, int64_t k) noexcept nogil:
+    """How many codes give the first bound; 0 where a sample costs more than it saves."""
+    if n_parts > 1 or k < SAMPLE_K or k > database.n // SELECTIVE:
+        return 0
+    if database.n < SAMPLE_LEAST * SAMPLE_SPARSITY:
+        return 0
+    return <int32_t>min(<Py_ssize_t>SAMPLE_CODES, database.n // SAMPLE_SPARSITY)
 
 
 cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t k,
@@ -81,8 +115,12 @@ cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t 
     plan.database = database[0]
     plan.n_queries = n_queries
     plan.k = k
-    plan.capacity = min(<int64_t>database.n, 2 * k) + database.tile
     plan.n_parts = count_parts(database, n_queries, n_threads)
+    plan.n_sample = sample_size(database, plan.n_parts, k)
+    plan.planes = NULL
+    if k <= database.n // SELECTIVE and plan.n_parts == 1:
+        plan.planes = planes_for(database, queries_per_task(n_queries, n_threads))
+    plan.capacity = min(<int64_t>database.n, 2 * k) + block_codes(&plan)
     cdef Py_ssize_t per_query = 12 * plan.capacity + 8 * (8 * database.n_bytes + 1)
     plan.n_task = 1
     if plan.n_parts == 1:
@@ -109,17 +147,32 @@ cdef void lay_out_topk(TopkPlan *plan, void *memory) noexcept nogil:
     plan.memory_bytes = arena.used
 
 
+cdef int32_t block_codes(const TopkPlan *plan) noexcept nogil:
+    """The most codes that are scanned at once."""
+    if plan.planes == NULL:
+        return plan.database.tile
+    return max(plan.database.tile, plane_codes(plan.planes, &plan.database))
+
+
 cdef Workspace carve_workspace(const TopkPlan *plan, Arena *arena) noexcept nogil:
     cdef Workspace work
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n_kept = plan.n_task * plan.capacity
+    cdef Py_ssize_t n_hits = block_codes(plan) + FH_LANES_MAX
+    # The rows of a sample are gathered, whether others are or not.
+    cdef Database gathered = database[0]
     work.kept_positions = <int64_t *>carve(arena, 8 * n_kept)
     work.kept_distances = <int32_t *>carve(arena, 4 * n_kept)
     work.counts = <int64_t *>carve(arena, 8 * plan.n_task * (8 * database.n_bytes + 1))
-    work.hit_positions = <int32_t *>carve(arena, 4 * (database.tile + FH_LANES_MAX))
-    work.hit_distances = <int32_t *>carve(arena, 4 * (database.tile + FH_LANES_MAX))
-    work.tile = <uint64_t *>carve(
-        arena, 8 * tile_buffer_words(database, stretch_codes(database, plan.n_task)))
+    work.hit_positions = <int32_t *>carve(arena, 4 * n_hits)
+    work.hit_distances = <int32_t *>carve(arena, 4 * n_hits)
+    work.sample = <int64_t *>carve(arena, 8 * plan.n_sample)
+    if plan.n_sample > 0:
+        gathered.rows = work.sample
+    work.tile = <uint64_t *>carve(arena, 8 * max(
+        tile_buffer_words(database, stretch_codes(database, plan.n_task)),
+        tile_buffer_words(&gathered, database.tile)))
+    work.planes = carve_plane_scan(plan.planes, database, plan.n_task, arena)
     return work
 
 
@@ -173,14 +226,18 @@ cdef void topk_step(const TopkPlan *plan, Py_ssize_t round, Py_ssize_t row, Py_s
 cdef void answer_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t task, Py_ssize_t row,
                       Py_ssize_t n_rows, int32_t *out_distances, int64_t *out_positions,
                       Py_ssize_t stride) noexcept nogil:
-    cdef Py_ssize_t first = task * plan.n_task, q
+    cdef Py_ssize_t first = task * plan.n_task, n = plan.database.n, q
     cdef Py_ssize_t n_queries = min(plan.n_task, plan.n_queries - first)
-    topk_of_task(plan, slot, first, n_queries, 0, plan.database.n, row, n_rows)
-    if row + n_rows < plan.database.n:
+    cdef fh_selection *selection
+    topk_of_task(plan, slot, first, n_queries, 0, n, row, n_rows)
+    if row + n_rows < n:
         return
     for q in range(n_queries):
-        fh_selection_finish(plan.selections + slot * plan.n_task + q, 1, 1,
-                            out_distances + (first + q) * stride,
+        selection = plan.selections + slot * plan.n_task + q
+        if fh_selection_is_short(selection):
+            # The sample promised too near a bound: this query is searched again without one.
+            select(plan, slot, q, first + q, 1, 0, 0, n, False)
+        fh_selection_finish(selection, 1, 1, out_distances + (first + q) * stride,
                             out_positions + (first + q) * stride)
 
 
@@ -191,45 +248,152 @@ cdef void topk_of_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
 
     The selections begin at row 0 of these codes, and go on where the rows before ended.
     """
+    select(plan, slot, 0, first, n_queries, start, row, min(end - start, row + n_rows),
+           plan.n_sample > 0)
+
+
+cdef void select(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t seat, Py_ssize_t first,
+                 Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t row, Py_ssize_t end,
+                 bint is_sampled) noexcept nogil:
+    """Select for n_queries queries from the first on among rows [row, end) behind `start`.
+
+    Their selections are those of the slot from `seat` on.
+    """
     cdef const Database *database = &plan.database
     cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
     cdef Workspace work = carve_workspace(plan, &arena)
-    cdef fh_selection *selections = plan.selections + slot * plan.n_task
-    cdef int32_t n_stretch = stretch_codes(database, n_queries)
-    cdef TileBuffer buffer = make_tile_buffer(database, n_stretch, work.tile)
-    cdef int32_t max_distance = <int32_t>(8 * database.n_bytes)
-    cdef Py_ssize_t q, group, stretch = start + row
-    cdef int32_t n, tile, n_tile
-    cdef const uint64_t *codes
+    cdef fh_selection *selections = plan.selections + slot * plan.n_task + seat
+    cdef int32_t max_distance = <int32_t>(8 * database.n_bytes), n
+    cdef const uint64_t *queries = plan.queries + first * database.n_words
+    cdef Py_ssize_t q, n_hits
+    cdef bint has_planes = plan.planes != NULL and n_queries >= plan.planes.least_queries
+    # Whether hits are so many that tiles are scanned. At first they are, without a sample.
+    cdef bint is_dense = row == 0 and not is_sampled
     if row == 0:
-        for q in range(n_queries):
-            fh_selection_start(&selections[q], plan.k, plan.capacity, max_distance,
+        for q in range(seat, seat + n_queries):
+            fh_selection_start(&selections[q - seat], plan.k, plan.capacity, max_distance,
                                work.kept_distances + q * plan.capacity,
                                work.kept_positions + q * plan.capacity,
                                work.counts + q * (max_distance + 1))
-    end = min(end, stretch + n_rows)
-    while stretch < end:
-        n = <int32_t>min(<Py_ssize_t>n_stretch, end - stretch)
-        codes = load_tile(database, stretch, n, &buffer)
-        group = 0
-        while group < n_queries:
-            tile = 0
-            while tile < n:
-                n_tile = min(database.tile, n - tile)
-                for q in range(group, min(group + GROUP_QUERIES, n_queries)):
-                    scan_tile(plan.queries + (first + q) * database.n_words,
-                              codes + <Py_ssize_t>tile * database.n_words, n_tile, database,
-                              stretch + tile, stretch + tile - start, &selections[q], &work)
-                tile = tile + n_tile
-            group = group + GROUP_QUERIES
-        stretch = stretch + n
+        if is_sampled:
+            bound_by_sample(plan, queries, n_queries, selections, &work)
+    if has_planes:
+        choose_planes(&work.planes, queries, n_queries, database.n_words)
+    while row < end:
+        if has_planes and not is_dense:
+            n = <int32_t>min(<Py_ssize_t>plane_codes(plan.planes, database), end - row)
+            n_hits = scan_planes(database, start, row, n, selections, &work)
+        else:
+            n = stretch_codes(database, n_queries)
+            if has_planes:
+                n = database.tile if row > 0 else min(n, first_codes(plan))
+            n = <int32_t>min(<Py_ssize_t>n, end - row)
+            n_hits = scan_tiles(database, queries, n_queries, start, row, n, selections, &work)
+        if has_planes:
+            # What was appended while the bounds fell says nothing about what comes.
+            is_dense = row > 0 and are_dense(plan.planes, n_hits, n * n_queries)
+        row = row + n
 
 
-cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t n,
-                           const Database *database, Py_ssize_t first, Py_ssize_t n_seen,
-                           fh_selection *selection, const Workspace *work) noexcept nogil:
+cdef int32_t first_codes(const TopkPlan *plan) noexcept nogil:
+    """How many codes go before the first bit planes: until hits are rare if they come evenly."""
+    cdef int64_t n = max(<int64_t>FIRST_CODES, plan.k * plan.planes.hit_codes)
+    return <int32_t>min(n, <int64_t>1 << 20) // TILE_STEP * TILE_STEP
+
+
+cdef void bound_by_sample(const TopkPlan *plan, const uint64_t *queries, Py_ssize_t n_queries,
+                          fh_selection *selections, const Workspace *work) noexcept nogil:
+    """Start every selection with a bound below which a sample says that there are k codes.
+
+    Of n codes, n_sample are looked at, one of each n / n_sample neighbours. If the k nearest codes
+    are spread like the sample, k n_sample / n of them are in it, give or take the square root.
+    With three standard deviations more, few queries find less than k codes below the bound.
+    """
+    cdef Database sample = plan.database
+    cdef double wanted = <double>plan.k * plan.n_sample / plan.database.n
+    cdef Py_ssize_t i, j, q, width = plan.database.n // plan.n_sample
+    cdef int32_t start = 0, n, n_counted
+    cdef TileBuffer buffer
+    cdef const uint64_t *codes
+    wanted = wanted + 3 * sqrt(wanted) + 1
+    for i in range(plan.n_sample):
+        # A place within the neighbours that follows no pattern: multiplicative hashing.
+        j = i * width + <Py_ssize_t>((<uint64_t>i * 0x9E3779B97F4A7C15ULL >> 32)
+                                     % <uint64_t>width)
+        work.sample[i] = j if plan.database.rows == NULL else plan.database.rows[j]
+    sample.rows = work.sample
+    buffer = make_tile_buffer(&sample, sample.tile, work.tile)
+    while start < plan.n_sample:
+        n = min(sample.tile, plan.n_sample - start)
+        codes = load_tile(&sample, start, n, &buffer)
+        for q in range(n_queries):
+            active_level().distances(queries + q * sample.n_words, codes, n, sample.n_words,
+                                     work.hit_distances)
+            n_counted = n
+            if sample.allowed != NULL:
+                n_counted = keep_sampled(&sample, start, n, work.hit_distances)
+            fh_selection_count(&selections[q], n_counted, work.hit_distances)
+        start = start + n
+    for q in range(n_queries):
+        fh_selection_start_below(&selections[q], <int64_t>wanted + 1)
+
+
+cdef int32_t keep_sampled(const Database *sample, int32_t start, int32_t n,
+                          int32_t *distances) noexcept nogil:
+    """Drop the distances of sampled rows that may not be found."""
+    cdef int32_t i, n_kept = 0
+    for i in range(n):
+        if sample.allowed[sample.rows[start + i]]:
+            distances[n_kept] = distances[i]
+            n_kept = n_kept + 1
+    return n_kept
+
+
+cdef Py_ssize_t scan_planes(const Database *database, Py_ssize_t start, Py_ssize_t row, int32_t n,
+                            fh_selection *selections, Workspace *work) noexcept nogil:
+    """Offer n codes as bit planes to the selections of all queries; how many hits there were."""
+    cdef PlaneScan *scan = &work.planes
+    cdef Py_ssize_t n_all = 0
+    cdef int32_t q, n_hits
+    for q in range(scan.queries.n):
+        scan.bounds[q] = fh_selection_bound(&selections[q])
+    lay_out_planes(scan, database, start + row, n)
+    q = next_hits(scan, 0, &n_hits, work.hit_positions, work.hit_distances)
+    while q < scan.queries.n:
+        n_all = n_all + n_hits
+        append_hits(database, start + row, n_hits, &selections[q], work)
+        q = next_hits(scan, q + 1, &n_hits, work.hit_positions, work.hit_distances)
+    return n_all
+
+
+cdef Py_ssize_t scan_tiles(const Database *database, const uint64_t *queries,
+                           Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t row, int32_t n,
+                           fh_selection *selections, const Workspace *work) noexcept nogil:
+    """Offer n codes in tiles to the selections of all queries; how many hits there were."""
+    cdef TileBuffer buffer = make_tile_buffer(database, stretch_codes(database, n_queries),
+                                              work.tile)
+    cdef const uint64_t *codes = load_tile(database, start + row, n, &buffer)
+    cdef Py_ssize_t q, group = 0, n_hits = 0
+    cdef int32_t tile, n_tile
+    while group < n_queries:
+        tile = 0
+        while tile < n:
+            n_tile = min(database.tile, n - tile)
+            for q in range(group, min(group + GROUP_QUERIES, n_queries)):
+                n_hits += scan_tile(queries + q * database.n_words,
+                                    codes + <Py_ssize_t>tile * database.n_words, n_tile, database,
+                                    start + row + tile, row + tile, &selections[q], work)
+            tile = tile + n_tile
+        group = group + GROUP_QUERIES
+    return n_hits
+
+
+cdef inline Py_ssize_t scan_tile(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                 const Database *database, Py_ssize_t first, Py_ssize_t n_seen,
+                                 fh_selection *selection, const Workspace *work) noexcept nogil:
     """Offer one tile to one selection, at first in short blocks, while the bound falls fast."""
     cdef int32_t block = 0, n_block, n_hits, n_words = database.n_words
+    cdef Py_ssize_t n_all = 0
     while block < n:
         n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
                                    (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
@@ -237,13 +401,21 @@ cdef inline void scan_tile(const uint64_t *query, const uint64_t *tile, int32_t 
         n_hits = active_level().scan(query, tile + <Py_ssize_t>block * n_words, n_block, n_words,
                                      fh_selection_bound(selection), work.hit_positions,
                                      work.hit_distances)
-        if database.allowed != NULL and n_hits > 0:
-            n_hits = keep_allowed(database.allowed + first + block, n_hits, work.hit_positions,
-                                  work.hit_distances)
         if n_hits > 0:
-            fh_selection_append(selection, first + block, n_hits, work.hit_positions,
-                                work.hit_distances)
+            n_all = n_all + n_hits
+            append_hits(database, first + block, n_hits, selection, work)
         block = block + n_block
+    return n_all
+
+
+cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t n_hits,
+                             fh_selection *selection, const Workspace *work) noexcept nogil:
+    """Append the hits among the codes from the first on; those that may be found."""
+    if database.allowed != NULL:
+        n_hits = keep_allowed(database.allowed + first, n_hits, work.hit_positions,
+                              work.hit_distances)
+    if n_hits > 0:
+        fh_selection_append(selection, first, n_hits, work.hit_positions, work.hit_distances)
 
 
 cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:

@@ -42,6 +42,34 @@ static inline void fh_selection_start(fh_selection *s, int64_t k, int64_t capaci
     memset(counts, 0, ((size_t)max_distance + 1) * sizeof *counts);
 }
 
+/* Counts distances of a sample, before the first append. */
+static inline void fh_selection_count(fh_selection *s, int32_t n, const int32_t *distances)
+{
+    for (int32_t i = 0; i < n; i++)
+        s->counts[distances[i]]++;
+}
+
+/* Starts with the bound below which the sample has n_wanted codes, if it has so many. The selection
+ * may then end short of k, see fh_selection_is_short. */
+static inline void fh_selection_start_below(fh_selection *s, int64_t n_wanted)
+{
+    int64_t n = 0;
+    for (int32_t d = 0; d < s->max_distance; d++) {
+        n += s->counts[d];
+        if (n >= n_wanted) {
+            s->limit = d + 1;
+            break;
+        }
+    }
+    memset(s->counts, 0, ((size_t)s->max_distance + 1) * sizeof *s->counts);
+}
+
+/* Whether fewer than k candidates were below the bound that a sample gave. */
+static inline int fh_selection_is_short(const fh_selection *s)
+{
+    return s->n_closer < s->k;
+}
+
 /* Only pairs with distance < this can still enter the result. */
 static inline int32_t fh_selection_bound(const fh_selection *s)
 {

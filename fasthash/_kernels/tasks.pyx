@@ -48,9 +48,10 @@ cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
 
 
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
-    """Enough tasks for every thread matter more than tasks that share their tiles well."""
-    return max(<Py_ssize_t>1,
-               min(<Py_ssize_t>TASK_QUERIES, (n_queries + n_threads - 1) // n_threads))
+    """Tasks of about the same size: as many as there are threads, or more of at most `TASK_QUERIES`."""
+    cdef Py_ssize_t n_tasks = max(<Py_ssize_t>n_threads,
+                                  (n_queries + TASK_QUERIES - 1) // TASK_QUERIES)
+    return max(<Py_ssize_t>1, (n_queries + n_tasks - 1) // n_tasks)
 
 
 cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,

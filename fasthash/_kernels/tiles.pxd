@@ -13,6 +13,24 @@ cdef extern from "simd/simd.h" nogil:
     enum:
         FH_LANES_MAX
         FH_CODE_BYTES_MAX
+        FH_PLANE_WORDS_MAX
+    ctypedef struct fh_plane_queries:
+        int32_t n
+        int32_t n_words
+        const uint64_t *words
+        const uint8_t *choices
+        const int32_t *bounds
+    ctypedef struct fh_planes:
+        int block_codes
+        int bytes_per_word
+        int stretch_bytes
+        int least_queries
+        int hit_codes
+        void (*lay_out)(const uint8_t *codes, int32_t n_words, uint8_t *planes) noexcept nogil
+        void (*choose)(const uint64_t *query, int32_t n_words, uint8_t *choices) noexcept nogil
+        int32_t (*scan)(const fh_plane_queries *queries, const uint64_t *codes,
+                        const uint8_t *planes, int32_t n, int32_t first, int32_t *n_hits,
+                        int32_t *positions, int32_t *distances) noexcept nogil
     ctypedef struct fh_level:
         const char *name
         int lanes
@@ -25,6 +43,7 @@ cdef extern from "simd/simd.h" nogil:
                         int32_t bound, int32_t *positions, int32_t *distances) noexcept nogil
         int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
                                  int32_t n_words, int32_t *positions) noexcept nogil
+        const fh_planes *planes
 
 cdef enum:
     # A tile is a multiple of this many codes, so that it holds whole groups at any level.

@@ -3,8 +3,9 @@
  *     cc -I fasthash/_kernels/simd check_level.c fasthash/_kernels/simd/?*.c && ./a.out [level ...]
  *
  * Every level of the machine, or those named: lay out a tile, distances, scan, over widths, tails and
- * bounds; list the rows that share a label. Codes and labels end where an unreadable page begins, and so do the outputs: one byte too far is a
- * segmentation fault. Prints the levels it has checked, one per line; exits with 1 at a difference.
+ * bounds; lay out bit planes and scan them; list the rows that share a label. Codes and labels end
+ * where an unreadable page begins, and so do the outputs: one byte too far is a segmentation fault.
+ * Prints the levels it has checked, one per line; exits with 1 at a difference.
  */
 #define _DEFAULT_SOURCE
 #define _DARWIN_C_SOURCE
@@ -17,6 +18,9 @@
 #include <unistd.h>
 
 enum { CODES_MAX = 200, BYTES_MAX = 5000, WORDS_MAX = (BYTES_MAX + 7) / 8 };
+
+/* What any level lays out as bit planes at once. */
+enum { PLANE_CODES_MAX = 1024, PLANE_BYTES_MAX = 1 << 20 };
 
 /* Memory that ends at an unreadable page: the last `size` bytes before it. */
 typedef struct {
@@ -56,7 +60,7 @@ static int32_t count_differences(const uint8_t *a, const uint8_t *b, int32_t n_b
 }
 
 static const fh_level *level;
-static Guarded codes_memory, positions_memory, distances_memory;
+static Guarded codes_memory, positions_memory, distances_memory, planes_memory, choices_memory;
 static uint64_t *tile_memory;
 
 static void expect(int holds, const char *what, int32_t n_bytes, int32_t n, int32_t bound)
@@ -180,6 +184,79 @@ static void check_list(int32_t n, int32_t n_words, uint64_t rare)
     expect(n_listed == n_expected, "list has too much", 8 * n_words, n, 0);
 }
 
+/* Bit planes: every hit of every query, whose bounds differ. Codes, planes, choices and outputs end
+ * before guard pages. */
+static void check_planes(int32_t n, int32_t n_words, int kind)
+{
+    enum { N_QUERIES = 5 };
+    static uint64_t queries[N_QUERIES * FH_PLANE_WORDS_MAX];
+    static int32_t bounds[N_QUERIES];
+    const fh_planes *planes = level->planes;
+    const int32_t block = planes->block_codes, n_blocks = (n + block - 1) / block;
+    const ptrdiff_t block_bytes = (ptrdiff_t)n_words * planes->bytes_per_word;
+    uint64_t *codes = (uint64_t *)(void *)codes_memory.end - (ptrdiff_t)n_blocks * block * n_words;
+    uint8_t *laid_out = planes_memory.end - n_blocks * block_bytes;
+    uint8_t *choices = choices_memory.end - N_QUERIES * 64 * n_words;
+    int32_t *positions = (int32_t *)(void *)positions_memory.end - (n + FH_LANES_MAX);
+    int32_t *distances = (int32_t *)(void *)distances_memory.end - (n + FH_LANES_MAX);
+    for (int32_t w = 0; w < N_QUERIES * n_words; w++)
+        queries[w] = random_word();
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n_blocks * block * n_words; i++)
+        codes[i] = queries[i % n_words] ^ flipped_bits(kind);
+    for (int32_t q = 0; q < N_QUERIES; q++) {
+        const int32_t near = count_differences((const uint8_t *)(queries + q * n_words),
+                                               (const uint8_t *)codes, 8 * n_words);
+        const int32_t some[] = {near + 1, 0, near, 64 * n_words + 1, 28 * n_words};
+        bounds[q] = some[(q + n) % N_QUERIES];
+        planes->choose(queries + q * n_words, n_words, choices + q * 64 * n_words);
+    }
+    for (int32_t b = 0; b < n_blocks; b++)
+        planes->lay_out((const uint8_t *)(codes + (ptrdiff_t)b * block * n_words), n_words,
+                        laid_out + b * block_bytes);
+    const fh_plane_queries batch = {N_QUERIES, n_words, queries, choices, bounds};
+    int32_t n_hits, found = planes->scan(&batch, codes, laid_out, n, 0, &n_hits, positions, distances);
+    for (int32_t q = 0; q < N_QUERIES; q++) {
+        int32_t n_expected = 0;
+        for (int32_t i = 0; i < n; i++) {
+            const int32_t distance = count_differences(
+                (const uint8_t *)(queries + q * n_words),
+                (const uint8_t *)(codes + (ptrdiff_t)i * n_words), 8 * n_words);
+            if (distance >= bounds[q])
+                continue;
+            expect(q == found, "planes miss a query", 8 * n_words, n, bounds[q]);
+            expect(n_expected < n_hits, "planes miss a hit", 8 * n_words, n, bounds[q]);
+            expect(positions[n_expected] == i, "planes, position", 8 * n_words, n, bounds[q]);
+            expect(distances[n_expected++] == distance, "planes, distance", 8 * n_words, n,
+                   bounds[q]);
+        }
+        expect((q == found) == (n_expected > 0), "planes find a query", 8 * n_words, n, bounds[q]);
+        if (q != found)
+            continue;
+        expect(n_hits == n_expected, "planes find too much", 8 * n_words, n, bounds[q]);
+        found = planes->scan(&batch, codes, laid_out, n, q + 1, &n_hits, positions, distances);
+    }
+    expect(found == N_QUERIES, "planes do not end", 8 * n_words, n, 0);
+}
+
+static void check_all_planes(void)
+{
+    static const int32_t widths[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 31, 32, FH_PLANE_WORDS_MAX};
+    if (level->planes == NULL)
+        return;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        const int32_t stretch = level->planes->stretch_bytes / level->planes->bytes_per_word;
+        const int32_t n_blocks = stretch / widths[i] > 0 ? stretch / widths[i] : 1;
+        const int32_t most = n_blocks * level->planes->block_codes;
+        for (int kind = 0; kind < N_KINDS; kind++) {
+            check_planes(most, widths[i], kind);
+            check_planes(most - 1, widths[i], kind);
+            check_planes(most - 64, widths[i], kind);
+            check_planes(most - 100, widths[i], kind);
+            check_planes(1 + kind, widths[i], kind);
+        }
+    }
+}
+
 static void check_level(const fh_level *checked)
 {
     static const int32_t wide[] = {191, 192,  193,  232,  240,  248,      249,
@@ -200,6 +277,7 @@ static void check_level(const fh_level *checked)
             check_list(n, n_words, ~UINT64_C(0));
             check_list(n, n_words, 0);
         }
+    check_all_planes();
     puts(level->name);
 }
 
@@ -207,9 +285,11 @@ int main(int argc, char **argv)
 {
     const fh_level *levels[FH_LEVELS_MAX];
     const int n = fh_supported_levels(levels);
-    codes_memory = guarded(CODES_MAX * 130 > 13 * BYTES_MAX ? CODES_MAX * 130 : 13 * BYTES_MAX);
-    positions_memory = guarded((CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
-    distances_memory = guarded((CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
+    codes_memory = guarded(512 * 8 * FH_PLANE_WORDS_MAX);
+    positions_memory = guarded((PLANE_CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
+    distances_memory = guarded((PLANE_CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
+    planes_memory = guarded(PLANE_BYTES_MAX);
+    choices_memory = guarded(5 * 64 * FH_PLANE_WORDS_MAX);
     tile_memory = aligned_alloc(64, (CODES_MAX + FH_LANES_MAX) * 8 * WORDS_MAX / 64 * 64);
     if (tile_memory == NULL)
         return 2;

@@ -25,7 +25,7 @@
 
 /* Inlining is forced: only then are widths constants, and left to itself GCC makes calls out of some
  * of the wider ones. */
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
 #define AVX2 __attribute__((target("avx2,popcnt")))
 #define INLINE AVX2 inline __attribute__((always_inline))
 #else
@@ -434,12 +434,27 @@ static const fh_level level = {
     .distances = avx2_distances,
     .scan = avx2_scan,
     .list_relevant = avx2_list_relevant,
+    .planes = &fh_avx2_planes,
+};
+
+/* AVX-512 without VPOPCNTDQ (Skylake-X, Cascade Lake): only bit planes gain by wider registers. */
+static const fh_level with_wide_planes = {
+    .name = "avx512bw",
+    .lanes = LANES,
+    .counts_words = 1,
+    .prepare = avx2_prepare,
+    .distances = avx2_distances,
+    .scan = avx2_scan,
+    .list_relevant = avx2_list_relevant,
+    .planes = &fh_avx512bw_planes,
 };
 
 const fh_level *fh_level_avx2(void) { return &level; }
+const fh_level *fh_level_avx512bw(void) { return &with_wide_planes; }
 
 #else
 
 const fh_level *fh_level_avx2(void) { return NULL; }
+const fh_level *fh_level_avx512bw(void) { return NULL; }
 
 #endif

@@ -15,7 +15,7 @@
 
 #include <immintrin.h>
 
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi,bmi2")))
 #else
 #define AVX512
@@ -322,6 +322,7 @@ static const fh_level level = {
     .distances = avx512_distances,
     .scan = avx512_scan,
     .list_relevant = avx512_list_relevant,
+    .planes = &fh_avx512_planes,
 };
 
 const fh_level *fh_level_avx512(void) { return &level; }

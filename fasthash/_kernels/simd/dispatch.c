@@ -33,12 +33,12 @@ static int has_bit(int value, int bit) { return (int)(((unsigned)value >> bit) &
 
 /* What the levels need, out of what CPUID and XCR0 say. */
 typedef struct {
-    int avx2, avx512_vpopcntdq;
+    int avx2, avx512bw, avx512_vpopcntdq;
 } Features;
 
 static Features find_features(void)
 {
-    Features features = {0, 0};
+    Features features = {0, 0, 0};
     int r[4];
     cpuid(0, 0, r);
     if (r[EAX] < 7)
@@ -55,8 +55,8 @@ static Features find_features(void)
     const int bmi = has_bit(r[EBX], 3) && has_bit(r[EBX], 8);
     const int f = has_bit(r[EBX], 16), bw = has_bit(r[EBX], 30), vl = has_bit(r[EBX], 31);
     features.avx2 = has_bit(r[EBX], 5) && (saved & ymm_state) == ymm_state;
-    features.avx512_vpopcntdq = features.avx2 && bmi && f && bw && vl && has_bit(r[ECX], 14) &&
-                                (saved & zmm_state) == zmm_state;
+    features.avx512bw = features.avx2 && f && bw && (saved & zmm_state) == zmm_state;
+    features.avx512_vpopcntdq = features.avx512bw && bmi && vl && has_bit(r[ECX], 14);
     return features;
 }
 
@@ -70,6 +70,8 @@ int fh_supported_levels(const fh_level **levels)
     const Features features = find_features();
     if (features.avx2)
         levels[n++] = fh_level_avx2();
+    if (features.avx512bw)
+        levels[n++] = fh_level_avx512bw();
     if (features.avx512_vpopcntdq)
         levels[n++] = fh_level_avx512();
 #endif

@@ -24,6 +24,8 @@
  *   query    n_words 64-bit words, zero padded like the codes
  *   n        at most FH_TILE_MAX codes, so that positions fit in int32
  *   n_bytes  at most FH_CODE_BYTES_MAX, so that a distance (8 * n_bytes) fits in int32
+ *
+ * Tests define FH_EMULATED where other code stands in for the instructions of a level.
  */
 #ifndef FASTHASH_SIMD_H
 #define FASTHASH_SIMD_H
@@ -36,6 +38,40 @@
 
 /* Largest `lanes` of any level; tiles and outputs have room for this many codes past n. */
 #define FH_LANES_MAX 16
+
+/* Queries that are compared with bit planes. */
+typedef struct {
+    int32_t n, n_words;
+    const uint64_t *words;  /* n_words for each */
+    const uint8_t *choices; /* 64 * n_words for each, see fh_planes.choose */
+    const int32_t *bounds;  /* one for each, 0 to 64 * n_words + 1 */
+} fh_plane_queries;
+
+/* Codes as bit planes, for many queries: a register holds one bit of many codes. A block of
+ * block_codes codes takes n_words * bytes_per_word bytes. Codes are whole words, n_words of them, at
+ * most FH_PLANE_WORDS_MAX. */
+#define FH_PLANE_WORDS_MAX 63
+
+typedef struct {
+    int block_codes;
+    int bytes_per_word;
+    int stretch_bytes; /* so many bytes are compared at once, or one block */
+    int least_queries; /* laying out a block costs as much as so many queries save */
+    int hit_codes;     /* a hit costs as much as a query saves on so many codes */
+
+    /* Lays one block out: block_codes codes, one behind the other. */
+    void (*lay_out)(const uint8_t *codes, int32_t n_words, uint8_t *planes);
+
+    /* Writes which planes a query takes, 64 * n_words bytes. */
+    void (*choose)(const uint64_t *query, int32_t n_words, uint8_t *choices);
+
+    /* Compares n codes, whose blocks are laid out one behind the other, the last one filled up with
+     * any codes. Returns the first query from `first` on that has hits, or queries->n: codes whose
+     * distance is below the query's bound. Writes its hits as fh_level.scan does, and how many. */
+    int32_t (*scan)(const fh_plane_queries *queries, const uint64_t *codes, const uint8_t *planes,
+                    int32_t n, int32_t first, int32_t *n_hits, int32_t *positions,
+                    int32_t *distances);
+} fh_planes;
 
 typedef struct {
     const char *name;
@@ -62,6 +98,8 @@ typedef struct {
      * n + FH_LANES_MAX entries; what lies behind the returned count may be overwritten. */
     int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
                              int32_t n_words, int32_t *positions);
+
+    const fh_planes *planes; /* NULL where the level has none */
 } fh_level;
 
 /* list_relevant of the scalar level, for levels and widths that have no faster one. */
@@ -71,8 +109,13 @@ int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, i
 /* One function per instruction set; NULL where the target architecture cannot have it. */
 const fh_level *fh_level_scalar(void);
 const fh_level *fh_level_avx2(void);
+const fh_level *fh_level_avx512bw(void);
 const fh_level *fh_level_avx512(void);
 const fh_level *fh_level_neon(void);
+
+#if defined(__x86_64__) || defined(_M_X64)
+extern const fh_planes fh_avx2_planes, fh_avx512bw_planes, fh_avx512_planes;
+#endif
 
 /* The levels this machine can run, slowest first; returns how many. `levels` holds FH_LEVELS_MAX. */
 #define FH_LEVELS_MAX 8

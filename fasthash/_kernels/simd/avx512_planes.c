@@ -1,0 +1,117 @@
+/* AVX-512 levels, many queries: bit planes of 512 codes; planes.h says how they work.
+ *
+ * Ternary logic makes an adder of two operations on two ports (Intel: p05), so a word of 512 codes
+ * takes 31 cycles, .06 cycles for a code. The scan by VPOPCNTDQ in avx512.c takes .25. F and BW are
+ * enough, which Skylake-X and Cascade Lake have.
+ */
+#include "simd.h"
+
+#if (defined(__x86_64__) || defined(_M_X64))
+
+#include <immintrin.h>
+#include <string.h>
+
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
+#define TARGET __attribute__((target("avx512f,avx512bw,popcnt")))
+#define INLINE TARGET inline __attribute__((always_inline))
+/* Keeps the adders in order: GCC would load all choices first, for which there are no registers. */
+#define KEEP(x) __asm__ volatile("" : "+v"(x)::"memory")
+#else
+#define TARGET
+#define INLINE __forceinline
+#define KEEP(x) (void)(x)
+#endif
+
+#define BLOCK 512
+/* They share the first-level cache with the choices of the queries. */
+#define STRETCH_BYTES (1 << 15)
+typedef __m512i Plane;
+
+static INLINE Plane load(const void *p) { return _mm512_loadu_si512(p); }
+static INLINE void store(void *p, Plane x) { _mm512_storeu_si512(p, x); }
+static INLINE Plane filled(uint32_t bit) { return _mm512_set1_epi32(-(int)bit); }
+static INLINE Plane both(Plane a, Plane b) { return _mm512_and_si512(a, b); }
+static INLINE Plane differ(Plane a, Plane b) { return _mm512_xor_si512(a, b); }
+static INLINE int any_clear(Plane a)
+{
+    return _mm512_cmpneq_epi32_mask(a, _mm512_set1_epi32(-1)) != 0;
+}
+
+#define ADD(carry, low, b, c)                                                                      \
+    do {                                                                                           \
+        const Plane b_ = (b), c_ = (c);                                                            \
+        carry = _mm512_ternarylogic_epi32(low, b_, c_, 0xe8);                                      \
+        low = _mm512_ternarylogic_epi32(low, b_, c_, 0x96);                                        \
+        KEEP(low);                                                                                 \
+    } while (0)
+
+/* The truth table of a majority, e8, with its rows exchanged as p complements the inputs. */
+#define TABLE_OF_MAJORITY(p) (1 << (3 ^ (p)) | 1 << (5 ^ (p)) | 1 << (6 ^ (p)) | 1 << (7 ^ (p)))
+#define MAJORITY(p, a, b, c) _mm512_ternarylogic_epi32(a, b, c, TABLE_OF_MAJORITY(p))
+
+/* Eight rows of eight words, transposed. */
+static INLINE void transpose(__m512i r[8])
+{
+    __m512i a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
+        a[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        b[i] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0x88);
+        b[i + 2] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0xdd);
+        b[i + 4] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0x88);
+        b[i + 6] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0xdd);
+    }
+    for (int i = 0; i < 2; i++) {
+        r[i] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0x88);
+        r[i + 4] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0xdd);
+        r[i + 2] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0x88);
+        r[i + 6] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0xdd);
+    }
+}
+
+/* One word of 64 codes: registers of eight words become registers of one byte of eight words, then
+ * of one byte of 64. The top bits of its bytes are 64 bits of a plane, and doubling the bytes brings
+ * the next bit to the top. */
+static INLINE void split_64_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
+{
+    /* Bytes of two words, interleaved, and then 16-bit units of four pairs. */
+    const __m512i pairs = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    const __m512i units = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12, 4,
+                                           27, 19, 11, 3, 26, 18, 10, 2, 25, 17, 9, 1, 24, 16, 8, 0);
+    __m512i bytes[8];
+    for (int i = 0; i < 8; i++) {
+        uint64_t words[8];
+        for (int c = 0; c < 8; c++)
+            memcpy(&words[c], codes + (8 * i + c) * n_bytes, 8);
+        bytes[i] = _mm512_permutexvar_epi16(units, _mm512_shuffle_epi8(load(words), pairs));
+    }
+    transpose(bytes);
+    for (int j = 0; j < 8; j++)
+        for (int bit = 7; bit >= 0; bit--) {
+            const uint64_t plane = _mm512_movepi8_mask(bytes[j]);
+            memcpy(bits + (8 * j + bit) * (BLOCK / 8), &plane, 8);
+            bytes[j] = _mm512_add_epi8(bytes[j], bytes[j]);
+        }
+}
+
+static INLINE void split_word(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
+{
+    for (int i = 0; i < BLOCK; i += 64)
+        split_64_codes(codes + i * n_bytes, n_bytes, bits + i / 8);
+}
+
+#include "planes.h"
+
+/* Where the tiles of AVX2 are what is saved, and where it is VPOPCNTDQ's. */
+#define PLANES(queries, codes)                                                                     \
+    {                                                                                              \
+        .block_codes = BLOCK, .bytes_per_word = WORD_BYTES, .stretch_bytes = STRETCH_BYTES,         \
+        .least_queries = queries, .hit_codes = codes, .lay_out = lay_out, .choose = choose, .scan = scan,                                      \
+    }
+const fh_planes fh_avx512bw_planes = PLANES(12, 40);
+const fh_planes fh_avx512_planes = PLANES(56, 200);
+
+#endif
