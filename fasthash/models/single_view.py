@@ -6,6 +6,8 @@ a code learned from the principal components, and one that is not learned at all
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,10 +85,10 @@ class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Save
         thread is held. float32 features are projected in float32, others in float64.
         """
         check_is_fitted(self)
-        x = validate_data(self, X, reset=False, dtype=_DTYPES, accept_sparse="csr")
+        x = _rows_of(X, partial(validate_data, self, reset=False))
         with Progress(callback, verbose) as report:
             return encode_rows(
-                *(check_rows(x, "X"), FeatureMap(self.mean_), self.projection_),
+                *(x, FeatureMap(self.mean_), self.projection_),
                 *(resolve_threads(n_threads), report, "transform"),
             )
 
@@ -97,15 +99,8 @@ class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Save
 
     def _read(self, X: ArrayLike, minimum: int) -> Rows:
         """Validate the samples of a fit."""
-        x = check_array(
-            X,
-            dtype=_DTYPES,
-            accept_sparse="csr",
-            ensure_min_samples=minimum,
-            estimator=self,
-            input_name="X",
-        )
-        return check_rows(x, "X")
+        options = {"ensure_min_samples": minimum, "estimator": self, "input_name": "X"}
+        return _rows_of(X, partial(check_array, **options))
 
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
         n_features = learned["n_features_in_"]
@@ -130,6 +125,49 @@ class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Save
         tags.transformer_tags.preserves_dtype = []
         tags.input_tags.sparse = True
         return tags
+
+
+def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
+    """
+    Validate samples as scikit-learn does, and refuse what it reads without a word.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the samples are masked, or text or dates, or integers that no float can hold, or `check`
+        refuses them.
+    """
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError("X has masked values: fill them or drop their rows")
+    dtype = _dtype_if_no_numbers(X)
+    if dtype is not None:
+        raise TypeError(
+            f"X must hold real numbers, got dtype {dtype}: pass X.astype(float) if all of it is "
+            "numbers"
+        )
+    try:
+        return check_rows(check(X, dtype=_DTYPES, accept_sparse="csr"), "X")
+    except OverflowError as error:
+        raise ValueError(f"X holds a number that does not fit in float64: {error}") from None
+
+
+def _dtype_if_no_numbers(X: Any) -> Any:
+    """The dtype of text, dates and objects that are text; None for all else."""
+    values = X
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        # A row has the dtype of a data frame, and only objects may be of several types.
+        values = np.asarray(X[:1])
+        values = np.asarray(X) if values.dtype == object else values
+    elif isinstance(X, list | tuple):
+        try:
+            values = np.asarray(X)
+        except ValueError:
+            # Ragged, as scikit-learn says.
+            return None
+    if not isinstance(values, np.ndarray):
+        return None
+    is_text = values.dtype == object and any(isinstance(v, str | bytes) for v in values.flat)
+    return values.dtype if is_text or values.dtype.kind in "USTmM" else None
 
 
 class ITQ(_LinearTransformer):
