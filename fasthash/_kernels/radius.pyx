@@ -32,13 +32,14 @@ from fasthash._kernels.tiles cimport (
     Arena,
     Database,
     TileBuffer,
-    active_level,
     carve,
     load_tile,
     make_arena,
     make_tile_buffer,
+    scan_loaded,
     threads_for,
     tile_buffer_words,
+    use_rows_for_few,
     words_compared,
     write_words,
 )
@@ -81,6 +82,8 @@ cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int3
     cdef WithinPlan plan
     n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
     plan.database = database[0]
+    use_rows_for_few(&plan.database, n_queries)
+    database = &plan.database
     plan.n_queries = n_queries
     plan.radius = radius
     plan.n_parts = max(<Py_ssize_t>1, min(count_parts(database, n_queries, n_threads),
@@ -232,8 +235,8 @@ cdef Py_ssize_t scan_tile(const WithinPlan *plan, const uint64_t *queries, Py_ss
     cdef Py_ssize_t per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts, n_all = 0, q
     cdef int32_t n_hits
     for q in range(n_queries):
-        n_hits = active_level().scan(queries + q * database.n_words, tile, n, database.n_words,
-                                     plan.radius + 1, work.positions, work.distances)
+        n_hits = scan_loaded(database, queries + q * database.n_words, tile, 0, n,
+                             plan.radius + 1, work.positions, work.distances)
         n_all = n_all + n_hits
         place_hits(plan, start, n_hits, places + q * per_query, work, out_distances, out_positions)
     return n_all

@@ -39,8 +39,10 @@ from fasthash._kernels.tiles cimport (
     load_tile,
     make_arena,
     make_tile_buffer,
+    scan_loaded,
     threads_for,
     tile_buffer_words,
+    use_rows_for_few,
     words_compared,
     write_words,
 )
@@ -77,6 +79,8 @@ cdef enum:
     # From this k on a sample gives the first bound: one code of SAMPLE_SPARSITY, but not more than
     # SAMPLE_CODES. Fewer codes than SAMPLE_LEAST say too little.
     SAMPLE_K = 48
+    # The queries of a task share the gathering of the sample.
+    SAMPLE_QUERIES = 8
     SAMPLE_SPARSITY = 64
     SAMPLE_CODES = 4096
     SAMPLE_LEAST = 1024
@@ -97,9 +101,10 @@ cdef struct Workspace:
     PlaneScan planes
 
 
-cdef int32_t sample_size(const Database *database, Py_ssize_t n_parts, int64_t k) noexcept nogil:
+cdef int32_t sample_size(const Database *database, Py_ssize_t n_queries, Py_ssize_t n_parts,
+                         int64_t k) noexcept nogil:
     """How many codes give the first bound; 0 where a sample costs more than it saves."""
-    if n_parts > 1 or k < SAMPLE_K or k > database.n // SELECTIVE:
+    if n_queries < SAMPLE_QUERIES or n_parts > 1 or k < SAMPLE_K or k > database.n // SELECTIVE:
         return 0
     if database.n < SAMPLE_LEAST * SAMPLE_SPARSITY:
         return 0
@@ -113,10 +118,12 @@ cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t 
     # As many tasks as it takes: the tasks depend on the number of threads.
     n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
     plan.database = database[0]
+    use_rows_for_few(&plan.database, n_queries)
+    database = &plan.database
     plan.n_queries = n_queries
     plan.k = k
     plan.n_parts = count_parts(database, n_queries, n_threads)
-    plan.n_sample = sample_size(database, plan.n_parts, k)
+    plan.n_sample = sample_size(database, n_queries, plan.n_parts, k)
     plan.planes = NULL
     if k <= database.n // SELECTIVE and plan.n_parts == 1:
         plan.planes = planes_for(database, queries_per_task(n_queries, n_threads))
@@ -380,27 +387,27 @@ cdef Py_ssize_t scan_tiles(const Database *database, const uint64_t *queries,
         while tile < n:
             n_tile = min(database.tile, n - tile)
             for q in range(group, min(group + GROUP_QUERIES, n_queries)):
-                n_hits += scan_tile(queries + q * database.n_words,
-                                    codes + <Py_ssize_t>tile * database.n_words, n_tile, database,
+                n_hits += scan_tile(queries + q * database.n_words, codes, tile, n_tile, database,
                                     start + row + tile, row + tile, &selections[q], work)
             tile = tile + n_tile
         group = group + GROUP_QUERIES
     return n_hits
 
 
-cdef inline Py_ssize_t scan_tile(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                 const Database *database, Py_ssize_t first, Py_ssize_t n_seen,
-                                 fh_selection *selection, const Workspace *work) noexcept nogil:
+cdef inline Py_ssize_t scan_tile(const uint64_t *query, const uint64_t *codes, int32_t tile,
+                                 int32_t n, const Database *database, Py_ssize_t first,
+                                 Py_ssize_t n_seen, fh_selection *selection,
+                                 const Workspace *work) noexcept nogil:
     """Offer one tile to one selection, at first in short blocks, while the bound falls fast."""
-    cdef int32_t block = 0, n_block, n_hits, n_words = database.n_words
+    cdef int32_t block = 0, n_block, n_hits
     cdef Py_ssize_t n_all = 0
     while block < n:
         n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
                                    (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
                                <Py_ssize_t>(n - block))
-        n_hits = active_level().scan(query, tile + <Py_ssize_t>block * n_words, n_block, n_words,
-                                     fh_selection_bound(selection), work.hit_positions,
-                                     work.hit_distances)
+        n_hits = scan_loaded(database, query, codes, tile + block, n_block,
+                             fh_selection_bound(selection), work.hit_positions,
+                             work.hit_distances)
         if n_hits > 0:
             n_all = n_all + n_hits
             append_hits(database, first + block, n_hits, selection, work)

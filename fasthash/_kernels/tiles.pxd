@@ -41,6 +41,10 @@ cdef extern from "simd/simd.h" nogil:
                           int32_t *distances) noexcept nogil
         int32_t (*scan)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                         int32_t bound, int32_t *positions, int32_t *distances) noexcept nogil
+        int row_bytes
+        int32_t (*scan_rows)(const uint64_t *query, const uint8_t *codes, int32_t n,
+                             Py_ssize_t n_bytes, int32_t bound, int32_t *positions,
+                             int32_t *distances) noexcept nogil
         int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
                                  int32_t n_words, int32_t *positions) noexcept nogil
         const fh_planes *planes
@@ -58,6 +62,7 @@ cdef struct Database:
     Py_ssize_t n_bytes
     int32_t n_words
     int32_t tile            # codes per tile
+    bint by_rows            # whether tiles are rows as they lie, only to be scanned
 
 # One thread's tile, and the rows gathered for it.
 cdef struct TileBuffer:
@@ -91,6 +96,7 @@ cdef inline void *carve(Arena *arena, Py_ssize_t n_bytes) noexcept nogil:
 
 
 cdef const fh_level *active_level() noexcept nogil
+cdef void use_rows_for_few(Database *database, Py_ssize_t n_queries) noexcept nogil
 cdef int usable_threads(int n_threads) noexcept nogil
 cdef int threads_for(int n_threads, Py_ssize_t n_tasks, double n_words) noexcept nogil
 cdef double words_compared(const Database *database, Py_ssize_t n_queries) noexcept nogil
@@ -103,3 +109,14 @@ cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32
                                const TileBuffer *buffer) noexcept nogil
 cdef void write_words(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
                       uint64_t *words) noexcept nogil
+
+
+cdef inline int32_t scan_loaded(const Database *database, const uint64_t *query,
+                                const uint64_t *tile, int32_t first, int32_t n, int32_t bound,
+                                int32_t *positions, int32_t *distances) noexcept nogil:
+    """Scan n codes of a loaded tile from the first on; first is a multiple of TILE_STEP."""
+    if database.by_rows:
+        return active_level().scan_rows(query, <const uint8_t *>tile + first * database.n_bytes, n,
+                                        database.n_bytes, bound, positions, distances)
+    return active_level().scan(query, tile + <Py_ssize_t>first * database.n_words, n,
+                               database.n_words, bound, positions, distances)

@@ -42,7 +42,9 @@ cdef extern from "fork.h" nogil:
 cdef enum:
     # Bytes of a tile: it shares the first-level cache with the hits of one scan.
     TILE_BYTES = 1 << 15
-    # Few queries wait for the memory: with small tiles it hardly pauses while they scan.
+    # Rows are scanned as they lie for so many queries, whose time a layout would not be worth.
+    ROW_QUERIES = 2
+    # A few more wait for the memory: with small tiles it hardly pauses while they scan.
     FEW_QUERIES = 4
     FEW_TILE_BYTES = 1 << 13
     # The most threads of a call: 4 for each processor, and so many where there are fewer. A system
@@ -139,18 +141,32 @@ cdef Database make_database(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_byt
                             Py_ssize_t n_queries) noexcept nogil:
     """All rows of some codes; a caller may name rows or say which are allowed afterwards."""
     cdef Database database
-    cdef Py_ssize_t tile_bytes = TILE_BYTES if n_queries > FEW_QUERIES else FEW_TILE_BYTES
     database.codes = codes
     database.rows = NULL
     database.allowed = NULL
     database.n = n
     database.n_bytes = n_bytes
     database.n_words = <int32_t>((n_bytes + 7) // 8)
+    database.by_rows = False
+    cut_into_tiles(&database, FEW_TILE_BYTES if n_queries <= FEW_QUERIES and n_bytes != 8
+                   else TILE_BYTES)
+    return database
+
+
+cdef void cut_into_tiles(Database *database, Py_ssize_t tile_bytes) noexcept nogil:
     # In Py_ssize_t, as a step of wide codes exceeds 32 bits. At most 4,096 codes.
     database.tile = <int32_t>min(
         max(<Py_ssize_t>1, tile_bytes // (8 * TILE_STEP * <Py_ssize_t>database.n_words))
-        * TILE_STEP, max(<Py_ssize_t>1, n))
-    return database
+        * TILE_STEP, max(<Py_ssize_t>1, database.n))
+
+
+cdef void use_rows_for_few(Database *database, Py_ssize_t n_queries) noexcept nogil:
+    """Let a search of few queries scan rows as they lie, where the level in use can."""
+    if n_queries > ROW_QUERIES or database.n_bytes <= 8:
+        return
+    if database.n_bytes % active_level().row_bytes == 0:
+        database.by_rows = True
+        cut_into_tiles(database, TILE_BYTES)
 
 
 cdef double words_compared(const Database *database, Py_ssize_t n_queries) noexcept nogil:
@@ -175,7 +191,7 @@ cdef TileBuffer make_tile_buffer(const Database *database, int32_t n_codes,
 
 cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32_t n,
                                const TileBuffer *buffer) noexcept nogil:
-    """Codes [start, start + n) laid out for scanning; 64-bit rows need no laying out."""
+    """Codes [start, start + n) laid out for scanning; rows of 64 bits need no laying out."""
     cdef const uint8_t *codes
     cdef int32_t i
     if database.rows == NULL:
@@ -186,7 +202,7 @@ cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32
                    database.codes + database.rows[start + i] * database.n_bytes,
                    database.n_bytes)
         codes = buffer.gathered
-    if database.n_bytes == 8:
+    if database.n_bytes == 8 or database.by_rows:
         return <const uint64_t *>codes
     fh_active_level().prepare(codes, n, database.n_bytes, buffer.prepared)
     return buffer.prepared

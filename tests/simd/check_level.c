@@ -3,7 +3,7 @@
  *     cc -I fasthash/_kernels/simd check_level.c fasthash/_kernels/simd/?*.c && ./a.out [level ...]
  *
  * Every level of the machine, or those named: lay out a tile, distances, scan, over widths, tails and
- * bounds; lay out bit planes and scan them; list the rows that share a label. Codes and labels end
+ * bounds; scan rows as they lie; lay out bit planes and scan them; list the rows that share a label. Codes and labels end
  * where an unreadable page begins, and so do the outputs: one byte too far is a segmentation fault.
  * Prints the levels it has checked, one per line; exits with 1 at a difference.
  */
@@ -72,13 +72,15 @@ static void expect(int holds, const char *what, int32_t n_bytes, int32_t n, int3
     exit(1);
 }
 
-static void check_scan(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_bytes,
-                       int32_t bound, const int32_t *expected)
+/* Scans a tile, or rows as they lie. */
+static void check_scan(const uint64_t *query, const uint64_t *tile, const uint8_t *rows, int32_t n,
+                       int32_t n_bytes, int32_t bound, const int32_t *expected)
 {
     int32_t *positions = (int32_t *)(void *)positions_memory.end - (n + FH_LANES_MAX);
     int32_t *distances = (int32_t *)(void *)distances_memory.end - (n + FH_LANES_MAX);
     const int32_t n_hits =
-        level->scan(query, tile, n, (n_bytes + 7) / 8, bound, positions, distances);
+        rows == NULL ? level->scan(query, tile, n, (n_bytes + 7) / 8, bound, positions, distances)
+                     : level->scan_rows(query, rows, n, n_bytes, bound, positions, distances);
     int32_t n_expected = 0;
     for (int32_t i = 0; i < n; i++) {
         if (expected[i] >= bound)
@@ -91,6 +93,15 @@ static void check_scan(const uint64_t *query, const uint64_t *tile, int32_t n, i
     expect(n_hits == n_expected, "scan finds too much", n_bytes, n, bound);
 }
 
+static void check_bounds(const uint64_t *query, const uint64_t *tile, const uint8_t *rows, int32_t n,
+                         int32_t n_bytes, const int32_t *expected)
+{
+    const int32_t some = n > 0 ? expected[random_word() % (uint64_t)n] : 0;
+    const int32_t bounds[] = {0, 1, some, some + 1, 4 * n_bytes, 8 * n_bytes, 8 * n_bytes + 1};
+    for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++)
+        check_scan(query, tile, rows, n, n_bytes, bounds[b], expected);
+}
+
 static void check_tile(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_bytes,
                        const int32_t *expected)
 {
@@ -99,10 +110,7 @@ static void check_tile(const uint64_t *query, const uint64_t *tile, int32_t n, i
     level->distances(query, tile, n, (n_bytes + 7) / 8, distances);
     for (int32_t i = 0; i < n; i++)
         expect(distances[i] == expected[i], "distances", n_bytes, n, 0);
-    const int32_t some = n > 0 ? expected[random_word() % (uint64_t)n] : 0;
-    const int32_t bounds[] = {0, 1, some, some + 1, 4 * n_bytes, 8 * n_bytes, 8 * n_bytes + 1};
-    for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++)
-        check_scan(query, tile, n, n_bytes, bounds[b], expected);
+    check_bounds(query, tile, NULL, n, n_bytes, expected);
 }
 
 /* How codes differ from the query. */
@@ -151,6 +159,8 @@ static void check(int32_t n, int32_t n_bytes, int kind)
         check_tile(query, tile, n - 1, n_bytes, expected);
     if (n > 64)
         check_tile(query, tile + 64 * (ptrdiff_t)n_words, n - 64, n_bytes, expected + 64);
+    if (n_bytes > 8 && n_bytes % level->row_bytes == 0)
+        check_bounds(query, NULL, codes, n, n_bytes, expected);
     if (n_bytes == 8) {
         /* The rows themselves, before the guard page and at an odd address. */
         check_tile(query, (const uint64_t *)(const void *)codes, n, n_bytes, expected);

@@ -22,7 +22,7 @@
 
 enum { LANES = 4 };
 
-enum { WORDS_PER_SUM = 15 };
+enum { WORDS_PER_SUM = 15, REGISTERS_PER_SUM = 4095 };
 
 /* Set bits per byte of one word of two codes. */
 static INLINE uint8x16_t count_bytes(const uint64_t *words, uint64_t query)
@@ -191,6 +191,36 @@ static void neon_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uin
         prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
 }
 
+/* One row at a time, in registers of sixteen bytes and one of eight; n_bytes is a multiple of eight. */
+static int32_t neon_scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
+                              ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
+                              int32_t *distances)
+{
+    const uint8_t *bytes = (const uint8_t *)query;
+    int32_t n_hits = 0;
+    for (int32_t i = 0; i < n; i++, codes += n_bytes) {
+        /* Two bytes of a lane add up to at most 16 for each register. */
+        uint16x8_t total = vdupq_n_u16(0);
+        int32_t distance = 0;
+        ptrdiff_t start = 0;
+        for (; start + 16 <= n_bytes; start += 16) {
+            total = vpadalq_u8(
+                total, vcntq_u8(veorq_u8(vld1q_u8(codes + start), vld1q_u8(bytes + start))));
+            if (start % (16 * REGISTERS_PER_SUM) == 16 * (REGISTERS_PER_SUM - 1)) {
+                distance += (int32_t)vaddlvq_u16(total);
+                total = vdupq_n_u16(0);
+            }
+        }
+        distance += (int32_t)vaddlvq_u16(total);
+        if (start < n_bytes)
+            distance += vaddlv_u8(vcnt_u8(veor_u8(vld1_u8(codes + start), vld1_u8(bytes + start))));
+        positions[n_hits] = i;
+        distances[n_hits] = distance;
+        n_hits += distance < bound;
+    }
+    return n_hits;
+}
+
 /* Without a compress instruction there is no faster list than the scalar one. */
 static const fh_level level = {
     .name = "neon",
@@ -199,6 +229,8 @@ static const fh_level level = {
     .prepare = neon_prepare,
     .distances = neon_distances,
     .scan = neon_scan,
+    .row_bytes = 8,
+    .scan_rows = neon_scan_rows,
     .list_relevant = fh_list_relevant_scalar,
 };
 

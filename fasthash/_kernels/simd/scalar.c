@@ -79,6 +79,15 @@ static int32_t scalar_scan(const uint64_t *query, const uint64_t *tile, int32_t 
     return n_hits;
 }
 
+/* Rows of whole words are tiles of this level. */
+static int32_t scalar_scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
+                                ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
+                                int32_t *distances)
+{
+    return scalar_scan(query, (const uint64_t *)(const void *)codes, n, (int32_t)(n_bytes / 8),
+                       bound, positions, distances);
+}
+
 static void scalar_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
 {
     const ptrdiff_t n_words = (n_bytes + 7) / 8;
@@ -123,6 +132,8 @@ static const fh_level level = {
     .prepare = scalar_prepare,
     .distances = scalar_distances,
     .scan = scalar_scan,
+    .row_bytes = 8,
+    .scan_rows = scalar_scan_rows,
     .list_relevant = fh_list_relevant_scalar,
 };
 

@@ -93,6 +93,12 @@ typedef struct {
     int32_t (*scan)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                     int32_t bound, int32_t *positions, int32_t *distances);
 
+    /* As scan, over n codes as they lie, rows of n_bytes > 8, a multiple of row_bytes: for so few
+     * queries that a tile is not worth its layout. */
+    int row_bytes;
+    int32_t (*scan_rows)(const uint64_t *query, const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+                         int32_t bound, int32_t *positions, int32_t *distances);
+
     /* Lists the rows that share a label with the query, positions ascending, and returns how many.
      * Labels are bits, n_words words to a row, in rows and not in a tile. `positions` has room for
      * n + FH_LANES_MAX entries; what lies behind the returned count may be overwritten. */

@@ -57,6 +57,11 @@ static inline __mmask8 _mm512_cmplt_epi64_mask(__m512i a, __m512i b)
     return _mm512_mask_cmplt_epi64_mask(0xff, a, b);
 }
 
+static inline __mmask16 _mm512_cmplt_epi32_mask(__m512i a, __m512i b)
+{
+    return _mm512_cmpgt_epi32_mask(b, a);
+}
+
 static inline __mmask16 _mm512_cmpneq_epi32_mask(__m512i a, __m512i b)
 {
     int32_t x[16], y[16];
