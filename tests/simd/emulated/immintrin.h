@@ -35,6 +35,17 @@ static inline __m512i _mm512_maskz_loadu_epi8(__mmask64 mask, const void *from)
     return _mm512_loadu_si512(lanes);
 }
 
+/* SIMDe's reads what the mask leaves out, too. */
+#undef _mm256_maskload_epi64
+#define _mm256_maskload_epi64(from, mask) load_masked(from, mask)
+static inline __m256i load_masked(const void *from, __m256i mask)
+{
+    int64_t lanes[4] = {0}, wanted[4];
+    _mm256_storeu_si256((void *)wanted, mask);
+    EACH(4) if (wanted[i] < 0) memcpy(&lanes[i], (const char *)from + 8 * i, 8);
+    return _mm256_loadu_si256((void *)lanes);
+}
+
 static inline void _mm256_mask_storeu_epi32(void *to, __mmask8 mask, __m256i x)
 {
     int32_t lanes[8];
