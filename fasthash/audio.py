@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.arrays import as_array
 from ._core.pieces import cut
 from ._core.validation import check_count
 
@@ -147,7 +148,7 @@ def log_mel_statistics(samples: ArrayLike, rate: int, *, n_mels: int = 64) -> ND
     True
     """
     rate, n_mels = check_count(rate, "rate"), check_count(n_mels, "n_mels")
-    x = np.asarray(samples)
+    x = as_array(samples, "samples")
     if x.ndim != 1 or x.dtype.kind not in "fiu" or len(x) == 0:
         raise ValueError(
             "samples must be at least one number in one dimension, that is one channel; got "

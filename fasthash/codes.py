@@ -285,11 +285,14 @@ def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
     TypeError, ValueError
         If they are not integers in one dimension.
     """
-    given = np.asarray(ids)
+    given = as_array(ids, "ids")
     if given.size == 0:
         given = given.astype(np.int64)
     if given.dtype.kind not in "iu":
-        raise TypeError(f"ids must be integers, got dtype {given.dtype}")
+        raise TypeError(
+            f"ids must be integers, got dtype {given.dtype}: pass ids.astype(np.int64) if they are "
+            "whole numbers"
+        )
     if given.ndim != 1:
         hint = f" (for a single one pass [{given}])" if given.ndim == 0 else ""
         raise ValueError(f"ids must have one dimension, got shape {given.shape}{hint}")

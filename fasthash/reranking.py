@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.arrays import as_array
 from ._core.features import unit_rows
 from ._core.pieces import cut
 from ._core.rows import Rows, is_sliced_by_rows
@@ -122,7 +123,7 @@ def rerank(
 
 def _check_vectors(vectors: ArrayLike) -> Rows:
     """Rows of numbers, of which some will be read; so they are not all looked through."""
-    source: Any = vectors if is_sliced_by_rows(vectors) else np.asarray(vectors)
+    source: Any = vectors if is_sliced_by_rows(vectors) else as_array(vectors, "vectors")
     shape, dtype = tuple(source.shape), np.dtype(source.dtype)
     if dtype.kind not in "fiub":
         raise TypeError(f"vectors must hold real numbers, got dtype {dtype}")
@@ -134,7 +135,7 @@ def _check_vectors(vectors: ArrayLike) -> Rows:
 
 def _check_candidates(candidates: ArrayLike, n_queries: int, n_vectors: int) -> NDArray[np.int64]:
     """Ascending in every row, -1 in the place of what is missing or repeats."""
-    given = np.asarray(candidates)
+    given = as_array(candidates, "candidates")
     if given.ndim != 2 or len(given) != n_queries:
         raise ValueError(
             f"candidates must have shape ({n_queries}, n_candidates), a row per query, got "

@@ -218,7 +218,8 @@ def test_a_filter_is_a_search_of_the_allowed_rows(level, problem, k, seed, kind,
         (np.array([2**63], np.uint64), ValueError, "filter holds row 9223372036854775808"),
         ([0.5], TypeError, "row numbers in one dimension, got float64"),
         ([[1], [2]], TypeError, r"got int64 of shape \(2, 1\)"),
-        ({1, 2}, TypeError, "got object"),
+        ({1, 2}, TypeError, "filter must be an array, got set"),
+        (np.ma.array([1, 2], mask=[0, 1]), ValueError, "filter has masked values"),
     ],
 )
 @pytest.mark.parametrize("search", [fh.topk, fh.within, lambda q, x, k, **f: fh.rank(q, x, **f)])

@@ -129,7 +129,7 @@ def check_filter(
     """
     if filter is None:
         return None
-    given = np.asarray(filter)
+    given = as_array(filter, "filter")
     shape, packed_shape = (n_rows,), ((n_rows + 7) // 8,)
     if given.dtype == bool:
         if given.shape != shape:
@@ -305,7 +305,7 @@ def check_pairs(
                 f"features must have at least {minimum} rows to pair, got {n_pairs}: pass more"
             )
         return None
-    given = np.asarray(pairs)
+    given = as_array(pairs, "pairs")
     if given.ndim != 2 or given.shape[1] != n_modalities:
         raise ValueError(
             f"pairs must have shape (n_pairs, {n_modalities}), a column of row numbers for each of "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.allowed import Allowed, allow
+from .._core.arrays import as_array
 from .._kernels.filters import spread_flags
 from ..codes import check_ids
 from ._snapshot import Snapshot
@@ -127,7 +128,7 @@ def allowed_rows(storage: CodeStorage, state: Snapshot, given: Filter | None) ->
 def _ids_of(given: Any) -> NDArray[np.int64]:
     if isinstance(given, set | frozenset):
         given = list(given)
-    chosen = np.asarray(given)
+    chosen = as_array(given, "filter")
     if chosen.dtype == bool:
         raise TypeError(
             "filter holds booleans, and an index takes ids: pass index.ids[filter], or a function "
@@ -152,7 +153,7 @@ def _in_state(state: Snapshot, found: Allowed, ids: NDArray[np.int64]) -> _Rows:
 
 
 def _of_function(state: Snapshot, given: Callable[[NDArray[np.int64]], ArrayLike]) -> _Rows:
-    flags = np.asarray(given(state.ids))
+    flags = as_array(given(state.ids), "filter")
     if flags.dtype != bool:
         raise TypeError(
             f"filter must return a boolean for every id, got dtype {flags.dtype} from "

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.arrays import as_array
 from .._core.validation import check_choice, check_count
 from ._relevance import EvaluationProblem, check_problem, counts_before
 from ._ties import RULES_FOR_RANKINGS, expected_precisions, harmonic_numbers
@@ -376,7 +377,9 @@ def _recall(hits: NDArray[Any], n_relevant: NDArray[Any]) -> NDArray[np.float64]
 
 
 def _check_ranks(ranks: ArrayLike, n: int) -> NDArray[np.int64]:
-    checked = [check_count(rank, "ranks") for rank in np.atleast_1d(np.asarray(ranks)).tolist()]
+    checked = [
+        check_count(rank, "ranks") for rank in np.atleast_1d(as_array(ranks, "ranks")).tolist()
+    ]
     if not checked:
         raise ValueError("ranks is empty: there is nothing to measure")
     if max(checked) > n:
