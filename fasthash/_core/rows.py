@@ -17,6 +17,9 @@ from .pieces import cut
 
 __all__ = ["RowReader", "Rows", "as_csr", "is_sliced_by_rows"]
 
+# The largest values whose squares can be summed, by dtype.
+_LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e140}
+
 
 def is_sliced_by_rows(x: Any) -> bool:
     """Tell whether x is no array, but can be sliced like one, as h5py, dask and zarr can."""
@@ -94,26 +97,36 @@ class Rows:
         first = self.read(slice(0, 1))
         return all((self.read(rows) == first).all() for rows in cut(*self.shape))
 
-    def first_not_finite(self) -> tuple[int, int, Any] | None:
-        """Row, column and value of the first value that is NaN or infinite, if there is one."""
+    def first_unusable(self) -> tuple[int, int, Any] | None:
+        """
+        Row, column and value of the first value that is NaN, infinite or past `largest`, if any.
+
+        Reads all values, once.
+        """
         if self._is_sparse:
             values = self._source.data
-            place = np.flatnonzero(~np.isfinite(values))[:1]
+            place = np.flatnonzero(~(np.abs(values) <= self.largest))[:1]
             if not len(place):
                 return None
             row = int(np.searchsorted(self._source.indptr, place[0], side="right")) - 1
             return row, int(self._source.indices[place[0]]), values[place[0]]
         for rows in cut(*self.shape):
             block = self.read(rows)
-            # A sum is finite only where all its terms are, and costs less than asking each of them.
+            flat = block.ravel(order="K")
+            # The sum of the squares bounds all of them, and costs less than asking each.
             with np.errstate(over="ignore", invalid="ignore"):
-                if np.isfinite(block.sum()):
+                if flat @ flat <= self.largest**2:
                     continue
-            finite = np.isfinite(block)
-            if not finite.all():
-                row, column = np.argwhere(~finite)[0]
+                usable = np.abs(block) <= self.largest
+            if not usable.all():
+                row, column = np.argwhere(~usable)[0]
                 return rows.start + int(row), int(column), block[row, column]
         return None
+
+    @property
+    def largest(self) -> float:
+        """How large a value may be, so that sums of products do not overflow."""
+        return _LARGEST[self.dtype]
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
         """Read rows, in any order, into one array: costs a reading of the blocks they lie in."""

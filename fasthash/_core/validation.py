@@ -219,7 +219,7 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
     TypeError
         If the values are not real numbers.
     ValueError
-        If the shape is wrong, or a value is NaN or infinite.
+        If the shape is wrong, or a value is NaN, infinite or too large for sums of products.
     """
     sparse = is_sparse(features)
     if sparse:
@@ -243,13 +243,17 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
             f"{name} has {shape[1]} columns, but the model was fitted with {n_features}"
         )
     x = Rows(source, np.float32 if dtype == np.float32 else np.float64)
-    found = x.first_not_finite()
+    found = x.first_unusable()
     if found is not None:
         row, column, value = found
-        raise ValueError(
-            f"{name}[{row}, {column}] is {value}: features must be finite; replace or drop such "
-            "samples first"
-        )
+        if np.isfinite(value):
+            reason = (
+                f"features of dtype {x.dtype} must be at most {x.largest:g} in size, because sums "
+                "of their products would overflow; scale them first"
+            )
+        else:
+            reason = "features must be finite; replace or drop such samples first"
+        raise ValueError(f"{name}[{row}, {column}] is {value}: {reason}")
     return x
 
 

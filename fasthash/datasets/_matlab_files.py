@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.arrays import is_sparse
 from ._found_arrays import FoundArray, RefusedArrayError, as_strings, refused, why_refused
 
 __all__ = ["WHY_REFUSED", "array_of_cell", "in_mat", "strip_blanks"]
@@ -43,6 +44,9 @@ def in_mat(path: str) -> dict[str, FoundArray]:
                 warnings.filterwarnings("ignore", "The default value for `spmatrix`")
                 array = loadmat(path, variable_names=[name])[name]
             source = f"{path}:{name}"
+            if is_sparse(array):
+                # scipy believes the places that a file names, and writes there.
+                array.check_format(full_check=True)
             if kind == "cell":
                 values = [_element(element) for element in array.ravel(order="F")]
                 return array_of_cell(source, array.shape, values)
