@@ -30,8 +30,13 @@ KERNELS = {
     "prepare": (2, 4),
     "distances": (1, 2, 4, 16),
     "scan": (1, 2, 4, 16),
+    "scan_rows": (2, 4, 16),
+    "lay_out_planes": (1, 4),
+    "scan_planes": (1, 4, 16),
     "list_relevant": (1, 2),
 }
+# The portable level has no bit planes.
+WITHOUT = {"scalar": ("lay_out_planes", "scan_planes"), "avx2": ()}
 CODES = 4096
 COMPILER = "0.17.1"
 
@@ -80,6 +85,7 @@ def measure() -> dict[str, float]:
             f"{level} {kernel} {64 * n_words}": round(count(program, level, kernel, n_words), 3)
             for level in LEVELS
             for kernel, widths in KERNELS.items()
+            if kernel not in WITHOUT[level]
             for n_words in widths
         }
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,10 @@ from numpy.typing import NDArray
 WIDTHS = (64, 128, 256, 512, 1024)
 
 # Codes to a register; tiles of the probe are laid out as those of fasthash's levels.
-_LANES = {"scalar": 1, "neon": 2, "avx2": 4, "avx512": 8}
+_LANES = {"scalar": 1, "neon": 2, "avx2": 4, "avx512bw": 4, "avx512": 8}
+# Levels that scan tiles as others do.
+_TILES_OF = {"avx512bw": "avx2"}
+_SIMD = Path(__file__).parents[1] / "fasthash" / "_kernels" / "simd"
 # Both fit the first-level cache of anything current; smaller tiles leave more of it to the queries.
 _TILE_BYTES = (1 << 14, 1 << 15)
 _N_QUERIES = 256
@@ -78,7 +82,7 @@ class Limits:
         self._readers: dict[int, int] = {}
         self._pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 1))
         self._scans: dict[tuple[str, int], Scan] = {}
-        self._kept: list[NDArray[np.uint64]] = []
+        self._kept: list[NDArray[Any]] = []
         self.levels: tuple[str, ...] = tuple(
             level for level in _LANES if self._library.limits_supports(level.encode())
         )
@@ -90,13 +94,15 @@ class Limits:
         return self._scans[level, n_bits]
 
     def _fastest_scan(self, level: str, n_bits: int) -> Scan:
+        tiles = _TILES_OF.get(level, level)
         candidates = [
             self._prepare(variant, level, n_bits, tile_bytes)
             for variant in range(self._library.limits_n_scans())
-            if self._library.limits_scan_level(variant).decode() == level
+            if self._library.limits_scan_level(variant).decode() == tiles
             and self._library.limits_scan_words(variant) == n_bits // 64
             for tile_bytes in _TILE_BYTES
         ]
+        candidates += self._prepare_planes(level, n_bits)
         seconds = _fastest_of([scan.run for scan in candidates])
         best = int(np.argmin([s / c.n_distances for s, c in zip(seconds, candidates, strict=True)]))
         scan = candidates[best]
@@ -130,6 +136,47 @@ class Limits:
         n_passes = max(1, _CALL_WORDS // (n_codes * n_words * _N_QUERIES))
         n_distances = n_codes * _N_QUERIES * n_passes
         return Scan(level, name, n_distances, 0.0, lambda: blocks_with_hit(0, _N_QUERIES, n_passes))
+
+    def _prepare_planes(self, level: str, n_bits: int) -> list[Scan]:
+        """The bit planes of the level, if it has some."""
+        n_words, name = n_bits // 64, level.encode()
+        n_bytes = ctypes.c_ssize_t()
+        n_codes = self._library.limits_plane_codes(name, n_words, ctypes.byref(n_bytes))
+        if n_codes == 0:
+            return []
+        rng = np.random.default_rng(n_bits)
+        codes = _aligned((n_codes, n_words))
+        codes[:] = rng.integers(0, 1 << 63, codes.shape, np.uint64)
+        queries = rng.integers(0, 1 << 63, (_N_QUERIES, n_words), np.uint64)
+        laid_out = _aligned((n_bytes.value // 8,))
+        choices = _aligned((_N_QUERIES * 8 * n_words,))
+        hits = [np.empty(n_codes + 64, np.int32) for _ in range(2)]
+        bounds = np.zeros(_N_QUERIES, np.int32)
+        self._kept += [codes, queries, laid_out, choices, bounds, *hits]
+        at = [array.ctypes.data for array in (codes, laid_out, queries, choices, bounds, *hits)]
+        self._library.limits_lay_out(name, at[0], n_codes, n_words, at[1], at[2], _N_QUERIES, at[3])
+
+        def queries_with_hits(n_queries: int, n_passes: int) -> int:
+            return self._library.limits_plane_scan(
+                name, at[0], at[1], n_codes, *at[2:5], n_queries, n_words, *at[5:], n_passes
+            )
+
+        nearest = int(np.bitwise_count(codes ^ queries[0]).sum(axis=1).min())
+        for bound, expected in ((nearest, 0), (nearest + 1, 1), (0, 0)):
+            bounds[0] = bound
+            if queries_with_hits(1, 1) != expected:
+                raise AssertionError(f"the probe's bit planes count wrong at {n_bits} bits")
+        n_passes = max(1, _CALL_WORDS // (n_codes * n_words * _N_QUERIES))
+        n_distances = n_codes * _N_QUERIES * n_passes
+        return [
+            Scan(
+                level,
+                "bit planes",
+                n_distances,
+                0.0,
+                lambda: queries_with_hits(_N_QUERIES, n_passes),
+            )
+        ]
 
     def read(self, array: NDArray, n_threads: int = 1) -> int:
         """Read an array from end to end with the widest loads; returns the bytes read."""
@@ -229,7 +276,9 @@ def _build() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         target = Path(folder, "limits.so")
         flags = ["-O3", "-std=c11", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"]
-        command = [*compiler_command(), *flags, "-o", str(target), str(source)]
+        planes = [str(_SIMD / f"{level}_planes.c") for level in ("avx2", "avx512")]
+        flags += ["-I", str(_SIMD)]
+        command = [*compiler_command(), *flags, "-o", str(target), str(source), *planes]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
             raise NoCompilerError(f"{command[0]} could not build limits.c:\n{result.stderr}")
@@ -243,6 +292,18 @@ def _build() -> ctypes.CDLL:
         ctypes.c_int, _POINTER, ctypes.c_int32, _POINTER, ctypes.c_int32, ctypes.c_int64,
         ctypes.c_int32,
     ]  # fmt: skip
+    library.limits_plane_codes.argtypes = [ctypes.c_char_p, ctypes.c_int32, _POINTER]
+    library.limits_plane_codes.restype = ctypes.c_int32
+    library.limits_lay_out.argtypes = [
+        ctypes.c_char_p, _POINTER, ctypes.c_int32, ctypes.c_int32, _POINTER, _POINTER,
+        ctypes.c_int32, _POINTER,
+    ]  # fmt: skip
+    library.limits_lay_out.restype = None
+    library.limits_plane_scan.argtypes = [
+        ctypes.c_char_p, _POINTER, _POINTER, ctypes.c_int32, _POINTER, _POINTER, _POINTER,
+        ctypes.c_int32, ctypes.c_int32, _POINTER, _POINTER, ctypes.c_int32,
+    ]  # fmt: skip
+    library.limits_plane_scan.restype = ctypes.c_int64
     library.limits_read.restype = ctypes.c_uint64
     library.limits_read.argtypes = [ctypes.c_int, _POINTER, ctypes.c_ssize_t]
     return library

@@ -79,3 +79,28 @@ def level(name: str) -> Iterator[None]:
         yield
     finally:
         kernels.use_level(before)
+
+
+# What faiss calls the instruction sets of our levels.
+_FAISS_LEVELS = {"avx2": "SIMDLevel_AVX2", "avx512bw": "SIMDLevel_AVX512"}
+
+
+@contextmanager
+def faiss_level(name: str) -> Iterator[bool]:
+    """Hold faiss at the instruction set of one of our levels; whether it can be held there."""
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        yield False
+        return
+    wanted = getattr(faiss, _FAISS_LEVELS.get(name, ""), None)
+    config = getattr(faiss, "SIMDConfig", None)
+    if wanted is None or config is None or not config.is_simd_level_available(wanted):
+        yield False
+        return
+    before = config.get_level()
+    config.set_level(wanted)
+    try:
+        yield True
+    finally:
+        config.set_level(before)

@@ -5,24 +5,76 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import fasthash as fh
-from batched import faiss_or_none, measure
-from fasthash.experiments._random_codes import make_codes
+from batched import Batched, faiss_or_none, measure
+from fasthash.experiments._random_codes import KINDS, make_codes
+from machine import faiss_level
 from machine import level as held_level
 from report import Context, Table, rate_cell, ratio_cell
 
 TITLE = "Other instruction-set levels"
 
 # Least share of the level's own limit.
-SHARES = {"avx2": 0.85}
+SHARES = {"avx2": 0.7, "avx512bw": 0.7}
 WIDTHS = (64, 128, 256, 512, 1024)
 K = 10
+
+# Least ratio of AVX2 to faiss at AVX2 for k = 10, 100, 1000.
+KS = (10, 100, 1000)
+AVX2_RATIOS = {
+    64: (14.0, 12.0, 10.0),
+    128: (5.5, 5.0, 5.0),
+    256: (5.0, 4.5, 4.5),
+    512: (4.0, 3.7, 3.7),
+    1024: (8.0, 7.5, 7.0),
+}
 
 HEADER = (
     "level", "bits", "1e9 distances/s", "limit", "share of limit", "target", "faiss ÷ fasthash"
 )  # fmt: skip
 
 
+AVX2_HEADER = ("bits", "codes", "k", "1e9 distances/s", "faiss ÷ fasthash", "target")
+
+
 def run(context: Context) -> Iterator[Table]:
+    yield _shares_of_limits(context)
+    with faiss_level("avx2") as is_held:
+        if is_held and "avx2" in fh.simd_levels():
+            yield _avx2_over_faiss(context)
+
+
+def _avx2_over_faiss(context: Context) -> Table:
+    n, n_queries = (20_000, 200) if context.quick else (1_000_000, 1000)
+    rows = []
+    for n_bits, targets in AVX2_RATIOS.items():
+        for kind in KINDS:
+            database, queries = make_codes(kind, n, n_queries, n_bits)
+            faiss = faiss_or_none(database)
+            for k, target in zip(KS, targets, strict=True):
+                context.progress(f"avx2 and faiss at AVX2: {n_bits} bits, {kind}, k = {k}")
+                with held_level("avx2"):
+                    result: Batched = measure(
+                        database, queries, k, "avx2", None, faiss, context.repeats
+                    )
+                ratio = result.over_faiss
+                rows.append(
+                    (
+                        str(n_bits),
+                        kind,
+                        str(k),
+                        rate_cell(result.distances_per_second),
+                        ratio_cell(ratio),
+                        context.target(ratio and ratio.median, target, unit="×"),
+                    )
+                )
+    return Table(
+        AVX2_HEADER,
+        rows,
+        f"Both held at AVX2: n = {n:,}, {n_queries:,} queries, one thread.",
+    )
+
+
+def _shares_of_limits(context: Context) -> Table:
     n = 20_000 if context.quick else 1_000_000
     others = [name for name in fh.simd_levels() if name != fh.simd_level()]
     rows = []
@@ -47,7 +99,7 @@ def run(context: Context) -> Iterator[Table]:
                     ratio_cell(result.over_faiss),
                 )
             )
-    yield Table(
+    return Table(
         HEADER,
         sorted(rows, key=lambda row: others.index(row[0]), reverse=True),
         f"Batched top-k as above: n = {n:,} uniform codes, k = {K}, 256 queries (64 for the "

@@ -49,6 +49,8 @@ def cut(n: int, row_size: int = 1, most: int = BLOCK_VALUES) -> list[slice]:
         How much a block may count, in the same unit.
     """
     step = max(1, min(most, _largest) // max(1, row_size))
+    if 0 < n <= step:
+        return [slice(0, n)]
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
