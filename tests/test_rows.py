@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy import sparse
 from threadpoolctl import threadpool_info
 
 import fasthash as fh
