@@ -60,6 +60,13 @@ static INLINE Plane majority(int p, Plane a, Plane b, Plane c)
 }
 #define MAJORITY(p, a, b, c) majority(p, a, b, c)
 
+static INLINE int64_t word(const uint8_t *bytes)
+{
+    int64_t value;
+    memcpy(&value, bytes, 8);
+    return value;
+}
+
 /* One 64-bit word of 32 codes that lie n_bytes apart, as 64 planes of 32 bits, BLOCK / 8 bytes apart.
  *
  * Shuffles bring byte j of all 32 codes into register j; then the top bits of its bytes are one
@@ -71,10 +78,12 @@ static INLINE void split_32_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8
                                           1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     __m256i fours[8]; /* fours[i]: eight units, unit j holds byte j of codes 4i .. 4i+3 */
     for (int i = 0; i < 8; i++) {
-        uint64_t words[4];
-        for (int c = 0; c < 4; c++)
-            memcpy(&words[c], codes + (4 * i + c) * n_bytes, 8);
-        const __m256i pairs = _mm256_shuffle_epi8(load(words), pick);
+        const uint8_t *four = codes + 4 * i * n_bytes;
+        const __m256i words =
+            n_bytes == 8 ? load(four)
+                         : _mm256_setr_epi64x(word(four), word(four + n_bytes),
+                                              word(four + 2 * n_bytes), word(four + 3 * n_bytes));
+        const __m256i pairs = _mm256_shuffle_epi8(words, pick);
         const __m128i first = _mm256_castsi256_si128(pairs);
         const __m128i second = _mm256_extracti128_si256(pairs, 1);
         fours[i] = _mm256_set_m128i(_mm_unpackhi_epi16(first, second),

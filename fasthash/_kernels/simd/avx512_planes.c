@@ -71,9 +71,8 @@ static INLINE void transpose(__m512i r[8])
     }
 }
 
-/* One word of 64 codes: registers of eight words become registers of one byte of eight words, then
- * of one byte of 64. The top bits of its bytes are 64 bits of a plane, and doubling the bytes brings
- * the next bit to the top. */
+/* One word of 64 codes: registers of eight words become registers of one byte of eight words, then of
+ * one byte of 64, of which each bit is 64 bits of a plane. */
 static INLINE void split_64_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
 {
     /* Bytes of two words, interleaved, and then 16-bit units of four pairs. */
@@ -81,20 +80,20 @@ static INLINE void split_64_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8
         _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
     const __m512i units = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12, 4,
                                            27, 19, 11, 3, 26, 18, 10, 2, 25, 17, 9, 1, 24, 16, 8, 0);
+    const __m512i places = _mm512_setr_epi64(0, n_bytes, 2 * n_bytes, 3 * n_bytes, 4 * n_bytes,
+                                             5 * n_bytes, 6 * n_bytes, 7 * n_bytes);
     __m512i bytes[8];
     for (int i = 0; i < 8; i++) {
-        uint64_t words[8];
-        for (int c = 0; c < 8; c++)
-            memcpy(&words[c], codes + (8 * i + c) * n_bytes, 8);
-        bytes[i] = _mm512_permutexvar_epi16(units, _mm512_shuffle_epi8(load(words), pairs));
+        const uint8_t *eight = codes + 8 * i * n_bytes;
+        const __m512i words =
+            n_bytes == 8 ? load(eight) : _mm512_i64gather_epi64(places, eight, 1);
+        bytes[i] = _mm512_permutexvar_epi16(units, _mm512_shuffle_epi8(words, pairs));
     }
     transpose(bytes);
     for (int j = 0; j < 8; j++)
-        for (int bit = 7; bit >= 0; bit--) {
-            const uint64_t plane = _mm512_movepi8_mask(bytes[j]);
-            memcpy(bits + (8 * j + bit) * (BLOCK / 8), &plane, 8);
-            bytes[j] = _mm512_add_epi8(bytes[j], bytes[j]);
-        }
+        for (int bit = 0; bit < 8; bit++)
+            _store_mask64((__mmask64 *)(bits + (8 * j + bit) * (BLOCK / 8)),
+                          _mm512_test_epi8_mask(bytes[j], _mm512_set1_epi8((char)(1 << bit))));
 }
 
 static INLINE void split_word(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
@@ -112,6 +111,6 @@ static INLINE void split_word(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *
         .least_queries = queries, .hit_codes = codes, .lay_out = lay_out, .choose = choose, .scan = scan,                                      \
     }
 const fh_planes fh_avx512bw_planes = PLANES(12, 40);
-const fh_planes fh_avx512_planes = PLANES(56, 200);
+const fh_planes fh_avx512_planes = PLANES(40, 200);
 
 #endif

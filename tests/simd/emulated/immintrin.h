@@ -68,6 +68,16 @@ static inline __mmask8 _mm512_cmplt_epi64_mask(__m512i a, __m512i b)
     return _mm512_mask_cmplt_epi64_mask(0xff, a, b);
 }
 
+static inline void _store_mask64(__mmask64 *to, __mmask64 mask) { memcpy(to, &mask, sizeof mask); }
+
+static inline __m512i _mm512_i64gather_epi64(__m512i places, const void *from, int scale)
+{
+    int64_t at[8], lanes[8];
+    _mm512_storeu_si512(at, places);
+    EACH(8) memcpy(&lanes[i], (const char *)from + at[i] * scale, 8);
+    return _mm512_loadu_si512(lanes);
+}
+
 static inline __mmask16 _mm512_cmplt_epi32_mask(__m512i a, __m512i b)
 {
     return _mm512_cmpgt_epi32_mask(b, a);
