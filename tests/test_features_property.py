@@ -121,7 +121,7 @@ DEFECTS = {
     "infinity": lambda x: put(x.astype(np.float32), np.inf),
     "minus infinity": lambda x: put(x.astype(np.float16), -np.inf),
     "squares past float64": lambda x: put(x.astype(float), 1e160),
-    "squares past float32": lambda x: put(x.astype(np.float32), -1e25),
+    "squares past float32": lambda x: put(x.astype(np.float32), -1e32),
     "sparse squares past float64": lambda x: sparse.csr_array(put(x.astype(float), -1e160)),
     "too large for float64": lambda x: put(x.astype(object), 10**400),
     "objects": lambda x: x.astype(object),

@@ -17,9 +17,6 @@ from .pieces import cut
 
 __all__ = ["RowReader", "Rows", "as_csr", "is_sliced_by_rows"]
 
-# The largest values whose squares can be summed, by dtype.
-_LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e140}
-
 
 def is_sliced_by_rows(x: Any) -> bool:
     """Tell whether x is no array, but can be sliced like one, as h5py, dask and zarr can."""
@@ -97,7 +94,7 @@ class Rows:
         first = self.read(slice(0, 1))
         return all((self.read(rows) == first).all() for rows in cut(*self.shape))
 
-    def first_unusable(self) -> tuple[int, int, Any] | None:
+    def first_unusable(self, largest: float) -> tuple[int, int, Any] | None:
         """
         Row, column and value of the first value that is NaN, infinite or past `largest`, if any.
 
@@ -105,7 +102,7 @@ class Rows:
         """
         if self._is_sparse:
             values = self._source.data
-            place = np.flatnonzero(~(np.abs(values) <= self.largest))[:1]
+            place = np.flatnonzero(~(np.abs(values) <= largest))[:1]
             if not len(place):
                 return None
             row = int(np.searchsorted(self._source.indptr, place[0], side="right")) - 1
@@ -115,18 +112,13 @@ class Rows:
             flat = block.ravel(order="K")
             # The sum of the squares bounds all of them, and costs less than asking each.
             with np.errstate(over="ignore", invalid="ignore"):
-                if flat @ flat <= self.largest**2:
+                if float(flat @ flat) <= largest**2:
                     continue
-                usable = np.abs(block) <= self.largest
+                usable = np.abs(block) <= largest
             if not usable.all():
                 row, column = np.argwhere(~usable)[0]
                 return rows.start + int(row), int(column), block[row, column]
         return None
-
-    @property
-    def largest(self) -> float:
-        """How large a value may be, so that sums of products do not overflow."""
-        return _LARGEST[self.dtype]
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
         """Read rows, in any order, into one array: costs a reading of the blocks they lie in."""

@@ -32,6 +32,9 @@ __all__ = [
 # No array of ours has more columns.
 _LARGEST_COUNT = 2**31 - 1
 
+# The largest float64 values of which sums of products do not overflow.
+_LARGEST_DOUBLE = 1e140
+
 
 def check_count(
     value: Any, name: str, minimum: int = 1, maximum: int | None = _LARGEST_COUNT
@@ -195,7 +198,9 @@ def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
     return {name: check_rows(x, f"features[{name!r}]") for name, x in features.items()}
 
 
-def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
+def check_rows(
+    features: Any, name: str, n_features: int | None = None, largest_single: float = 1e15
+) -> Rows:
     """
     Validate a feature matrix: two-dimensional, numeric, finite, not empty.
 
@@ -208,6 +213,9 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
         What the argument is called, for the error.
     n_features : int, optional
         The number of columns it must have.
+    largest_single : float
+        How large float32 values may be: by default, such that sums of their products do not
+        overflow in float32.
 
     Returns
     -------
@@ -243,12 +251,13 @@ def check_rows(features: Any, name: str, n_features: int | None = None) -> Rows:
             f"{name} has {shape[1]} columns, but the model was fitted with {n_features}"
         )
     x = Rows(source, np.float32 if dtype == np.float32 else np.float64)
-    found = x.first_unusable()
+    largest = largest_single if x.dtype == np.float32 else _LARGEST_DOUBLE
+    found = x.first_unusable(largest)
     if found is not None:
         row, column, value = found
         if np.isfinite(value):
             reason = (
-                f"features of dtype {x.dtype} must be at most {x.largest:g} in size, because sums "
+                f"features of dtype {x.dtype} must be at most {largest:g} in size, because sums "
                 "of their products would overflow; scale them first"
             )
         else:

@@ -33,6 +33,9 @@ __all__ = ["ITQ", "RandomHyperplanes"]
 # What scikit-learn leaves alone; other numbers become float64.
 _DTYPES: tuple[Any, ...] = (np.float64, np.float32)
 
+# Float32 values are multiplied with each other in float64, and in float32 only projected.
+_LARGEST_SINGLE = 1e30
+
 
 class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedModel):
     """Base of the transformers whose bits are signs of centred features times `projection_`."""
@@ -146,7 +149,8 @@ def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
             "numbers"
         )
     try:
-        return check_rows(check(X, dtype=_DTYPES, accept_sparse="csr"), "X")
+        x = check(X, dtype=_DTYPES, accept_sparse="csr")
+        return check_rows(x, "X", largest_single=_LARGEST_SINGLE)
     except OverflowError as error:
         raise ValueError(f"X holds a number that does not fit in float64: {error}") from None
 
