@@ -307,3 +307,18 @@ def test_filters_over_a_large_database(n_queries, share):
     expected_limits, _, expected = fh.within(queries, database[allowed], 30)
     np.testing.assert_array_equal(limits, expected_limits)
     np.testing.assert_array_equal(ids, rows[expected])
+
+
+@pytest.mark.parametrize("level", fh.simd_levels())
+@pytest.mark.parametrize("n_queries", [8, 20, 40, 64])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_sample_has_room_beside_few_queries(level, n_queries, n_threads):
+    """The rows of a sample are gathered: more scratch than the tiles of so few queries take."""
+    database = random_codes(100_000, 16)
+    queries = random_codes(n_queries, 16, 1)
+    distances = np.bitwise_count(queries[:, None] ^ database).sum(axis=2)
+    with simd(level):
+        for _ in range(3):
+            _, ids = fh.topk(queries, database, 100, n_threads=n_threads)
+    expected = np.argsort(distances[:3], axis=1, kind="stable")[:, :100]
+    np.testing.assert_array_equal(ids[:3], expected)

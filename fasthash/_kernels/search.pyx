@@ -175,7 +175,8 @@ cdef Workspace carve_workspace(const TopkPlan *plan, Arena *arena) noexcept nogi
     work.hit_distances = <int32_t *>carve(arena, 4 * n_hits)
     work.sample = <int64_t *>carve(arena, 8 * plan.n_sample)
     if plan.n_sample > 0:
-        gathered.rows = work.sample
+        # Any address: while memory is only counted, work.sample is NULL.
+        gathered.rows = <const int64_t *>plan
     work.tile = <uint64_t *>carve(arena, 8 * max(
         tile_buffer_words(database, stretch_codes(database, plan.n_task)),
         tile_buffer_words(&gathered, database.tile)))
