@@ -93,7 +93,12 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.multi_index",
         [f"{KERNELS}/multi_index.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/multi_index.h", f"{KERNELS}/multi_index_probe.h"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/bits.h",
+            f"{KERNELS}/multi_index.h",
+            f"{KERNELS}/multi_index_probe.h",
+        ],
     ),
     # Generated; Cython takes the module's name from the file's.
     Extension(SHARED, [f"{KERNELS}/{SHARED}.c"]),

@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
+
 #if defined(__GNUC__) || defined(__clang__)
 #define FH_ALWAYS_INLINE inline __attribute__((always_inline))
 #define FH_PREFETCH(address) __builtin_prefetch(address)
@@ -88,7 +90,7 @@ static inline uint64_t fh_load64(const uint8_t *p)
     return fh_little_endian(x);
 }
 
-static FH_ALWAYS_INLINE int32_t fh_count_bits(uint64_t x, int hardware)
+static FH_ALWAYS_INLINE int32_t fh_bits_set(uint64_t x, int hardware)
 {
 #if defined(__GNUC__) || defined(__clang__)
     if (hardware)
@@ -96,10 +98,7 @@ static FH_ALWAYS_INLINE int32_t fh_count_bits(uint64_t x, int hardware)
 #else
     (void)hardware;
 #endif
-    x -= x >> 1 & UINT64_C(0x5555555555555555);
-    x = (x & UINT64_C(0x3333333333333333)) + (x >> 2 & UINT64_C(0x3333333333333333));
-    x = (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-    return (int32_t)(x * UINT64_C(0x0101010101010101) >> 56);
+    return (int32_t)fh_count_bits(x);
 }
 
 /* The bits [start, start + length) of a packed code, at most FH_SUBSTRING_BITS_MAX of them. */

@@ -156,8 +156,8 @@ cdef class Tables:
         """The k nearest codes of every query, 1 <= k <= number of rows that may be found.
 
         ``allowed`` (None: all) has a flag per row that says whether it may be found. costs[q] is
-        what query q cost. done[q] is 0 where that would exceed the budget; its output is then left
-        as it was.
+        what query q cost. done[q] is 0 where that would exceed the budget, and its output is then
+        left as it was; else 1 or 2, as bits were counted portably or by an instruction.
         """
         cdef Py_ssize_t n_queries = queries.shape[0], q, thread
         cdef const fh_multi_index *index = &self.index
@@ -243,12 +243,12 @@ cdef uint8_t topk_of_query(const fh_multi_index *index, const uint8_t *query,
     answer.capacity = answer.k = k
     answer.bound = INT32_MAX
     answer.failed = 0
-    if not fh_probe(index, query, allowed, index.n_bits, budget, keys, &answer, cost,
-                    active_level().counts_words):
-        return 0
-    fh_sort_keys(found, k, found + k)
-    split_keys(found, k, out_distances, out_rows)
-    return 1
+    cdef int probed = fh_probe(index, query, allowed, index.n_bits, budget, keys, &answer, cost,
+                               active_level().counts_words)
+    if probed != 0:
+        fh_sort_keys(found, k, found + k)
+        split_keys(found, k, out_distances, out_rows)
+    return <uint8_t>probed
 
 
 cdef uint8_t within_of_query(const fh_multi_index *index, const uint8_t *query, int32_t radius,
@@ -257,12 +257,13 @@ cdef uint8_t within_of_query(const fh_multi_index *index, const uint8_t *query, 
     """Append the query's answer, sorted; what it may have appended otherwise is taken back."""
     cdef int64_t start = answer.n, n_found
     answer.bound = radius
-    if not fh_probe(index, query, NULL, radius, budget, keys, answer, cost,
-                    active_level().counts_words):
+    cdef int probed = fh_probe(index, query, NULL, radius, budget, keys, answer, cost,
+                               active_level().counts_words)
+    if probed == 0:
         answer.n = start
         return 0
     n_found = answer.n - start
     if not fh_answer_reserve(answer, n_found):
         return 0
     fh_sort_keys(answer.keys + start, n_found, answer.keys + answer.n)
-    return 1
+    return <uint8_t>probed

@@ -29,13 +29,13 @@ static FH_ALWAYS_INLINE int32_t fh_code_distance(const uint8_t *a, const uint8_t
     for (; i + 8 <= n_bytes; i += 8) {
         memcpy(&x, a + i, 8);
         memcpy(&y, b + i, 8);
-        distance += fh_count_bits(x ^ y, hardware);
+        distance += fh_bits_set(x ^ y, hardware);
     }
     if (i < n_bytes) {
         x = y = 0;
         memcpy(&x, a + i, (size_t)(n_bytes - i));
         memcpy(&y, b + i, (size_t)(n_bytes - i));
-        distance += fh_count_bits(x ^ y, hardware);
+        distance += fh_bits_set(x ^ y, hardware);
     }
     return distance;
 }
@@ -63,7 +63,7 @@ static FH_ALWAYS_INLINE void fh_offer_narrow(const fh_probe_state *s, int32_t j,
     int met = 0;
     for (int32_t i = 0; i < s->index->n_tables; i++) {
         const uint64_t mask = (UINT64_C(1) << tables[i].length) - 1;
-        const int32_t away = fh_count_bits(differing >> tables[i].shift & mask, hardware);
+        const int32_t away = fh_bits_set(differing >> tables[i].shift & mask, hardware);
         met |= (i != j) & fh_meets_before(away, i, a, j);
     }
     if (!met)
@@ -80,7 +80,7 @@ static FH_ALWAYS_INLINE void fh_offer_wide(const fh_probe_state *s, int32_t j, i
         if (i == j)
             continue;
         const uint32_t differing = s->keys[i] ^ fh_substring(code, table->start, table->length);
-        if (fh_meets_before(fh_count_bits(differing, hardware), i, a, j))
+        if (fh_meets_before(fh_bits_set(differing, hardware), i, a, j))
             return;
     }
     fh_offer(s, distance, row);
@@ -98,7 +98,7 @@ static FH_ALWAYS_INLINE void fh_compare_narrow(const fh_probe_state *s, int32_t 
     int32_t bound = s->answer->bound;
     for (uint32_t position = first; position < end; position++, rest += step) {
         const uint64_t differing = (fh_load64(rest) & mask) ^ query;
-        const int32_t distance = a + fh_count_bits(differing, hardware);
+        const int32_t distance = a + fh_bits_set(differing, hardware);
         if (distance > bound)
             continue;
         fh_offer_narrow(s, j, a, differing, distance, table->rows[position], hardware);
@@ -204,7 +204,10 @@ static inline double fh_step_cost(const fh_multi_index *index, const fh_table *t
     return buckets * (FH_BUCKET_COST + filled);
 }
 
-/* Steps until nothing unseen can enter the answer. Returns 0 where the budget ended it before. */
+/* What a probe returns: 0 where the budget ended it, else how it counted bits. */
+enum { FH_PROBED_PORTABLY = 1, FH_PROBED_COUNTING = 2 };
+
+/* Steps until nothing unseen can enter the answer, or the budget ends it. */
 static FH_ALWAYS_INLINE int fh_probe_body(fh_probe_state *s, int32_t last_step, int hardware)
 {
     const fh_multi_index *index = s->index;
@@ -221,7 +224,7 @@ static FH_ALWAYS_INLINE int fh_probe_body(fh_probe_state *s, int32_t last_step, 
         if (answer->k > 0 && answer->n == answer->k && answer->bound <= step)
             break;
     }
-    return 1;
+    return hardware ? FH_PROBED_COUNTING : FH_PROBED_PORTABLY;
 }
 
 static inline int fh_probe_portable(fh_probe_state *s, int32_t last_step)
@@ -238,8 +241,8 @@ static inline int fh_probe_counting(fh_probe_state *s, int32_t last_step)
 }
 
 /* Fills `answer` with what the steps up to last_step find among the allowed rows (NULL: all); `keys`
- * is room for n_tables numbers. `counts_words` is that of the level in use. Returns 1, or 0 where it
- * would cost more than the budget. */
+ * is room for n_tables numbers. `counts_words` is that of the level in use. Returns how it
+ * probed, or 0 where it would cost more than the budget. */
 static inline int fh_probe(const fh_multi_index *index, const uint8_t *query,
                            const uint8_t *allowed, int32_t last_step, int64_t budget,
                            uint32_t *keys, fh_answer *answer, int64_t *cost, int counts_words)

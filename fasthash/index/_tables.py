@@ -190,7 +190,7 @@ class CodeTables:
             )
             counts = np.diff(limits)
             counts[left] = np.diff(scan_limits)
-            is_probed = np.repeat(done.view(bool), counts)
+            is_probed = np.repeat(done > 0, counts)
             distances = _interleave(is_probed, distances, scanned_distances)
             rows = _interleave(is_probed, rows, scanned_rows)
             limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
