@@ -337,12 +337,9 @@ static inline uint64_t load_word(const uint8_t *bytes, ptrdiff_t n_left, ptrdiff
     return word;
 }
 
-/* How far ahead of what it reads a tile's layout asks for memory: a page of codes, so that the memory
- * stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
+/* How far ahead of what is read a tile's layout, or a scan of rows, asks for memory: a page of codes,
+ * so that the memory stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
 enum { PREFETCH_BYTES = 4096 };
-
-/* The same for rows that are scanned as they lie, which follow each other faster. */
-enum { ROW_PREFETCH_BYTES = 2048 };
 
 static INLINE void prefetch(const uint8_t *codes)
 {
@@ -427,7 +424,7 @@ static INLINE __m256i count_row(const uint8_t *query, const uint8_t *row, ptrdif
     ptrdiff_t start = 0;
     for (; start + 32 < n_bytes; start += 32) {
         if (start % 64 == 0)
-            _mm_prefetch((const char *)row + start + ROW_PREFETCH_BYTES, _MM_HINT_T0);
+            _mm_prefetch((const char *)row + start + PREFETCH_BYTES, _MM_HINT_T0);
         sums = add_counts(sums, differing(query + start, row + start), 1);
         if (start % (32 * WORDS_PER_SUM) == 32 * (WORDS_PER_SUM - 1)) {
             total = _mm256_add_epi64(total, _mm256_sad_epu8(sums.low, sums.high));
@@ -435,7 +432,7 @@ static INLINE __m256i count_row(const uint8_t *query, const uint8_t *row, ptrdif
         }
     }
     if (start % 64 == 0)
-        _mm_prefetch((const char *)row + start + ROW_PREFETCH_BYTES, _MM_HINT_T0);
+        _mm_prefetch((const char *)row + start + PREFETCH_BYTES, _MM_HINT_T0);
     if (n_bytes % 32 == 0)
         sums = add_counts(sums, differing(query + start, row + start), 1);
     else

@@ -290,6 +290,9 @@ AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_b
 
 /* --- rows as they are --------------------------------------------------------------------------- */
 
+/* A page ahead, as rows follow each other faster than tiles. */
+enum { ROW_PREFETCH_BYTES = 4096 };
+
 /* The last bytes of a row, of which a register holds 64. */
 static inline __mmask64 last_bytes(ptrdiff_t n_bytes)
 {
@@ -301,9 +304,9 @@ AVX512 static inline __m512i count_row(const uint8_t *query, const uint8_t *row,
 {
     __m512i total = _mm512_setzero_si512();
     ptrdiff_t start = 0;
-    _mm_prefetch((const char *)row + PREFETCH_BYTES, _MM_HINT_T0);
+    _mm_prefetch((const char *)row + ROW_PREFETCH_BYTES, _MM_HINT_T0);
     for (; start + 64 < n_bytes; start += 64) {
-        _mm_prefetch((const char *)row + start + 64 + PREFETCH_BYTES, _MM_HINT_T0);
+        _mm_prefetch((const char *)row + start + 64 + ROW_PREFETCH_BYTES, _MM_HINT_T0);
         total = _mm512_add_epi64(
             total, _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_loadu_si512(row + start),
                                                         _mm512_loadu_si512(query + start))));
