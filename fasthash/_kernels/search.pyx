@@ -73,9 +73,9 @@ cdef enum:
     TASK_BYTES = 48 << 20
     # The first scan of a query takes this many codes, later ones a quarter of what it has seen, so
     # that the bound falls before much has been appended.
-    FIRST_BLOCK = 256
+    FIRST_BLOCK = 64
     # Before bit planes are scanned, tiles bring the bounds down: they have seen this many codes.
-    FIRST_CODES = 2048
+    FIRST_CODES = 512
     # From this k on a sample gives the first bound: one code of SAMPLE_SPARSITY, but not more than
     # SAMPLE_CODES. Fewer codes than SAMPLE_LEAST say too little.
     SAMPLE_K = 48
