@@ -1,7 +1,7 @@
-"""Packed binary codes: how bits become bytes, and the one place that validates codes.
+"""Packed binary codes: `pack`, `unpack`, and the one place that checks codes.
 
-A code is a row of a C-contiguous uint8 array, bit order of `numpy.packbits` (most significant bit
-first), bit 1 where the value was >= 0, padding bits zero.
+A code is a row of a C-contiguous uint8 array. The bit order is that of `numpy.packbits` (most
+significant bit first). A bit is 1 where the value was >= 0, and padding bits are zero.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UINT8 = np.dtype(np.uint8).num
 # A distance, 8 * n_bytes, must fit in int32.
 _MAX_BYTES = (2**31 - 1) // 8
 
-# So many values of random sign are never all positive: that happens once in 2**64 times.
+# 64 values of random sign are all positive once in 2**64 times.
 _SURE_VALUES = 64
 
 
@@ -44,27 +44,33 @@ def pack(values: ArrayLike) -> NDArray[np.uint8]:
     Parameters
     ----------
     values : array_like, shape (n, n_bits)
-        Booleans are taken as they are, floats and signed integers by ``>= 0`` (so 0 gives bit 1),
-        unsigned integers must be 0 or 1 and are taken by value.
+        Booleans are the bits themselves. Floats and signed integers give bit 1 where they are >= 0.
+        Unsigned integers must be 0 or 1, and are the bits themselves.
 
     Returns
     -------
     ndarray of uint8, shape (n, ceil(n_bits / 8))
-        Most significant bit first; the padding bits of the last byte are zero.
+        Packed codes, most significant bit first. The padding bits of the last byte are zero.
 
     Raises
     ------
     TypeError
         If the values are not numbers or booleans.
     ValueError
-        If the array is not two-dimensional or has no columns, and where the sign does not say the
-        bit: NaN, unsigned values above 1, and numbers none of which is below 0 (counts, histograms,
-        zeros and ones, what a ReLU gives), because every bit would be 1.
+        If the array is not two-dimensional or has no columns, if a value is NaN, or if an unsigned
+        value is above 1. Also if no number is below 0 (counts, histograms, zeros and ones, the
+        output of a ReLU), because every bit would be 1.
+
+    See Also
+    --------
+    unpack : The bits of packed codes.
+    fasthash.embeddings.codes_of_signs : Pack the signs of embeddings, read block by block.
 
     Notes
     -----
-    Fewer than 64 floats, all above 0, are packed: a short row of projections may be like that. So
-    are numbers that are all 1. Booleans are never refused: ``pack(values >= 0)`` packs any signs.
+    There are two exceptions to the rule that some number must be below 0: fewer than 64 floats that
+    are all above 0, because a short row of projections may look like that, and numbers that are all
+    1. Booleans are always accepted, so ``pack(values >= 0)`` packs any signs.
 
     Examples
     --------
@@ -96,7 +102,7 @@ def pack(values: ArrayLike) -> NDArray[np.uint8]:
 
 def pack_signs(x: NDArray[Any]) -> NDArray[np.uint8]:
     """
-    Pack values that are known to be signs, such as projections: bits by ``>= 0``, or booleans.
+    Pack values that are known to be signs, such as projections, or booleans; bit 1 where ``>= 0``.
 
     Raises
     ------
@@ -119,20 +125,20 @@ def pack_signs(x: NDArray[Any]) -> NDArray[np.uint8]:
 
 def check_signs(matrix: Iterable[NDArray[Any]], name: str) -> None:
     """
-    Refuse numbers whose signs say nothing: none is below 0, so every bit would be 1.
+    Refuse a matrix without a number below 0, because every bit of its codes would be 1.
 
     Parameters
     ----------
     matrix : iterable of ndarray
-        Blocks of rows of one dtype; no more of them are read once a value is below 0.
+        Blocks of rows, all of one dtype. Blocks after the first number below 0 are not read.
     name : str
-        What the matrix is called, for the error.
+        Name of the matrix in the error message.
 
     Raises
     ------
     ValueError
-        If signed integers or floats hold nothing below 0, unless all are 1, or unless they are
-        fewer than 64 floats that are all above 0.
+        If the numbers are signed integers or floats and none is below 0. Numbers that are all 1,
+        and fewer than 64 floats that are all above 0, are accepted.
     """
     n, has_zero, only_bits, largest = 0, False, True, 0.0
     dtype = np.dtype(bool)
@@ -168,13 +174,14 @@ def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
     Parameters
     ----------
     codes : array_like of uint8, shape (n, ceil(n_bits / 8))
-        Packed codes as made by `pack`.
+        Packed codes, as made by `pack`.
     n_bits : int
         Number of bits in a code.
 
     Returns
     -------
     ndarray of bool, shape (n, n_bits)
+        The bits, in the order of the values that `pack` was given.
 
     Raises
     ------
@@ -182,6 +189,10 @@ def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
         If the codes are not ``ceil(n_bits / 8)`` bytes wide, or a padding bit is set.
     TypeError
         If the codes are not uint8.
+
+    See Also
+    --------
+    pack : Make packed codes.
 
     Examples
     --------
@@ -199,17 +210,17 @@ def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
 
 def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArray[np.uint8]:
     """
-    Validate packed codes and return them C-contiguous, without a copy where they already are.
+    Check packed codes and return them C-contiguous, without a copy where they already are.
 
     Parameters
     ----------
     codes : array_like of uint8, shape (n, n_bytes)
-        Or of int8, each byte less 128, as embedding services give binary embeddings with a sign;
-        these are copied. Or a list of lists of Python integers from 0 to 255.
+        Or int8, where 128 has been subtracted from each byte, as some embedding services do; these
+        are copied. Or a list of lists of Python integers from 0 to 255.
     name : str
-        What the argument is called, for the error.
+        Name of the argument in error messages.
     n_bits : int, optional
-        If given, the codes must be exactly that wide, with their padding bits zero.
+        If given, the codes must have exactly this width, and their padding bits must be zero.
 
     Returns
     -------
@@ -220,8 +231,9 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     TypeError
         If the dtype is neither uint8 nor int8.
     ValueError
-        If the shape or the padding is wrong, or if int8 rows or lists hold one value per bit, -1
-        and 1 or 0 and 1. With an `n_bits` that fits their width they are codes without doubt.
+        If the shape or the padding is wrong, or if int8 rows or lists seem to hold one value per
+        bit (-1 and 1, or 0 and 1). If `n_bits` is given and fits the width, they are accepted as
+        codes.
     """
     if n_bits is None and _are_packed(codes):
         return codes
@@ -262,7 +274,7 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
                 f"value per bit: pass pack({name}), of 0 and 1 pack({name}.astype(bool)), or "
                 f"{name}.view(np.uint8) ^ 128 if they are packed codes with a sign"
             )
-        # 128 less, in two's complement, is the highest bit turned.
+        # In two's complement, subtracting 128 flips the highest bit.
         signed, x = x.view(np.uint8), np.empty(x.shape, np.uint8)
         for some in blocks_of(x):
             np.bitwise_xor(signed[some], np.uint8(0x80), out=x[some])
@@ -277,7 +289,7 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
 
 
 def _are_packed(codes: object) -> TypeGuard[NDArray[np.uint8]]:
-    """Whether nothing is left to check: for short searches, which take some microseconds."""
+    """Whether `check_codes` has nothing to check; a short search takes a few microseconds."""
     return (
         type(codes) is np.ndarray
         and codes.dtype.num == _UINT8
@@ -289,12 +301,12 @@ def _are_packed(codes: object) -> TypeGuard[NDArray[np.uint8]]:
 
 def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
     """
-    Validate ids to look up.
+    Check ids that are to be looked up.
 
     Returns
     -------
     ndarray of int64, shape (n,)
-        C-contiguous; the array that was given, where it is so already.
+        C-contiguous; without a copy if the given array is so already.
 
     Raises
     ------
@@ -318,19 +330,19 @@ def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
 
 
 def looks_unpacked(x: NDArray[Any]) -> bool:
-    """Tell whether 8-bit rows look like one value per bit: of 0 and 1, in int8 also of -1."""
+    """Whether 8-bit rows seem to hold one value per bit: only 0 and 1, and in int8 also -1."""
     lowest, largest = 0, -1
     for some in blocks_of(x):
         lowest, largest = min(lowest, int(x[some].min())), max(largest, int(x[some].max()))
         if lowest < -1 or largest > 1:
             return False
-    # Codes that are all 0 are possible.
+    # Packed codes may be all 0.
     return largest == 1 or (x.dtype == np.int8 and x.size > 0)
 
 
 def check_same_width(a: NDArray[Any], a_name: str, b: NDArray[Any], b_name: str) -> None:
     """
-    Refuse two sets of validated codes whose widths differ.
+    Refuse two sets of checked codes whose widths differ.
 
     Raises
     ------
@@ -344,12 +356,12 @@ def check_same_width(a: NDArray[Any], a_name: str, b: NDArray[Any], b_name: str)
         )
 
 
-# Integers of several bytes, of any shape: bytes in the order of their bits.
+# The advice for integers of several bytes, of any shape: their bytes in the order of their bits.
 _WORDS_TO_BYTES = "{0}.astype('>u{1}').view(np.uint8).reshape(len({0}), -1)"
 
 
 def _advice(x: NDArray[Any], name: str) -> str:
-    """The dtype of what is no packed code, and how it becomes one."""
+    """The dtype of an array that holds no packed codes, and how to make codes of it."""
     if x.dtype.kind == "b":
         return f"bool: pass pack({name})"
     as_bytes = f"np.asarray({name}, np.uint8) if each is one byte of a packed code"
@@ -373,7 +385,7 @@ def _advice(x: NDArray[Any], name: str) -> str:
 
 
 def _no_numbers(x: NDArray[Any], name: str) -> TypeError:
-    """The error about text, bytes and objects, which says how they become codes."""
+    """The error for text, bytes and objects, which says how to make codes of them."""
     n_rows = 1 if x.ndim == 0 else f"len({name})"
     if x.dtype.kind in "UT":
         return TypeError(

@@ -1,8 +1,8 @@
 """Exact Hamming search over packed codes: distances, top-k, radius search, full ranking.
 
-Codes are known by their row numbers in the database. Order is always (distance, row), so results
-do not depend on the number of threads or the instruction set. A filter restricts a search to some
-rows. A long call answers an interrupt between its parts, see `_core.scan`.
+Answers name codes by their row numbers in the database. The order is always (distance, row), so
+results do not depend on the number of threads or the instruction set. A filter restricts a search
+to some rows. A long call can be interrupted between its parts, see `_core.scan`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def distances(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> ND
     a : array_like of uint8, shape (n_a, n_bytes)
         Packed codes, as made by `pack`.
     b : array_like of uint8, shape (n_b, n_bytes)
+        Packed codes of the same width.
     n_threads : int, optional
-        Threads to use, by default ``OMP_NUM_THREADS`` or all cores; a negative number counts
-        from the end, -1 being all of them.
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores. A negative number counts
+        from the end: -1 is all cores, -2 all but one.
 
     Returns
     -------
@@ -44,9 +45,14 @@ def distances(a: ArrayLike, b: ArrayLike, *, n_threads: int | None = None) -> ND
     TypeError, ValueError
         If the codes are not packed, or differ in width.
 
+    See Also
+    --------
+    topk : The k nearest codes, without a matrix of all distances.
+    within : All codes within a radius.
+
     Notes
     -----
-    Costs n_a · n_b · n_bytes / 8 word operations and 4 n_a · n_b bytes for the result.
+    Costs n_a · n_b · n_bytes / 8 word operations, and 4 n_a · n_b bytes for the result.
 
     Examples
     --------
@@ -77,21 +83,22 @@ def topk(
     queries : array_like of uint8, shape (n_queries, n_bytes)
         Packed codes, as made by `pack`.
     database : array_like of uint8, shape (n, n_bytes)
+        Packed codes to search, of the same width.
     k : int
-        How many to return; may exceed n.
+        How many codes to return for each query; may exceed n.
     filter : array_like of bool, uint8 or int, optional
-        Rows that may be found, by default all: booleans of shape (n,); or the same packed by
-        `numpy.packbits`, uint8 of shape (ceil(n / 8),); or row numbers, of any other integer dtype,
-        in any order.
+        Rows that may be found, by default all. Either booleans of shape (n,); or these booleans
+        packed by `numpy.packbits`, uint8 of shape (ceil(n / 8),); or row numbers in any order, of
+        any integer dtype except uint8.
     n_threads : int, optional
-        Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
     distances : ndarray of int32, shape (n_queries, k)
         Ascending; -1 in the columns past n, or past the number of allowed rows.
     rows : ndarray of int64, shape (n_queries, k)
-        Row numbers of the database, those of equal distances ascending; -1 where missing.
+        Row numbers of the database, ascending among equal distances; -1 where missing.
 
     Raises
     ------
@@ -99,11 +106,19 @@ def topk(
         If the codes are not packed or differ in width, k is less than 1, or the filter does not
         fit.
 
+    See Also
+    --------
+    within : All codes within a radius.
+    rank : All rows in order.
+    rerank : Sort the answers by the vectors that the codes were made of.
+    HammingIndex.search : The same search in an index, which answers with ids.
+
     Notes
     -----
     Costs one scan of the allowed rows per query, n · n_bits / 64 word operations (n_bits rounded up
     to a multiple of 64), plus O(k + n_bits). Scratch memory stays below 64 MiB per thread for k up
-    to two million; from k = n / 8 on all rows are sorted instead, with 8 bytes per row and thread.
+    to two million. If k is n / 8 or more, all rows are sorted instead, with 8 bytes per row and
+    thread.
 
     Examples
     --------
@@ -137,14 +152,13 @@ def within(
     queries : array_like of uint8, shape (n_queries, n_bytes)
         Packed codes, as made by `pack`.
     database : array_like of uint8, shape (n, n_bytes)
+        Packed codes to search, of the same width.
     radius : int
         Largest distance that counts, in bits; inclusive.
     filter : array_like of bool, uint8 or int, optional
-        Rows that may be found, by default all: booleans of shape (n,); or the same packed by
-        `numpy.packbits`, uint8 of shape (ceil(n / 8),); or row numbers, of any other integer dtype,
-        in any order.
+        Rows that may be found, by default all; as in `topk`.
     n_threads : int, optional
-        Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
@@ -153,7 +167,7 @@ def within(
     distances : ndarray of int32, shape (n_found,)
         Ascending within a query.
     rows : ndarray of int64, shape (n_found,)
-        Row numbers of the database, those of equal distances ascending.
+        Row numbers of the database, ascending among equal distances.
 
     Raises
     ------
@@ -161,11 +175,16 @@ def within(
         If the codes are not packed or differ in width, the radius is negative, or the filter does
         not fit.
 
+    See Also
+    --------
+    topk : The k nearest codes.
+    HammingIndex.within : The same search in an index, which answers with ids.
+
     Notes
     -----
-    Costs two scans of the allowed rows per query. Queries are searched so many at a time that the
-    scratch stays below 32 MiB and 1 MiB per thread, however many they are and however large the
-    radius is up to a million bits; the answers to several such blocks are held twice while they are
+    Costs two scans of the allowed rows per query. Queries are searched in blocks, so that the
+    scratch memory stays below 32 MiB and 1 MiB per thread for any number of queries and any radius
+    up to a million bits. If there are several blocks, their answers are held twice while they are
     joined.
 
     Examples
@@ -190,27 +209,32 @@ def rank(
     n_threads: int | None = None,
 ) -> NDArray[np.int64]:
     """
-    Rank the whole database for every query.
+    Sort all rows of the database by their distance, for every query.
 
     Parameters
     ----------
     queries : array_like of uint8, shape (n_queries, n_bytes)
         Packed codes, as made by `pack`.
     database : array_like of uint8, shape (n, n_bytes)
+        Packed codes to sort, of the same width.
     filter : array_like of bool, uint8 or int, optional
-        Rows that are ranked, by default all; as in `topk`.
+        Rows that are sorted, by default all; as in `topk`.
     n_threads : int, optional
-        Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
     ndarray of int64, shape (n_queries, n), or (n_queries, n_allowed) with a filter
-        Row numbers of the database by ascending distance, those of equal distances ascending.
+        Row numbers of the database by ascending distance, ascending among equal distances.
 
     Raises
     ------
     TypeError, ValueError
         If the codes are not packed or differ in width, or the filter does not fit.
+
+    See Also
+    --------
+    topk : The first k rows of this order, which cost less.
 
     Notes
     -----

@@ -42,7 +42,7 @@ def check_import() -> None:
         try:
             importlib.import_module(module.name)
         except ModuleNotFoundError as error:
-            # Some rooms need an extra that is not installed here.
+            # Some modules need an extra that is not installed here.
             if error.name is None or error.name.split(".")[0] == "fasthash":
                 raise
             print(f"{module.name} is left out: it needs {error.name}")

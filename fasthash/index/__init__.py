@@ -1,4 +1,4 @@
-"""Indexes over packed codes: `HammingIndex`, and `MultiIndexHash` for near neighbours alone."""
+"""Indexes over packed codes: `HammingIndex`, and `MultiIndexHash` for near neighbours."""
 
 from .hamming_index import HammingIndex
 from .multi_index import MultiIndexHash

@@ -1,6 +1,6 @@
-"""`CodeIndex`: what the indexes have in common, ids and changes, filtered search, files.
+"""`CodeIndex`: what both indexes share: ids, changes, filtered search, files.
 
-How a set of codes is searched is left to the index: see `HammingIndex` and `MultiIndexHash`.
+A subclass decides how a set of codes is searched: see `HammingIndex` and `MultiIndexHash`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ __all__ = ["CodeIndex"]
 
 class CodeIndex:
     """
-    Base of the indexes: packed codes with the caller's ids, changed and searched.
+    Base of the indexes: packed codes with ids chosen by the caller, which can change and be
+    searched.
 
     Any number of threads may search while others change the index. A search answers for the state
-    that was there when it began; changes wait for each other and happen whole or not at all.
+    at its begin. Changes wait for each other, and each happens as a whole or not at all.
     """
 
-    # What the constructor takes, beside n_bits; the attributes are called so too.
+    # Names of the constructor arguments except n_bits, which are also attributes.
     _options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, n_bits: int, most: int | None = None) -> None:
@@ -72,108 +73,147 @@ class CodeIndex:
         codes : array_like of uint8, shape (n, ceil(n_bits / 8))
             Packed codes, as made by `pack`; they are copied.
         ids : array_like of int, shape (n,), optional
-            What the codes are called in answers, row by row, at least 0. By default they are
-            numbered on from the largest id that the index has ever held.
+            Ids of the codes, at least 0, which answers contain. By default they continue from the
+            largest id that the index has ever held.
         replace : bool, default False
-            Whether a code takes the place of one with its id, instead of being refused.
+            Whether a code replaces a held one with the same id. Otherwise such a code is refused.
 
         Raises
         ------
         TypeError, ValueError
-            If codes or ids are of the wrong type or shape, or an id is negative, given twice, or
-            held already and not to be replaced. The index is then unchanged, as it is after a
+            If codes or ids have the wrong type or shape, or an id is negative, given twice, or held
+            already and `replace` is False. The index is then unchanged, and also after a
             MemoryError.
+
+        See Also
+        --------
+        update : Replace codes whose ids must be held.
+        remove : Remove codes by their ids.
 
         Notes
         -----
-        Amortised O(n). Codes that do not belong behind all others, or that come when there are
-        tables already, are searched beside the others until they are an eighth of them.
+        Amortised O(n). Codes are kept apart and searched in addition if their ids are not larger
+        than all others, or if tables exist already, until they are an eighth of the codes.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> index.ids
+        array([50, 70])
         """
         self._storage.add(codes, ids, replace)
 
     def update(self, codes: ArrayLike, *, ids: ArrayLike) -> None:
         """
-        Give ids that are held new codes.
+        Replace the codes of ids that are held.
 
         Parameters
         ----------
         codes : array_like of uint8, shape (n, ceil(n_bits / 8))
             Packed codes, as made by `pack`; they are copied.
         ids : array_like of int, shape (n,)
-            Which ids the codes are for, row by row.
+            The id of each code.
 
         Raises
         ------
         TypeError, ValueError
-            If codes or ids are of the wrong type or shape, or an id is given twice or not held. The
+            If codes or ids have the wrong type or shape, or an id is given twice or not held. The
             index is then unchanged.
+
+        See Also
+        --------
+        add : Add codes, or replace those that are held.
         """
         self._storage.update(ids, codes)
 
     def remove(self, ids: ArrayLike, *, missing: str = "raise") -> int:
         """
-        Remove codes.
+        Remove codes by their ids.
 
         Parameters
         ----------
         ids : array_like of int, shape (n,)
+            Ids of the codes to remove.
         missing : {"raise", "ignore"}, default "raise"
-            What to do about ids that are not held.
+            Whether an id that is not held is an error or is ignored.
 
         Returns
         -------
         int
-            How many codes were removed.
+            Number of codes that were removed.
 
         Raises
         ------
         TypeError, ValueError
-            If ids are no integers, or one is not held and not to be ignored. The index is then
+            If ids are not integers, or one is not held and `missing` is "raise". The index is then
             unchanged.
+
+        See Also
+        --------
+        compact : Free the memory of removed codes.
 
         Notes
         -----
-        O(n log(codes held)) and a copy of one byte per code held: milliseconds for ten million. The
-        codes are marked, and tables stay. `compact` gives their memory back; so does whatever moves
-        the other codes to make room for new ones.
+        O(n log(codes held)), and a copy of one byte per code held: milliseconds for ten million.
+        The codes are only marked, and tables stay. Their memory is freed by `compact`, or when the
+        other codes are moved to make space for new ones.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> index.remove([50]), len(index)
+        (1, 1)
         """
         check_choice(missing, "missing", ("raise", "ignore"))
         return self._storage.remove(ids, missing)
 
     def compact(self) -> None:
         """
-        Give back the memory of removed codes, and bring all others into one place.
+        Free the memory of removed codes, and store all others together.
+
+        See Also
+        --------
+        remove : Remove codes.
 
         Notes
         -----
-        O(codes held), unless nothing has been removed or added since; tables are then built again
-        when they are due.
+        O(codes held), and no work if nothing has changed since the last call. Tables are dropped,
+        and built again when they are worth their cost.
         """
         self._storage.compact()
 
     def reconstruct(self, ids: ArrayLike) -> NDArray[np.uint8]:
         """
-        Look codes up by their ids.
+        Return codes by their ids.
 
         Parameters
         ----------
         ids : array_like of int, shape (n,)
+            Ids that are held.
 
         Returns
         -------
         ndarray of uint8, shape (n, ceil(n_bits / 8))
-            In the order of `ids`.
+            The codes, in the order of `ids`.
 
         Raises
         ------
         TypeError, ValueError
-            If ids are no integers, or one is not held.
+            If ids are not integers, or one is not held.
+
+        See Also
+        --------
+        search : Find ids by codes.
         """
         return self._storage.codes_of(ids)
 
     def prepare_filter(self, ids: Filter) -> PreparedFilter:
         """
-        Look a filter up once, for many searches.
+        Look up the ids of a filter once, for use in many searches.
 
         Parameters
         ----------
@@ -183,20 +223,33 @@ class CodeIndex:
         Returns
         -------
         PreparedFilter
-            What `search` and `within` of this index accept as their ``filter``. It follows changes
-            of the index: ids that are added later may be found if they are among the ids given. A
-            function is called again when the index has changed.
+            A value for the ``filter`` of `search` and `within` of this index. It stays valid when
+            the index changes: an id that is added later may be found if it is among the given ids.
+            A callable is called again after a change.
 
         Raises
         ------
         TypeError, ValueError
-            If it is no filter.
+            If it is not a filter.
+
+        See Also
+        --------
+        search : Search with a filter.
 
         Notes
         -----
-        O(ids given + codes held / 64), or where the ids held are far apart a sort of the ids given.
-        A search with a prepared filter takes about as long as one without, and less where the
-        filter allows few codes.
+        O(ids given + codes held / 64), or a sort of the given ids if the ids held are far apart. A
+        search with a prepared filter takes about as long as one without, and less if the filter
+        allows few codes.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> group = index.prepare_filter([50, 60])
+        >>> index.search(fh.pack([[1.0, 1.0]]), k=1, filter=group)
+        (array([[2]], dtype=int32), array([[50]]))
         """
         return PreparedFilter(self._storage, ids)
 
@@ -209,34 +262,46 @@ class CodeIndex:
         n_threads: int | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """
-        Find the k nearest codes of every query.
+        Find the k nearest codes of every query, exactly.
 
         Parameters
         ----------
         queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8))
             Packed codes, as made by `pack`.
         k : int
-            How many to return; may exceed the number of codes held.
+            How many codes to return for each query; may exceed the number of codes held.
         filter : array_like of int, set of int, callable, or PreparedFilter, optional
-            Which codes may be found, by default all. Either their ids, in any order, of which those
-            not held find nothing; or a function that is called with all ids held, ascending, and
-            returns a boolean for each; or one of these as `prepare_filter` returns it. Booleans
-            themselves are refused, because an index knows ids and no rows: pass
-            ``index.ids[booleans]``.
+            Which codes may be found, by default all. Either ids in any order; ids that are not held
+            find nothing. Or a callable that gets all ids held, ascending, and returns a boolean for
+            each. Or the result of `prepare_filter`. An array of booleans is refused, because an
+            index has ids and no rows: pass ``index.ids[booleans]``.
         n_threads : int, optional
-            Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+            Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
         Returns
         -------
         distances : ndarray of int32, shape (n_queries, k)
             Ascending; -1 where fewer than k codes may be found.
         ids : ndarray of int64, shape (n_queries, k)
-            Equal distances in ascending order of id; -1 where missing.
+            Ascending among equal distances; -1 where missing.
 
         Raises
         ------
         TypeError, ValueError
             If the queries are not codes of `n_bits`, k is less than 1, or the filter does not fit.
+
+        See Also
+        --------
+        within : All codes within a radius.
+        fasthash.topk : The same search without an index, which answers with rows.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> index.search(fh.pack([[-1.0, -1.0]]), k=2)
+        (array([[0, 2]], dtype=int32), array([[50, 70]]))
         """
         queries = check_codes(queries, "queries", self.n_bits)
         k = check_count(k, "k")
@@ -271,7 +336,7 @@ class CodeIndex:
         filter : array_like of int, set of int, callable, or PreparedFilter, optional
             Which codes may be found, as in `search`.
         n_threads : int, optional
-            Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+            Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
         Returns
         -------
@@ -280,13 +345,26 @@ class CodeIndex:
         distances : ndarray of int32, shape (n_found,)
             Ascending within a query.
         ids : ndarray of int64, shape (n_found,)
-            Equal distances in ascending order of id.
+            Ascending among equal distances.
 
         Raises
         ------
         TypeError, ValueError
             If the queries are not codes of `n_bits`, the radius is negative, or the filter does not
             fit.
+
+        See Also
+        --------
+        search : The k nearest codes.
+        fasthash.within : The same search without an index, which answers with rows.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> index.within(fh.pack([[-1.0, -1.0]]), radius=1)
+        (array([0, 1]), array([0], dtype=int32), array([50]))
         """
         queries = check_codes(queries, "queries", self.n_bits)
         radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
@@ -309,18 +387,22 @@ class CodeIndex:
         Parameters
         ----------
         path : path
-            Of the file, in a folder that exists. A file that is there is replaced when the new one
-            is complete and on the disk: a crash at any moment leaves the one or the other.
+            The file, in a folder that exists. An old file is replaced when the new one is complete
+            and on the disk, so a crash at any moment leaves one of the two whole.
 
         Raises
         ------
         OSError
-            If the file cannot be written; what was there is then unchanged.
+            If the file cannot be written; an old file is then unchanged.
+
+        See Also
+        --------
+        load : Read the file.
 
         Notes
         -----
-        Holds codes and ids, and no tables. Other threads may go on searching and changing the
-        index; what is written is the state at the call.
+        The file holds codes and ids, and no tables. Other threads may search and change the index
+        meanwhile; the file has the state at the call.
         """
         parameters = {name: getattr(self, name) for name in ("n_bits", *self._options)}
         write_index(path, type(self).__name__, parameters, self._storage.state)
@@ -333,25 +415,31 @@ class CodeIndex:
         Parameters
         ----------
         path : path
-            Of the file. It may come from anybody: what is wrong with it gives an error, and nothing
-            in it is run.
+            The file. It may come from an untrusted source: a damaged file raises an error, and no
+            code in a file is run.
         mmap : bool, default False
-            Whether codes and ids stay in the file and are read from there as they are needed.
-            Opening takes milliseconds then, and processes share the memory. The file must not be
-            changed in place meanwhile; `save` does not, it makes a new one. Changes of the index
-            stay in memory.
+            Whether codes and ids are memory-mapped: they stay in the file and are read when they
+            are needed. Then opening takes milliseconds, and processes share the memory. The file
+            must not be changed in place meanwhile; `save` never does that, it makes a new file.
+            Changes of the index stay in memory.
 
         Returns
         -------
-        The index.
+        HammingIndex or MultiIndexHash
+            An index of the class on which the method was called.
 
         Raises
         ------
         OSError
             If the file cannot be read.
         ValueError
-            If it holds no index of this kind, is of another format version, or is damaged. With
+            If it holds no index of this class, has another format version, or is damaged. With
             `mmap` only the header is checked: see `verify`.
+
+        See Also
+        --------
+        fasthash.load : Read an index or model of any class.
+        verify : Check the content of a memory-mapped file.
         """
         content = read_index(path, mmap)
         if content.kind != cls.__name__:
@@ -368,17 +456,21 @@ class CodeIndex:
 
     def verify(self) -> None:
         """
-        Check what the index holds, all of it; for one that is mapped, also against its checksums.
+        Check all codes and ids; if they are memory-mapped, also the checksums of the file.
 
         Raises
         ------
         ValueError
             If checksums differ, ids do not ascend, or padding bits are set: the file is damaged.
 
+        See Also
+        --------
+        load : Read a file, with these checks unless it is memory-mapped.
+
         Notes
         -----
-        O(codes held); reads the whole file of an index loaded with ``mmap=True``. One loaded
-        without it has been checked so when it was loaded.
+        O(codes held). Reads the whole file of an index that was loaded with ``mmap=True``. Without
+        it, `load` has made the same checks.
         """
         state = self._storage.state
         for held in (state.base, state.recent):
@@ -388,16 +480,16 @@ class CodeIndex:
             check_content(name, held.codes, held.ids, self.n_bits, checksums)
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
-        """What searches these codes: made at the first search, then kept with them."""
+        """An object that searches these codes; made at the first search, then kept with them."""
         raise NotImplementedError
 
     def _recent_searcher(self, codes: SortedCodes) -> Any:
-        """What searches recent codes, which are others after the next change."""
+        """An object that searches recent codes, which the next change replaces."""
         raise NotImplementedError
 
 
 def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Replace rows by ids; -1 stays."""
+    """Replace rows by ids; -1 stays -1."""
     if len(codes) == 0:
         return rows
     ids = np.empty(rows.shape, np.int64)

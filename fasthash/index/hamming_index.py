@@ -1,4 +1,4 @@
-"""`HammingIndex`: packed codes with their ids, searched exactly by whatever is fastest."""
+"""`HammingIndex`: packed codes with ids, searched exactly by a scan or by tables."""
 
 from __future__ import annotations
 
@@ -19,35 +19,42 @@ class HammingIndex(CodeIndex):
     n_bits : int
         Number of bits in every code.
     multi_index : {"auto", "always", "never"}, default "auto"
-        Whether to search by multi-index hashing, as `MultiIndexHash` does, or to scan. "auto"
-        builds the tables once they would have paid for themselves, and then answers every kind of
-        search by the method that has been faster. The answers are the same.
+        Whether to search by multi-index hashing, as `MultiIndexHash` does, or by a scan. "auto"
+        builds the tables when the searches so far would have paid for them. Then it answers each
+        kind of search by the method that has been faster. The answers are the same.
 
     Attributes
     ----------
     n_bits : int
         Number of bits in every code.
     multi_index : str
-        As given.
+        The argument.
     ids : ndarray of int64, shape (n,)
         The ids held, ascending; read-only.
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
-        The codes held, in the order of `ids`; read-only. A copy after changes, until `compact`.
+        The codes held, in the order of `ids`; read-only. After changes it is a copy, until
+        `compact`.
 
     Raises
     ------
     TypeError, ValueError
-        If `n_bits` is not an integer of at least 1, or `multi_index` none of its choices.
+        If `n_bits` is not an integer of at least 1, or `multi_index` is none of its choices.
+
+    See Also
+    --------
+    MultiIndexHash : An index that always builds tables.
+    topk : The same search over an array of codes, without ids.
+    load : Read a saved index.
 
     Notes
     -----
-    The codes take ceil(n_bits / 8) bytes each and 8 for the id. Tables, where there are any, take
-    about as much as `MultiIndexHash` says. They follow changes: removed codes are marked, added
-    ones searched beside the tables until they are an eighth of all. Then tables are dropped and
-    earned again.
+    Each code takes ceil(n_bits / 8) bytes, and 8 bytes for its id. Tables, if they exist, take
+    about as much memory as in `MultiIndexHash`. They stay valid after changes: removed codes are
+    marked, and added codes are searched in addition to the tables until they are an eighth of all.
+    Then the tables are dropped, and built again when the searches have paid for them.
 
     Any number of threads may search while others change the index. A search answers for the state
-    that was there when it began; changes wait for each other and happen whole or not at all.
+    at its begin. Changes wait for each other, and each happens as a whole or not at all.
 
     Examples
     --------
@@ -57,7 +64,7 @@ class HammingIndex(CodeIndex):
     >>> index.search(fh.pack([[-1.0, -1.0]]), k=1)
     (array([[0]], dtype=int32), array([[50]]))
 
-    Codes are removed and replaced by their ids, and a filter restricts a search to some.
+    Codes are removed and replaced by their ids, and a filter restricts a search to some ids.
 
     >>> index.remove([50])
     1

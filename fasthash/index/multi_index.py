@@ -1,4 +1,4 @@
-"""`MultiIndexHash`: packed codes with their ids, searched exactly in sub-linear time.
+"""`MultiIndexHash`: packed codes with ids, searched exactly by multi-index hashing.
 
 Multi-index hashing: M. Norouzi, A. Punjani, D. J. Fleet, "Fast search in Hamming space with
 multi-index hashing", CVPR 2012. `HammingIndex` chooses between this and a scan by itself.
@@ -27,49 +27,53 @@ class MultiIndexHash(CodeIndex):
     """
     Hold packed codes and search them exactly, looking only at codes that share a substring.
 
-    Pays where neighbours are near: small radii, clustered codes, many codes. Elsewhere (a query
-    that would cost more than a scan) it scans; `HammingIndex` weighs both and is the better choice
-    unless it is known that the tables pay.
+    The tables are faster than a scan if neighbours are near: small radii, clustered codes, many
+    codes. A query that would cost more than a scan is answered by a scan. `HammingIndex` chooses
+    between both, so prefer it unless you know that tables are faster for your codes.
 
     Parameters
     ----------
     n_bits : int
         Number of bits in every code.
     n_tables : int, optional
-        Into how many substrings a code is cut, each with a table of its own; at least
-        ``n_bits / 24``. By default as many as make a substring log2(n) bits long.
+        Number of substrings that a code is cut into, at least ``n_bits / 24``. Each substring has a
+        table of its own. By default a substring has log2(n) bits.
 
     Attributes
     ----------
     n_bits : int
         Number of bits in every code.
     n_tables : int or None
-        As given.
+        The argument.
     ids : ndarray of int64, shape (n,)
         The ids held, ascending; read-only.
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
-        The codes held, in the order of `ids`; read-only. A copy after changes, until `compact`.
+        The codes held, in the order of `ids`; read-only. After changes it is a copy, until
+        `compact`.
     nbytes : int
-        Bytes of codes, ids and, once they are built, tables and the directory of ids that filters
-        use.
+        Bytes of codes and ids, and of tables and the directory of ids, once these exist.
 
     Raises
     ------
     TypeError, ValueError
         If `n_bits` or `n_tables` is not an integer in range.
 
+    See Also
+    --------
+    HammingIndex : An index that chooses between tables and a scan.
+
     Notes
     -----
-    A search for radius r probes, in every table, the buckets at most r / n_tables bits away from
-    the query's substring; a search for the k nearest widens r by one until no code that it has not
-    seen can belong to the answer. Every code is reported by the first table that meets it, which is
-    decided from the code itself.
+    A search for radius r visits, in every table, the buckets at most r / n_tables bits away from
+    the substring of the query. A search for the k nearest codes increases r by one until no unseen
+    code can belong to the answer. A code may be in buckets of several tables; it is reported by the
+    first of them, which is computed from the code itself.
 
-    The tables are built at the first search, in O(n · n_tables). They follow changes: removed codes
-    are marked, added ones searched beside them until they are an eighth of all; then tables
-    are built anew. They take 4 bytes per code and table, another 4 at most for the buckets, and up
-    to 64 bits also the bits of the code outside the substring: about 33 bytes per code for ten
-    million codes of 64 bits.
+    The tables are built at the first search, in O(n · n_tables). They stay valid after changes:
+    removed codes are marked, and added codes are searched in addition until they are an eighth of
+    all. Then the tables are built again. They take 4 bytes per code and table, at most 4 more for
+    the buckets, and for codes of up to 64 bits also the bits outside the substring. Ten million
+    codes of 64 bits need about 33 bytes per code.
 
     References
     ----------
@@ -110,7 +114,7 @@ class MultiIndexHash(CodeIndex):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of codes, ids and, once they are built, tables and the directory of ids."""
+        """Bytes of codes and ids, and of tables and the directory of ids, once these exist."""
         state = self._storage.state
         held = (state.base, state.recent)
         searcher = state.base.searcher
@@ -132,7 +136,7 @@ class MultiIndexHash(CodeIndex):
 
 
 class _Probing:
-    """Tables searched as far as is likely to pay."""
+    """Tables that are searched as long as this is likely to cost less than a scan."""
 
     is_worth_keeping = True
 

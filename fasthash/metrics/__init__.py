@@ -1,10 +1,10 @@
-"""How good rankings and codes are.
+"""Quality of rankings and of codes.
 
 - ``ranking``: average precision, precision, curves, and recall as the share of all relevant items.
-- ``pairs``: recall at k as the share of queries that find a partner, and the median rank; of
-  latents or codes, many to one.
-- ``statistics``: how bits are spread, how far relevant and other codes are apart.
-- ``_relevance``: relevant codes counted per distance; ``_ties``: the rules for ties.
+- ``pairs``: recall at k as the share of queries that find a partner, and the median rank; for
+  latents or codes, one to one or many to one.
+- ``statistics``: how often bits are 1, how they correlate, how far apart relevant codes are.
+- ``_relevance``: count relevant codes per distance; ``_ties``: the rules for ties.
 """
 
 from .pairs import RetrievalScores, retrieval_scores

@@ -1,8 +1,9 @@
-"""Codes and labels of an evaluation, and how many relevant codes lie at each distance.
+"""Codes and labels of an evaluation, and the number of relevant codes at each distance.
 
-Relevant means sharing a label. Queries with the same labels get a bit, which the codes that are
-relevant to them have. The kernels count per distance, or note where the relevant codes stand in
-database order; nothing of size queries x database is held.
+A code is relevant to a query if they share a label. All queries with the same labels get one bit
+number, and the codes that are relevant to them have this bit set. The kernels count codes per
+distance, or note the positions of the relevant codes in database order. Nothing of size queries x
+database is held.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ _MAX_CODES = 2**31 - 1
 # Counts of one chunk of queries stay near this many values.
 _CHUNK_VALUES = 1 << 20
 
-# Scratch per thread for what is noted of relevant codes, unless one query alone needs more.
+# Scratch per thread for the notes on relevant codes, unless one query alone needs more.
 _SCRATCH_BYTES = 1 << 23
 
-# Notes of a query that are summed up in one call: a tenth of a second.
+# Notes of a query that are summed in one call, which takes a tenth of a second.
 _SUMMED_NOTES = 1 << 24
 
 
 @dataclass(frozen=True)
 class EvaluationProblem:
-    """Validated codes and labels, and the two kernels over them."""
+    """Checked codes and labels, and the two kernels that run on them."""
 
     query_codes: NDArray[np.uint8]
     database_codes: NDArray[np.uint8]
     query_labels: csr_array
     database_labels: csr_array
-    # At most so many codes are relevant to each query: a code counts once per shared label.
+    # Upper bound of the codes relevant to each query: it counts a code once per shared label.
     most_relevant: NDArray[np.int64]
     # Equal for queries with the same labels.
     label_set: NDArray[np.int64]
@@ -73,11 +74,11 @@ class EvaluationProblem:
 
     def _groups(self) -> Iterator[_Group]:
         """
-        Cut the queries into groups with at most 64 different sets of labels, which get a bit each.
+        Cut the queries into groups with at most 64 different sets of labels; each set gets a bit.
 
-        A code has the bits of all sets it shares a label with: for every class the bits of the sets
-        that hold it, joined over the classes of the code. Costs O(labels of the database) per
-        group, 8 bytes per code and per class, whatever the number of classes.
+        A code has the bits of all sets with which it shares a label: for each class, the bits of
+        the sets that contain it, joined over the classes of the code. Costs O(labels of the
+        database) per group, and 8 bytes per code and per class, for any number of classes.
         """
         order = np.argsort(self.label_set, kind="stable")
         sets = self.label_set[order]
@@ -104,7 +105,7 @@ class EvaluationProblem:
         note_starts: NDArray[np.int64] | None,
         notes: NDArray[np.int32] | None,
     ) -> tuple[_kernels.Ranks, NDArray[np.int64], NDArray[np.int64]]:
-        """(all rows counted for some queries, codes per distance, relevant codes per distance)."""
+        """(kernel after all rows were counted, codes per distance, relevant codes per distance)."""
         queries = group.queries[some]
         totals = np.zeros((len(queries), self.n_distances), np.int64)
         relevant = np.zeros_like(totals)
@@ -128,18 +129,18 @@ class EvaluationProblem:
         tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
     ]:
         """
-        Chunks of (queries, number relevant, precision sums, hits), in database order.
+        Chunks of (queries, number of relevant codes, sums of precisions, hits), in database order.
 
-        Precisions are summed over the relevant ranks up to `at`; hits are counted within each of
-        the ascending `ranks`.
+        Precisions are summed over the ranks of relevant codes up to `at`. Hits are counted within
+        each of the ascending `ranks`.
         """
         largest = ranks[-1] if len(ranks) else 0
         bin_of_rank = np.searchsorted(ranks, np.arange(largest + 1)).astype(np.int32)
-        # For all chunks: fresh memory costs more than what is noted in it. One more than needed, so
-        # that there is a first one.
+        # Shared by all chunks, because fresh memory costs more than writing the notes. One more row
+        # than needed, so that the array is never empty.
         notes = np.empty((1, 2), np.int32)
         for group in self._groups():
-            # The notes on the relevant codes of a chunk of queries stay within the scratch.
+            # Queries are cut so that the notes on their relevant codes fit into the scratch.
             sizes = 8 * self.most_relevant[group.queries] + 16 * self.n_distances
             for some in cut_unequal(sizes.tolist(), _SCRATCH_BYTES * self.n_threads):
                 queries = group.queries[some]
@@ -156,7 +157,7 @@ class EvaluationProblem:
 
 @dataclass(frozen=True)
 class _Group:
-    """Queries, and which codes are relevant to them: those that share a bit."""
+    """Queries, and bits that tell which codes are relevant to them: those that share a bit."""
 
     queries: NDArray[np.int64]
     query_bits: NDArray[np.uint64]
@@ -172,7 +173,7 @@ def check_problem(
     n_bits: int | None = None,
 ) -> EvaluationProblem:
     """
-    Validate codes and labels of an evaluation.
+    Check codes and labels of an evaluation.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def _labels_of(labels: csr_array, row: int) -> NDArray[Any]:
 
 
 def _label_sets(labels: csr_array) -> NDArray[np.int64]:
-    """A number for every row, equal for rows with the same labels, which ascend in every row."""
+    """A number for every row, equal for rows with the same labels; the labels of a row ascend."""
     numbers: dict[bytes, int] = {}
     of_row = (_labels_of(labels, row).tobytes() for row in range(labels.shape[0]))
     return np.fromiter(
@@ -219,12 +220,12 @@ def _label_sets(labels: csr_array) -> NDArray[np.int64]:
 
 
 def _joined(bits: NDArray[np.uint64], labels: csr_array) -> NDArray[np.uint64]:
-    """The bits of all classes of each row, in one column."""
+    """For each row, the bits of all its classes, in one column."""
     joined = np.zeros((labels.shape[0], 1), np.uint64)
     row_bytes = 8 + 16 * labels.nnz // max(1, len(joined))
     for some in cut(len(joined), row_bytes, BLOCK_BYTES):
         ends = labels.indptr[some.start : some.stop + 1]
-        # Where a row has no label, `reduceat` would take the next one's.
+        # For a row without labels, `reduceat` would take the labels of the next row.
         has_labels = np.flatnonzero(np.diff(ends))
         if len(has_labels):
             of_labels = bits[labels.indices[ends[0] : ends[-1]]]
@@ -234,7 +235,7 @@ def _joined(bits: NDArray[np.uint64], labels: csr_array) -> NDArray[np.uint64]:
 
 
 def counts_before(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many are closer than each distance."""
+    """The number of codes that are closer than each distance."""
     before = counts.cumsum(axis=1)
     before -= counts
     return before

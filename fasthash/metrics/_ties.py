@@ -66,10 +66,11 @@ def expected_precisions(
 
     Notes
     -----
-    Of t items with r relevant ones among them, behind N items of which R are relevant, the item at
-    place i is relevant with probability r / t, and then (i - 1)(r - 1) / (t - 1) of the places
-    before it are relevant in the mean (McSherry and Najork 2008). The sum over i of
-    (R + 1 + (i - 1) ρ) / (N + i), with ρ = (r - 1) / (t - 1), is a difference of harmonic numbers.
+    N items are nearer than the tie, R of them relevant. The tie has t items, r of them relevant.
+    The item at position i of the tie is relevant with the probability r / t. If it is, the mean
+    number of relevant items before it in the tie is (i - 1)(r - 1) / (t - 1) (McSherry and Najork
+    2008). The sum over i of (R + 1 + (i - 1) ρ) / (N + i), with ρ = (r - 1) / (t - 1), is a
+    difference of harmonic numbers.
     """
     n_counted = np.clip(at - before, 0, totals)
     difference = (harmonic[before + n_counted] - harmonic[before]).astype(np.float64)
@@ -89,13 +90,13 @@ def chance_of_a_hit(
     Parameters
     ----------
     totals, relevant, n_seen : ndarray of int64, shape (n,)
-        `n_seen` may be negative, which is none, or larger than the tie.
+        `n_seen` may be negative, which means 0, or larger than the tie.
 
     Notes
     -----
-    1 - C(t - r, j) / C(t, j) for j of t items, of which r are relevant. The quotient is a product
-    of j factors (t - r - i) / (t - i), or of r factors (t - j - i) / (t - i): the shorter one is
-    multiplied. It is exactly 0 where a hit is certain.
+    For the first j of t items, r of them relevant, it is 1 - C(t - r, j) / C(t, j). The quotient is
+    a product of j factors (t - r - i) / (t - i), and also of r factors (t - j - i) / (t - i); the
+    shorter product is computed. The quotient is exactly 0 where a hit is certain.
     """
     seen = np.clip(n_seen, 0, totals)
     more, fewer = np.maximum(seen, relevant), np.minimum(seen, relevant)

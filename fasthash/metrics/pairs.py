@@ -1,15 +1,16 @@
-"""How well one modality finds the other: recall at k, median rank, mean average precision.
+"""Retrieval between two modalities: recall at k, median rank, mean average precision.
 
-For sets where samples belong together one by one or many to one, as captions belong to a clip; for
-float latents as for packed codes. Recall and median rank are about the first relevant item. Three
-rules for ties have names:
+For samples that belong together one to one, or many to one as captions belong to a clip. Samples
+are float latents or packed codes. Recall and median rank use the first relevant item of a query.
+There are three rules for ties:
 
 - "expected", the default: the mean over all orders of equally similar items. The order of the rows
   changes no figure, and a model gains nothing by giving all samples the same code.
-- "middle": half of the irrelevant items that are equally similar count as found before.
-- "database": equally similar items in the order of their rows, as a stable sort has them.
+- "middle": half of the irrelevant items in a tie are placed before the relevant ones.
+- "database": equally similar items in the order of their rows, as a stable sort leaves them.
 
-Measures over labels and packed codes that need no queries x database block are in `ranking`.
+This module computes blocks of a queries x database matrix. `ranking` has measures over labels and
+packed codes that need no such matrix.
 """
 
 from __future__ import annotations
@@ -38,20 +39,31 @@ __all__ = ["RetrievalScores", "expected_recall", "retrieval_scores"]
 @dataclass(frozen=True)
 class RetrievalScores:
     """
-    What one direction scores.
+    Scores of the retrieval in one direction, as `retrieval_scores` returns them.
 
     Attributes
     ----------
     recall : dict of int to float
-        Per k the share of queries whose first relevant item has a rank of at most k; by the rule
-        "expected", the mean of this share over all orders of ties.
+        For each k, the share of queries whose first relevant item has a rank of at most k. With the
+        rule "expected", the mean of this share over all orders of ties.
     median_rank : float
-        Median over queries of the rank of the first relevant item, from 1 on; by the rule
-        "expected", of the mean of this rank over all orders of ties.
+        Median over queries of the rank of the first relevant item; ranks begin at 1. With the rule
+        "expected", each of these ranks is a mean over all orders of ties.
     mean_average_precision : float
-        Over the first `at` ranks, mean over queries.
+        Mean over queries of the average precision within the first `at` ranks.
     n_queries : int
-        How many queries have a relevant item; only they count.
+        Number of queries that have a relevant item. Other queries are left out.
+
+    See Also
+    --------
+    retrieval_scores : Compute them.
+
+    Examples
+    --------
+    >>> import fasthash as fh
+    >>> x = [[1.0, 0.0], [0.0, 1.0]]
+    >>> fh.retrieval_scores({"audio": x, "text": x}, ranks=[1])["audio", "text"]
+    RetrievalScores(recall={1: 1.0}, median_rank=1.0, mean_average_precision=1.0, n_queries=2)
     """
 
     recall: dict[int, float]
@@ -75,21 +87,24 @@ def retrieval_scores(
     Parameters
     ----------
     samples : mapping of str to array_like
-        Two modalities: float latents of shape (n_samples, n_latent), compared by inner product, or
-        packed codes, uint8 or int8 of shape (n_samples, n_bytes), compared by Hamming distance.
+        Two modalities. Either float latents of shape (n_samples, n_latent), compared by inner
+        product, or packed codes, uint8 or int8 of shape (n_samples, n_bytes), compared by Hamming
+        distance.
     pairs : array_like of int, shape (n_pairs, 2), optional
-        Which row of the first modality belongs to which of the second, in the order of `samples`.
-        A row may be in several pairs. Default: row i belongs to row i.
+        Rows that belong together: a row of the first modality and a row of the second, in the order
+        of `samples`. A row may be in several pairs. By default row i belongs to row i.
     labels : mapping of str to labels, optional
-        In place of pairs: relevant is what shares a label. Kinds as in `mean_average_precision`.
+        Labels of both modalities, to be given instead of `pairs`: an item is relevant if it shares
+        a label with the query. Any form that `mean_average_precision` accepts.
     ranks : sequence of int, default (1, 5, 10)
         The k of the recalls.
     at : int or None, default 10
-        Average precision looks at so many ranks, and is divided by the best that can be reached
-        within them; None looks at all.
+        Number of ranks that count for the average precision, which is divided by the best value
+        that they allow. None means all ranks.
     ties : {"expected", "middle", "database"}, default "expected"
-        How equally similar items count: by the mean over all their orders; by placing half of the
-        irrelevant ones before the relevant ones; or in the order of their rows.
+        How equally similar items count. "expected": by the mean over all their orders. "middle":
+        half of the irrelevant ones are placed before the relevant ones. "database": in the order of
+        their rows.
 
     Returns
     -------
@@ -99,18 +114,23 @@ def retrieval_scores(
     Raises
     ------
     TypeError, ValueError
-        If samples are neither kind or of different kinds, pairs or labels do not fit, or no query
-        has a relevant item.
+        If samples are neither latents nor codes or are of different kinds, pairs or labels do not
+        fit, or no query has a relevant item.
+
+    See Also
+    --------
+    recall_at : Recall as the share of all relevant items, for packed codes with labels.
+    mean_average_precision : Average precision for packed codes with labels.
 
     Notes
     -----
-    Let b items be more similar to a query than its most similar relevant item, and t items be as
-    similar as that one, r of them relevant. By the rule "expected", its first relevant item has the
-    rank b + 1 + (t - r) / (r + 1) in the mean, and a rank of at most b + j with the probability
-    1 - C(t - r, j) / C(t, j); average precision is as in `mean_average_precision`. By the rule
-    "middle", the i-th relevant item has the rank i, plus the number of irrelevant items that are
-    more similar, plus half the number of those that are as similar. No rule samples: all values
-    are exact but for rounding.
+    Let b items be more similar to a query than its most similar relevant item. Let t items be as
+    similar as that one, r of them relevant. With the rule "expected", the mean rank of the first
+    relevant item is b + 1 + (t - r) / (r + 1), and its rank is at most b + j with the probability 1
+    - C(t - r, j) / C(t, j); average precision is as in `mean_average_precision`. With the rule
+    "middle", the rank of the i-th relevant item is i, plus the number of irrelevant items that are
+    more similar, plus half the number of those that are equally similar. No rule draws samples: all
+    values are exact except for rounding.
 
     Costs n_queries · n_database similarities per direction, and a sort of them, a block of queries
     at a time.
@@ -175,20 +195,21 @@ def expected_recall(
     ranks: Sequence[int],
 ) -> dict[int, float]:
     """
-    Compute the share of queries that find a relevant item within each rank, ties in expectation.
+    Compute the share of queries that find a relevant item within each rank, by the rule "expected".
 
     Parameters
     ----------
     queries, database : ndarray
-        Validated latents of one dtype, or packed codes.
+        Checked latents of one dtype, or packed codes.
     pairs : ndarray of int64, shape (n_pairs, 2)
         Rows of the queries and of the database, at least one pair.
     ranks : sequence of int
+        The k of the recalls.
 
     Returns
     -------
     dict of int to float
-        Per rank, over the queries that have a relevant item.
+        For each rank, the share among the queries that have a relevant item.
 
     Notes
     -----
@@ -206,16 +227,17 @@ def expected_recall(
 @dataclass(frozen=True)
 class _FirstHits:
     """
-    Where the first relevant items of queries stand; arrays of int64, shape (n_queries,).
+    Positions of the first relevant items of queries; all arrays are int64, shape (n_queries,).
 
     Attributes
     ----------
     before : ndarray
-        How many items are more similar than the most similar relevant one; all are irrelevant.
+        Number of items that are more similar than the most similar relevant one; all are
+        irrelevant.
     tied, relevant : ndarray
-        How many items are as similar as that one, and how many of these are relevant.
+        Number of items that are as similar as that one, and how many of these are relevant.
     in_order : ndarray
-        How many of the irrelevant ones among these have a smaller row than all relevant ones.
+        Number of tied irrelevant items whose rows come before all relevant ones.
     """
 
     before: NDArray[np.int64]
@@ -229,7 +251,7 @@ class _FirstHits:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def ranks(self, ties: str) -> NDArray[np.float64]:
-        """The rank of the first relevant item; a mean of ranks where ties are "expected"."""
+        """The rank of the first relevant item; with the rule "expected", a mean of ranks."""
         irrelevant = self.tied - self.relevant
         ahead: NDArray[np.float64] = {
             "expected": irrelevant / (self.relevant + 1),
@@ -239,7 +261,7 @@ class _FirstHits:
         return 1 + self.before + ahead
 
     def within(self, k: int, ties: str) -> NDArray[np.float64]:
-        """Whether that rank is at most k; a probability where ties are "expected"."""
+        """Whether that rank is at most k; with the rule "expected", a probability."""
         if ties == "expected":
             return chance_of_a_hit(self.tied, self.relevant, k - self.before)
         return (self.ranks(ties) <= k).astype(np.float64)
@@ -315,13 +337,13 @@ def _blocks(
 
 
 def _first_hits(similarity: NDArray[Any], relevant: NDArray[np.bool_]) -> _FirstHits:
-    """Of queries that have a relevant item each."""
+    """Find the first hits of queries that all have a relevant item."""
     lowest = np.iinfo(similarity.dtype).min if similarity.dtype.kind == "i" else -np.inf
     best = similarity.max(axis=1, where=relevant, initial=lowest, keepdims=True)
     is_tied = similarity == best
     is_hit = is_tied & relevant
     first = is_hit.argmax(axis=1)
-    # Up to and with the first hit, all other tied items are irrelevant.
+    # All tied items before the first hit are irrelevant.
     in_order = (is_tied & (np.arange(similarity.shape[1]) < first[:, None])).sum(axis=1)
     counts = ((similarity > best).sum(axis=1), is_tied.sum(axis=1), is_hit.sum(axis=1), in_order)
     return _FirstHits(*(count.astype(np.int64) for count in counts))
@@ -330,7 +352,7 @@ def _first_hits(similarity: NDArray[Any], relevant: NDArray[np.bool_]) -> _First
 def _average_precision(
     similarity: NDArray[Any], relevant: NDArray[np.bool_], at: int | None, ties: str
 ) -> NDArray[np.float64]:
-    """Of queries that have a relevant item each."""
+    """Compute the average precision of queries that all have a relevant item."""
     n = similarity.shape[1]
     at = n if at is None else min(at, n)
     precision = np.empty(len(similarity))
@@ -341,7 +363,7 @@ def _average_precision(
             number = np.arange(1, len(rank) + 1)
             precision[i] = (number / rank)[rank <= at].sum() / min(len(rank), at)
         return precision
-    # Values are sorted, which costs a fraction of sorting places.
+    # Values are sorted, which costs a fraction of sorting positions.
     for i, ascending in enumerate(np.sort(similarity, axis=1)):
         found = np.sort(similarity[i, relevant[i]])
         n_relevant = len(found)

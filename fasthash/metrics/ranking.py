@@ -1,13 +1,14 @@
-"""How good a ranking by Hamming distance is: average precision, precision, recall, curves.
+"""Quality of a ranking by Hamming distance: average precision, precision, recall, curves.
 
-Every measure starts from counts: how many codes, and how many relevant ones, lie at each distance
-of a query. Relevant means that query and item share a label. No query x database matrix is built.
+Every measure starts from counts: the number of codes, and of relevant codes, at each distance from
+a query. An item is relevant if it shares a label with the query. No matrix of queries x database is
+built.
 
-A measure over ranks is not defined until ties are, and codes tie often. Two rules have names:
+A measure over ranks needs a rule for ties, and codes often tie. There are two rules:
 
 - "expected", the default: the mean over all orders within equal distances. The order of the
   database changes no figure.
-- "database": equal distances in the order of the database, as a stable sort has them.
+- "database": equal distances in the order of the database, as a stable sort leaves them.
 """
 
 from __future__ import annotations
@@ -49,29 +50,37 @@ def mean_average_precision(
     n_threads: int | None = None,
 ) -> float:
     """
-    Compute the mean over queries of the average precision of their ranking.
+    Compute the mean over queries of the average precision of their rankings.
 
     Parameters
     ----------
     query_codes : array_like of uint8, shape (n_queries, n_bytes)
         Packed codes, as made by `pack`.
     database_codes : array_like of uint8, shape (n, n_bytes)
-    query_labels, database_labels : labels
-        A class per item, names or numbers of shape (n,) or (n, 1); or 0/1 columns, as an array of
-        two columns or more, or a scipy sparse matrix of any number of them; both of the same kind.
+        Packed codes to search, of the same width.
+    query_labels : labels
+        Labels of the queries. Either one class per item, as names or numbers of shape (n_queries,)
+        or (n_queries, 1). Or 0/1 columns, as an array with two or more columns, or a scipy sparse
+        matrix with any number of columns.
+    database_labels : labels
+        Labels of the database, in the same form. An item is relevant to a query if they share a
+        label.
     at : int, optional
-        Only the first `at` ranks count; by default all.
+        Number of ranks that count; by default all.
     ties : {"expected", "database"}, default "expected"
-        How equal distances count: by the mean over all their orders, whatever order the database
-        has; or in the order of the database, as a stable sort has them.
+        How equal distances count. "expected": by the mean over all their orders, so that the order
+        of the database does not matter. "database": in the order of the database, as a stable sort
+        leaves them.
     no_relevant : {"skip", "zero", "raise"}, default "skip"
-        A query without any relevant item is left out of the mean, counts as 0, or is an error.
+        Whether a query without any relevant item is left out of the mean, counts as 0, or is an
+        error.
     normalize : {"relevant", "retrieved"}, default "relevant"
-        With `at`, the sum of precisions is divided by the best reachable number of relevant items,
-        ``min(at, n_relevant)``, or by the number found within `at`, as much of the hashing
-        literature does (it rewards a query for finding few). The same thing without `at`.
+        What the sum of precisions is divided by if `at` is given. "relevant": the largest number of
+        relevant items that the first `at` ranks can hold, ``min(at, n_relevant)``. "retrieved": the
+        number of relevant items found within `at`, as in much of the hashing literature; this
+        rewards a query that finds few. Without `at` both are the same.
     n_threads : int, optional
-        Threads to use, by default ``OMP_NUM_THREADS`` or all cores.
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
@@ -82,12 +91,23 @@ def mean_average_precision(
     ------
     TypeError, ValueError
         If codes or labels do not fit, an option is unknown, no query has a relevant item to average
-        over, or ``normalize="retrieved"`` is asked for with `at` and ``ties="expected"``.
+        over, or ``normalize="retrieved"`` is combined with `at` and ``ties="expected"``.
+
+    See Also
+    --------
+    average_precision : The value of every query.
+    retrieval_scores : The same measure for pairs, and for float latents.
 
     Notes
     -----
-    Costs one scan of the database per query, and with ``ties="database"`` 8 bytes of scratch per
-    relevant item, for as many queries at a time as fit into 8 MiB per thread.
+    Costs one scan of the database per query. ``ties="database"`` also needs 8 bytes of scratch
+    memory per relevant item; queries are measured in blocks that need at most 8 MiB per thread. The
+    mean over all orders of a tie is computed in closed form, after McSherry and Najork.
+
+    References
+    ----------
+    F. McSherry, M. Najork, "Computing information retrieval performance measures efficiently in the
+    presence of tied scores", European Conference on Information Retrieval, 2008.
 
     Examples
     --------
@@ -121,12 +141,22 @@ def average_precision(
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """
-    Compute the average precision of every query's ranking.
+    Compute the average precision of the ranking of every query.
 
     Parameters
     ----------
-    query_codes, database_codes, query_labels, database_labels, at, ties, normalize, n_threads
-        As for `mean_average_precision`.
+    query_codes, database_codes : array_like of uint8, shape (n_items, n_bytes)
+        Packed codes, as made by `pack`; both of the same width.
+    query_labels, database_labels : labels
+        Labels, in any form that `mean_average_precision` accepts.
+    at : int, optional
+        Number of ranks that count; by default all.
+    ties : {"expected", "database"}, default "expected"
+        How equal distances count, as in `mean_average_precision`.
+    normalize : {"relevant", "retrieved"}, default "relevant"
+        What the sum of precisions is divided by, as in `mean_average_precision`.
+    n_threads : int, optional
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
@@ -136,7 +166,16 @@ def average_precision(
     Raises
     ------
     TypeError, ValueError
-        As for `mean_average_precision`.
+        As in `mean_average_precision`.
+
+    See Also
+    --------
+    mean_average_precision : The mean of these values.
+    fasthash.metrics.average_precision_by_label : Means of these values for each label.
+
+    Notes
+    -----
+    Costs one scan of the database per query, and the scratch memory of `mean_average_precision`.
 
     Examples
     --------
@@ -184,24 +223,38 @@ def precision_at(
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """
-    Compute the share of relevant items among the first ones, mean over queries.
+    Compute the share of relevant items among the first ones, averaged over queries.
 
     Parameters
     ----------
-    query_codes, database_codes, query_labels, database_labels, ties, n_threads
-        As for `mean_average_precision`.
+    query_codes, database_codes : array_like of uint8, shape (n_items, n_bytes)
+        Packed codes, as made by `pack`; both of the same width.
+    query_labels, database_labels : labels
+        Labels, in any form that `mean_average_precision` accepts.
     ranks : int or array_like of int, shape (n_ranks,)
-        How many of the first items to look at, between 1 and the size of the database.
+        Numbers of first items to look at, each between 1 and the size of the database.
+    ties : {"expected", "database"}, default "expected"
+        How equal distances count, as in `mean_average_precision`.
+    n_threads : int, optional
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
     ndarray of float64, shape (n_ranks,)
-        A query without any relevant item counts as 0, which is what it retrieved.
+        The mean precision at each rank. A query without any relevant item counts as 0.
 
     Raises
     ------
     TypeError, ValueError
         If codes or labels do not fit, or a rank is out of range.
+
+    See Also
+    --------
+    recall_at : The share of all relevant items that is among the first ones.
+
+    Notes
+    -----
+    Costs one scan of the database per query, and the scratch memory of `mean_average_precision`.
 
     Examples
     --------
@@ -231,26 +284,43 @@ def recall_at(
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """
-    Compute the share of all relevant items that is among the first ones, mean over queries.
-
-    For whether a query finds its partner among the first ones, see `retrieval_scores`.
+    Compute the share of all relevant items that is among the first ones, averaged over queries.
 
     Parameters
     ----------
-    query_codes, database_codes, query_labels, database_labels, ties, no_relevant, n_threads
-        As for `mean_average_precision`.
+    query_codes, database_codes : array_like of uint8, shape (n_items, n_bytes)
+        Packed codes, as made by `pack`; both of the same width.
+    query_labels, database_labels : labels
+        Labels, in any form that `mean_average_precision` accepts.
     ranks : int or array_like of int, shape (n_ranks,)
-        How many of the first items to look at, between 1 and the size of the database.
+        Numbers of first items to look at, each between 1 and the size of the database.
+    ties : {"expected", "database"}, default "expected"
+        How equal distances count, as in `mean_average_precision`.
+    no_relevant : {"skip", "zero", "raise"}, default "skip"
+        Whether a query without any relevant item is left out of the mean, counts as 0, or is an
+        error.
+    n_threads : int, optional
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
     ndarray of float64, shape (n_ranks,)
+        The mean recall at each rank.
 
     Raises
     ------
     TypeError, ValueError
         If codes or labels do not fit, a rank is out of range, or no query has a relevant item to
         average over.
+
+    See Also
+    --------
+    retrieval_scores : Recall at k as the share of queries that find a partner.
+    precision_at : The share of relevant items among the first ones.
+
+    Notes
+    -----
+    Costs one scan of the database per query, and the scratch memory of `mean_average_precision`.
 
     Examples
     --------
@@ -278,24 +348,33 @@ def precision_recall_curve(
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """
-    Compute precision and recall within every Hamming radius, mean over queries.
+    Compute precision and recall within every Hamming radius, averaged over queries.
 
-    Ties do not matter here: a radius takes all codes of a distance or none.
+    No rule for ties is needed: all codes at one distance are within a radius, or none is.
 
     Parameters
     ----------
-    query_codes, database_codes, query_labels, database_labels, no_relevant, n_threads
-        As for `mean_average_precision`; `no_relevant` is for the recall.
+    query_codes, database_codes : array_like of uint8, shape (n_items, n_bytes)
+        Packed codes, as made by `pack`; both of the same width.
+    query_labels, database_labels : labels
+        Labels, in any form that `mean_average_precision` accepts.
     n_bits : int, optional
-        Number of bits of the codes, the largest radius; by default 8 per byte.
+        Number of bits of the codes, which is the largest radius; by default 8 per byte.
+    no_relevant : {"skip", "zero", "raise"}, default "skip"
+        Whether a query without any relevant item is left out of the mean recall, counts as 0, or is
+        an error.
     nothing_retrieved : {"zero", "skip"}, default "zero"
-        The precision of a query that retrieves nothing within a radius is 0, or is left out.
+        Whether the precision of a query counts as 0 at a radius within which no code lies, or is
+        left out of the mean.
+    n_threads : int, optional
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
     precision : ndarray of float64, shape (n_bits + 1,)
-        NaN at a radius where all queries are left out.
+        Mean precision within each radius; NaN where all queries are left out.
     recall : ndarray of float64, shape (n_bits + 1,)
+        Mean recall within each radius.
     radii : ndarray of int64, shape (n_bits + 1,)
         0, 1, …, n_bits.
 
@@ -303,6 +382,15 @@ def precision_recall_curve(
     ------
     TypeError, ValueError
         If codes or labels do not fit, or no query has a relevant item to average over.
+
+    See Also
+    --------
+    precision_at : Precision by rank instead of radius.
+    recall_at : Recall by rank instead of radius.
+
+    Notes
+    -----
+    Costs one scan of the database per query, and the scratch memory of `mean_average_precision`.
 
     Examples
     --------
@@ -336,7 +424,7 @@ def precision_recall_curve(
 def _expected_precision_sums(
     totals: NDArray[Any], relevant: NDArray[Any], at: int
 ) -> NDArray[np.float64]:
-    """Expected sum of the precisions at the relevant ranks up to at, for every query."""
+    """Expected sum of the precisions at the relevant ranks up to `at`, for every query."""
     before, relevant_before = counts_before(totals), counts_before(relevant)
     harmonic = harmonic_numbers(int(before[0, -1] + totals[0, -1]))
     of_ties = expected_precisions(before, relevant_before, totals, relevant, at, harmonic)
@@ -364,13 +452,13 @@ def _hits_at(
 def _ratios(
     sums: NDArray[Any], divisors: NDArray[Any], n_relevant: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Quotients, NaN for a query that nothing is relevant to."""
+    """Quotients, NaN for a query without any relevant item."""
     ratios = np.full(len(sums), np.nan)
     return np.divide(sums, divisors, out=ratios, where=n_relevant > 0)
 
 
 def _recall(hits: NDArray[Any], n_relevant: NDArray[Any]) -> NDArray[np.float64]:
-    """Hits over all relevant, NaN for a query that has none."""
+    """Hits divided by the number of relevant items, NaN for a query that has none."""
     recall = np.full(hits.shape, np.nan)
     np.divide(hits, n_relevant[:, None], out=recall, where=n_relevant[:, None] > 0)
     return recall

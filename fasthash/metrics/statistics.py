@@ -1,4 +1,4 @@
-"""What codes are like: how bits are spread, how far relevant and other codes are apart."""
+"""Statistics of codes: how often bits are 1, how they correlate, how far apart codes are."""
 
 from __future__ import annotations
 
@@ -26,21 +26,30 @@ _BLOCK_ROWS = 1 << 14
 
 def bit_means(codes: ArrayLike, n_bits: int) -> NDArray[np.float64]:
     """
-    Compute the share of ones of every bit; a half is what tells most.
+    Compute the share of ones of every bit.
+
+    A bit that is 1 in half of the codes carries the most information.
 
     Parameters
     ----------
     codes : array_like of uint8, shape (n, ceil(n_bits / 8))
+        Packed codes, as made by `pack`.
     n_bits : int
+        Number of bits in a code.
 
     Returns
     -------
     ndarray of float64, shape (n_bits,)
+        Between 0 and 1.
 
     Raises
     ------
     TypeError, ValueError
-        If the codes are none of this length, or there are none.
+        If the codes do not have `n_bits` bits, or there are none.
+
+    See Also
+    --------
+    bit_correlations : How much bits repeat each other.
 
     Examples
     --------
@@ -53,21 +62,28 @@ def bit_means(codes: ArrayLike, n_bits: int) -> NDArray[np.float64]:
 
 def bit_correlations(codes: ArrayLike, n_bits: int) -> NDArray[np.float64]:
     """
-    Compute the correlation of every two bits; those of a bit that never changes are 0.
+    Compute the correlation of every two bits.
 
     Parameters
     ----------
     codes : array_like of uint8, shape (n, ceil(n_bits / 8))
+        Packed codes, as made by `pack`.
     n_bits : int
+        Number of bits in a code.
 
     Returns
     -------
     ndarray of float64, shape (n_bits, n_bits)
+        Between -1 and 1. The correlations of a bit that has one value in all codes are 0.
 
     Raises
     ------
     TypeError, ValueError
-        If the codes are none of this length, or there are none.
+        If the codes do not have `n_bits` bits, or there are none.
+
+    See Also
+    --------
+    bit_means : How often each bit is 1.
 
     Notes
     -----
@@ -113,22 +129,39 @@ def distances_by_relevance(
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
-    Count the pairs of a query and a code at every distance, relevant ones and others.
+    Count the pairs of a query and a code at every distance, relevant pairs and others.
 
     Parameters
     ----------
-    query_codes, database_codes, query_labels, database_labels, n_threads
-        As for `fasthash.mean_average_precision`.
+    query_codes, database_codes : array_like of uint8, shape (n_items, ceil(n_bits / 8))
+        Packed codes, as made by `pack`.
+    query_labels, database_labels : labels
+        Labels, in any form that `fasthash.mean_average_precision` accepts. A pair is relevant if
+        the two share a label.
     n_bits : int
+        Number of bits in a code.
+    n_threads : int, optional
+        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
     Returns
     -------
-    relevant, other : ndarray of int64, shape (n_bits + 1,)
+    relevant : ndarray of int64, shape (n_bits + 1,)
+        Number of relevant pairs at each distance.
+    other : ndarray of int64, shape (n_bits + 1,)
+        Number of other pairs at each distance.
 
     Raises
     ------
     TypeError, ValueError
         If codes or labels do not fit.
+
+    See Also
+    --------
+    fasthash.precision_recall_curve : Precision and recall within each distance.
+
+    Notes
+    -----
+    Costs one scan of the database per query.
 
     Examples
     --------
@@ -153,23 +186,33 @@ def average_precision_by_label(
     scores: NDArray[np.float64], labels: Any
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
     """
-    Average the average precision of the queries that have a label, for each label.
+    Compute, for each label, the mean average precision of the queries that have it.
 
     Parameters
     ----------
     scores : ndarray of float64, shape (n_queries,)
-        As `fasthash.average_precision` gives them; those that are NaN are left out.
+        Average precisions, as `fasthash.average_precision` returns them. NaN is left out.
     labels : labels
-        Of the queries, as for `fasthash.mean_average_precision`.
+        Labels of the queries, in any form that `fasthash.mean_average_precision` accepts.
 
     Returns
     -------
     names : ndarray, shape (n_labels,)
-        Class names or numbers, or numbers of columns; those with a query, ascending.
+        Class names or numbers, or numbers of label columns, ascending. Labels without a query are
+        left out.
     counts : ndarray of int64, shape (n_labels,)
-        How many queries have the label.
+        Number of queries that have the label.
     means : ndarray of float64, shape (n_labels,)
-        NaN where all scores of a label are.
+        Mean of their scores; NaN if all these scores are NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the labels do not fit.
+
+    See Also
+    --------
+    fasthash.average_precision : Compute the scores.
 
     Examples
     --------

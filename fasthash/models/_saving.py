@@ -1,10 +1,10 @@
-"""Models in files: numbers as safetensors, all else as JSON beside them; no pickle.
+"""Model files: arrays in the safetensors format, everything else as JSON beside them; no pickle.
 
-`SavedModel` is what a model inherits to be saved. It names its learned attributes in `_learned`,
-and in `_parts` the dataclasses that stand in them; a model that keeps its state otherwise, as
-modules of PyTorch do, overrides `_learned_state` and `_set_learned_state` to give and take arrays.
-A value is written as a tree of plain values, arrays and parts, and read as nothing else, so a file
-cannot name code. Every array has a checksum, and so has the tree.
+A model that can be saved inherits from `SavedModel`. It lists its learned attributes in `_learned`,
+and the dataclasses that they contain in `_parts`. A model with another kind of state, such as
+PyTorch modules, overrides `_learned_state` and `_set_learned_state`, which return and take arrays.
+A value is written as a tree of plain values, arrays and parts. Reading makes nothing else of it, so
+a file cannot run code. Every array has a checksum, and so has the tree.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = ["SavedModel", "check_shape", "load_model"]
 _FORMAT = "fasthash model"
 _VERSION = "1"
 
-# Characters in an array of strings, all as long as the longest, as numpy holds them.
+# Most characters in an array of strings; numpy stores each string as long as the longest.
 _MOST_CHARACTERS = 1 << 26
 
-# Models that users define: the newest class of a name.
+# All model classes, also those that users define; the newest class of each name.
 _CLASSES: dict[str, type[SavedModel]] = {}
 
-# What a tree that nobody has written by `save` can lead to.
+# The errors that a tree can cause which `save` has not written.
 _DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -50,7 +50,7 @@ _DAMAGE = (
 
 
 class SavedModel(BaseEstimator):
-    """What lets a model be saved to a file and loaded from one."""
+    """Base of the models that can be saved to a file and loaded from it."""
 
     # Names of the learned attributes; those a model does not have are left out.
     _learned: ClassVar[tuple[str, ...]] = ()
@@ -68,8 +68,8 @@ class SavedModel(BaseEstimator):
         Parameters
         ----------
         path : path
-            Of the file, in a folder that exists. A file that is there is replaced when the new one
-            is complete and on the disk.
+            The file, in a folder that exists. An old file is replaced when the new one is complete
+            and on the disk.
 
         Raises
         ------
@@ -78,14 +78,18 @@ class SavedModel(BaseEstimator):
         ImportError
             If safetensors is not installed.
         TypeError
-            If a parameter is of a kind that no file of a model holds.
+            If a parameter has a type that a model file cannot hold.
         OSError
-            If the file cannot be written; what was there is then unchanged.
+            If the file cannot be written; an old file is then unchanged.
+
+        See Also
+        --------
+        load : Read the file.
 
         Notes
         -----
-        The file is in the safetensors format. It holds parameters and what was learned; a fit that
-        was interrupted cannot be resumed from it.
+        The file is in the safetensors format. It holds the parameters and what was learned. An
+        interrupted fit cannot be resumed from it.
         """
         check_is_fitted(self)
         safetensors = _safetensors()
@@ -113,21 +117,26 @@ class SavedModel(BaseEstimator):
         Parameters
         ----------
         path : path
-            Of the file. It may come from anybody: what is wrong with it gives an error, and nothing
-            in it is run.
+            The file. It may come from an untrusted source: a damaged file raises an error, and no
+            code in a file is run.
 
         Returns
         -------
-        The model.
+        CrossModalHasher, ITQ or RandomHyperplanes
+            A model of the class on which the method was called.
 
         Raises
         ------
         OSError
             If the file cannot be read.
         ValueError
-            If it holds no model of this kind, is of another format version, or is damaged.
+            If it holds no model of this class, has another format version, or is damaged.
         ImportError
             If safetensors is not installed.
+
+        See Also
+        --------
+        fasthash.load : Read a model or index of any class.
         """
         model = load_model(path)
         if not isinstance(model, cls):

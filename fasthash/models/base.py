@@ -1,4 +1,4 @@
-"""The contract of every model: named modalities in, packed codes out, scikit-learn's manners."""
+"""Base of all models: named modalities in, packed codes out, with the interface of scikit-learn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ._saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
 
-# Values of a block to encode: small, so that a thousand samples already make work for two threads.
+# Values in a block to encode: few, so that a thousand samples are enough work for two threads.
 _BLOCK_VALUES = 1 << 20
 
 
@@ -32,8 +32,9 @@ class CrossModalHasher(SavedModel):
     """
     Base of the models whose hash functions are linear in mapped features.
 
-    A subclass's ``fit`` ends by calling `_set_fitted`; until then nothing of the model has changed.
-    To be saved it adds its further learned attributes to `_learned`, see `SavedModel`.
+    The ``fit`` of a subclass ends with a call of `_set_fitted`; before that call the model is
+    unchanged. If a subclass learns further attributes that are to be saved, it adds their names to
+    `_learned`, see `SavedModel`.
 
     Attributes
     ----------
@@ -42,14 +43,28 @@ class CrossModalHasher(SavedModel):
     n_features_in_ : dict of str to int
         Number of raw features per modality.
     feature_names_in_ : dict of str to ndarray of str as objects, shape (n_features,)
-        Names of the columns of the modalities that were given as data frames (pandas, polars and
-        others); missing where none was. Later data frames must have the same columns.
+        Column names of the modalities that were given as data frames (pandas, polars and others).
+        The attribute is missing if none was. Later data frames must have the same columns.
     feature_maps_ : dict of str to FeatureMap
-        Raw features to the features the hash functions are linear in.
+        For each modality, the map from raw features to those in which the hash functions are
+        linear.
     projections_ : dict of str to ndarray of float64, shape (n_out, n_bits)
-        The hash functions: bit 1 where the mapped features times a column are >= 0.
+        The hash functions: a bit is 1 where the mapped features times its column are >= 0.
     codes_ : dict of str to ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
         Packed codes of the training samples.
+
+    See Also
+    --------
+    AMSH : Learns from labels.
+    RREH : Learns from pairs and from samples without a partner.
+    CLSR : Learns from pairs with neural networks.
+    CCAITQ : The baseline that learns from pairs.
+
+    Examples
+    --------
+    >>> import fasthash as fh
+    >>> isinstance(fh.RREH(n_bits=16), fh.models.CrossModalHasher)
+    True
     """
 
     _learned: ClassVar[tuple[str, ...]] = (
@@ -79,20 +94,22 @@ class CrossModalHasher(SavedModel):
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
-            Raw features, as in the fit: an array, a memory-mapped one, a data frame, a scipy sparse
-            matrix, or anything with ``shape`` and ``dtype`` that can be sliced by rows.
+            Raw features, with the columns of the fit: an array, a memory-mapped array, a data
+            frame, a scipy sparse matrix, or anything with ``shape`` and ``dtype`` that can be
+            sliced by rows.
         modality : str
-            Which modality they belong to.
+            The modality of the samples.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
             Called as ``callback("encode", done, total)`` while samples are encoded.
         verbose : bool, default False
-            Show progress on standard error.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
         ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
+            Packed codes.
 
         Raises
         ------
@@ -109,10 +126,15 @@ class CrossModalHasher(SavedModel):
         UserWarning
             If X has column names and the features of the fit had none, or the other way round.
 
+        See Also
+        --------
+        fasthash.topk : Search among codes.
+        fasthash.HammingIndex : Hold and search codes with ids.
+
         Notes
         -----
-        Costs O(n_samples · n_anchors · (n_features + n_bits)). Beside the codes a block of features
-        per thread is held. float32 features are mapped in float32, others in float64.
+        Costs O(n_samples · n_anchors · (n_features + n_bits)). In addition to the codes, a block of
+        features per thread is held. float32 features are mapped in float32, others in float64.
         """
         x = self._read_samples(X, modality)
         with Progress(callback, verbose) as report:
@@ -125,7 +147,10 @@ class CrossModalHasher(SavedModel):
             )
 
     def __sklearn_tags__(self) -> Tags:
-        """Say that features are mappings of modalities, which scikit-learn's checks do not pass."""
+        """
+        Declare that features are mappings of modalities, for which scikit-learn's checks are not
+        made.
+        """
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.dict = True
@@ -134,7 +159,7 @@ class CrossModalHasher(SavedModel):
         return tags
 
     def _read_samples(self, X: Any, modality: str) -> Rows:
-        """Validate samples of one modality of a fitted model."""
+        """Check samples of one modality of a fitted model."""
         self._check_modality(modality)
         check_columns(X, "X", self._names_of(modality))
         return check_rows(X, "X", self.n_features_in_[modality])
@@ -164,7 +189,7 @@ class CrossModalHasher(SavedModel):
 
     @staticmethod
     def _check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
-        """Refuse a feature map from a file that does not map n_features to n_out."""
+        """Refuse a feature map from a file if it does not map n_features to n_out."""
         check_feature_map(feature_map, n_features, n_out)
 
     def _set_fitted(
@@ -175,7 +200,7 @@ class CrossModalHasher(SavedModel):
         codes: dict[str, NDArray[Any]],
         **learned: Any,
     ) -> None:
-        """Store what a fit learned, all at once; `learned` are further attributes."""
+        """Store the result of a fit, all at once; `learned` has further attributes."""
         self.modalities_ = tuple(features)
         self.n_features_in_ = {name: x.shape[1] for name, x in features.items()}
         names = {name: x.names for name, x in features.items() if x.names is not None}
@@ -192,12 +217,12 @@ class CrossModalHasher(SavedModel):
 
 def read_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
     """
-    Validate a mapping of modality names to features, and keep the names of their columns.
+    Check a mapping of modality names to features, and keep the names of their columns.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no such mapping, or features are refused.
+        If it is not such a mapping, or features are refused.
     """
     rows = check_modalities(features, minimum)
     for name, x in rows.items():
@@ -207,7 +232,7 @@ def read_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
 
 def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
     """
-    Refuse what does not map n_features to n_out, as a file may say.
+    Refuse a feature map if it does not map n_features to n_out; it may come from a damaged file.
 
     Raises
     ------
@@ -238,7 +263,7 @@ def encode_rows(
     report: Report = ignore,
     stage: str = "encode",
 ) -> NDArray[np.uint8]:
-    """Packed signs of mapped features times a projection, block by block."""
+    """Compute packed signs of mapped features times a projection, block by block."""
     codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)
     projection = projection.astype(x.dtype)
 
@@ -257,7 +282,7 @@ def visit_rows(
     report: Report,
     stage: str,
 ) -> None:
-    """Call a function with every block of rows that are mapped to n_out columns, on threads."""
+    """Call a function for every block of rows, on threads; rows are mapped to n_out columns."""
 
     def visit(blocks: Sequence[slice]) -> int:
         for rows in blocks:
@@ -266,7 +291,7 @@ def visit_rows(
 
     blocks = cut(len(x), max(n_out, x.shape[1]), _BLOCK_VALUES)
     if len(blocks) == 1:
-        # No threads of ours for a single query; the matrix products may use theirs.
+        # For a single query no threads are started; the matrix products may use their own.
         report(stage, visit(blocks), len(x))
         return
     with Workers(n_threads) as workers:

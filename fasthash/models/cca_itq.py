@@ -1,4 +1,4 @@
-"""`CCAITQ`: the classic unsupervised baseline, canonical correlations and a learned rotation."""
+"""`CCAITQ`: the standard unsupervised baseline, canonical correlations and a learned rotation."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ __all__ = ["CCAITQ"]
 
 class CCAITQ(CrossModalHasher):
     """
-    Canonical correlation analysis followed by iterative quantisation.
+    Canonical correlation analysis, followed by iterative quantisation.
 
-    Projects paired modalities on their canonical directions, scaled by their correlations, and
-    turns all by the one Procrustes rotation that brings them nearest to ±1. Uses pairs and no
-    labels; samples without a partner get codes, but nothing is learned from them.
+    Projects paired modalities on their canonical directions, each scaled by its correlation. Then
+    one Procrustes rotation for all modalities brings the projections as near to ±1 as possible. It
+    learns from pairs, not from labels. Samples without a partner get codes, but nothing is learned
+    from them.
 
     Parameters
     ----------
@@ -38,41 +39,50 @@ class CCAITQ(CrossModalHasher):
         Length of the codes.
     n_components : int, optional
         Number of canonical directions; by default ``n_bits``, or the smallest number of features of
-        a modality where that is less. Fewer directions than bits are laid out over all bits.
+        a modality if that is less. The rotation spreads fewer directions over all bits.
     ridge : float, default 1e-2
-        Added to the diagonal of each covariance, as a share of its mean; greater than 0. Many
-        features for few samples want more: the emoji demo does best with 30.
+        Number added to the diagonal of each covariance, as a share of its mean; greater than 0.
+        With many features and few samples, larger values are better: the emoji demo does best with
+        30.
     n_iterations : int, default 50
-        Steps of the rotation.
+        Number of steps in which the rotation is improved.
     preprocessing : str or mapping of str to str, default "none"
-        What is done to the features first, in all modalities or per modality; one that a mapping
-        leaves out is taken as given. "none": as given. "unit": rows of unit length, for embeddings
-        that are compared by cosine. "centre": centred, one scale for all columns. "standardise":
-        every column centred and divided by its standard deviation. "whiten": columns standardised,
-        at most 384 principal components, each divided by its standard deviation, or by .3 where
-        that is less.
+        Preprocessing of the features: one choice for all modalities, or a choice per modality
+        ("none" where a mapping has none). "none": nothing. "unit": rows are scaled to unit length,
+        for embeddings that are compared by cosine. "centre": columns are centred, and all are
+        divided by one number. "standardise": every column is centred and divided by its standard
+        deviation. "whiten": columns are standardised, and at most 384 principal components are
+        kept, each divided by its standard deviation or by 0.3, whichever is larger.
     random_state : int, RandomState instance or None, default None
-        Seeds the first rotation.
+        Seed of the first rotation.
 
     Attributes
     ----------
     codes_, projections_, feature_maps_, modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`.
     correlations_ : ndarray of float64, shape (n_components,)
-        Canonical correlations, descending; of more than two modalities, means over the others.
+        Canonical correlations, descending. With more than two modalities, each is a mean over the
+        others.
+
+    See Also
+    --------
+    RREH : Learns from pairs and from samples without a partner.
+    AMSH : Learns from labels.
+    ITQ : The same rotation for one kind of features.
 
     Notes
     -----
-    O(n · d² + d³) for the correlations, n pairs of d features in all; O(n · n_bits²) per step of
-    the rotation. Features are read block by block; held are d² covariances and 2 n · n_bits numbers
-    of float64.
+    With n pairs and d features in all modalities together: O(n · d² + d³) for the correlations, and
+    O(n · n_bits²) per step of the rotation. Features are read block by block; d² covariances and
+    2 n · n_bits float64 numbers are held.
 
     References
     ----------
     Gong, Lazebnik, Gordo, Perronnin, "Iterative Quantization: A Procrustean Approach to Learning
     Binary Codes for Large-Scale Image Retrieval", IEEE Transactions on Pattern Analysis and Machine
-    Intelligence 35(12), 2013. One rotation for all modalities, and more bits than directions, are
-    ours; without the scale by correlations, retrieval on the sets of docs/rreh.md is far worse.
+    Intelligence 35(12), 2013. Our additions are one rotation for all modalities, and more bits than
+    directions. Without scaling by the correlations, retrieval on the sets of docs/rreh.md is much
+    worse.
 
     Examples
     --------
@@ -123,20 +133,20 @@ class CCAITQ(CrossModalHasher):
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two or more modalities; with `pairs` the number of samples may differ. Memory-mapped
-            arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype`` that can be
-            sliced by rows, are read block by block.
+            Features of two or more modalities. Numbers of samples may differ if `pairs` is given.
+            Memory-mapped arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype``
+            that can be sliced by rows, are read block by block.
         pairs : array_like of int, shape (n_pairs, n_modalities), optional
-            Which rows belong together, a column per modality in the order of `features`; at least
-            two pairs, no row in two of them. Means, correlations and rotation are those of a fit to
-            the pairs alone. Default: row i belongs to row i.
+            Rows that belong together, with a column per modality in the order of `features`. At
+            least two pairs, and no row in two of them. The means, correlations and rotation use
+            only these rows. By default row i belongs to row i.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
-            Called as ``callback(stage, done, total)`` while stages advance: "correlations" (once),
-            "rotation" (by step), "codes of <modality>" (by row).
+            Called as ``callback(stage, done, total)`` during the stages "correlations" (once),
+            "rotation" (by step) and "codes of <modality>" (by row).
         verbose : bool, default False
-            Show progress on standard error, as bars where tqdm is installed.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
@@ -146,8 +156,22 @@ class CCAITQ(CrossModalHasher):
         Raises
         ------
         TypeError, ValueError
-            If parameters, features or pairs are unsuitable; the model is then unchanged, as it is
+            If parameters, features or pairs are unsuitable. The model is then unchanged, and also
             when the callback raises an error.
+
+        See Also
+        --------
+        encode : Compute the codes of other samples.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fasthash as fh
+        >>> x = np.random.default_rng(0).standard_normal((100, 4))
+        >>> pairs = [[i, 99 - i] for i in range(50)]
+        >>> model = fh.CCAITQ(n_bits=4, random_state=0).fit({"image": x, "text": x[::-1]}, pairs)
+        >>> model.correlations_.round(1)
+        array([1., 1., 1., 1.])
         """
         n_bits = check_count(self.n_bits, "n_bits")
         if self.n_components is not None:
@@ -192,7 +216,7 @@ class CCAITQ(CrossModalHasher):
     def _covariances(
         self, x: dict[str, Rows], feature_maps: dict[str, FeatureMap]
     ) -> tuple[list[list[NDArray[np.float64]]], list[float]]:
-        """Covariances of the pairs, and the ridges of their diagonals."""
+        """Covariances of the pairs, and the ridges added to their diagonals."""
         n_pairs = len(next(iter(x.values())))
         squares = np.zeros(len(x))
 

@@ -1,7 +1,7 @@
 """Two baselines for one kind of features, as scikit-learn transformers: `ITQ`, `RandomHyperplanes`.
 
-What the models of several modalities are compared with when nothing is shared and nothing labelled:
-a code learned from the principal components, and one that is not learned at all.
+The models of several modalities are compared with them. `ITQ` learns a code from the principal
+components, and `RandomHyperplanes` learns nothing except the mean.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from .base import encode_rows
 
 __all__ = ["ITQ", "RandomHyperplanes"]
 
-# What scikit-learn leaves alone; other numbers become float64.
+# scikit-learn keeps these dtypes, and converts other numbers to float64.
 _DTYPES: tuple[Any, ...] = (np.float64, np.float32)
 
-# Float32 values are multiplied with each other in float64, and in float32 only projected.
+# The fit multiplies float32 values in float64. Only projections are computed in float32.
 _LARGEST_SINGLE = 1e30
 
 
@@ -61,31 +61,35 @@ class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Save
         Parameters
         ----------
         X : array_like or scipy sparse matrix, shape (n_samples, n_features)
-            Features, as in the fit.
+            Features, with the columns of the fit.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
             Called as ``callback("transform", done, total)`` while samples are transformed.
         verbose : bool, default False
-            Show progress on standard error, as bars where tqdm is installed.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
         ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
-            Or a data frame with a column per byte, where `set_output` asks for it.
+            Packed codes. After `set_output` it may be a data frame with a column per byte.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the model has not been fitted.
         TypeError, ValueError
-            If X is no matrix of finite real numbers, or its columns differ from those of the fit in
-            number, name or order.
+            If X is not a matrix of finite real numbers, or its columns differ from those of the fit
+            in number, name or order.
+
+        See Also
+        --------
+        fit : Learn the projection.
 
         Notes
         -----
-        Costs O(n_samples · n_features · n_bits). Beside the codes a block of centred features per
-        thread is held. float32 features are projected in float32, others in float64.
+        Costs O(n_samples · n_features · n_bits). In addition to the codes, a block of centred
+        features per thread is held. float32 features are projected in float32, others in float64.
         """
         check_is_fitted(self)
         x = _rows_of(X, partial(validate_data, self, reset=False))
@@ -101,7 +105,7 @@ class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Save
         return (self.projection_.shape[1] + 7) // 8
 
     def _read(self, X: ArrayLike, minimum: int) -> Rows:
-        """Validate the samples of a fit."""
+        """Check the samples of a fit."""
         options = {"ensure_min_samples": minimum, "estimator": self, "input_name": "X"}
         return _rows_of(X, partial(check_array, **options))
 
@@ -116,8 +120,8 @@ class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Save
     def _set_fitted(
         self, X: ArrayLike, feature_map: FeatureMap, projection: NDArray[np.float64]
     ) -> None:
-        """Store what a fit learned, all at once; X is what it was given."""
-        # Number and names of the features; X itself has been checked by then.
+        """Store the result of a fit, all at once; X is the argument of the fit."""
+        # Stores the number and names of the features; X itself has been checked before.
         validate_data(self, X, skip_check_array=True)
         self.mean_ = feature_map.mean
         self.projection_ = projection
@@ -132,12 +136,12 @@ class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Save
 
 def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
     """
-    Validate samples as scikit-learn does, and refuse what it reads without a word.
+    Check samples as scikit-learn does, and refuse some that it would convert without an error.
 
     Raises
     ------
     TypeError, ValueError
-        If the samples are masked, or text or dates, or integers that no float can hold, or `check`
+        If the samples are masked, are text or dates, are integers too large for a float, or `check`
         refuses them.
     """
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
@@ -156,17 +160,17 @@ def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
 
 
 def _dtype_if_no_numbers(X: Any) -> Any:
-    """The dtype of text, dates and objects that are text; None for all else."""
+    """The dtype of text, dates, and objects that are text; None for everything else."""
     values = X
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
-        # A row has the dtype of a data frame, and only objects may be of several types.
+        # One row shows the dtype of a data frame; only objects may have several types.
         values = np.asarray(X[:1])
         values = np.asarray(X) if values.dtype == object else values
     elif isinstance(X, list | tuple):
         try:
             values = np.asarray(X)
         except ValueError:
-            # Ragged, as scikit-learn says.
+            # Rows differ in length; scikit-learn raises the error.
             return None
     if not isinstance(values, np.ndarray):
         return None
@@ -178,36 +182,42 @@ class ITQ(_LinearTransformer):
     """
     Iterative quantisation of principal components.
 
-    Projects features on their directions of largest variance and turns these so that they come near
-    to ±1. The standard among unsupervised binary codes of one kind of features.
+    Projects features on the directions of their largest variance, and rotates the projections so
+    that they come near to ±1. This is the standard unsupervised baseline for one kind of features.
 
     Parameters
     ----------
     n_bits : int, default 64
         Length of the codes; at most the number of features.
     n_iterations : int, default 50
-        Steps of the rotation.
+        Number of steps in which the rotation is improved.
     random_state : int, RandomState instance or None, default None
-        Seeds the first rotation.
+        Seed of the first rotation.
 
     Attributes
     ----------
     mean_ : ndarray of float64, shape (n_features,)
         Column means of the training samples.
     projection_ : ndarray of float64, shape (n_features, n_bits)
-        Orthonormal columns: bit 1 where the centred features times a column are >= 0.
+        Orthonormal columns. A bit is 1 where the centred features times its column are >= 0.
     explained_variance_ : ndarray of float64, shape (n_bits,)
         Variance of the training samples along the principal directions, descending.
     n_features_in_ : int
         Number of features in the fit.
     feature_names_in_ : ndarray of str, shape (n_features,)
-        Their names, where the fit was given a data frame.
+        Names of the columns, if the fit was given a data frame.
+
+    See Also
+    --------
+    CCAITQ : The same rotation for several modalities.
+    RandomHyperplanes : Codes that are not learned.
+    fasthash.embeddings.codes_of_signs : Signs of the features themselves.
 
     Notes
     -----
-    Time is O(n · d² + d³) for the directions, d features, and O(n · n_bits²) per step of the
-    rotation. Memory beside the features is d² + 2 n · n_bits of float64. The covariance is summed
-    up in float64, whatever the dtype of the features.
+    With d features, time is O(n · d² + d³) for the directions, and O(n · n_bits²) per step of the
+    rotation. In addition to the features, d² + 2 n · n_bits float64 numbers are held. The
+    covariance is summed in float64 for every dtype of the features.
 
     A code is packed into bytes, so ``get_feature_names_out`` names bytes: "itq0", "itq1", …
 
@@ -251,16 +261,17 @@ class ITQ(_LinearTransformer):
         Parameters
         ----------
         X : array_like or scipy sparse matrix, shape (n_samples, n_features)
-            Features of two samples or more, not all the same. A memory-mapped array of float32 or
-            float64, or a scipy sparse matrix, is read block by block.
-        y : ignored
+            Features of two or more samples that are not all equal. A memory-mapped array of float32
+            or float64, or a scipy sparse matrix, is read block by block.
+        y : object, optional
+            Ignored; scikit-learn passes it.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
-            Called as ``callback(stage, done, total)`` while stages advance: "covariance" (by
-            row), "rotation" (by step).
+            Called as ``callback(stage, done, total)`` during the stages "covariance" (by row) and
+            "rotation" (by step).
         verbose : bool, default False
-            Show progress on standard error, as bars where tqdm is installed.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
@@ -270,12 +281,20 @@ class ITQ(_LinearTransformer):
         Raises
         ------
         TypeError, ValueError
-            If parameters or features are unsuitable, or there are fewer features than bits; the
-            model is then unchanged, as it is when the callback raises an error.
+            If parameters or features are unsuitable, or there are fewer features than bits. The
+            model is then unchanged, and also when the callback raises an error.
 
         See Also
         --------
-        CCAITQ : The same rotation for several kinds of features that come in pairs.
+        transform : Compute the codes of samples.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fasthash as fh
+        >>> X = np.random.default_rng(0).standard_normal((300, 20))
+        >>> fh.ITQ(n_bits=16, random_state=0).fit(X).projection_.shape
+        (20, 16)
         """
         n_bits = check_count(self.n_bits, "n_bits")
         n_iterations = check_count(self.n_iterations, "n_iterations")
@@ -313,37 +332,41 @@ class RandomHyperplanes(_LinearTransformer):
     """
     Signs of random projections, the simplest locality-sensitive hash.
 
-    Every bit says on which side of a random hyperplane through the mean a sample lies. Two samples
-    differ in a bit with a probability of their angle, seen from the mean, divided by π, so that
-    Hamming distances estimate angles. Learns nothing but the mean.
+    Every bit tells on which side of a random hyperplane through the mean a sample lies. Two samples
+    differ in a bit with the probability θ / π, where θ is the angle between them, seen from the
+    mean. So Hamming distances estimate angles. Only the mean is learned.
 
     Parameters
     ----------
     n_bits : int, default 64
-        Length of the codes; any number, also more than there are features.
+        Length of the codes; may exceed the number of features.
     random_state : int, RandomState instance or None, default None
-        Seeds the hyperplanes.
+        Seed of the hyperplanes.
 
     Attributes
     ----------
     mean_ : ndarray of float64, shape (n_features,)
         Column means of the training samples.
     projection_ : ndarray of float64, shape (n_features, n_bits)
-        Gaussian columns: bit 1 where the centred features times a column are >= 0.
+        Gaussian columns. A bit is 1 where the centred features times its column are >= 0.
     n_features_in_ : int
         Number of features in the fit.
     feature_names_in_ : ndarray of str, shape (n_features,)
-        Their names, where the fit was given a data frame.
+        Names of the columns, if the fit was given a data frame.
+
+    See Also
+    --------
+    ITQ : Codes that are learned from the features.
 
     Notes
     -----
-    A fit costs O(n · d + d · n_bits), d features. As with `ITQ`, ``get_feature_names_out`` names
+    With d features, a fit costs O(n · d + d · n_bits). As in `ITQ`, ``get_feature_names_out`` names
     the bytes of a code.
 
     References
     ----------
     Charikar, "Similarity Estimation Techniques from Rounding Algorithms", ACM Symposium on Theory
-    of Computing, 2002. Centring the features is ours.
+    of Computing, 2002. Centring the features is our choice.
 
     Examples
     --------
@@ -374,15 +397,17 @@ class RandomHyperplanes(_LinearTransformer):
         Parameters
         ----------
         X : array_like or scipy sparse matrix, shape (n_samples, n_features)
-            Features; one sample is enough, the hyperplanes then pass through it. A memory-mapped
-            array of float32 or float64, or a scipy sparse matrix, is read block by block.
-        y : ignored
+            Features of one or more samples. If there is one sample, all hyperplanes pass through
+            it. A memory-mapped array of float32 or float64, or a scipy sparse matrix, is read block
+            by block.
+        y : object, optional
+            Ignored; scikit-learn passes it.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
-            Called as ``callback(stage, done, total)`` when the "hyperplanes" are drawn.
+            Called as ``callback("hyperplanes", 1, 1)`` when the hyperplanes have been drawn.
         verbose : bool, default False
-            Show progress on standard error, as bars where tqdm is installed.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
@@ -393,6 +418,16 @@ class RandomHyperplanes(_LinearTransformer):
         ------
         TypeError, ValueError
             If parameters or features are unsuitable; the model is then unchanged.
+
+        See Also
+        --------
+        transform : Compute the codes of samples.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> fh.RandomHyperplanes(n_bits=40, random_state=0).fit([[0.0, 1], [2, 5]]).mean_
+        array([1., 3.])
         """
         n_bits = check_count(self.n_bits, "n_bits")
         x = self._read(X, minimum=1)
@@ -411,7 +446,7 @@ class RandomHyperplanes(_LinearTransformer):
 def _principal_directions(
     x: Rows, feature_map: FeatureMap, n_components: int, report: Report
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Largest variances, descending, and their directions as columns."""
+    """The largest variances, descending, and their directions as columns."""
     n, d = x.shape
     covariance = np.zeros((d, d))
     for rows in cut(n, d):
