@@ -18,15 +18,15 @@ from .pieces import blocks_of, cut
 
 __all__ = ["FEW", "LISTED_SHARE", "Allowed", "Directory", "allow"]
 
-# What takes how long, in units of the time to compare one 64-bit word with a word in the cache:
+# What takes how long, in units of the time that a batch of queries takes to compare a 64-bit word:
 # reading a word of the database in order, from memory, once for up to so many queries; fetching a
 # row that is anywhere, and each of its words; making a list of flags, per flag and per row listed;
 # and flags of a list, per flag and per row.
-_READ_WORD = 3
+_READ_WORD = 6
 _SHARING_QUERIES = 256
-_FETCH_ROW, _FETCH_WORD = 40, 8
-_LIST_FLAG, _LIST_ROW = 1, 12
-_FLAG_FLAG, _FLAG_ROW = 1, 15
+_FETCH_ROW, _FETCH_WORD = 70, 14
+_LIST_FLAG, _LIST_ROW = 2, 25
+_FLAG_FLAG, _FLAG_ROW = 2, 30
 
 # Up to this share of the rows, a set becomes a list at first; else flags. One query over codes of
 # 64 bits gathers so many in the time of a scan.
