@@ -25,8 +25,9 @@ __all__ = [
     "nearest",
 ]
 
-# "rreh" learns from pairs of two or more modalities.
 METHODS = ("sign", "itq", "rreh")
+"""The ways to make codes of embeddings that `fasthash.experiments.recall_of_codes` compares: their
+signs, `fasthash.ITQ`, and `fasthash.RREH`, which learns from pairs of two or more modalities."""
 
 # With this many rows, a feature that has only one sign is probably not centred.
 _MANY_ROWS = 100

@@ -1,4 +1,4 @@
-"""What the kernels run on: instruction-set levels, threads, OpenMP.
+"""The environment of the kernels: instruction-set levels, threads, OpenMP.
 
 `resolve_threads` is the one place where an `n_threads` argument becomes a number of threads.
 """
@@ -21,29 +21,29 @@ __all__ = [
     "simd_levels",
 ]
 
-# What the OpenMP runtime allowed when it was loaded. Where it allows less later, somebody limits it
-# (threadpoolctl does, and with it scikit-learn): that is respected.
+# Number of threads that the OpenMP runtime allowed when it was loaded. If it allows fewer later,
+# the program has limited them (as threadpoolctl and scikit-learn do): that limit is respected.
 _unlimited = _kernels.openmp_max_threads()
 
-# What fits into C's int; the kernels start far fewer.
+# Largest value of C's int; the kernels start far fewer threads.
 _MOST = 2**31 - 1
 
 
 class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
     """
-    A lock that a forked child finds free, although a thread of its parent held it.
+    A lock that is free in a forked child, even if a thread of its parent held it.
 
-    That thread does not exist in the child, so nobody would ever release it there. What the lock
-    guards must be whole at any moment, as a state is that changes by one assignment.
+    That thread does not exist in the child, so it could never release the lock there. The state
+    that the lock guards must be valid at any moment, for example because one assignment changes it.
     """
 
     def __init__(self) -> None:
-        # One for each process in the line of those that were forked. No list of all locks is kept,
-        # with weak references: what removes one is Python, and an interrupt that meets it is lost.
+        # A lock for each process in the chain of forks. There is no list of all locks with weak
+        # references: Python code would remove a lock from it, and an interrupt there would be lost.
         self._locks: dict[int, threading.Lock] = {}
 
     def __enter__(self) -> ForkSafeLock:
-        # Of two threads that come first, one's lock is taken by both.
+        # If two threads come first at the same time, both use the lock of one of them.
         self._locks.setdefault(_generation, threading.Lock()).acquire()
         return self
 
@@ -57,15 +57,19 @@ _generation = 0
 
 def simd_level() -> str:
     """
-    Name the instruction-set level the kernels use.
+    Return the name of the instruction-set level that the kernels use.
 
     The fastest level of this machine is chosen when fasthash is imported. The environment variable
-    ``FASTHASH_SIMD`` forces another one; asking for one the machine lacks makes the import fail.
+    ``FASTHASH_SIMD`` chooses another one. If the machine lacks that level, the import fails.
 
     Returns
     -------
     str
         One of `simd_levels`.
+
+    See Also
+    --------
+    simd_levels : All levels that can be chosen.
 
     Examples
     --------
@@ -83,7 +87,11 @@ def simd_levels() -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Slowest first; "scalar" is always there.
+        Slowest first. "scalar" is always among them.
+
+    See Also
+    --------
+    simd_level : The level in use.
 
     Examples
     --------
@@ -96,7 +104,7 @@ def simd_levels() -> tuple[str, ...]:
 
 def openmp_version() -> int:
     """
-    Tell the OpenMP specification date the kernels were built with.
+    Return the date of the OpenMP specification that the kernels were built with.
 
     Returns
     -------
@@ -127,28 +135,28 @@ def resolve_threads(n_threads: int | None) -> int:
     Parameters
     ----------
     n_threads : int or None
-        None takes the environment variable ``OMP_NUM_THREADS`` (joblib and dask set it in their
-        worker processes), or else all cores this process may use, and not more than threadpoolctl
+        None means the environment variable ``OMP_NUM_THREADS`` (joblib and dask set it in their
+        worker processes), or else all cores this process may use, but not more than threadpoolctl
         allows. A negative number counts from the end: -1 is all cores, -2 all but one.
 
     Returns
     -------
     int
-        At least 1, and at most 64, or 4 for each core where that is more; a search that is short
-        starts fewer. 1 without OpenMP, and 1 in a forked child in which GNU OpenMP may wait for
-        threads that the fork did not copy.
+        From 1 to the larger of 64 and 4 per core; a short search starts fewer threads. It is 1
+        without OpenMP, and in a forked child in which GNU OpenMP may wait for threads that the fork
+        did not copy.
 
     Notes
     -----
     A forked child searches on as many threads as its parent, because the threads of the runtime are
-    ended before a fork. That needs OpenMP 5.0 (GCC 9) or LLVM's runtime, and the kernels loaded
-    before the fork: a child that loads them itself, after another library has brought GNU OpenMP
-    into its parent, uses one thread.
+    ended before a fork. This needs OpenMP 5.0 (GCC 9) or LLVM's runtime, and kernels that were
+    loaded before the fork. If a child loads them itself, after another library has loaded GNU
+    OpenMP into its parent, it uses one thread.
 
     Raises
     ------
     ValueError
-        If `n_threads` is 0, or no int32.
+        If `n_threads` is 0, or does not fit in int32.
     TypeError
         If `n_threads` is not an integer.
     """

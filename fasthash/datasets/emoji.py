@@ -228,6 +228,10 @@ class EmojiDataset:
         Row numbers of the fixed split, ascending; about three quarters and one quarter of every
         group.
 
+    See Also
+    --------
+    load_emoji : Load it.
+
     Examples
     --------
     >>> from fasthash.datasets import load_emoji
@@ -342,6 +346,10 @@ def load_emoji() -> EmojiDataset:
     EmojiDataset
         1,906 emoji without skin-tone variants, in nine groups, as glyphs and texts, with a fixed
         split into training and test rows.
+
+    See Also
+    --------
+    read_layout : Read a data set of your own.
 
     Examples
     --------

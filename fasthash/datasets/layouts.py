@@ -52,6 +52,18 @@ class Part:
         Features by modality.
     labels : array_like or None
         Class numbers of shape (n_samples,), or 0/1 columns, dense or sparse.
+
+    See Also
+    --------
+    read_layout : Read the parts of a data set from a file.
+    fasthash.experiments.compare : Compare models on parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fasthash.datasets import Part
+    >>> Part({"image": np.ones((5, 3)), "text": np.ones((5, 2))}, np.arange(5))
+    Part(5 samples, features {image: 3, text: 2}, labels (5,))
     """
 
     features: dict[str, Any]

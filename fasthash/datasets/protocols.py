@@ -32,6 +32,17 @@ class SemiPairedSplit:
     pairs : ndarray of int64, shape (n_pairs, n_modalities)
         Known pairs as positions in `rows`, with one column per modality in the order of `rows`.
         Pass this array to the ``fit`` method of a model.
+
+    See Also
+    --------
+    semi_paired_split : Make a split.
+
+    Examples
+    --------
+    >>> from fasthash.datasets import semi_paired_split
+    >>> split = semi_paired_split(300, 0.2, random_state=0)
+    >>> split.pairs.shape, split.paired.shape, split.unpaired["text"].shape
+    ((60, 2), (60,), (240,))
     """
 
     rows: dict[str, NDArray[np.int64]]

@@ -1,6 +1,7 @@
 """Experiments: compare methods, and measure the speed of fasthash on this machine.
 
 - ``comparison`` fits models for several code lengths and seeds, and scores them.
+- ``scores`` has the metrics, the scores, and their means over seeds.
 - ``recall`` compares a search by codes of embeddings with the float search.
 - ``speed`` makes the measurements of ``fasthash bench``, and compares fasthash with numpy, faiss
   and limits of the machine. It uses ``_timing`` (measure calls in turn), ``_random_codes`` (codes
@@ -10,17 +11,9 @@
 The folder ``benchmarks`` of the repository uses the same modules for larger measurements.
 """
 
-from .comparison import (
-    Metric,
-    Score,
-    Summary,
-    compare,
-    fit_model,
-    learns_from,
-    score_model,
-    summarise,
-)
+from .comparison import compare, fit_model, learns_from, score_model
 from .recall import Recall, recall_of_codes
+from .scores import Metric, Score, Summary, summarise
 
 __all__ = [
     "Metric",

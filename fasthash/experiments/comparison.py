@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,127 +17,15 @@ from numpy.typing import NDArray
 
 from .._core.validation import check_rows
 from ..datasets import Part, semi_paired_split
-from ..metrics import mean_average_precision, precision_at, recall_at
 from ..models import CrossModalHasher
+from .scores import Metric, Score
 
 __all__ = [
-    "Metric",
-    "Score",
-    "Summary",
     "compare",
     "fit_model",
     "learns_from",
     "score_model",
-    "summarise",
 ]
-
-_METRIC = re.compile(r"(map|precision|recall)(?:@([1-9]\d*))?")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """
-    A quality measure: mean average precision, or precision or recall at a rank.
-
-    Attributes
-    ----------
-    kind : {"map", "precision", "recall"}
-    at : int or None
-        Number of ranks that count. None means all ranks, and is allowed for "map" only.
-
-    Examples
-    --------
-    >>> Metric.parse("precision@10")
-    Metric(kind='precision', at=10)
-    """
-
-    kind: str
-    at: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Metric:
-        """
-        Read ``map``, ``map@N``, ``precision@N`` or ``recall@N``.
-
-        Raises
-        ------
-        ValueError
-            If it is none of these.
-        """
-        match = _METRIC.fullmatch(text)
-        if not match or (match[1] != "map" and match[2] is None):
-            raise ValueError(f"a metric must be map, map@N, precision@N or recall@N, got {text!r}")
-        return cls(match[1], int(match[2]) if match[2] else None)
-
-    def __str__(self) -> str:
-        return self.kind if self.at is None else f"{self.kind}@{self.at}"
-
-    def measure(
-        self,
-        query_codes: Any,
-        database_codes: Any,
-        query_labels: Any,
-        database_labels: Any,
-        *,
-        ties: str = "expected",
-    ) -> float:
-        """Measure one ranking of a database. mAP ignores queries without relevant items."""
-        problem = (query_codes, database_codes, query_labels, database_labels)
-        if self.kind == "map":
-            return mean_average_precision(*problem, at=self.at, ties=ties)
-        measure = precision_at if self.kind == "precision" else recall_at
-        return float(measure(*problem, ranks=[self.at or 1], ties=ties)[0])
-
-
-@dataclass(frozen=True)
-class Score:
-    """
-    Score of one model in one direction.
-
-    Attributes
-    ----------
-    method : str
-    n_bits, seed : int
-    query, database : str
-        Modalities.
-    metric : str
-    value : float
-        Between 0 and 1.
-    """
-
-    method: str
-    n_bits: int
-    seed: int | None
-    query: str
-    database: str
-    metric: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Summary:
-    """
-    Scores over seeds.
-
-    Attributes
-    ----------
-    method : str
-    n_bits : int
-    query, database, metric : str
-    mean, std : float
-        Mean and standard deviation of the scores. The standard deviation divides by n, not n - 1.
-    n : int
-        Number of scores.
-    """
-
-    method: str
-    n_bits: int
-    query: str
-    database: str
-    metric: str
-    mean: float
-    std: float
-    n: int
 
 
 def compare(
@@ -258,13 +144,16 @@ def score_model(
     Parameters
     ----------
     model : CrossModalHasher
+        The fitted model.
     test : Part
         The queries.
     database : Part or mapping of str to labels
-        Samples to search, which the model encodes; or the labels of the training samples by
-        modality, and then the codes learned for the training samples are searched.
+        Samples to search, which the model encodes. Or the labels of the training samples by
+        modality; then the codes learned for the training samples are searched.
     metrics : sequence of Metric
+        What to measure.
     ties : {"expected", "database"}, default "expected"
+        How equal distances count, as in `fasthash.mean_average_precision`.
 
     Returns
     -------
@@ -274,6 +163,19 @@ def score_model(
     See Also
     --------
     compare : Fit several models, and score them.
+
+    Examples
+    --------
+    >>> import fasthash as fh
+    >>> from fasthash.datasets import Part
+    >>> from fasthash.experiments import Metric, score_model
+    >>> x = np.random.default_rng(0).standard_normal((60, 4))
+    >>> part = Part({"image": x, "text": x}, x[:, 0] > 0)
+    >>> model = fh.CCAITQ(4, random_state=0).fit(part.features)
+    >>> for query, target, metric, value in score_model(model, part, part, [Metric("map")]):
+    ...     print(query, target, metric, value > 0.5)
+    image text map True
+    text image map True
     """
     names = [name for name in model.modalities_ if name in test.features]
     queries = {name: model.encode(test.features[name], name) for name in names}
@@ -294,36 +196,25 @@ def score_model(
     ]
 
 
-def summarise(scores: Sequence[Score]) -> list[Summary]:
+def learns_from(model: Any, argument: str) -> bool:
     """
-    Compute the mean and standard deviation of scores over seeds.
+    Tell whether the ``fit`` method of a model has a parameter.
 
     Parameters
     ----------
-    scores : sequence of Score
+    model : estimator or class of estimators
+        The model.
+    argument : str
+        Name of the parameter, such as "labels" or "pairs".
 
     Returns
     -------
-    list of Summary
-        In the order in which the scores appear first.
+    bool
+        Whether it has.
 
     See Also
     --------
-    compare : Compute scores for several seeds.
-    """
-    values: dict[tuple[str, int, str, str, str], list[float]] = {}
-    for score in scores:
-        key = (score.method, score.n_bits, score.query, score.database, score.metric)
-        values.setdefault(key, []).append(score.value)
-    return [
-        Summary(*key, float(np.mean(found)), float(np.std(found)), len(found))
-        for key, found in values.items()
-    ]
-
-
-def learns_from(model: Any, argument: str) -> bool:
-    """
-    Tell whether the ``fit`` method of a model has a parameter, such as "labels" or "pairs".
+    fit_model : Fit a model with the arguments that it accepts.
 
     Examples
     --------
@@ -348,15 +239,31 @@ def fit_model(
     Parameters
     ----------
     model : estimator
+        The model to fit.
     features : mapping of str to array_like
-    labels : mapping of str to labels, or None
-    pairs : ndarray of int, shape (n_pairs, n_modalities), or None
-    callback : callable or None
+        Features by modality.
+    labels : mapping of str to labels, optional
+        Labels by modality.
+    pairs : ndarray of int, shape (n_pairs, n_modalities), optional
+        Rows that belong together.
+    callback : callable, optional
         Called as ``callback(stage, done, total)``.
 
     Returns
     -------
-    The model.
+    estimator
+        The model itself.
+
+    See Also
+    --------
+    learns_from : Tell which arguments a model accepts.
+
+    Examples
+    --------
+    >>> import fasthash as fh
+    >>> x = np.random.default_rng(0).standard_normal((60, 4))
+    >>> fit_model(fh.CCAITQ(4), {"a": x, "b": x}, labels={}).modalities_
+    ('a', 'b')
     """
     given = {"labels": labels, "pairs": pairs, "callback": callback}
     return model.fit(

@@ -30,6 +30,7 @@ class Recall:
     Attributes
     ----------
     method : {"sign", "itq", "rreh"}
+        The method that makes the codes.
     query, database : str
         Modalities of the queries and of the database; "" if there is only one kind of vectors.
     n_bits : int
@@ -40,6 +41,16 @@ class Recall:
         are the answers.
     value : float
         Share of the k nearest vectors that are among the answers, averaged over the queries.
+
+    See Also
+    --------
+    recall_of_codes : Compute it.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).standard_normal((200, 16))
+    >>> recall_of_codes(x, x[:5], methods=["sign"], n_bits=[16], k=1)
+    [Recall(method='sign', query='', database='', n_bits=16, candidates=1, value=1.0)]
     """
 
     method: str

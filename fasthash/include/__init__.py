@@ -1,4 +1,4 @@
-"""What other packages build against: ``fasthash.h``, in this folder; see docs/calling-from-c.md."""
+"""The folder of ``fasthash.h``, which other packages compile with; see docs/calling-from-c.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["get_include"]
 
 def get_include() -> str:
     """
-    Name the folder of ``fasthash.h``, for the ``include_dirs`` of an extension.
+    Return the folder of ``fasthash.h``, for the ``include_dirs`` of an extension.
 
     Returns
     -------

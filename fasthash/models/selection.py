@@ -1,8 +1,8 @@
-"""Choose between models without labels, by pairs that were held out.
+"""Choose between models without labels, by held-out pairs.
 
-Codes are good when a query finds what is like its partner. So for a held-out pair the rows of the
-other modality that lie nearest to the partner count as relevant, and models are judged by their
-mean average precision. The rank of the partner alone, one row among many, says much less: with a
+Codes are good if a query finds items that are like its partner. So the rows of the other modality
+that are nearest to the partner of a held-out query count as relevant, and models are compared by
+mean average precision. The rank of the partner alone, one row among many, is a poor measure: with a
 few dozen held-out pairs it is mostly noise.
 """
 
@@ -24,21 +24,31 @@ from .base import CrossModalHasher
 
 __all__ = ["Selection", "select_by_pairs"]
 
-# As many held-out pairs tell models apart; more only cost time.
+# So many held-out pairs are enough to compare models; more only cost time.
 _MOST_QUERIES = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
     """
-    What `select_by_pairs` found.
+    The result of `select_by_pairs`.
 
     Attributes
     ----------
     best : int
-        Which model has the best mean score; of equal ones the first.
+        Number of the model with the best mean score; the first of equal ones.
     scores : ndarray of float64, shape (n_models, n_splits)
-        Mean average precision on the pairs held out.
+        Mean average precision on the held-out pairs.
+
+    See Also
+    --------
+    select_by_pairs : Compute it.
+
+    Examples
+    --------
+    >>> from fasthash.models import Selection
+    >>> Selection(best=1, scores=np.array([[0.5], [0.7]])).best
+    1
     """
 
     best: int
@@ -59,47 +69,52 @@ def select_by_pairs(
     verbose: bool = False,
 ) -> Selection:
     """
-    Compare models, or settings of one, on pairs they were not fitted to.
+    Compare models, or settings of one model, on pairs that are held out of the fit.
 
     Parameters
     ----------
     models : sequence of CrossModalHasher
-        Copies of them are fitted by ``fit(features, pairs=pairs)``; they stay as they are.
+        Models to compare. Copies of them are fitted by ``fit(features, pairs=pairs)``.
     features : mapping of str to array_like, each of shape (n_samples, n_features)
-        As the models take them; read whole.
+        Features in a form that the models accept; they are read into memory.
     pairs : array_like of int, shape (n_pairs, n_modalities), optional
-        As the models take them. Default: row i belongs to row i.
+        Rows that belong together, as in ``fit``. By default row i belongs to row i.
     n_splits : int, default 3
-        How often pairs are held out, drawn anew each time.
+        Number of random choices of held-out pairs.
     share : float, default 0.2
         Share of the pairs to hold out, less than 1.
     neighbours : float, default 0.1
-        Share of a modality's rows that count as relevant: those nearest to the partner by the
+        Share of the rows of a modality that count as relevant: those nearest to the partner by the
         Euclidean distance of their features.
     random_state : int, RandomState instance or None, default None
-        Seeds which pairs are held out.
+        Seed of the choice of held-out pairs.
     n_threads : int, optional
-        Of every fit, as in `fasthash.topk`.
+        Number of threads of every fit, as in `fasthash.topk`.
     callback : callable, optional
-        Called as ``callback("models", done, total)`` after every fit. What it raises ends the
-        comparison.
+        Called as ``callback("models", done, total)`` after every fit. If it raises an error, the
+        comparison ends.
     verbose : bool, default False
-        Show progress on standard error.
+        Show progress on standard error, as bars if tqdm is installed.
 
     Returns
     -------
     Selection
+        The best model and all scores.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is unsuitable, or a model refuses the data.
 
+    See Also
+    --------
+    fasthash.experiments.compare : Compare models by labels.
+
     Notes
     -----
-    Costs ``n_splits`` fits per model, and O(n_queries · n) distances per split, of at most a
-    thousand held-out pairs. Ties count in expectation. Ours: no paper on these methods says how to
-    choose settings without labels.
+    Costs ``n_splits`` fits per model, and O(n_queries · n) distances per split, with at most a
+    thousand held-out pairs. Ties count by the mean over all their orders. This procedure is ours:
+    no paper on these methods says how to choose settings without labels.
 
     Examples
     --------
@@ -150,7 +165,7 @@ def select_by_pairs(
 def _without(
     x: dict[str, NDArray[Any]], held_out: NDArray[np.int64], kept: NDArray[np.int64]
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Features without the rows held out, and where the kept pairs stand in them."""
+    """Features without the held-out rows, and the positions of the kept pairs in them."""
     left, columns = {}, []
     for column, (name, values) in enumerate(x.items()):
         stays = np.ones(len(values), bool)
@@ -161,7 +176,7 @@ def _without(
 
 
 def _nearest(x: NDArray[Any], partners: NDArray[np.int64], share: float) -> NDArray[np.uint8]:
-    """Per row and partner, whether the row is among the nearest to it: 0/1, as labels are."""
+    """For each row and partner, whether the row is among the nearest to it: 0/1, as labels are."""
     centred = x - x.mean(axis=0)
     norms = np.einsum("ij,ij->i", centred, centred)
     distances = norms[:, None] - 2 * centred @ centred[partners].T

@@ -35,46 +35,47 @@ class AMSH(CrossModalHasher):
     """
     Adaptive Marginalized Semantic Hashing.
 
-    Learns codes for two or more modalities from features and labels. Which sample of one modality
-    belongs to which of another is not used: sizes may differ and the order is free.
+    Learns codes for two or more modalities from features and labels. It does not use which sample
+    of one modality belongs to which of another: sizes may differ, and samples may be in any order.
 
     Parameters
     ----------
     n_bits : int, default 64
         Length of the codes; less than the number of samples of every modality.
     n_anchors : int, None or "auto", default "auto"
-        Number of RBF anchors per modality, drawn among its samples. None keeps the features linear;
-        "auto" takes the paper's 1500, or all samples where there are fewer.
+        Number of anchors of the radial basis functions per modality, drawn among its samples. None
+        keeps the features linear. "auto" means 1500 as in the paper, or all samples if there are
+        fewer.
     n_sweeps : int, default 15
-        Sweeps over the discrete codes, and again over the hash functions, at most.
+        Largest number of sweeps over the discrete codes, and of sweeps over the hash functions.
     tol : float, default 1e-2
-        When to stop earlier: the codes, when a sweep changes no more than a hundredth of this
-        share of their bits; the hash functions, when another sweep would lower their loss by less
-        than this share. 0 makes all sweeps, exactly as published.
+        When to stop earlier. Codes: when a sweep changes at most a hundredth of this share of their
+        bits. Hash functions: when another sweep would lower their loss by less than this share.
+        With 0 all sweeps are made, exactly as published.
     lam : float, default 1e-2
-        λ, weight of the similarity within a modality.
+        Weight λ of the similarity within a modality.
     beta : float, default 1e-2
-        β, weight of the similarity between modalities. Not below λ: where the modalities weigh less
-        than each for itself, their codes drift apart.
+        Weight β of the similarity between modalities. It should not be less than λ: then the codes
+        of the modalities become unlike each other.
     eta : float, default 1.0
-        η, weight of the quantisation.
+        Weight η of the quantisation.
     ridge : float, default 0.01
-        Absolute ridge of the regression from features to bits; greater than 0.
+        Ridge of the regression from features to bits, an absolute value; greater than 0.
     width : float, default 1.0
-        Standard deviation of the radial basis functions, in units of the mean distance of a
-        modality's samples to its anchors; greater than 0.
+        Standard deviation of the radial basis functions, in units of the mean distance between the
+        samples of a modality and its anchors; greater than 0.
     init : {"random", "pca"} or mapping of str to ndarray, default "random"
-        Latents to start from: Gaussian, principal components of the features (the authors' choice),
-        or given arrays of shape (n_samples, n_bits) per modality.
+        First values of the latents: Gaussian, principal components of the features (the choice of
+        the authors), or given arrays of shape (n_samples, n_bits) per modality.
     preprocessing : str or mapping of str to str, default "none"
-        What is done to the features first, in all modalities or per modality; one that a mapping
-        leaves out is taken as given. "none": as given. "unit": rows of unit length, for embeddings
-        that are compared by cosine. "centre": centred, one scale for all columns. "standardise":
-        every column centred and divided by its standard deviation. "whiten": columns standardised,
-        at most 384 principal components, each divided by its standard deviation, or by .3 where
-        that is less.
+        Preprocessing of the features: one choice for all modalities, or a choice per modality
+        ("none" where a mapping has none). "none": nothing. "unit": rows are scaled to unit length,
+        for embeddings that are compared by cosine. "centre": columns are centred, and all are
+        divided by one number. "standardise": every column is centred and divided by its standard
+        deviation. "whiten": columns are standardised, and at most 384 principal components are
+        kept, each divided by its standard deviation or by 0.3, whichever is larger.
     random_state : int, RandomState instance or None, default None
-        Seeds the anchors and the initial latents.
+        Seed of the anchors and the first latents.
 
     Attributes
     ----------
@@ -85,13 +86,18 @@ class AMSH(CrossModalHasher):
     feature_maps_ : dict of str to FeatureMap
         Anchors and means per modality.
     objective_ : ndarray of float64
-        What the first step minimises, after every sweep.
+        The objective of the first step after every sweep.
     n_iter_ : dict of str to int
-        Sweeps made: over the "codes", and over the hash functions of each modality.
+        Number of sweeps over the "codes", and over the hash functions of each modality.
     classes_ : ndarray or int
         The classes of the labels, ascending, or the number of their 0/1 columns.
     modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`.
+
+    See Also
+    --------
+    RREH : Learns from pairs instead of labels.
+    CCAITQ : The baseline that learns from pairs.
 
     Notes
     -----
@@ -99,14 +105,14 @@ class AMSH(CrossModalHasher):
     ridge of 0.01. Ours: λ = β = 1e-2, better on validation data than the paper's 1e-3; the random
     start (the paper's start from principal components is ``init="pca"``); the width of the radial
     basis functions; one factorisation for all sweeps instead of one per sweep; stopping early; the
-    start from a sample and secant steps, which reach in a few sweeps what the published ones reach
-    in 15 (``tol=0`` makes the published sweeps); and more than two modalities.
+    start from a sample and secant steps, which reach in a few sweeps what the published sweeps
+    reach in 15 (``tol=0`` makes the published sweeps); and more than two modalities.
 
-    Time per sweep is O(n · n_bits · (labels per sample + n_classes + n_bits)) for the codes. Per
-    sweep of the hash functions it is O(n · n_anchors · (n_features + n_bits)), because features are
-    mapped again each time, and O(n · n_anchors²) once. Memory beside the features is codes and
-    latents, n · n_bits of the features' dtype (float32 if all modalities are), at most half a
-    gibibyte of mapped features, and a block of features per thread.
+    A sweep over the codes takes O(n · n_bits · (labels per sample + n_classes + n_bits)) time. A
+    sweep over the hash functions takes O(n · n_anchors · (n_features + n_bits)), because it maps
+    the features again, and O(n · n_anchors²) is spent once. In addition to the features, memory
+    holds codes and latents, n · n_bits numbers of the features' dtype (float32 if all modalities
+    are), at most half a gibibyte of mapped features, and a block of features per thread.
 
     References
     ----------
@@ -181,24 +187,25 @@ class AMSH(CrossModalHasher):
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two or more modalities; the number of samples may differ. Memory-mapped arrays, scipy
-            sparse matrices, and anything with ``shape`` and ``dtype`` that can be sliced by rows
-            (h5py datasets, dask and zarr arrays), are read block by block.
+            Features of two or more modalities. Numbers of samples may differ. Memory-mapped arrays,
+            scipy sparse matrices, and anything with ``shape`` and ``dtype`` that can be sliced by
+            rows (h5py datasets, dask and zarr arrays), are read block by block.
         labels : mapping of str to labels
-            Per modality class names or numbers of shape (n_samples,), or 0/1 columns as an array or
-            a scipy sparse matrix of shape (n_samples, n_classes). A row may be empty.
+            Labels per modality: class names or numbers of shape (n_samples,), or 0/1 columns as an
+            array or a scipy sparse matrix of shape (n_samples, n_classes). A row may have no label.
         resume : bool, default False
-            Go on with a fit of the same data that was interrupted, by KeyboardInterrupt or by an
-            error of the callback, after the last sweep it finished. The result is that of a fit
-            which was not. Until then the interrupted fit holds its latents.
+            Continue an interrupted fit of the same data after its last finished sweep. It may have
+            been interrupted by KeyboardInterrupt or an error of the callback. The result is that of
+            a fit without interruption. An interrupted fit keeps its latents in memory until it is
+            resumed.
         n_threads : int, optional
-            As in `fasthash.topk`. While a fit runs, matrix products elsewhere in this process have
-            one thread.
+            Number of threads, as in `fasthash.topk`. During a fit, matrix products elsewhere in
+            this process use one thread.
         callback : callable, optional
-            Called as ``callback(stage, done, total)`` while stages advance: "features" (by
-            modality), "codes" (by sweep), "hash functions of <modality>, <sweep>" (by row).
+            Called as ``callback(stage, done, total)`` during the stages "features" (by modality),
+            "codes" (by sweep), "hash functions of <modality>, <sweep>" (by row).
         verbose : bool, default False
-            Show progress on standard error, as bars where tqdm is installed.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
@@ -208,13 +215,13 @@ class AMSH(CrossModalHasher):
         Raises
         ------
         TypeError, ValueError
-            If parameters, features or labels are unsuitable, or there is nothing to resume; the
-            model is then unchanged, as it is when the fit is interrupted.
+            If parameters, features or labels are unsuitable, or there is nothing to resume. The
+            model is then unchanged, and also when the fit is interrupted.
 
         See Also
         --------
         fit_lengths : Models of several code lengths at little more than the cost of one.
-        partial_fit : Let new samples with labels join the fitted model.
+        partial_fit : Add new samples with labels to the fitted model.
         """
         lengths = (check_count(self.n_bits, "n_bits"),)
         with Progress(callback, verbose) as report:
@@ -240,23 +247,35 @@ class AMSH(CrossModalHasher):
 
         Parameters
         ----------
-        features, labels
-            As in `fit`.
+        features : mapping of str to array_like, each of shape (n_samples, n_features)
+            Features of two or more modalities, as in `fit`.
+        labels : mapping of str to labels
+            Labels per modality, as in `fit`.
         n_bits : sequence of int
-            The lengths, in place of the parameter ``n_bits``. ``init`` must be a word.
-        resume, n_threads, callback, verbose
-            As in `fit`.
+            The lengths, which replace the parameter ``n_bits``. ``init`` must be "random" or "pca".
+        resume : bool, default False
+            Continue an interrupted fit of the same data and lengths, as in `fit`.
+        n_threads : int, optional
+            Number of threads, as in `fit`.
+        callback : callable, optional
+            Called as ``callback(stage, done, total)``, as in `fit`.
+        verbose : bool, default False
+            Show progress on standard error.
 
         Returns
         -------
         dict of int to AMSH
-            A new model per length, with the codes of a fit of this length alone; this model stays
-            as it is.
+            A new model per length, with the codes of a fit of this length alone. This model is
+            unchanged.
 
         Raises
         ------
         TypeError, ValueError
-            As `fit`, and if lengths repeat or are not positive integers.
+            As in `fit`, and if lengths repeat or are not positive integers.
+
+        See Also
+        --------
+        fit : Learn codes of one length.
 
         Examples
         --------
@@ -294,29 +313,29 @@ class AMSH(CrossModalHasher):
         verbose: bool = False,
     ) -> AMSH:
         """
-        Let new samples with labels join the fitted model; without one, make the first fit.
+        Add new samples with labels to the fitted model; the first call fits it.
 
-        New samples get codes from their labels and are appended to ``codes_``; their features and
-        codes enter the regression of their modality's hash functions. What stays as it is: the
-        codes of earlier samples, the label maps and votes by which labels make codes, the anchors,
-        widths and means of the features, and the margins of earlier samples. Fit again when the new
-        samples are many or of another kind than the first.
+        New samples get codes from their labels, which are appended to ``codes_``. Their features
+        and codes enter the regression of the hash functions of their modality. These stay
+        unchanged: the codes and margins of earlier samples, the label maps and votes by which
+        labels make codes, and the anchors, widths and means of the features. Fit again if there are
+        many new samples, or if they differ from the first ones.
 
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_new, n_features)
-            One or more of the modalities of the fit. Where the model has not been fitted, as in
-            `fit`: two or more modalities, each with more samples than bits.
+            Features of one or more modalities of the fit. In the first call as in `fit`: two or
+            more modalities, each with more samples than bits.
         labels : mapping of str to labels
-            For these modalities, of the kind that the fit was given: class names or numbers among
-            those of the first fit, which knows all classes, or as many 0/1 columns.
+            Labels of these modalities, in the form of the first fit: class names or numbers that
+            occurred in it, or the same number of 0/1 columns.
         n_threads : int, optional
-            As in `fit`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
-            Called as ``callback("hash functions of <modality>", done, total)`` by row; at the first
-            fit as in `fit`.
+            Called as ``callback("hash functions of <modality>", done, total)`` by row; in the first
+            call as in `fit`.
         verbose : bool, default False
-            Show progress on standard error.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
@@ -327,7 +346,7 @@ class AMSH(CrossModalHasher):
         ------
         TypeError, ValueError
             If features or labels are unsuitable, or the columns of the features are not those of
-            the fit; the model is then unchanged.
+            the fit. The model is then unchanged.
 
         Warns
         -----
@@ -391,7 +410,7 @@ class AMSH(CrossModalHasher):
         return tags
 
     def _read_new(self, features: Any) -> dict[str, Rows]:
-        """Validate new samples of some modalities of the fitted model."""
+        """Check new samples of some modalities of the fitted model."""
         x = check_modalities(features, minimum=1)
         for name in x:
             self._check_modality(name)
@@ -413,7 +432,7 @@ class AMSH(CrossModalHasher):
         resume: bool,
         n_threads: int | None,
     ) -> tuple[AmshFit, dict[str, Rows]]:
-        """Check everything, then run a new fit or the interrupted one to its end."""
+        """Check all arguments, then run a new fit, or the interrupted one, to its end."""
         check_parameters(self)
         n_threads = resolve_threads(n_threads)
         x = read_modalities(features)

@@ -1,4 +1,4 @@
-"""`CLSR`: a common space of two modalities learned by contrast and reconstruction, with codes."""
+"""`CLSR`: a common space of two modalities, learned by contrast and reconstruction, with codes."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ class CLSR(CrossModalHasher):
     Contrastive latent space reconstruction learning.
 
     Learns a common space of two modalities from pairs, such as clips and their captions, and codes
-    of it. Training needs PyTorch, the extra ``clsr``; `transform` and `encode` do not, unless the
-    encoders are modules of yours.
+    of this space. Training needs PyTorch, the extra ``clsr``. `transform` and `encode` need it only
+    if the encoders are your own modules.
 
     Parameters
     ----------
     n_bits : int, default 256
-        Length of the codes, at most `n_latent`: signs of the principal components of the centred
-        latents, turned by iterative quantisation; of these latents themselves where there are as
-        many.
+        Length of the codes, at most `n_latent`. Bits are signs of the principal components of the
+        centred latents, or of the latents themselves if there are as many, after a rotation.
     n_latent : int, default 256
-        How many latents the heads make; those of the reconstruction stand beside them.
+        Number of latents that the heads compute; the reconstructed features are appended to them.
     hidden : sequence of int, default (512,)
         Widths of the hidden layers of a built-in head.
     dropout : float or "auto", default "auto"
-        Share of hidden values that is dropped in training; "auto" is .2, or .5 with fewer than
+        Share of hidden values that is dropped in training. "auto": 0.2, or 0.5 with fewer than
         2,000 items.
     encoders : mapping of str to torch.nn.Module, optional
-        Per modality a module of yours in place of the built-in head, from preprocessed features
-        (n, n_features) to latents (n, n_latent). It is copied, and trained along.
+        Your own modules by modality, which replace built-in heads: from preprocessed features
+        (n, n_features) to latents (n, n_latent). They are copied, and the copies are trained.
     preprocessing : str or mapping of str to str, default "whiten"
-        For both modalities, or per modality. "whiten": columns standardised, principal components
-        (256 of the first modality, 384 of the second), each divided by its standard deviation, or
-        by .3 where that is less. "centre": centred, one scale for all; better for TF-IDF and what
-        else has its meaning in few directions. "standardise": every column centred and divided by
-        its standard deviation. "unit": rows of unit length. "none": as given.
+        Preprocessing for both modalities, or per modality. "whiten": columns are standardised, and
+        principal components are kept (256 of the first modality, 384 of the second), each divided
+        by its standard deviation or by 0.3, whichever is larger. "centre": columns are centred, and
+        all are divided by one number; better for TF-IDF and similar features. "standardise": every
+        column is centred and divided by its standard deviation. "unit": rows of unit length.
+        "none": nothing.
     temperature : float, default 0.1
-        τ0.
+        Temperature τ0 of the contrast.
     temperature_slope : float, default 0.0
-        α of the adaptive temperature τ0 (1 + α A), where A is the mean cosine of a batch's pairs;
-        it stays within .01 and .3.
+        Slope α of the adaptive temperature τ0 (1 + α A), where A is the mean cosine of the pairs in
+        a batch. The temperature stays between 0.01 and 0.3.
     consistency : float, default 0.3
         Weight of the consistency of neighbourhoods within the modalities.
     semantic : float, default 0.03
@@ -76,49 +76,56 @@ class CLSR(CrossModalHasher):
     semantic_temperature : float, default 0.05
         Temperature of the teacher's neighbourhoods.
     teacher : str, optional
-        The modality whose features say how much samples have in common; default: the second one.
+        The modality whose features tell how similar samples are; by default the second one.
     reconstruction : float or "auto", default "auto"
-        Weight of the contrastive reconstruction; "auto" is 1, or 3 with fewer than 2,000 items.
+        Weight of the contrastive reconstruction. "auto": 1, or 3 with fewer than 2,000 items.
     reconstruction_in_latents : float or "auto", default "auto"
-        Weight w of the reconstruction in the latents themselves, beside what the heads make: how
-        near the features decoded of a query's latents are to those of what is searched, and the
-        other way round. 0 leaves it out; "auto" is .25, or 1 with fewer than 2,000 items. Without
-        reconstruction in the loss there is none here.
+        Weight w of the reconstructed features in the latents. They compare the features decoded
+        from the latents of a query with those of a database item, and the other way round. 0 leaves
+        them out. "auto": 0.25, or 1 with fewer than 2,000 items; 0 if `reconstruction` is 0.
     n_targets : int, default 64
-        How many principal components of a whitened modality are reconstructed; of one that is not
-        whitened all columns are.
+        Number of principal components of a whitened modality that are reconstructed. All columns of
+        other modalities are reconstructed.
     n_epochs : int or "auto", default "auto"
-        "auto" is 20, or 40 with fewer than 2,000 items.
+        Largest number of epochs. "auto": 20, or 40 with fewer than 2,000 items.
     batch_size : int, default 256
+        Number of pairs in a batch.
     learning_rate : float, default 3e-3
+        Largest step size of the optimiser.
     weight_decay : float, default 1e-2
+        Weight decay of the optimiser.
     patience : int or None, default 10
-        Stop when validation has not improved for so many epochs; None never stops early.
+        Number of epochs without a better validation result after which training stops. None: never.
     device : str, default "auto"
-        Where to train: "auto" is a CUDA device where there is one, else the processor. A CUDA
-        device that has bfloat16 computes the networks in it.
+        Where to train: "auto" is a CUDA device if there is one, else the processor. On a CUDA
+        device with bfloat16 the networks are computed in bfloat16.
     random_state : int, RandomState instance or None, default None
-        Seeds weights, batches, dropout and rotation.
+        Seed of weights, batches, dropout and rotation.
 
     Attributes
     ----------
     codes_, projections_, feature_maps_, modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`; the feature maps are `LatentMap`.
     history_ : list of EpochRecord
-        Loss, its parts, temperature and validation recalls per epoch.
+        Loss, its parts, temperature and validation recalls of every epoch.
     best_epoch_ : int
-        The epoch, from 1 on, whose weights the model has: the one with the largest sum of
-        validation recalls, the last one without validation.
+        The epoch whose weights the model has, from 1 on: the one with the largest sum of validation
+        recalls, or the last one without validation.
+
+    See Also
+    --------
+    RREH : Learns from pairs without PyTorch.
 
     Notes
     -----
-    A step costs O(b² · k + b · weights), batch b, k latents. Held are the preprocessed features of
-    the training rows, float32.
+    A step costs O(b² · k + b · weights), with a batch of b pairs and k latents. The preprocessed
+    features of the training rows are held in float32.
 
     References
     ----------
-    After Luo, Zhang, Wang, Li, Cheng, Xiao, "Contrastive Latent Space Reconstruction Learning for
-    Audio-Text Retrieval", ICTAI 2023, arXiv:2309.08839. docs/research/clsr.md says what is theirs.
+    Luo, Zhang, Wang, Li, Cheng, Xiao, "Contrastive Latent Space Reconstruction Learning for
+    Audio-Text Retrieval", ICTAI 2023, arXiv:2309.08839. docs/research/clsr.md lists what differs
+    from it.
 
     Examples
     --------
@@ -208,30 +215,30 @@ class CLSR(CrossModalHasher):
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two modalities. Arrays, memory-mapped ones, or anything that can be sliced by rows.
+            Features of two modalities: arrays, also memory-mapped, or anything sliced by rows.
         pairs : array_like of int, shape (n_pairs, 2), optional
-            Which row of the first modality belongs to which of the second, in the order of
-            `features`. Rows of one of the modalities may repeat, as a clip with several captions
-            does. Rows in no pair get codes, but nothing is learned from them. Default: row i
+            Rows that belong together: a row of the first modality and a row of the second, in the
+            order of `features`. Rows of one modality may repeat, as for a clip with several
+            captions. Rows in no pair get codes, but nothing is learned from them. By default row i
             belongs to row i.
         validation : float, or (features, pairs), optional
-            What the best epoch is chosen by: samples of their own, or a share of the items of
-            `pairs`, which is then held out of training, drawn at random. Default: none; the last
-            epoch stays.
+            Data by which the best epoch is chosen. Either other samples, or a share of the items of
+            `pairs`, which are drawn at random and held out of training. By default the last epoch
+            is kept.
         checkpoint : path, optional
-            A file that is written after every epoch, whole or not at all.
+            A file that is written after every epoch, completely or not at all.
         resume : bool, default False
-            Go on from the checkpoint of an interrupted fit of the same data and parameters. On the
-            processor, with as many threads, the result is that of a fit which was not interrupted.
+            Continue an interrupted fit of the same data and parameters from its checkpoint. On the
+            processor, with the same number of threads, the result is that of a fit without
+            interruption.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
             Called as ``callback(stage, done, total)`` after each of the "epochs", when its
-            checkpoint has been written, and while "codes of <modality>" are computed. An error that
-            it raises ends the fit, which `resume` continues from the checkpoint.
+            checkpoint has been written, and during the stages "codes of <modality>". If it raises
+            an error, the fit ends, and `resume` continues it.
         verbose : bool, default False
-            Show progress, loss and recalls of every epoch on standard error, as bars where tqdm is
-            installed.
+            Show progress, loss and recalls of every epoch on standard error.
 
         Returns
         -------
@@ -244,12 +251,16 @@ class CLSR(CrossModalHasher):
             If PyTorch is missing.
         TypeError, ValueError
             If parameters, features or pairs are unsuitable, the checkpoint is of another fit, or
-            the loss is no longer finite; the model is then unchanged.
+            the loss is no longer finite. The model is then unchanged.
+
+        See Also
+        --------
+        encode : Compute the codes of other samples.
+        transform : Compute the latents of other samples.
 
         Notes
         -----
-        `patience` stops a fit early. What every epoch gave is in ``history_`` after the fit; while
-        it runs, `verbose` shows it.
+        `patience` stops a fit early. After the fit, ``history_`` has the results of every epoch.
         """
         check_parameters(self)
         n_threads = resolve_threads(n_threads)
@@ -326,20 +337,20 @@ class CLSR(CrossModalHasher):
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
-            Raw features, as in the fit.
+            Raw features, with the columns of the fit.
         modality : str
-            Which modality they belong to.
+            The modality of the samples.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
         callback : callable, optional
             Called as ``callback("transform", done, total)`` while samples are transformed.
         verbose : bool, default False
-            Show progress on standard error, as bars where tqdm is installed.
+            Show progress on standard error.
 
         Returns
         -------
         ndarray of float32, shape (n_samples, n_latent + reconstructed features of both modalities)
-            Of unit length: the inner product of two is their cosine.
+            Rows of unit length: the inner product of two rows is their cosine.
 
         Raises
         ------
@@ -369,40 +380,37 @@ class CLSR(CrossModalHasher):
         n_threads: int | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """
-        Find what is most similar in a database: candidates by code, put in order by latents.
+        Find the most similar items of a database: candidates by codes, sorted by latents.
 
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
             Raw features of the queries.
         modality : str
-            Which modality they belong to.
+            The modality of the queries.
         codes : array_like of uint8, shape (n, ceil(n_bits / 8))
-            The database as `encode` made it, usually of the other modality.
+            Codes of the database by `encode`, usually of the other modality.
         latents : array_like, shape (n, width)
-            The same rows as `transform` made them; may be memory-mapped, only candidates are read.
+            Latents of the same rows by `transform`; may be memory-mapped, because only candidates
+            are read.
         k : int
-            How many to return.
+            How many items to return for each query.
         n_candidates : int, default 50
-            How many of the nearest codes are put in order; at least k are.
+            Number of nearest codes that are sorted; at least k are.
         n_threads : int, optional
-            As in `fasthash.topk`.
+            Number of threads, as in `fasthash.topk`.
 
         Returns
         -------
         similarities : ndarray of float32, shape (n_samples, k)
             Cosines, descending; NaN in the columns past n.
         rows : ndarray of int64, shape (n_samples, k)
-            Rows of the database, those of equal similarity ascending; -1 where missing.
+            Rows of the database, ascending among equal similarities; -1 where missing.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError, TypeError, ValueError
-            As `transform`, and if codes and latents do not fit each other or the model.
-
-        Notes
-        -----
-        The latents of the queries are computed once, and their codes are made of these.
+            As in `transform`, and if codes and latents do not fit each other or the model.
 
         See Also
         --------

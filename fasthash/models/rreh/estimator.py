@@ -32,91 +32,98 @@ class RREH(CrossModalHasher):
     Reconstruction Relations Embedded Hashing.
 
     Learns codes for two or more modalities of which some samples are known to belong together. It
-    takes no labels. Samples without a partner take part through anchors: pairs, by which every such
-    sample is reconstructed within its own modality, and whose places in the common space tell where
-    it belongs there.
+    needs no labels. It also learns from samples without a partner: each of them is reconstructed
+    from anchors of its own modality. The anchors are pairs, so their positions in the common space
+    tell the position of the sample.
 
     Parameters
     ----------
     n_bits : int, default 64
         Length of the codes.
     n_components : int, default 16
-        Dimensions of the common space; no more than bits are used.
+        Dimensions of the common space; at most the number of bits is used.
     n_anchors : int, default 300
-        Number of anchors: of pairs that samples are reconstructed from, and of centres of the
-        radial basis functions. Where there are fewer pairs, these are filled up with other samples.
+        Number of pairs from which samples are reconstructed, and number of centres of the radial
+        basis functions. If there are fewer pairs, other samples are added to the centres.
     kernel : {"rbf", "linear"}, default "rbf"
-        Whether hash functions are linear in radial basis functions, or in the features.
+        Whether hash functions are linear in radial basis functions or in the features.
     width : float, default 0.7
-        Standard deviation of the radial basis functions, in units of the mean distance of a
-        modality's samples to its anchors.
+        Standard deviation of the radial basis functions, in units of the mean distance between the
+        samples of a modality and its anchors.
     whitening : float, default 0.5
-        Power of the anchors' inverse kernel matrix that the radial basis functions are multiplied
-        by: 0 leaves them as they are, 1 makes their products those of the kernel.
+        Power of the inverse kernel matrix of the anchors by which the radial basis functions are
+        multiplied. With 0 they are unchanged; with 1 their products are those of the kernel.
     shrinkage : float, default 0.5
-        Ridge of the canonical correlations: times the square of a typical eigenvalue of the
-        covariance, of which the sum is 1.
+        Ridge of the canonical correlations, in units of the square of a typical eigenvalue of the
+        covariance, whose sum is 1.
     ridge : float, default 1e-3
         Ridge of the regression from features to bits, as a share of the mean squared feature.
     reconstruction : {"sparse", "dense"}, default "sparse"
-        Whether a sample is reconstructed from its nearest anchors, or by ridge regression on all.
+        Whether a sample is reconstructed from its nearest anchors, or by ridge regression from all.
     k : int, default 10
         Number of nearest anchors.
     regularisation : float, default 0.1
-        Of the reconstruction; the larger, the more equal the weights of the anchors.
+        Regularisation of the reconstruction. Larger values make the weights of the anchors more
+        equal.
     reliability : float, optional
-        ω, weight of a sample without a partner beside that of a pair, in all modalities. By default
-        each modality's is told by how well its anchors predict the other modalities.
+        Weight ω of a sample without a partner, relative to a pair, in all modalities. By default it
+        is computed per modality from how well its anchors predict the other modalities.
     alpha, mu, theta, rho : float, default 1.0, 10.0, 0.3, 1.0
-        Weights of reconstructing the features from the common space, of the embedded relations, of
-        the quantisation and of the hash functions.
+        Weights of four terms: the reconstruction of the features from the common space, the
+        embedded relations, the quantisation, and the hash functions.
     nu : float, default 1e-3
         Ridge of the map from the common space to the features.
     n_sweeps : int, default 5
-        Sweeps over all unknowns.
+        Number of sweeps over all unknowns.
     unpaired : bool, default True
-        Whether to learn from samples without a partner. Without them this is the baseline "paired
-        only"; they then get their codes from the hash functions.
+        Whether to learn from samples without a partner. If False, this is the baseline "paired
+        only", and these samples get their codes from the hash functions.
     preprocessing : str or mapping of str to str, default "none"
-        What is done to the features first, in all modalities or per modality; one that a mapping
-        leaves out is taken as given. "none": as given. "unit": rows of unit length, for embeddings
-        that are compared by cosine. "centre": centred, one scale for all columns. "standardise":
-        every column centred and divided by its standard deviation. "whiten": columns standardised,
-        at most 384 principal components, each divided by its standard deviation, or by .3 where
-        that is less.
+        Preprocessing of the features: one choice for all modalities, or a choice per modality
+        ("none" where a mapping has none). "none": nothing. "unit": rows are scaled to unit length,
+        for embeddings that are compared by cosine. "centre": columns are centred, and all are
+        divided by one number. "standardise": every column is centred and divided by its standard
+        deviation. "whiten": columns are standardised, and at most 384 principal components are
+        kept, each divided by its standard deviation or by 0.3, whichever is larger.
     random_state : int, RandomState instance or None, default None
-        Seeds anchors, samples and the first rotation.
+        Seed of anchors, samples and the first rotation.
 
     Attributes
     ----------
     codes_ : dict of str to ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
         Packed codes learned for the training samples; equal within a pair.
     objective_ : ndarray of float64, shape (n_sweeps,)
-        What is minimised, after every sweep; it never increases.
+        The objective after every sweep; it never increases.
     reliability_ : dict of str to float
-        Per modality the share of the other modalities' variance that the nearest of other anchors
-        explain, from below 0 to 1.
+        For each modality, the share of the other modalities' variance that is explained by the
+        nearest other anchors; from below 0 to 1.
     weights_ : dict of str to float
-        Per modality ω as it was used; 0 where all samples are pairs.
+        For each modality, the weight ω that was used; 0 if all samples are pairs.
     anchors_ : ndarray of int64, shape (n_anchors,)
-        Which of the pairs are anchors of the reconstruction.
+        Numbers of the pairs that are anchors of the reconstruction.
     projections_, feature_maps_, modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`.
+
+    See Also
+    --------
+    AMSH : Learns from labels instead of pairs.
+    CCAITQ : The baseline that learns from pairs alone.
+    fasthash.models.select_by_pairs : Choose the parameters without labels.
 
     Notes
     -----
     From the paper: unsupervised and semi-paired; a common subspace in which a pair has one
     representation; anchors sampled from the pairs; unpaired samples reconstructed linearly from the
     anchors of their own modality, and these relations embedded; latents and discrete codes in one
-    objective, linear in n. Only its abstract and an outline could be had, and there is no published
-    code: the objective's details, the start from canonical correlations, sparse weights, the
-    weight ω, the features and all defaults are ours. docs/research/rreh.md has the
-    formulas, and what each part is worth.
+    objective, linear in n. Only the abstract and an outline were available, and no code has been
+    published. Ours are the details of the objective, the start from canonical correlations, sparse
+    weights, the weight ω, the features and all defaults. docs/research/rreh.md has the formulas,
+    and how much each part contributes.
 
-    Costs O(n · n_anchors · (n_features + n_anchors)) once and O(n · n_anchors · (n_features +
-    n_bits)) per sweep, and O(n_anchors³). Memory beside the features: per sample about 8 k +
-    12 n_components + 2 n_bits bytes in float32, at most a quarter of a gibibyte of mapped features,
-    and blocks of features per thread. Features are read block by block, as by `AMSH`.
+    Costs O(n · n_anchors · (n_features + n_anchors)) once, O(n · n_anchors · (n_features + n_bits))
+    per sweep, and O(n_anchors³). In addition to the features, memory holds about 8 k + 12
+    n_components + 2 n_bits bytes per sample in float32, at most a quarter of a gibibyte of mapped
+    features, and blocks of features per thread. Features are read block by block, as by `AMSH`.
 
     References
     ----------
@@ -210,21 +217,20 @@ class RREH(CrossModalHasher):
         Parameters
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
-            Two or more modalities; with `pairs` the number of samples may differ. Memory-mapped
-            arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype`` that can be
-            sliced by rows, are read block by block.
+            Features of two or more modalities. Numbers of samples may differ if `pairs` is given.
+            Memory-mapped arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype``
+            that can be sliced by rows, are read block by block.
         pairs : array_like of int, shape (n_pairs, n_modalities), optional
-            Which rows belong together, a column per modality in the order of `features`; at least
-            two pairs, no row in two of them. Default: row i belongs to row i.
+            Rows that belong together, with a column per modality in the order of `features`. At
+            least two pairs, and no row in two of them. By default row i belongs to row i.
         n_threads : int, optional
-            As in `fasthash.topk`. While a fit runs, matrix products elsewhere in this process have
-            one thread.
+            Number of threads, as in `fasthash.topk`. During a fit, matrix products elsewhere in
+            this process use one thread.
         callback : callable, optional
-            Called as ``callback(stage, done, total)`` when the "start" is done, after every one of
-            the "sweeps", and while "codes of <modality>" are computed for samples that nothing was
-            learned from.
+            Called as ``callback(stage, done, total)`` during the stages "start" (once), "sweeps"
+            (by sweep), and "codes of <modality>" (by row) if nothing was learned from some samples.
         verbose : bool, default False
-            Show progress on standard error, as bars where tqdm is installed.
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
@@ -234,8 +240,22 @@ class RREH(CrossModalHasher):
         Raises
         ------
         TypeError, ValueError
-            If parameters, features or pairs are unsuitable; the model is then unchanged, as it is
+            If parameters, features or pairs are unsuitable. The model is then unchanged, and also
             when the fit is interrupted.
+
+        See Also
+        --------
+        encode : Compute the codes of other samples.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fasthash as fh
+        >>> x = np.random.default_rng(0).standard_normal((100, 4))
+        >>> pairs = [[i, i] for i in range(50)]
+        >>> model = fh.RREH(n_bits=16, random_state=0).fit({"image": x, "text": x[:, ::-1]}, pairs)
+        >>> model.codes_["image"].shape
+        (100, 2)
         """
         settings = self._settings()
         n_threads = resolve_threads(n_threads)
@@ -299,7 +319,7 @@ class RREH(CrossModalHasher):
         n_threads: int,
         report: Report,
     ) -> dict[str, NDArray[np.uint8]]:
-        """Learned codes of the pairs among the hashed ones of the others."""
+        """Learned codes of the pairs, and codes of the other samples by the hash functions."""
         everything = {}
         for (name, rows), column in zip(x.items(), pairs.T, strict=True):
             everything[name] = encode_rows(
