@@ -33,6 +33,7 @@ __all__ = [
     "product_average_precision",
     "scipy_cdist",
     "sklearn_brute",
+    "usearch_exact",
     "xor_average_precision",
     "xor_distances",
 ]
@@ -88,6 +89,18 @@ def numkong_packed(database: NDArray[np.uint8]) -> Search:
 
     def search(queries: NDArray[np.uint8], k: int) -> tuple[Any, Any]:
         return nearest(np.asarray(numkong.hammings_packed(queries, packed)), k)
+
+    return search
+
+
+def usearch_exact(database: NDArray[np.uint8]) -> Search:
+    """usearch's exact search over packed bits."""
+    usearch = import_peer("usearch.index").index
+
+    def search(queries: NDArray[np.uint8], k: int) -> tuple[Any, Any]:
+        hamming = usearch.MetricKind.Hamming
+        found = usearch.search(database, queries, k, hamming, exact=True, threads=1)
+        return np.rint(found.distances).astype(np.int32), found.keys
 
     return search
 

@@ -18,6 +18,7 @@ K = 10
 # The peer and how many of the queries it gets: those that answer in batches need some.
 PEERS = {
     "faiss-cpu `IndexBinaryFlat`": (peers.faiss_flat, 64),
+    "usearch exact `search`": (peers.usearch_exact, 64),
     "numkong `hammings_packed` + argpartition": (peers.numkong_packed, 64),
     "numpy ±1 matrix product + argpartition": (peers.numpy_gemm, 64),
     "numpy `bitwise_count` + argpartition": (peers.numpy_bitwise_count, 16),
