@@ -24,9 +24,12 @@ INCLUDE = "fasthash/include"
 SHARED = "fasthash._kernels._cyutility"
 SIMD_SOURCES = [
     f"{KERNELS}/simd/{name}.c"
-    for name in ("dispatch", "scalar", "avx2", "avx2_planes", "avx512", "avx512_planes", "neon")
+    for name in (
+        *("dispatch", "scalar", "avx2", "avx2_rows", "avx2_planes"),
+        *("avx512", "avx512_planes", "neon"),
+    )
 ]
-SIMD_HEADERS = [f"{KERNELS}/simd/simd.h", f"{KERNELS}/simd/planes.h"]
+SIMD_HEADERS = [f"{KERNELS}/simd/{name}.h" for name in ("simd", "planes", "avx2")]
 
 EXTENSIONS = [
     Extension(

@@ -2,7 +2,8 @@
 
     python benchmarks/limits.py         distances per second per level and width, bytes per second
 
-limits.c is compiled into a temporary folder by the system's C compiler when a `Limits` is made. Of
+limits.c and limits_planes.c are compiled into a temporary folder by the system's C
+compiler when a `Limits` is made. Of
 every loop the probe has several variants; the fastest one on this machine is the limit. What a
 variant counts is compared with numpy before its time is believed.
 """
@@ -277,6 +278,7 @@ def _build() -> ctypes.CDLL:
         target = Path(folder, "limits.so")
         flags = ["-O3", "-std=c11", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"]
         planes = [str(_SIMD / f"{level}_planes.c") for level in ("avx2", "avx512")]
+        planes.append(str(source.with_name("limits_planes.c")))
         flags += ["-I", str(_SIMD)]
         command = [*compiler_command(), *flags, "-o", str(target), str(source), *planes]
         result = subprocess.run(command, capture_output=True, text=True)

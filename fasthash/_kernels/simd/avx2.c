@@ -10,33 +10,17 @@
  * sum for nothing, it is X[i], and its carry for three operations, X[i] ^ (X[i-1] | (X[i] ^ X[i-2])).
  * Seven words cost 41 operations instead of 56, three words 19 instead of 24.
  *
- * Overflow bound: a byte of the low sums grows by at most 8 per word, whether its words are looked up
- * one by one (4 + 4) or as ones, twos and fours (8 + 16 + 32 for seven words). WORDS_PER_SUM words
- * stay below 256; then the bytes are added up.
- *
  * The compare with the bound is shared by several groups, as in the AVX-512 level.
  */
 #include "simd.h"
 
 #if (defined(__x86_64__) || defined(_M_X64))
 
-#include <immintrin.h>
+#include "avx2.h"
+
 #include <string.h>
 
-/* Inlining is forced: only then are widths constants, and left to itself GCC makes calls out of some
- * of the wider ones. */
-#if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
-#define AVX2 __attribute__((target("avx2,popcnt")))
-#define INLINE AVX2 inline __attribute__((always_inline))
-#else
-#define AVX2
-#define INLINE __forceinline
-#endif
-
 enum { LANES = 4 };
-
-/* A multiple of seven and at most 31. */
-enum { WORDS_PER_SUM = 28 };
 
 /* The running xors of a query are kept on the stack; wider codes do without. */
 enum { MIXED_WORDS_MAX = 512 };
@@ -47,8 +31,6 @@ static const int32_t compressed_halves[16][LANES] = {
     {2, 4, 0, 0}, {0, 2, 4, 0}, {6, 0, 0, 0}, {0, 6, 0, 0}, {2, 6, 0, 0}, {0, 2, 6, 0},
     {4, 6, 0, 0}, {0, 4, 6, 0}, {2, 4, 6, 0}, {0, 2, 4, 6},
 };
-
-static INLINE __m256i load(const void *words) { return _mm256_loadu_si256(words); }
 
 static INLINE __m256i broadcast(uint64_t word) { return _mm256_set1_epi64x((long long)word); }
 
@@ -94,31 +76,6 @@ static INLINE void mix_group(uint64_t *group, int32_t n_words)
 }
 
 /* --- distances ---------------------------------------------------------------------------------- */
-
-typedef struct {
-    __m256i low;  /* sums of 4 + count over low nibbles, per byte */
-    __m256i high; /* sums of 4 - count over high nibbles */
-} Sums;
-
-/* Adds the counts of `bits`, times the constant `weight`. */
-static INLINE Sums add_counts(Sums sums, __m256i bits, char weight)
-{
-#define ENTRY(sign, count) (char)(weight * (4 sign count))
-#define TABLE(sign)                                                                                \
-    _mm256_broadcastsi128_si256(                                                                   \
-        _mm_setr_epi8(ENTRY(sign, 0), ENTRY(sign, 1), ENTRY(sign, 1), ENTRY(sign, 2),              \
-                      ENTRY(sign, 1), ENTRY(sign, 2), ENTRY(sign, 2), ENTRY(sign, 3),              \
-                      ENTRY(sign, 1), ENTRY(sign, 2), ENTRY(sign, 2), ENTRY(sign, 3),              \
-                      ENTRY(sign, 2), ENTRY(sign, 3), ENTRY(sign, 3), ENTRY(sign, 4)))
-    const __m256i nibble = _mm256_set1_epi8(15);
-    const __m256i low = _mm256_and_si256(bits, nibble);
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bits, 4), nibble);
-    sums.low = _mm256_add_epi8(sums.low, _mm256_shuffle_epi8(TABLE(+), low));
-    sums.high = _mm256_add_epi8(sums.high, _mm256_shuffle_epi8(TABLE(-), high));
-    return sums;
-#undef TABLE
-#undef ENTRY
-}
 
 /* Carry of the adder whose sum is `sum`, from the xors of its inputs. */
 static INLINE __m256i carry(__m256i sum, __m256i one_pair, __m256i other_pair)
@@ -337,10 +294,6 @@ static inline uint64_t load_word(const uint8_t *bytes, ptrdiff_t n_left, ptrdiff
     return word;
 }
 
-/* How far ahead of what is read a tile's layout, or a scan of rows, asks for memory: a page of codes,
- * so that the memory stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
-enum { PREFETCH_BYTES = 4096 };
-
 static INLINE void prefetch(const uint8_t *codes)
 {
     _mm_prefetch((const char *)codes + PREFETCH_BYTES, _MM_HINT_T0);
@@ -400,126 +353,6 @@ AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes
     }
 }
 
-/* --- rows as they are --------------------------------------------------------------------------- */
-
-/* The last bytes of a row, of which a register holds 32: n_bytes is a multiple of eight. */
-static INLINE __m256i last_words(ptrdiff_t n_bytes)
-{
-    const int64_t n_words = n_bytes % 32 == 0 ? 4 : n_bytes % 32 / 8;
-    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n_words), _mm256_setr_epi64x(0, 1, 2, 3));
-}
-
-static INLINE __m256i differing(const uint8_t *query, const uint8_t *row)
-{
-    return _mm256_xor_si256(load(row), load(query));
-}
-
-/* Differing bits of a row, or of a register of short rows, for each of four words. */
-static INLINE __m256i count_row(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes,
-                                __m256i last)
-{
-    const Sums none = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    Sums sums = none;
-    __m256i total = _mm256_setzero_si256();
-    ptrdiff_t start = 0;
-    for (; start + 32 < n_bytes; start += 32) {
-        if (start % 64 == 0)
-            _mm_prefetch((const char *)row + start + PREFETCH_BYTES, _MM_HINT_T0);
-        sums = add_counts(sums, differing(query + start, row + start), 1);
-        if (start % (32 * WORDS_PER_SUM) == 32 * (WORDS_PER_SUM - 1)) {
-            total = _mm256_add_epi64(total, _mm256_sad_epu8(sums.low, sums.high));
-            sums = none;
-        }
-    }
-    if (start % 64 == 0)
-        _mm_prefetch((const char *)row + start + PREFETCH_BYTES, _MM_HINT_T0);
-    if (n_bytes % 32 == 0)
-        sums = add_counts(sums, differing(query + start, row + start), 1);
-    else
-        sums = add_counts(
-            sums,
-            _mm256_xor_si256(_mm256_maskload_epi64((const long long *)(row + start), last),
-                             _mm256_maskload_epi64((const long long *)(query + start), last)),
-            1);
-    return _mm256_add_epi64(total, _mm256_sad_epu8(sums.low, sums.high));
-}
-
-/* Sums of neighbouring words of four registers that lie `step` apart, as 32-bit lanes: those of
- * register i are lanes i and 4 + i. */
-static INLINE __m256i count_four(const uint8_t *query, const uint8_t *row, ptrdiff_t step,
-                                 ptrdiff_t n_bytes, __m256i last)
-{
-    const __m256i a = count_row(query, row, n_bytes, last);
-    const __m256i b = count_row(query, row + step, n_bytes, last);
-    const __m256i c = count_row(query, row + 2 * step, n_bytes, last);
-    const __m256i d = count_row(query, row + 3 * step, n_bytes, last);
-    const __m256i ab = _mm256_or_si256(a, _mm256_slli_epi64(b, 32));
-    const __m256i cd = _mm256_or_si256(c, _mm256_slli_epi64(d, 32));
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
-}
-
-/* Distances of eight rows. */
-static INLINE __m256i eight_rows(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes,
-                                 __m256i last)
-{
-    if (n_bytes == 16)
-        return _mm256_permutevar8x32_epi32(count_four(query, row, 32, 32, last),
-                                           _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    const __m256i a = count_four(query, row, n_bytes, n_bytes, last);
-    const __m256i b = count_four(query, row + 4 * n_bytes, n_bytes, n_bytes, last);
-    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
-                            _mm256_permute2x128_si256(a, b, 0x31));
-}
-
-static INLINE int32_t scan_rows_of(const uint8_t *query, const uint8_t *codes, int32_t n,
-                                   ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
-                                   int32_t *distances)
-{
-    const __m256i limit = _mm256_set1_epi32(bound), last = last_words(n_bytes);
-    int32_t n_hits = 0, i = 0;
-    for (; i + 8 <= n; i += 8, codes += 8 * n_bytes) {
-        const __m256i distance = eight_rows(query, codes, n_bytes, last);
-        const __m256i nearer = _mm256_cmpgt_epi32(limit, distance);
-        if (!_mm256_testz_si256(nearer, nearer)) {
-            int32_t lanes[8];
-            _mm256_storeu_si256((__m256i *)lanes, distance);
-            for (int32_t lane = 0; lane < 8; lane++) {
-                positions[n_hits] = i + lane;
-                distances[n_hits] = lanes[lane];
-                n_hits += lanes[lane] < bound;
-            }
-        }
-    }
-    for (; i < n; i++, codes += n_bytes) {
-        uint64_t words[4];
-        _mm256_storeu_si256((__m256i *)words, count_row(query, codes, n_bytes, last));
-        const int64_t distance = (int64_t)(words[0] + words[1] + words[2] + words[3]);
-        positions[n_hits] = i;
-        distances[n_hits] = (int32_t)distance;
-        n_hits += distance < bound;
-    }
-    return n_hits;
-}
-
-AVX2 static int32_t avx2_scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
-                                   ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
-                                   int32_t *distances)
-{
-    /* A register of short rows meets the query twice. */
-    const uint64_t twice[4] = {query[0], query[1], query[0], query[1]};
-#define SCAN(width)                                                                                \
-    return scan_rows_of(n_bytes == 16 ? (const uint8_t *)twice : (const uint8_t *)query, codes, n, \
-                        width, bound, positions, distances)
-    switch (n_bytes) {
-    case 16: SCAN(16);
-    case 32: SCAN(32);
-    case 64: SCAN(64);
-    case 128: SCAN(128);
-    default: SCAN(n_bytes);
-    }
-#undef SCAN
-}
-
 /* --- labels ------------------------------------------------------------------------------------- */
 
 /* Up to 64 classes, four rows at a time. */
@@ -554,7 +387,7 @@ static const fh_level level = {
     .distances = avx2_distances,
     .scan = avx2_scan,
     .row_bytes = 8,
-    .scan_rows = avx2_scan_rows,
+    .scan_rows = fh_avx2_scan_rows,
     .list_relevant = avx2_list_relevant,
     .planes = &fh_avx2_planes,
 };
@@ -568,7 +401,7 @@ static const fh_level with_wide_planes = {
     .distances = avx2_distances,
     .scan = avx2_scan,
     .row_bytes = 8,
-    .scan_rows = avx2_scan_rows,
+    .scan_rows = fh_avx2_scan_rows,
     .list_relevant = avx2_list_relevant,
     .planes = &fh_avx512bw_planes,
 };
