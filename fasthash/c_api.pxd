@@ -39,6 +39,8 @@ cdef extern from "fasthash.h" nogil:
                                  const uint64_t *query_labels, const uint64_t *labels,
                                  int64_t n_label_words, int64_t at, double *scores,
                                  int n_threads) noexcept nogil
+        int (*rank)(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
+                    int64_t n_bytes, int64_t *ids, int n_threads) noexcept nogil
 
 cdef extern from "fasthash.h":
     const fasthash_table *fasthash_import() except NULL

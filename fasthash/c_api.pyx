@@ -12,6 +12,9 @@ from libc.stdlib cimport free, malloc, realloc
 cdef extern from "<stdint.h>" nogil:
     const int64_t PTRDIFF_MAX
 
+cdef extern from *:
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 from fasthash._kernels.distances cimport (
     DistancesPlan,
     lay_out_distances,
@@ -28,6 +31,13 @@ from fasthash._kernels.radius cimport (
 )
 from fasthash._kernels.ranking cimport average_precision as average_precision_of_codes
 from fasthash._kernels.search cimport TopkPlan, lay_out_topk, plan_topk, run_topk
+from fasthash._kernels.sorting cimport (
+    RankingPlan,
+    advance_ranking,
+    lay_out_ranking,
+    plan_ranking,
+    sorts_all,
+)
 from fasthash._kernels.tiles cimport (
     FH_CODE_BYTES_MAX,
     Database,
@@ -116,14 +126,18 @@ cdef int topk(const uint8_t *queries, int64_t n_queries, const uint8_t *database
         return FASTHASH_ERROR_K
     if out_distances == NULL or ids == NULL:
         return FASTHASH_ERROR_NULL
-    cdef int64_t n_found = min(k, count_allowed(allowed, n)), q, rank
+    cdef int64_t n_allowed = count_allowed(allowed, n), q, place
+    cdef int64_t n_found = min(k, n_allowed)
     for q in range(n_queries):
-        for rank in range(n_found, k):
-            out_distances[q * k + rank] = -1
-            ids[q * k + rank] = -1
+        for place in range(n_found, k):
+            out_distances[q * k + place] = -1
+            ids[q * k + place] = -1
     if n_found == 0:
         return FASTHASH_OK
     cdef Database codes = make_database(database, n, n_bytes, n_queries)
+    if sorts_all(n_found, n_allowed):
+        return sort_rows(queries, n_queries, &codes, allowed, n_allowed, n_found, out_distances,
+                         ids, k, n_threads)
     codes.allowed = allowed
     cdef TopkPlan plan = plan_topk(&codes, n_queries, n_found, usable_threads(n_threads))
     cdef void *memory = malloc(plan.memory_bytes)
@@ -133,6 +147,58 @@ cdef int topk(const uint8_t *queries, int64_t n_queries, const uint8_t *database
     run_topk(&plan, queries, out_distances, ids, k)
     free(memory)
     return FASTHASH_OK
+
+
+cdef int sort_rows(const uint8_t *queries, int64_t n_queries, Database *codes,
+                   const uint8_t *allowed, int64_t n_allowed, int64_t k, int32_t *out_distances,
+                   int64_t *ids, int64_t stride, int n_threads) noexcept nogil:
+    """The k nearest rows of every query, from a sort of all n_allowed that may be found.
+
+    A query's answer lies `stride` values behind that of the query before; out_distances may be NULL.
+    """
+    cdef Py_ssize_t rows_bytes = 0 if allowed == NULL else 8 * n_allowed
+    cdef int64_t *rows = NULL
+    cdef int64_t row, n = codes.n, q, place
+    if allowed != NULL:
+        # The searched rows are listed in memory that comes later; the plan asks whether they are.
+        codes.rows, codes.n = <const int64_t *>allowed, n_allowed
+    cdef RankingPlan plan = plan_ranking(codes, n_queries, k, usable_threads(n_threads))
+    cdef uint8_t *memory = <uint8_t *>malloc(plan.memory_bytes + rows_bytes)
+    if memory == NULL:
+        return FASTHASH_ERROR_MEMORY
+    if allowed != NULL:
+        rows = <int64_t *>memory
+        plan.database.rows = rows
+        place = 0
+        for row in range(n):
+            if allowed[row]:
+                rows[place] = row
+                place += 1
+    lay_out_ranking(&plan, memory + rows_bytes)
+    advance_ranking(&plan, queries, PY_SSIZE_T_MAX, out_distances, ids, stride)
+    if allowed != NULL:
+        for q in range(n_queries):
+            for place in range(q * stride, q * stride + k):
+                ids[place] = rows[ids[place]]
+    free(memory)
+    return FASTHASH_OK
+
+
+cdef int rank(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
+              int64_t n_bytes, int64_t *ids, int n_threads) noexcept nogil:
+    cdef int error = check_codes(queries, n_queries, database, n, n_bytes, n_threads)
+    if error != FASTHASH_OK:
+        return error
+    if n > INT32_MAX:
+        return FASTHASH_ERROR_COUNT
+    if n_queries == 0 or n == 0:
+        return FASTHASH_OK
+    if n_queries > PTRDIFF_MAX // 8 // n:
+        return FASTHASH_ERROR_COUNT
+    if ids == NULL:
+        return FASTHASH_ERROR_NULL
+    cdef Database codes = make_database(database, n, n_bytes, n_queries)
+    return sort_rows(queries, n_queries, &codes, NULL, n, n, NULL, ids, n, n_threads)
 
 
 cdef int64_t count_allowed(const uint8_t *allowed, int64_t n) noexcept nogil:
@@ -282,5 +348,6 @@ table.topk = &topk
 table.within = &within
 table.release = &release
 table.average_precision = &average_precision
+table.rank = &rank
 
 TABLE = PyCapsule_New(&table, "fasthash.c_api.TABLE", NULL)

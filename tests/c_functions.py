@@ -20,7 +20,7 @@ class Table(ctypes.Structure):
         (name, ctypes.c_void_p)
         for name in (
             *("version", "message", "simd_level", "distances", "topk", "within", "release"),
-            "average_precision",
+            *("average_precision", "rank"),
         )
     ]
 
@@ -41,6 +41,7 @@ c_message = _function("message", INT, result=ctypes.c_char_p)
 c_distances = _function("distances", *_CODES, POINTER, INT)
 c_topk = _function("topk", *_CODES, I64, POINTER, POINTER, POINTER, INT)
 c_within = _function("within", *_CODES, I64, POINTER, POINTER, POINTER, POINTER, INT)
+c_rank = _function("rank", *_CODES, POINTER, INT)
 c_release = _function("release", POINTER, result=None)
 c_average_precision = _function(
     "average_precision", *_CODES, POINTER, POINTER, I64, I64, POINTER, INT

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 # What each call allocates on one thread: its scratch, and results that it hands over.
-EXPECTED = {"distances": 1, "topk": 1, "within": 3, "average_precision": 2}
+EXPECTED = {"distances": 1, "topk": 1, "rank": 1, "within": 3, "average_precision": 2}
 
 PROGRAM = """
 import ctypes, sys
@@ -52,9 +52,11 @@ for n_queries, n in [(1, 1), (3, 1000), (100, 20_000), (600, 100_000)]:
     n_queries = min(n_queries, n)
     distances, ids = np.empty(n_queries * n, np.int32), np.empty(n_queries * 10, np.int64)
     limits, scores = np.empty(n_queries + 1, np.int64), np.empty(n_queries)
-    few = codes & 1
+    few, ranking = codes & 1, np.empty(n_queries * n if n < 100_000 else 0, np.int64)
     count("distances", pointer(codes), n_queries, n, 8, pointer(distances))
     count("topk", pointer(codes), n_queries, n, 8, 10, pointer(distances), pointer(ids))
+    if n < 100_000:
+        count("rank", pointer(codes), n_queries, n, 8, pointer(ranking))
     count("within", pointer(codes), n_queries, n, 8, 20, pointer(limits))
     count("average_precision", pointer(few), min(n_queries, 20), n, pointer(scores))
 """
@@ -77,6 +79,6 @@ def test_a_call_allocates_as_often_however_large_it_is(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     counts = [line.split() for line in done.stdout.splitlines()]
-    assert len(counts) == 16
+    assert len(counts) == 19
     for name, n_allocations in counts:
         assert int(n_allocations) == EXPECTED[name], done.stdout

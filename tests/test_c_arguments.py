@@ -22,6 +22,7 @@ from c_functions import (
     c_average_precision,
     c_distances,
     c_message,
+    c_rank,
     c_release,
     c_topk,
     c_within,
@@ -177,6 +178,27 @@ def test_topk(x):
         )
 
 
+@given(arguments())
+def test_rank(x):
+    call = Call(x)
+    errors = wrong_codes(x)
+    n_out = x["n_a"] * x["n_b"]
+    errors |= {COUNT} if x["n_b"] >= 2**31 else set()
+    if not errors and n_out:
+        errors |= {COUNT} if 8 * n_out > LARGEST else set()
+        errors |= {NULL} if "ids" in x["null"] else set()
+    if not answered(x, errors, n_out) and n_out:
+        return
+    is_written = not errors and n_out
+    ids = call.space("ids", 8 * n_out if is_written else 64)
+    with simd(x["level"]):
+        error = c_rank(*call.codes, ids, x["n_threads"])
+    call.check(error, errors)
+    if is_written:
+        expected = reference.topk(call.a, call.b, x["n_b"])[1]
+        np.testing.assert_array_equal(FENCES["ids"].values(np.int64), expected.ravel())
+
+
 @given(arguments(), st.sets(st.sampled_from(["limits", "distances", "ids"]), max_size=2))
 def test_within(x, null):
     call = Call(x)
@@ -207,8 +229,9 @@ def test_within(x, null):
         assert found.value is None or "distances" in null
         assert ids.value is None or "ids" in null
         return
-    rows = np.flatnonzero(call.allowed) if allowed else np.arange(x["n_b"])
-    expected = reference.within(call.a, call.b[rows], min(radius, 8 * x["n_bytes"]))
+    # Without queries, codes may be wider or more than those at hand.
+    rows = np.flatnonzero(call.allowed) if allowed else np.arange(len(call.b))
+    expected = reference.within(call.a[:n_a], call.b[rows], min(radius, 8 * x["n_bytes"]))
     np.testing.assert_array_equal(LIMITS.values(np.int64), expected[0])
     for address, type_, values in (
         (found, "int32", expected[1]),
@@ -290,6 +313,8 @@ def test_each_refusal_has_its_number_and_a_sentence():
     assert topk(k=0) == topk(k=2**61) == topk(n_a=2**30, k=2**31) == K
     assert topk(n_threads=-1) == THREADS
     assert c_distances(data(code), 2**31, data(code), 2**31, 1, data(out), 1) == COUNT
+    assert c_rank(data(code), 1, data(code), 2**31, 1, data(ids), 1) == COUNT
+    assert c_rank(data(code), 2**31, data(code), 2**31 - 1, 1, data(ids), 1) == COUNT
     # One byte a code, so that only the results are too many.
     assert within(n_a=2**60) == within(n_a=LARGEST) == COUNT
     assert within(radius=-1) == within(radius=-(2**63)) == RADIUS

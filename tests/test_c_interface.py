@@ -115,7 +115,7 @@ def test_the_page_lists_every_error(page, consumer):
 
 
 def test_it_is_the_version_and_level_in_use(consumer):
-    assert consumer.version() == consumer.TABLE_VERSION == 1
+    assert consumer.version() == consumer.TABLE_VERSION == 2
     for level in fh.simd_levels():
         with simd(level):
             assert consumer.simd_level() == level
@@ -125,7 +125,7 @@ def test_an_older_package_is_refused(tmp_path):
     include = tmp_path / "newer"
     include.mkdir()
     header = (Path(fh.get_include()) / "fasthash.h").read_text()
-    newer = header.replace("FASTHASH_TABLE_VERSION 1\n", "FASTHASH_TABLE_VERSION 2\n")
+    newer = header.replace("FASTHASH_TABLE_VERSION 2\n", "FASTHASH_TABLE_VERSION 3\n")
     assert newer != header
     (include / "fasthash.h").write_text(newer)
     (tmp_path / "late.c").write_text(
@@ -142,8 +142,8 @@ def test_an_older_package_is_refused(tmp_path):
     done = run_python(tmp_path, "-c", "import late")
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1] == (
-        "ImportError: this extension was built against version 2 of fasthash's C interface, the "
-        "installed fasthash has version 1: upgrade fasthash-retrieval"
+        "ImportError: this extension was built against version 3 of fasthash's C interface, the "
+        "installed fasthash has version 2: upgrade fasthash-retrieval"
     )
 
 
@@ -185,6 +185,28 @@ def test_topk(consumer, problem, k, n_threads, masked):
         consumer.topk(queries, database, k, flags, n_threads), expected, strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@given(problem=search_problems(), n_threads=st.integers(0, 3))
+def test_rank(consumer, problem, n_threads):
+    queries, database, _ = problem
+    ids = consumer.rank(queries, database, n_threads)
+    np.testing.assert_array_equal(ids, fh.rank(queries, database))
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("k", [8749, 8750, 69_999, 70_000])
+def test_topk_of_many(consumer, k, n_threads):
+    """Around the share from which all rows are sorted, over several blocks of the sort."""
+    database = random_codes(70_000, 16)
+    allowed = np.ones(70_000, np.uint8)
+    allowed[::7] = 0
+    for flags in (None, allowed):
+        ours = consumer.topk(database[:5], database, k, flags, n_threads)
+        mask = None if flags is None else flags != 0
+        theirs = fh.topk(database[:5], database, k, filter=mask)
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @given(

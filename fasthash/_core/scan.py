@@ -35,14 +35,8 @@ __all__ = [
     "scan_within",
 ]
 
-# From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
-_SORT_SHARE = 8
-
 # The counting sort numbers rows in int32.
 MAX_SORTED = 2**31 - 1
-
-# From this k on, sorting: what ends a selection is one call, and takes a second for so many.
-_MOST_SELECTED = 1 << 24
 
 # Work that no call reaches.
 _EVERYTHING = 2**63 - 1
@@ -107,13 +101,13 @@ def scan_topk(
         The rows that may be found; by default all.
     sizes : CallSizes, optional
     """
-    rows, flags, n_allowed = _restrict(allowed, codes, len(queries), k)
+    rows, flags, n_allowed = _restrict(allowed, codes, len(queries), min(k, len(codes)))
     n_found = min(k, n_allowed)
     distances = np.empty((len(queries), n_found), np.int32)
     found = np.empty((len(queries), n_found), np.int64)
     if found.size:
         n_searched = n_allowed if flags is None else len(codes)
-        is_sorted = flags is None and n_searched <= MAX_SORTED and _is_sorted(n_found, n_searched)
+        is_sorted = flags is None and _sorting.sorts_all_rows(n_found, n_searched)
         is_allowed = None if flags is None else flags.view(np.uint8)
         for q, pace in _calls(len(queries), n_searched, codes, sizes):
             nearest, positions = distances[q], found[q]
@@ -328,11 +322,6 @@ def _restrict(
     """(rows to gather, or flags of the rows that may be found, or neither; how many they are)."""
     if allowed is None or allowed.is_everything:
         return None, None, len(codes)
-    if allowed.is_gathered(n_queries, _words_of(codes)) or _is_sorted(k, allowed.n):
+    if allowed.is_gathered(n_queries, _words_of(codes)) or _sorting.sorts_all_rows(k, allowed.n):
         return allowed.rows, None, allowed.n
     return None, allowed.flags, allowed.n
-
-
-def _is_sorted(k: int, n: int) -> bool:
-    """Whether the k nearest of n rows come from sorting all of them."""
-    return _SORT_SHARE * k >= n or k > _MOST_SELECTED

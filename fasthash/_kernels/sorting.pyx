@@ -1,21 +1,25 @@
 """Full ranking over packed codes: a stable sort by distance, for all rows or a k near their number.
 
-It reads the database in the tiles of tiles.pyx. Order is always (distance, position). `Ranking`
-is called until nothing is left: between two calls its caller can answer an interrupt.
+It reads the database in the tiles of tiles.pyx. Order is always (distance, position). `Ranking`,
+and `advance_ranking` below it, are called until nothing is left: between two calls their caller can
+answer an interrupt.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memset
 
+from fasthash._kernels.tasks cimport searched
 from fasthash._kernels.tiles cimport (
     FH_LANES_MAX,
+    Arena,
     Database,
     TileBuffer,
     active_level,
+    carve,
     fh_level,
     load_tile,
-    make_database,
+    make_arena,
     make_tile_buffer,
     threads_for,
     tile_buffer_words,
@@ -47,14 +51,15 @@ cdef enum:
     # Ids of a cache line, and up to how many between two that are wanted are read on and on.
     LINE_IDS = 8
     ROWS_READ_ON = 1024
+    # From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
+    SORT_SHARE = 8
+    # From this k on, sorting: what ends a selection is one call, and takes a second for so many.
+    MOST_SELECTED = 1 << 24
 
-# What one task needs. A block is a whole number of tiles.
+# What one task needs.
 cdef struct Workspace:
-    int32_t block
-    Py_ssize_t n_blocks
     uint64_t *tile_memory
     int32_t *distances     # per query, of one block
-    Py_ssize_t stride      # from one query's to the next
     int32_t *places        # of one block
     int64_t *counts        # per distance
     int64_t *starts        # per query and block
@@ -63,57 +68,171 @@ cdef struct Workspace:
     uint16_t *offsets      # per query and row
 
 
-cdef void sort_of_task(const uint64_t *queries, Py_ssize_t n_queries, const Database *database,
-                       const Workspace *work, Py_ssize_t first_block,
-                       Py_ssize_t end_block) noexcept nogil:
-    """Sort blocks by their distances to each of n_queries queries."""
+cdef bint sorts_all(int64_t k, int64_t n) noexcept nogil:
+    """Whether the k nearest of n rows come from sorting all of them, 1 <= k <= n."""
+    return n <= INT32_MAX and (k >= n // SORT_SHARE + (n % SORT_SHARE != 0) or k > MOST_SELECTED)
+
+
+def sorts_all_rows(int64_t k, int64_t n):
+    """`sorts_all`, for Python."""
+    return sorts_all(k, n)
+
+
+cdef RankingPlan plan_ranking(const Database *database, Py_ssize_t n_queries, int64_t k,
+                              int n_threads) noexcept nogil:
+    """For at least one query, and 1 <= k <= n, with n below 2^31."""
+    cdef RankingPlan plan
+    plan.database = database[0]
+    plan.n_queries = n_queries
+    plan.k = k
+    plan.block = FH_BLOCK // database.tile * database.tile
+    plan.n_blocks = (database.n + plan.block - 1) // plan.block
+    n_threads = threads_for(n_threads, n_queries, <double>n_queries * <double>database.n
+                            * (database.n_words + SORTED_WORDS + WRITTEN_WORDS))
+    plan.n_task = max(<Py_ssize_t>1, min(<Py_ssize_t>TASK_QUERIES, n_queries // n_threads))
+    plan.n_tasks = (n_queries + plan.n_task - 1) // plan.n_task
+    plan.n_threads = <int>min(<Py_ssize_t>n_threads, plan.n_tasks)
+    plan.apart = fh_apart(plan.block + FH_LANES_MAX)
+    plan.first_task = plan.n_sorted = 0
+    lay_out_ranking(&plan, NULL)
+    return plan
+
+
+cdef void lay_out_ranking(RankingPlan *plan, void *memory) noexcept nogil:
+    """Divide the plan's memory among its parts; NULL only finds out how much it needs."""
+    cdef Arena arena = make_arena(memory)
+    cdef Arena slot = make_arena(NULL)
+    carve_workspace(plan, &slot)
+    plan.slot_bytes = slot.used
+    plan.queries = <uint64_t *>carve(&arena, 8 * plan.n_queries * plan.database.n_words)
+    plan.slots = <uint8_t *>carve(&arena, plan.n_threads * plan.slot_bytes)
+    plan.memory_bytes = arena.used
+
+
+cdef Workspace carve_workspace(const RankingPlan *plan, Arena *arena) noexcept nogil:
+    cdef Workspace work
+    cdef const Database *database = &plan.database
+    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, n_task = plan.n_task
+    cdef Py_ssize_t n_runs = n_task * plan.n_blocks
+    work.tile_memory = <uint64_t *>carve(arena, 8 * tile_buffer_words(database, database.tile))
+    work.distances = <int32_t *>carve(arena, 4 * n_task * plan.apart)
+    work.places = <int32_t *>carve(arena, 4 * plan.apart)
+    work.counts = <int64_t *>carve(arena, 8 * n_distances)
+    work.starts = <int64_t *>carve(arena, 8 * n_runs)
+    work.cursors = <fh_cursor *>carve(arena, n_task * <Py_ssize_t>sizeof(fh_cursor))
+    work.runs = <uint16_t *>carve(arena, 2 * n_runs * n_distances)
+    work.offsets = <uint16_t *>carve(arena, 2 * n_task * database.n)
+    return work
+
+
+cdef Workspace workspace(const RankingPlan *plan, Py_ssize_t slot) noexcept nogil:
+    cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
+    return carve_workspace(plan, &arena)
+
+
+cdef Py_ssize_t n_queries_of(const RankingPlan *plan, Py_ssize_t task) noexcept nogil:
+    return min(plan.n_task, plan.n_queries - task * plan.n_task)
+
+
+cdef void sort_of_task(const RankingPlan *plan, Py_ssize_t task, Py_ssize_t slot,
+                       Py_ssize_t first_block, Py_ssize_t end_block) noexcept nogil:
+    """Sort blocks by their distances to each query of the task."""
     cdef const fh_level *level = active_level()
+    cdef const Database *database = &plan.database
+    cdef Workspace work = workspace(plan, slot)
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile, work.tile_memory)
-    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1
+    cdef const uint64_t *queries = plan.queries + task * plan.n_task * database.n_words
+    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, n_queries = n_queries_of(plan, task)
     cdef Py_ssize_t block, start, q
     cdef int32_t n_block, n, tile
     cdef const uint64_t *codes
+    if first_block == 0:
+        memset(work.cursors, 0, plan.n_task * sizeof(fh_cursor))
     for block in range(first_block, end_block):
-        start = block * work.block
-        n_block = <int32_t>min(<Py_ssize_t>work.block, database.n - start)
+        start = block * plan.block
+        n_block = <int32_t>min(<Py_ssize_t>plan.block, database.n - start)
         tile = 0
         while tile < n_block:
             n = min(database.tile, n_block - tile)
             codes = load_tile(database, start + tile, n, &buffer)
             for q in range(n_queries):
                 level.distances(queries + q * database.n_words, codes, n, database.n_words,
-                                work.distances + q * work.stride + tile)
+                                work.distances + q * plan.apart + tile)
             tile = tile + n
         for q in range(n_queries):
-            fh_sort_block(work.distances + q * work.stride, n_block, n_distances, work.counts,
-                          work.places, work.runs + (q * work.n_blocks + block) * n_distances,
+            fh_sort_block(work.distances + q * plan.apart, n_block, n_distances, work.counts,
+                          work.places, work.runs + (q * plan.n_blocks + block) * n_distances,
                           work.offsets + q * database.n + start)
 
 
-cdef int write_of_task(Py_ssize_t n_queries, const Database *database, const Workspace *work,
-                       Py_ssize_t k, int32_t *out_distances, int64_t *out,
+cdef int write_of_task(const RankingPlan *plan, Py_ssize_t task, Py_ssize_t slot,
+                       int32_t *out_distances, int64_t *out_positions, Py_ssize_t stride,
                        int64_t most) noexcept nogil:
     """Go on writing the answers to a task's queries, for about `most` positions; 0 at the end."""
-    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, n_blocks = work.n_blocks, q, block
+    cdef const Database *database = &plan.database
+    cdef Workspace work = workspace(plan, slot)
+    cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, n_blocks = plan.n_blocks, q, block, at
     cdef int64_t n_before
     cdef fh_cursor *cursor
-    for q in range(n_queries):
+    for q in range(n_queries_of(plan, task)):
         cursor = work.cursors + q
-        if cursor.n_written == k:
+        if cursor.n_written == plan.k:
             continue
         if most <= 0:
             return 1
         n_before = cursor.n_written
         if n_before == 0 and cursor.block == 0 and cursor.distance == 0:
             for block in range(n_blocks):
-                work.starts[q * n_blocks + block] = block * work.block
+                work.starts[q * n_blocks + block] = block * plan.block
+        at = (task * plan.n_task + q) * stride
         if fh_write_runs(work.runs + q * n_blocks * n_distances, work.offsets + q * database.n,
-                         n_blocks, work.block, n_distances, work.starts + q * n_blocks, k,
-                         out_distances + q * k if out_distances != NULL else NULL, out + q * k,
-                         cursor, most):
+                         n_blocks, plan.block, n_distances, work.starts + q * n_blocks, plan.k,
+                         out_distances + at if out_distances != NULL else NULL,
+                         out_positions + at, cursor, most):
             return 1
         most -= cursor.n_written - n_before
     return 0
+
+
+cdef Py_ssize_t advance_ranking(RankingPlan *plan, const uint8_t *queries, Py_ssize_t n_words,
+                                int32_t *out_distances, int64_t *out_positions,
+                                Py_ssize_t stride) noexcept nogil:
+    """Do the work of comparing about so many words per thread; how many it were, 0 at the end.
+
+    A query's answer lies `stride` values behind that of the query before; `out_distances` may be
+    NULL.
+    """
+    cdef const Database *database = &plan.database
+    cdef Py_ssize_t per_row = plan.n_task * (database.n_words + SORTED_WORDS), task
+    cdef Py_ssize_t n_here = min(<Py_ssize_t>plan.n_threads, plan.n_tasks - plan.first_task)
+    cdef Py_ssize_t first_block = plan.n_sorted, first_task = plan.first_task
+    cdef double n_all = <double>plan.n_tasks * per_row * database.n
+    cdef int left = 0
+    if n_here == 0:
+        return 0
+    if first_task == 0 and first_block == 0:
+        write_words(queries, plan.n_queries, database.n_bytes, plan.queries)
+        if n_words >= n_all:
+            for task in prange(plan.n_tasks, schedule="dynamic", num_threads=plan.n_threads):
+                sort_of_task(plan, task, threadid(), 0, plan.n_blocks)
+                write_of_task(plan, task, threadid(), out_distances, out_positions, stride,
+                              INT64_MAX)
+            plan.first_task = plan.n_tasks
+            return <Py_ssize_t>n_all
+    if first_block < plan.n_blocks:
+        plan.n_sorted = min(plan.n_blocks, first_block
+                            + max(<Py_ssize_t>1, n_words // (per_row * plan.block)))
+        for task in prange(n_here, schedule="static", num_threads=plan.n_threads):
+            sort_of_task(plan, first_task + task, task, first_block, plan.n_sorted)
+        return (plan.n_sorted - first_block) * plan.block * per_row
+    for task in prange(n_here, schedule="static", num_threads=plan.n_threads):
+        left += write_of_task(plan, first_task + task, task, out_distances, out_positions, stride,
+                              n_words // WRITTEN_WORDS + 1)
+    if left == 0:
+        plan.first_task, plan.n_sorted = first_task + n_here, 0
+        # Less than was asked for, which says nothing of the speed.
+        return min(n_words, plan.n_task * plan.k * WRITTEN_WORDS)
+    return n_words
 
 
 cdef class Ranking:
@@ -123,110 +242,33 @@ cdef class Ranking:
     `out_distances` may be None.
     """
 
-    cdef Database database
-    cdef const uint8_t[:, ::1] codes
+    cdef RankingPlan plan
+    cdef const uint8_t[:, ::1] queries, codes
     cdef const int64_t[::1] rows
     cdef int32_t[:, ::1] out_distances
     cdef int64_t[:, ::1] out
-    cdef int n_threads
-    cdef Py_ssize_t n_task, n_tasks, stride
-    cdef int32_t block
-    cdef Py_ssize_t n_blocks
-    cdef uint64_t[:, ::1] words, memory
-    cdef int32_t[:, ::1] distances
-    cdef int64_t[:, ::1] counts
-    cdef uint16_t[:, ::1] runs, offsets
-    cdef uint8_t[:, ::1] cursors
-    # How far it is: tasks from this one on, a thread each, which have sorted so many blocks.
-    cdef Py_ssize_t first_task, n_sorted
+    cdef uint8_t[::1] memory
 
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                   const int64_t[::1] rows, int32_t[:, ::1] out_distances, int64_t[:, ::1] out,
                   int n_threads):
-        cdef Py_ssize_t n_queries = queries.shape[0], n_distances = 8 * codes.shape[1] + 1
-        cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
-                                               n_queries)
-        if rows is not None:
-            database.rows, database.n = &rows[0], rows.shape[0]
-        self.database = database
-        self.codes, self.rows = codes, rows
+        cdef Database database = searched(queries, codes, rows, None)
+        self.queries, self.codes, self.rows = queries, codes, rows
         self.out_distances, self.out = out_distances, out
-        self.block = FH_BLOCK // database.tile * database.tile
-        self.n_blocks = (database.n + self.block - 1) // self.block
-        n_threads = threads_for(n_threads, n_queries, <double>n_queries * <double>database.n
-                                * (database.n_words + SORTED_WORDS + WRITTEN_WORDS))
-        self.n_task = max(1, min(<Py_ssize_t>TASK_QUERIES, n_queries // n_threads))
-        self.n_tasks = (n_queries + self.n_task - 1) // self.n_task
-        self.n_threads = <int>min(<Py_ssize_t>n_threads, self.n_tasks)
-        self.stride = fh_apart(self.block + FH_LANES_MAX)
-        n, n_task = self.n_threads, self.n_task
-        self.words = np.empty((n_queries, database.n_words), np.uint64)
-        self.memory = np.empty((n, tile_buffer_words(&database, database.tile)), np.uint64)
-        self.distances = np.empty((n, (n_task + 1) * self.stride), np.int32)
-        self.counts = np.empty((n, n_distances + n_task * self.n_blocks), np.int64)
-        self.runs = np.empty((n, n_task * self.n_blocks * n_distances), np.uint16)
-        self.offsets = np.empty((n, n_task * database.n), np.uint16)
-        self.cursors = np.zeros((n, n_task * sizeof(fh_cursor)), np.uint8)
-        write_words(&queries[0, 0], n_queries, database.n_bytes, &self.words[0, 0])
+        self.plan = plan_ranking(&database, queries.shape[0], out.shape[1], n_threads)
+        self.memory = np.empty(self.plan.memory_bytes, np.uint8)
+        lay_out_ranking(&self.plan, &self.memory[0])
 
     def advance(self, Py_ssize_t n_words):
-        """Do the work of comparing about so many words per thread; how many it were, 0 at the end."""
-        cdef const Database *database = &self.database
-        cdef Py_ssize_t per_row = self.n_task * (database.n_words + SORTED_WORDS), task
-        cdef Py_ssize_t n_here = min(<Py_ssize_t>self.n_threads, self.n_tasks - self.first_task)
-        cdef Py_ssize_t n_all = self.n_tasks * per_row * database.n, first_block = self.n_sorted
-        cdef int left = 0
-        if n_here == 0:
-            return 0
-        if self.first_task == 0 and self.n_sorted == 0 and n_words >= n_all:
-            for task in prange(self.n_tasks, nogil=True, schedule="dynamic",
-                               num_threads=self.n_threads):
-                self.sort(task, threadid(), 0, self.n_blocks)
-                self.write(task, threadid(), INT64_MAX)
-            self.first_task = self.n_tasks
-            return n_all
-        if first_block < self.n_blocks:
-            self.n_sorted = min(self.n_blocks, first_block
-                                + max(<Py_ssize_t>1, n_words // (per_row * self.block)))
-            for task in prange(n_here, nogil=True, schedule="static",
-                               num_threads=self.n_threads):
-                self.sort(self.first_task + task, task, first_block, self.n_sorted)
-            return (self.n_sorted - first_block) * self.block * per_row
-        for task in prange(n_here, nogil=True, schedule="static", num_threads=self.n_threads):
-            left += self.write(self.first_task + task, task, n_words // WRITTEN_WORDS + 1)
-        if left == 0:
-            self.first_task, self.n_sorted = self.first_task + n_here, 0
-            # Less than was asked for, which says nothing of the speed.
-            return min(n_words, self.n_task * self.out.shape[1] * WRITTEN_WORDS)
-        return n_words
-
-    cdef void sort(self, Py_ssize_t task, Py_ssize_t slot, Py_ssize_t first_block,
-                   Py_ssize_t end_block) noexcept nogil:
-        cdef Workspace work = self.workspace(slot)
-        if first_block == 0:
-            memset(work.cursors, 0, self.n_task * sizeof(fh_cursor))
-        sort_of_task(&self.words[task * self.n_task, 0], self.n_queries_of(task), &self.database,
-                     &work, first_block, end_block)
-
-    cdef int write(self, Py_ssize_t task, Py_ssize_t slot, int64_t most) noexcept nogil:
-        cdef Workspace work = self.workspace(slot)
-        cdef Py_ssize_t first = task * self.n_task
+        """`advance_ranking`, for Python."""
         cdef int32_t *out_distances = NULL
+        cdef Py_ssize_t n_done
         if self.out_distances is not None:
-            out_distances = &self.out_distances[first, 0]
-        return write_of_task(self.n_queries_of(task), &self.database, &work, self.out.shape[1],
-                             out_distances, &self.out[first, 0], most)
-
-    cdef Py_ssize_t n_queries_of(self, Py_ssize_t task) noexcept nogil:
-        return min(self.n_task, self.words.shape[0] - task * self.n_task)
-
-    cdef Workspace workspace(self, Py_ssize_t slot) noexcept nogil:
-        cdef Py_ssize_t n_distances = 8 * self.database.n_bytes + 1
-        return Workspace(self.block, self.n_blocks, &self.memory[slot, 0],
-                         &self.distances[slot, 0], self.stride,
-                         &self.distances[slot, self.n_task * self.stride], &self.counts[slot, 0],
-                         &self.counts[slot, n_distances], <fh_cursor *>&self.cursors[slot, 0],
-                         &self.runs[slot, 0], &self.offsets[slot, 0])
+            out_distances = &self.out_distances[0, 0]
+        with nogil:
+            n_done = advance_ranking(&self.plan, &self.queries[0, 0], n_words, out_distances,
+                                     &self.out[0, 0], self.out.shape[1])
+        return n_done
 
 
 def find_ascending(const int64_t[::1] ids, const int64_t[::1] wanted, int64_t[::1] rows):

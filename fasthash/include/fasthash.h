@@ -29,8 +29,8 @@
 extern "C" {
 #endif
 
-/* Grows by one whenever a member is appended. */
-#define FASTHASH_TABLE_VERSION 1
+/* Grows by one whenever members are appended. */
+#define FASTHASH_TABLE_VERSION 2
 
 /* Numbers are never used again for something else. */
 enum {
@@ -68,7 +68,9 @@ typedef struct fasthash_table {
      *   distances  n_queries * k
      *   ids        n_queries * k
      *
-     * Made for k well below n: memory grows with k, 24 bytes to a query and candidate. */
+     * For k below an eighth of the rows that may be found, memory grows with k: 24 bytes to a query
+     * and candidate. From there on, all these rows are sorted, as `rank` does: each thread takes
+     * 2 to 4 bytes a row, and `allowed` takes 8 more, once. */
     int (*topk)(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
                 int64_t n_bytes, int64_t k, const uint8_t *allowed, int32_t *distances,
                 int64_t *ids, int n_threads);
@@ -101,6 +103,13 @@ typedef struct fasthash_table {
                              int64_t n, int64_t n_bytes, const uint64_t *query_labels,
                              const uint64_t *labels, int64_t n_label_words, int64_t at,
                              double *scores, int n_threads);
+
+    /* Since version 2. All rows for every query, the nearest first: ids has n_queries * n places.
+     *
+     * n must be below 2^31. Each thread takes 2 to 4 bytes a row, and 2 to 4 bytes for each distance
+     * of every 32,768 rows. */
+    int (*rank)(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
+                int64_t n_bytes, int64_t *ids, int n_threads);
 } fasthash_table;
 
 #ifdef Py_PYTHON_H

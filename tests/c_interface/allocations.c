@@ -56,6 +56,15 @@ long of_topk(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries, 
                : n_allocations - before;
 }
 
+long of_rank(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries, int64_t n,
+             int64_t n_bytes, int64_t *ids)
+{
+    const long before = n_allocations;
+    return fh->rank(codes, n_queries, codes, n, n_bytes, ids, 1) != FASTHASH_OK
+               ? -1
+               : n_allocations - before;
+}
+
 long of_within(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries, int64_t n,
                int64_t n_bytes, int64_t radius, int64_t *limits)
 {

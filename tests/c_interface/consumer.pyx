@@ -61,6 +61,20 @@ def topk(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int64_t 
     return found_distances, ids
 
 
+def rank(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int n_threads):
+    ids = np.empty((len(queries), len(database)), np.int64)
+    cdef int64_t[:, ::1] view = ids
+    cdef const uint8_t *query_codes = address(queries)
+    cdef const uint8_t *codes = address(database)
+    cdef int error
+    with nogil:
+        error = fh.rank(query_codes, queries.shape[0], codes, database.shape[0], queries.shape[1],
+                        &view[0, 0], n_threads)
+    if error:
+        fasthash_raise(fh, error)
+    return ids
+
+
 def within(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] database, int64_t radius,
            const uint8_t[::1] allowed, int n_threads):
     limits = np.empty(len(queries) + 1, np.int64)
