@@ -2,10 +2,9 @@
 
     python benchmarks/limits.py         distances per second per level and width, bytes per second
 
-limits.c and limits_planes.c are compiled into a temporary folder by the system's C
-compiler when a `Limits` is made. Of
-every loop the probe has several variants; the fastest one on this machine is the limit. What a
-variant counts is compared with numpy before its time is believed.
+limits.c and limits_planes.c are compiled into a temporary folder by the system's C compiler when a
+`Limits` is made. Of every loop the probe has several variants; the fastest one on this machine is
+the limit. What a variant counts is compared with numpy before its time is believed.
 """
 
 from __future__ import annotations
