@@ -1,8 +1,22 @@
-"""The functions other packages call from C and Cython, behind one capsule.
+"""The functions that other packages call from C and Cython, behind one capsule.
 
-`fasthash.h`, in the folder that `fasthash.get_include()` names, is the contract. This module checks
-arguments, as the public functions of `fasthash` do for Python, brings memory to the kernels' plans,
-and keeps the table.
+`fasthash.h`, in the folder that `fasthash.get_include()` returns, describes them. This module
+checks arguments, as the public functions of `fasthash` do for Python, allocates memory for the
+plans of the kernels, and fills the table.
+
+To add a function, for example another distance:
+
+1. Append a member to `fasthash_table` in `include/fasthash.h`, with a comment that describes
+   arguments and result, and add one to `FASTHASH_TABLE_VERSION`. Never move, remove or change a
+   member: extensions that were built before must keep running. A new kind of error gets the next
+   number.
+2. Repeat the member, and a new error, in `c_api.pxd`.
+3. Write the function here, `noexcept nogil`: check every argument, allocate with `malloc`, call the
+   kernel, return an error number. Add the sentence of a new error to `message`, and assign the
+   function to the table at the end of this file.
+4. A kernel that only Python has called needs a `cdef` function in the `.pxd` beside it. A distance
+   other than the Hamming distance needs a kernel of its own: see CONTRIBUTING.md.
+5. Test it from C through `tests/c_functions.py`, and add it to docs/calling-from-c.md.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -68,7 +82,7 @@ cdef const char *message(int error) noexcept nogil:
         return b"n_label_words must be at least 1 and below 2^31, and the labels must fit in memory"
     if error == FASTHASH_ERROR_AT:
         return b"at must be at least 1"
-    return b"fasthash knows no error of this number"
+    return b"fasthash has no error with this number"
 
 
 cdef const char *simd_level() noexcept nogil:
@@ -213,7 +227,7 @@ cdef int64_t count_allowed(const uint8_t *allowed, int64_t n) noexcept nogil:
 cdef int within(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
                 int64_t n_bytes, int64_t radius, const uint8_t *allowed, int64_t *limits,
                 int32_t **out_distances, int64_t **ids, int n_threads) noexcept nogil:
-    # Whatever is wrong, the caller may release both.
+    # The caller may release both after any error.
     if out_distances != NULL:
         out_distances[0] = NULL
     if ids != NULL:
@@ -230,13 +244,13 @@ cdef int within(const uint8_t *queries, int64_t n_queries, const uint8_t *databa
     cdef Database codes = make_database(database, n, n_bytes, n_queries)
     codes.allowed = allowed
     cdef Answer answer
-    answer.n = answer.room = 0
+    answer.n = answer.capacity = 0
     answer.distances = NULL
     answer.ids = NULL
     error = within_in_blocks(queries, n_queries, &codes, <int32_t>min(radius, 8 * n_bytes),
                              usable_threads(n_threads), limits, &answer)
-    # Without one hit too, a result has an address; of several blocks, room may be left.
-    if (error == FASTHASH_OK and (answer.ids == NULL or answer.room != answer.n)
+    # A result without hits has an address too. After several blocks, memory may be left over.
+    if (error == FASTHASH_OK and (answer.ids == NULL or answer.capacity != answer.n)
             and not resize(&answer, max(<int64_t>1, answer.n))):
         error = FASTHASH_ERROR_MEMORY
     if error != FASTHASH_OK:
@@ -248,34 +262,34 @@ cdef int within(const uint8_t *queries, int64_t n_queries, const uint8_t *databa
     return FASTHASH_OK
 
 
-# What a radius search has found, and for how many more there is room.
+# The hits of a radius search so far, and the capacity of its arrays.
 cdef struct Answer:
     int64_t n
-    int64_t room
+    int64_t capacity
     int32_t *distances
     int64_t *ids
 
 
-cdef bint resize(Answer *answer, int64_t room) noexcept nogil:
-    """Make room for so many hits; false where there is no memory, and all is as it was."""
-    if room > PTRDIFF_MAX // 8:
+cdef bint resize(Answer *answer, int64_t capacity) noexcept nogil:
+    """Change the capacity; false without a change of the hits if there is no memory."""
+    if capacity > PTRDIFF_MAX // 8:
         return False
-    cdef void *distances = realloc(answer.distances, 4 * room)
+    cdef void *distances = realloc(answer.distances, 4 * capacity)
     if distances == NULL:
         return False
     answer.distances = <int32_t *>distances
-    cdef void *ids = realloc(answer.ids, 8 * room)
+    cdef void *ids = realloc(answer.ids, 8 * capacity)
     if ids == NULL:
         return False
     answer.ids = <int64_t *>ids
-    answer.room = room
+    answer.capacity = capacity
     return True
 
 
 cdef int within_in_blocks(const uint8_t *queries, int64_t n_queries, const Database *codes,
                           int32_t radius, int n_threads, int64_t *limits,
                           Answer *answer) noexcept nogil:
-    """Search for some queries at a time, so that the scratch has a bound; append what they find."""
+    """Search for a block of queries at a time, so that scratch is bounded; append the hits."""
     cdef int64_t first = 0, n_here = min(n_queries, most_queries(radius)), found, q
     cdef WithinPlan plan = plan_within(codes, n_here, radius, n_threads)
     cdef void *memory = malloc(plan.memory_bytes)
@@ -294,8 +308,8 @@ cdef int within_in_blocks(const uint8_t *queries, int64_t n_queries, const Datab
         lay_out_within(&plan, memory)
         count_within(&plan, queries + first * codes.n_bytes, limits + first)
         found = limits[first + n_here]
-        if (answer.n + found > answer.room
-                and not resize(answer, max(answer.n + found, answer.room + answer.room // 2))):
+        if (answer.n + found > answer.capacity
+                and not resize(answer, max(answer.n + found, 3 * (answer.capacity // 2)))):
             free(memory)
             return FASTHASH_ERROR_MEMORY
         if found > 0:
@@ -338,7 +352,7 @@ cdef int average_precision(const uint8_t *queries, int64_t n_queries, const uint
     return FASTHASH_OK
 
 
-# Filled once, here; read by every extension that was built against it.
+# Filled once, here; extensions read it.
 cdef fasthash_table table
 table.version = FASTHASH_TABLE_VERSION
 table.message = &message

@@ -1,4 +1,4 @@
-"""Feature matrices read by blocks, whatever holds them, and work on strips of blocks."""
+"""Feature matrices read by blocks from any source, and work on batches of blocks."""
 
 import os
 import signal
@@ -149,9 +149,9 @@ def test_encode_in_blocks_and_threads_has_no_seam():
 def test_results_come_in_order(n_threads):
     blocks = cut(1000, 1 << 20)
     with Workers(n_threads) as workers:
-        strips = list(workers.map(list, blocks))
-    assert [rows for strip in strips for rows in strip] == blocks
-    assert len(strips) > 10
+        batches = list(workers.map(list, blocks))
+    assert [rows for batch in batches for rows in batch] == blocks
+    assert len(batches) > 10
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

@@ -54,15 +54,17 @@ def dense_objective(fit, settings):
     total = settings.theta * np.sum((b[:n_pairs] - z[:n_pairs] @ r) ** 2)
     for i, view in enumerate(fit.views):
         rows = slice(0, len(view.rows))
-        x, place = view.read(rows).astype(np.float64), view.place
+        x, latent_rows = view.read(rows).astype(np.float64), view.latent_rows
         phi = view.feature_map.transform(view.rows.read(rows)) @ view.basis
-        alone = place >= n_pairs
+        alone = latent_rows >= n_pairs
         w = np.where(alone, view.weight, 1.0)
-        total += settings.alpha * w @ np.sum((x - z[place] @ fit.bases[i]) ** 2, axis=1)
-        total += settings.rho * w @ np.sum((b[place] - phi @ fit.hash_weights[i]) ** 2, axis=1)
+        total += settings.alpha * w @ np.sum((x - z[latent_rows] @ fit.bases[i]) ** 2, axis=1)
+        total += (
+            settings.rho * w @ np.sum((b[latent_rows] - phi @ fit.hash_weights[i]) ** 2, axis=1)
+        )
         related = view.relations.times(rows, z[fit.anchors])
-        loose = np.sum((z[place] - related) ** 2, axis=1)
-        missed = np.sum((b[place] - z[place] @ r) ** 2, axis=1)
+        loose = np.sum((z[latent_rows] - related) ** 2, axis=1)
+        missed = np.sum((b[latent_rows] - z[latent_rows] @ r) ** 2, axis=1)
         total += (w * alone) @ (settings.mu * loose + settings.theta * missed)
         total += settings.alpha * settings.nu * n_pairs * np.sum(fit.bases[i] ** 2)
         total += settings.rho * fit.ridges[i] * np.sum(fit.hash_weights[i] ** 2)
@@ -156,14 +158,14 @@ def test_pairs_share_latent_and_code():
         fit, _ = start(x, pairs, workers)
         fit.sweep()
     for view, column in zip(fit.views, pairs.T, strict=True):
-        np.testing.assert_array_equal(view.place[column], np.arange(25))
-        assert len(np.unique(view.place)) == len(view.rows)
+        np.testing.assert_array_equal(view.latent_rows[column], np.arange(25))
+        assert len(np.unique(view.latent_rows)) == len(view.rows)
     a, b = fit.codes().values()
     np.testing.assert_array_equal(a[pairs[:, 0]], b[pairs[:, 1]])
 
 
 def test_blocks_and_threads_change_nothing():
-    """Several blocks a strip and several strips, against everything at once."""
+    """Several blocks a batch and several batches, against everything at once."""
     x, pairs = make(sizes=(900, 700), n_pairs=300)
     with Workers(1) as workers:
         whole, _ = start(x, pairs, workers)

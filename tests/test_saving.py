@@ -215,11 +215,11 @@ SHAPES = {
     "mean": ("learned.feature_maps_.text.mean", (slice(None, -1),)),
     "anchors": ("learned.feature_maps_.text.anchors", (slice(None), slice(None, -1))),
     "codes": ("learned.codes_.text", (slice(None), slice(None, -1))),
-    "p": ("learned._growth.text.rule.p", (slice(None, -1),)),
-    "votes": ("learned._growth.text.rule.b_votes", (slice(None), slice(None, -1))),
-    "whitening": ("learned._growth.text.rule.whitening.matrix", (slice(None, -1),)),
-    "gram": ("learned._growth.text.gram", (slice(None, -1),)),
-    "dimensions": ("learned._growth.text.regression.projection", (0,)),
+    "p": ("learned._states.text.rule.p", (slice(None, -1),)),
+    "votes": ("learned._states.text.rule.b_votes", (slice(None), slice(None, -1))),
+    "whitening": ("learned._states.text.rule.whitening.matrix", (slice(None, -1),)),
+    "gram": ("learned._states.text.gram", (slice(None, -1),)),
+    "dimensions": ("learned._states.text.regression.projection", (0,)),
 }
 
 
@@ -237,7 +237,7 @@ def test_a_file_that_nobody_saved_is_refused(tmp_path, fitted, wrong):
 
 def test_arrays_of_another_type_are_refused(tmp_path, fitted):
     def as_float32(tree, arrays):
-        name = "learned._growth.text.rule.p"
+        name = "learned._states.text.rule.p"
         arrays[name] = arrays[name].astype(np.float32)
 
     fitted["AMSH"].save(tmp_path / "x")

@@ -1,7 +1,7 @@
-"""Long calls of numpy, so that Ctrl-C need not wait for them.
+"""Calls of numpy that Ctrl-C can interrupt.
 
-Python answers a signal between two of its own steps, so what takes long is cut into blocks of
-rows. A sort cannot be cut, so it runs in a thread of its own, by `apart`.
+Python handles a signal only between two of its own steps, not within a call of numpy. So long calls
+are cut into blocks of rows. A sort cannot be cut, so `apart` runs it in a helper thread.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ __all__ = ["apart", "ascends", "copy", "distinct", "take"]
 
 Result = TypeVar("Result")
 
-# Fewer values than this are sorted before anybody notices.
+# Sorting fewer values than this takes too little time to be interrupted.
 _FEW = 1 << 20
 
 
 def copy(source: NDArray[Any], target: NDArray[Any]) -> None:
-    """Copy rows into as many others."""
+    """Copy all rows of an array to another array of the same shape."""
     for some in blocks_of(source):
         target[some] = source[some]
 
 
 def take(values: NDArray[Any], rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
-    """``values[rows]``."""
+    """Return ``values[rows]``."""
     taken = np.empty((len(rows), *values.shape[1:]), values.dtype)
     for some in cut(len(rows), rows.itemsize + taken[:1].nbytes, BLOCK_BYTES):
         taken[some] = values[rows[some]]
@@ -38,7 +38,7 @@ def take(values: NDArray[Any], rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
 
 
 def distinct(values: NDArray[Any]) -> NDArray[Any]:
-    """``numpy.unique(values)``, of one dimension."""
+    """Return ``numpy.unique(values)``, for one dimension."""
     if ascends(values):
         return values
     in_order = apart(len(values), lambda: np.sort(values))
@@ -50,7 +50,7 @@ def distinct(values: NDArray[Any]) -> NDArray[Any]:
 def ascends(values: NDArray[Any]) -> bool:
     """Tell whether every value is larger than the one before."""
     for some in blocks_of(values):
-        # With the last of the block before.
+        # Together with the last value of the block before.
         block = values[max(some.start - 1, 0) : some.stop]
         if np.any(block[1:] <= block[:-1]):
             return False
@@ -61,7 +61,7 @@ def apart(n: int, function: Callable[[], Result]) -> Result:
     """
     Run a sort of n values in a helper thread, so that Ctrl-C works; it may change nothing.
 
-    After an interrupt the thread ends by itself when the call does, and its result is dropped.
+    After an interrupt the thread runs until the sort is complete, and its result is dropped.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def apart(n: int, function: Callable[[], Result]) -> Result:
             done.set()
 
     threading.Thread(target=run, name="fasthash-sort", daemon=True).start()
-    # Waiting without end could not be interrupted on Windows.
+    # On Windows, a wait without a time limit cannot be interrupted.
     while not done.wait(1.0):
         pass
     if errors:

@@ -1,7 +1,7 @@
-"""Work cut into pieces: blocks of rows of a bounded size, and calls that take a bounded time.
+"""Cut work into pieces: blocks of rows of a bounded size, and calls that take a bounded time.
 
-`cut` is for work whose cost is known from its size, `Pace` for calls of a kernel, whose speed is
-known only once it has run. Between two pieces Python looks at signals, so Ctrl-C is answered.
+Use `cut` if the cost of the work follows from its size. Use `Pace` for calls of a kernel, whose
+speed is known only after a call. Python handles signals between two pieces, so Ctrl-C works.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ __all__ = [
     "smaller_pieces",
 ]
 
-# Values in a block: 16 MiB in float32, which matrix products use well and threads can afford.
+# Values in a block: 16 MiB in float32, enough for fast matrix products, little per thread.
 BLOCK_VALUES = 1 << 22
 
-# Bytes in a block: some hundredths of a second in memory, tenths from a slow disk.
+# Bytes in a block: hundredths of a second from memory, tenths of a second from a slow disk.
 BLOCK_BYTES = 1 << 24
 
-# What a call of a kernel may take.
+# Longest time of a call of a kernel.
 _CALL_SECONDS = 0.1
 
-# No piece is larger than this, whatever its caller asks for; see `smaller_pieces`.
+# No piece is larger than this; see `smaller_pieces`.
 _largest = 1 << 62
 
 
 def cut(n: int, row_size: int = 1, most: int = BLOCK_VALUES) -> list[slice]:
     """
-    Cut n rows into blocks of consecutive rows, each of one row at least.
+    Cut n rows into blocks of consecutive rows; each block has at least one row.
 
     Parameters
     ----------
     n : int
     row_size : int
-        How much a row counts: values, or bytes.
+        Size of a row, in values or bytes.
     most : int
-        How much a block may count, in the same unit.
+        Largest size of a block, in the same unit.
     """
     step = max(1, min(most, _largest) // max(1, row_size))
     if 0 < n <= step:
@@ -74,9 +74,10 @@ def blocks_of(array: NDArray[Any]) -> list[slice]:
 @contextmanager
 def smaller_pieces(most: int) -> Iterator[None]:
     """
-    Make every piece count at most so much, whatever the callers of `cut` and `Pace` ask for.
+    Limit the size of every piece that `cut` and `Pace` make, until the context ends.
 
-    For the whole process, until the context ends. With it a test cuts small data into many pieces.
+    The limit holds for the whole process, because pieces are also cut in worker threads. A test
+    uses it to cut small data into many pieces.
     """
     global _largest
     before, _largest = _largest, most
@@ -88,14 +89,14 @@ def smaller_pieces(most: int) -> Iterator[None]:
 
 class Pace:
     """
-    How much work a call may do so that it takes about a tenth of a second.
+    The amount of work with which a call takes about a tenth of a second.
 
     Parameters
     ----------
     first : int
-        Units of work that the first call does. What a unit is, the caller decides.
+        Amount of work of the first call, in units of the caller's choice.
     seconds : float
-        What a call may take.
+        Longest time of a call.
     """
 
     def __init__(self, first: int, seconds: float = _CALL_SECONDS) -> None:
@@ -103,13 +104,13 @@ class Pace:
         self._seconds = seconds
 
     def timed(self, amount: int, seconds: float) -> None:
-        """Learn from a call: an eighth to eight times as much for the next one."""
+        """Adjust the amount after a call, by a factor from 1/8 to 8."""
         fitting = amount * self._seconds / max(seconds, 1e-6)
         bounded = min(max(fitting, self.amount / 8), self.amount * 8, _largest)
         self.amount = max(1, int(bounded))
 
     def cut(self, n: int, most: int | None = None) -> Iterator[slice]:
-        """Cut n units into pieces of at most so many, timing what the caller does with each."""
+        """Cut n units into pieces, and time the caller's work on each to size the next one."""
         first = 0
         while first < n:
             piece = slice(first, min(n, first + min(self.amount, most or n)))
@@ -119,7 +120,7 @@ class Pace:
             first = piece.stop
 
     def drive(self, advance: Callable[[int], int]) -> None:
-        """Call ``advance(amount)``, which returns the work that it did, until it returns 0."""
+        """Call ``advance(amount)``, which returns the amount of work done, until it returns 0."""
         while True:
             began = time.perf_counter()
             done = advance(self.amount)

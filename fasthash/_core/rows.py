@@ -1,7 +1,7 @@
 """Feature matrices read block by block.
 
-`Rows` is what a model sees of a feature matrix, wherever its values are: in memory, in a mapped
-file, or behind anything that has a shape and can be sliced by rows.
+Models read features through `Rows`. The values may be in memory, in a memory-mapped file, or in
+another object that has a shape and can be sliced by rows.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["RowReader", "Rows", "as_csr", "is_sliced_by_rows"]
 
 
 def is_sliced_by_rows(x: Any) -> bool:
-    """Tell whether x is no array, but can be sliced like one, as h5py, dask and zarr can."""
+    """Whether x is not an array but can be sliced by rows, as in h5py, dask and zarr."""
     if isinstance(x, np.ndarray | np.generic) or is_sparse(x) or is_tensor(x):
         return False
     return all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__"))
 
 
 def as_csr(x: Any) -> Any:
-    """Bring a sparse matrix to CSR with every place in it once; the given one where it is that."""
+    """Convert a sparse matrix to CSR without duplicate entries; no copy if it is so already."""
     csr = x.tocsr()
     if csr.ndim == 2 and not csr.has_canonical_format:
         csr = csr.copy()
@@ -35,7 +35,7 @@ def as_csr(x: Any) -> Any:
 
 
 class RowReader(Protocol):
-    """Rows of numbers that are computed or read block by block, as `Rows` are."""
+    """Rows of numbers that are computed or read block by block, with the interface of `Rows`."""
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
@@ -46,22 +46,22 @@ class RowReader(Protocol):
 
 class Rows:
     """
-    A feature matrix of which blocks of rows are read.
+    A feature matrix that is read in blocks of rows.
 
     Parameters
     ----------
     source : ndarray, scipy CSR matrix or array, or anything that can be sliced by rows
-        It has a ``shape``, and `numpy.asarray` makes an array of a slice. Rows of a sparse matrix
-        are made dense a block at a time.
+        An object with a ``shape``, of whose slices `numpy.asarray` makes arrays. A sparse matrix is
+        made dense a block of rows at a time.
     dtype : float32 or float64
-        What the values are converted to.
+        The dtype to which the values are converted.
 
     Attributes
     ----------
     shape : tuple of int
     dtype : dtype
     names : ndarray of str as objects, or None
-        Names of the columns, where a data frame was given; set by whoever keeps them.
+        Names of the columns of a data frame; set by the caller that checks them.
     """
 
     names: NDArray[Any] | None = None
@@ -69,7 +69,7 @@ class Rows:
     def __init__(self, source: Any, dtype: Any) -> None:
         self._source = source
         self._is_sparse = hasattr(source, "toarray") and hasattr(source, "indptr")
-        # Not every reader may be called from two threads at once.
+        # Not every source allows reads from two threads at once.
         is_in_memory = isinstance(source, np.ndarray) or self._is_sparse
         self._lock = None if is_in_memory else threading.Lock()
         self.shape: tuple[int, int] = (int(source.shape[0]), int(source.shape[1]))
@@ -79,7 +79,7 @@ class Rows:
         return self.shape[0]
 
     def read(self, rows: slice) -> NDArray[np.floating]:
-        """Read a block; without a copy where the source is an array of the right dtype."""
+        """Read a block; without a copy if the source is an array of the right dtype."""
         if self._is_sparse:
             block = self._source[rows].toarray()
         elif self._lock is None:
@@ -90,15 +90,15 @@ class Rows:
         return np.asarray(block, self.dtype)
 
     def is_constant(self) -> bool:
-        """Tell whether all rows are equal; reads on only while they are."""
+        """Whether all rows are equal; stops reading at the first one that differs."""
         first = self.read(slice(0, 1))
         return all((self.read(rows) == first).all() for rows in cut(*self.shape))
 
     def first_unusable(self, largest: float) -> tuple[int, int, Any] | None:
         """
-        Row, column and value of the first value that is NaN, infinite or past `largest`, if any.
+        Row, column and value of the first value that is NaN, infinite or above `largest`, if any.
 
-        Reads all values, once.
+        Reads every value once.
         """
         if self._is_sparse:
             values = self._source.data
@@ -110,7 +110,7 @@ class Rows:
         for rows in cut(*self.shape):
             block = self.read(rows)
             flat = block.ravel(order="K")
-            # The sum of the squares bounds all of them, and costs less than asking each.
+            # The sum of squares bounds every value, and costs less than a test of each.
             with np.errstate(over="ignore", invalid="ignore"):
                 if float(flat @ flat) <= largest**2:
                     continue
@@ -121,13 +121,13 @@ class Rows:
         return None
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
-        """Read rows, in any order, into one array: costs a reading of the blocks they lie in."""
+        """Read rows in any order into one array; may read all blocks that contain one of them."""
         if self._is_sparse:
             return self._source[indices].toarray().astype(self.dtype, copy=False)
         if self._lock is None:
             return self._source[indices].astype(self.dtype, copy=False)
         out = np.empty((len(indices), self.shape[1]), self.dtype)
-        # What is behind may give ascending rows only.
+        # Some sources can only be read in ascending order of rows.
         order = np.argsort(indices)
         ascending = indices[order]
         for rows in cut(*self.shape):
@@ -137,13 +137,13 @@ class Rows:
         return out
 
     def subset(self, indices: NDArray[np.integer]) -> Rows:
-        """Select rows, in any order: held dense, or sparse where the source is."""
+        """Select rows in any order, and hold them in memory; sparse if the source is sparse."""
         rows = Rows(self._source[indices] if self._is_sparse else self.take(indices), self.dtype)
         rows.names = self.names
         return rows
 
     def column_means(self) -> NDArray[np.float64]:
-        """Means of the columns, added up in float64, row after row: blocks change no bit."""
+        """Means of the columns, summed row by row in float64, so that blocks change no bit."""
         total = np.zeros((0, self.shape[1]))
         for rows in cut(*self.shape):
             block = self.read(rows)

@@ -1,8 +1,8 @@
-"""Scans over validated codes, cut so that Ctrl-C is answered.
+"""Scans over checked codes, cut into short calls so that Ctrl-C works.
 
-Python looks at signals between calls of a kernel, so a long search is a sequence of calls that take
-about a tenth of a second each: over some queries, and where the rows are many, steps of a kernel
-that remembers how far it has come.
+Python handles signals between calls of a kernel. So a long search is a sequence of calls that take
+about a tenth of a second each. A call searches for some of the queries. If there are many rows, a
+kernel keeps its position, and each call scans some more of the rows.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ __all__ = [
 # The counting sort numbers rows in int32.
 MAX_SORTED = 2**31 - 1
 
-# Work that no call reaches.
+# More work than any call has.
 _EVERYTHING = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class CallSizes:
     """
-    How a search is cut into calls; work is counted in 64-bit words compared.
+    How a search is cut into calls; work is counted in compared 64-bit words.
 
     Attributes
     ----------
     seconds : float
-        What a call may take.
+        Longest time of a call.
     first_words : int
-        What the first call compares, before the speed is known: milliseconds in memory, half a
+        Work of the first call, before the speed is known: it takes milliseconds in memory, half a
         second from a slow disk.
     one_call_words : int
-        A search of no more than this is one call.
+        A search with at most this much work is one call.
     sharing_queries : int
-        So many queries share what a tile of the database costs.
+        Number of queries that are compared with a tile of the database while it is in the cache.
     shared_words : int
-        Where these compare more than this, a call goes over some of the rows; in other searches
-        calls over some of the queries are short enough.
+        If `sharing_queries` queries are more work than this, a call scans some of the rows.
+        Otherwise calls over some of the queries are short enough.
     """
 
     seconds: float = 0.1
@@ -74,10 +74,10 @@ _SIZES = CallSizes()
 
 
 class _Steps(Protocol):
-    """A kernel that remembers how far it has come."""
+    """A kernel that keeps its position between calls."""
 
     def advance(self, n_words: int) -> int:
-        """Do the work of comparing about so many words per thread; how many, 0 at the end."""
+        """Compare about n_words words per thread; return how many, 0 at the end."""
 
 
 def scan_topk(
@@ -89,7 +89,7 @@ def scan_topk(
     sizes: CallSizes = _SIZES,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """
-    The k nearest rows of every query, as `hamming.topk` answers, for validated arguments.
+    Find the k nearest rows of every query, as `hamming.topk` does, for checked arguments.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def scan_within(
     sizes: CallSizes = _SIZES,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """
-    All rows within the radius, as `hamming.within` answers, for validated arguments.
+    Find all rows within the radius, as `hamming.within` does, for checked arguments.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def scan_within(
         search = _radius.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
         _run(search, pace)
         answers.append((search.limits, search.distances, search.positions))
-        # Its scratch goes before the next one's comes.
+        # Free its scratch memory before the next search allocates its own.
         del search
     limits, distances, found = join_within(answers)
     return limits, distances, found if rows is None else _take(rows, found)
@@ -203,7 +203,7 @@ def scan_distances(
     n_threads: int,
     sizes: CallSizes = _SIZES,
 ) -> None:
-    """Write the distance of every code in `a` to every code in `b`, for validated arguments."""
+    """Write the distance of every code in `a` to every code in `b`, for checked arguments."""
     n_words = _words_of(b)
     per_query = max(1, len(b) * n_words)
     if len(a) * per_query <= sizes.one_call_words:
@@ -221,7 +221,7 @@ def scan_distances(
 def join_within(
     answers: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """Put the answers to some queries behind those to the queries before."""
+    """Join the answers to consecutive blocks of queries."""
     if len(answers) == 1:
         return answers[0]
     counts = [np.diff(limits) for limits, _, _ in answers]
@@ -256,14 +256,14 @@ def merge_topk(
     """Merge the nearest of the same queries among different codes, by (distance, id)."""
     distances = np.concatenate([a[0] for a in answers], axis=1)
     ids = np.concatenate([a[1] for a in answers], axis=1)
-    # What is missing, -1, comes last.
+    # Missing answers, -1, come last.
     last = np.where(ids < 0, np.iinfo(np.int32).max, distances)
     order = apart(ids.size, lambda: np.lexsort((ids, last), axis=-1)[:, :k])
     return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
 
 
 def pace_of_rows(n_rows: int, n_queries: int, codes: NDArray[np.uint8]) -> Pace:
-    """A pace in rows that each of the queries is compared with; all at once if they are few."""
+    """A pace in rows per call; all rows at once if the whole work is small."""
     per_row = max(1, n_queries * _words_of(codes))
     is_short = n_rows * per_row <= _SIZES.one_call_words
     return Pace(n_rows if is_short else _SIZES.first_words // per_row, _SIZES.seconds)
@@ -277,14 +277,14 @@ def _calls(
     at_once: int | None = None,
 ) -> Iterator[tuple[slice, Pace | None]]:
     """
-    Cut a search into some queries at a time, `at_once` at most, each over all rows.
+    Cut the queries of a search into blocks of at most `at_once`; yield (block, pace).
 
-    With the pace at which their kernel is to be driven, in 64-bit words; None for all at once.
+    The pace, in 64-bit words, is for the calls of the kernel; None means a single call.
     """
     per_query = n_rows * _words_of(codes)
     at_once = at_once or max(1, n_queries)
     if n_queries * per_query <= sizes.one_call_words:
-        # Without queries too, there is an answer.
+        # A search without queries has an answer too.
         for some in cut(n_queries, most=at_once) or [slice(0, 0)]:
             yield some, None
     elif sizes.sharing_queries * per_query <= sizes.shared_words:
@@ -297,7 +297,7 @@ def _calls(
 
 
 def _take(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows at the positions found, in their place."""
+    """Replace the found positions by the rows at them, in place."""
     positions = found.reshape(-1)
     for some in blocks_of(positions):
         positions[some] = rows[positions[some]]
@@ -312,14 +312,14 @@ def _run(search: _Steps, pace: Pace | None) -> None:
 
 
 def _words_of(codes: NDArray[np.uint8]) -> int:
-    """64-bit words of a code."""
+    """Number of 64-bit words of a code."""
     return -(-codes.shape[1] // 8)
 
 
 def _restrict(
     allowed: Allowed | None, codes: NDArray[np.uint8], n_queries: int, k: int = 0
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None, int]:
-    """(rows to gather, or flags of the rows that may be found, or neither; how many they are)."""
+    """(rows to gather or None, flags of the allowed rows or None, number of allowed rows)."""
     if allowed is None or allowed.is_everything:
         return None, None, len(codes)
     if allowed.is_gathered(n_queries, _words_of(codes)) or _sorting.sorts_all_rows(k, allowed.n):

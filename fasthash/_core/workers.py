@@ -1,7 +1,7 @@
 """Threads that share work over blocks of rows.
 
-`Workers` runs a function over strips of blocks, a strip to a thread, and yields the results in
-order.
+`Workers` calls a function with batches of blocks of rows. Each thread works on one batch at a time,
+and the results come in the order of the batches.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ __all__ = ["Workers", "add_up", "threads_of_products"]
 
 Result = TypeVar("Result")
 
-# Blocks in a strip, at most. What a strip accumulates is added up once per strip.
-_STRIP_BLOCKS = 8
+# Largest number of blocks in a batch. A function returns one sum per batch, not per block.
+_BATCH_BLOCKS = 8
 
 
 def add_up(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """Add arrays of one shape, in their order: at least one."""
+    """Add one or more arrays of one shape, in their order."""
     return reduce(np.add, parts)
 
 
 def threads_of_products(n_threads: int) -> AbstractContextManager[Any]:
-    """Let matrix products of this process use so many threads, until the context ends."""
+    """Limit the threads of matrix products in this process, until the context ends."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(n_threads, "blas")
@@ -40,10 +40,10 @@ def threads_of_products(n_threads: int) -> AbstractContextManager[Any]:
 
 class Workers(AbstractContextManager["Workers"]):
     """
-    Threads that work on strips of rows, each with a matrix product of one thread.
+    Threads that work on batches of blocks of rows; their matrix products use one thread each.
 
-    Two sets of threads, ours and those of the linear algebra, would take turns on the same cores;
-    so while the workers exist the linear algebra of the process runs on one thread per call.
+    Otherwise these threads and those of the linear algebra would compete for the same cores. So
+    while the workers exist, the linear algebra of the process runs on one thread per call.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Workers(AbstractContextManager["Workers"]):
         from threadpoolctl import ThreadpoolController
 
         self._exits = ExitStack()
-        # For the process, and in each thread, because OpenMP counts threads per thread.
+        # Once for the process, and in each worker, because OpenMP has a limit per thread.
         libraries = ThreadpoolController()
         limit = partial(libraries.limit, limits=1, user_api="blas")
         self._exits.enter_context(limit())
@@ -75,20 +75,20 @@ class Workers(AbstractContextManager["Workers"]):
         self, function: Callable[[Sequence[slice]], Result], blocks: Sequence[slice]
     ) -> Iterator[Result]:
         """
-        Call a function with strips of blocks; yield its results in the order of the strips.
+        Call a function with batches of blocks; yield its results in the order of the batches.
 
-        How blocks make strips depends on their number alone, so that sums over the results do not
-        depend on the number of threads. Not many more results than threads are held at a time.
+        The number of blocks alone decides how they form batches, so that sums over the results do
+        not depend on the number of threads. At most a few more results than threads are held.
         """
-        size = max(1, min(_STRIP_BLOCKS, len(blocks) // 16))
-        strips = [blocks[strip] for strip in cut(len(blocks), most=size)]
+        size = max(1, min(_BATCH_BLOCKS, len(blocks) // 16))
+        batches = [blocks[batch] for batch in cut(len(blocks), most=size)]
         if self.n_threads == 1:
-            yield from map(function, strips)
+            yield from map(function, batches)
             return
         waiting: deque[Any] = deque()
         try:
-            for strip in strips:
-                waiting.append(self._pool.submit(function, strip))
+            for batch in batches:
+                waiting.append(self._pool.submit(function, batch))
                 if len(waiting) > self.n_threads + 1:
                     yield waiting.popleft().result()
             while waiting:
@@ -99,9 +99,9 @@ class Workers(AbstractContextManager["Workers"]):
 
     def finish(self, function: Callable[[], Result]) -> Result:
         """
-        Run a function to its end, whatever happens meanwhile.
+        Run a function to its end, also during a KeyboardInterrupt.
 
-        A KeyboardInterrupt is raised after it: what it changes is never left half changed.
+        The interrupt is raised afterwards, so that the function never leaves a change incomplete.
         """
         future = self._finisher.submit(function)
         interrupt = None

@@ -94,9 +94,9 @@ def multiply_like_encode(
     """Compute only the two matrix products of `encode`. Anchors are columns here."""
     blocks = cut(len(x), anchors.shape[1])
 
-    def multiply(strip: Sequence[slice]) -> None:
+    def multiply(batch: Sequence[slice]) -> None:
         mapped = np.empty((blocks[0].stop, anchors.shape[1]), np.float32)
-        for rows in strip:
+        for rows in batch:
             np.matmul(x[rows], anchors, out=mapped[: rows.stop - rows.start])
             mapped[: rows.stop - rows.start] @ projection
 

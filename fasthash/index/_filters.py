@@ -1,4 +1,4 @@
-"""The ``filter=`` of a search: which of the codes held may be found."""
+"""The ``filter=`` of a search: which of the held codes may be found."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _Rows = tuple[Allowed | None, Allowed | None]
 
 class PreparedFilter:
     """
-    A filter whose rows have been looked up: made by ``index.prepare_filter``.
+    A filter whose ids have been looked up, made by ``index.prepare_filter``.
 
-    It is for searches of the index that made it, as their ``filter=``. When the index changes, the
-    next search looks up again what the change has moved, so a prepared filter always allows what
-    the ids or the function would allow that it was made from. Threads may share it.
+    It can be the ``filter=`` of searches of the index that made it. After a change of the index,
+    the next search looks up again what has moved, so that a prepared filter always allows the same
+    codes as the ids or the function from which it was made. Several threads may use it at once.
 
     Notes
     -----
-    Holds a copy of the ids, and for each code of the index a byte, or 8 bytes for each code that
-    it allows where these are few.
+    Holds a copy of the ids, and one byte per code of the index, or 8 bytes per allowed code if
+    these are few.
     """
 
     def __init__(self, storage: CodeStorage, given: Filter) -> None:
@@ -56,7 +56,7 @@ class PreparedFilter:
         )
 
     def _rows_in(self, state: Snapshot) -> _Rows:
-        """What it allows in this state; looked up again where the last call had another one."""
+        """The allowed rows in this state; looked up again if the last call had another one."""
         # In a local: another thread may look up another state.
         known = self._known
         if known is None or not known.is_of(state):
@@ -73,7 +73,7 @@ class PreparedFilter:
 
 
 class _Known:
-    """What a filter allows in a state, of which it keeps no part in memory."""
+    """The allowed rows in one state; holds weak references to the state, to recognise it."""
 
     def __init__(self, state: Snapshot, found: Allowed | None, rows: _Rows) -> None:
         self.base = weakref.ref(state.base)
@@ -98,17 +98,17 @@ def allowed_rows(storage: CodeStorage, state: Snapshot, given: Filter | None) ->
     Parameters
     ----------
     storage : CodeStorage
-        Of the index that is searched.
+        The codes of the index that is searched.
     state : Snapshot
-        What it holds.
+        Their current state.
     given : array_like of int, set of int, callable, or PreparedFilter, or None
         Ids, in any order; or a function of ``state.ids`` that returns a boolean for each.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, the function does not return a boolean for each id, or it was
-        prepared by another index.
+        If it is none of these, the function does not return a boolean for each id, or another index
+        has prepared it.
     """
     if given is None:
         return _live(state), None
@@ -148,7 +148,7 @@ def _ids_of(given: Any) -> NDArray[np.int64]:
 
 
 def _in_state(state: Snapshot, found: Allowed, ids: NDArray[np.int64]) -> _Rows:
-    """Those found in the base that are still held, and the ids among the recent codes."""
+    """The found rows of the base that are still held, and the rows of recent codes."""
     return found if state.live is None else found.only(state.live), state.recent.allowed(ids)
 
 
@@ -183,7 +183,7 @@ def _live(state: Snapshot) -> Allowed | None:
 
 
 def _no_array() -> None:
-    """As a weak reference to None."""
+    """Return None, like a weak reference to an array that is gone."""
 
 
 def _name_of(function: Any) -> str:

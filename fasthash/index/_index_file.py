@@ -1,18 +1,18 @@
 """Index files: a header, then the codes and the ids, each with a checksum.
 
     bytes        what
-    0            b"\\x89FASTHX\\n": damaged where a transfer took the file for text
+    0            b"\\x89FASTHX\\n", which a transfer as text would change
     8            format version, uint32; all numbers are little-endian
-    12           checksum (CRC-32) of the header, with zeros here, uint32
-    16           bytes of the file, uint64
-    24           bytes of the description, uint32; zeros up to 32
+    12           checksum (CRC-32) of the header, computed with zeros here, uint32
+    16           size of the file in bytes, uint64
+    24           size of the description in bytes, uint32; zeros up to 32
     32           description, JSON: kind of index, its parameters, number of codes, and per section
-                 where it begins, how many bytes it has and their checksum; zeros up to 4096
+                 its offset, size in bytes and checksum; zeros up to 4096
     4096         codes, uint8 (n, ceil(n_bits / 8)), in the order of the ids
     next × 64    ids, int64 (n,), ascending
 
-A reader checks the header and that all it says fits into the file before it allocates anything.
-Nothing in a file names code or another file.
+Before a reader allocates memory, it checks the header, and that all sections lie in the file. A
+file cannot run code or refer to another file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PREAMBLE = struct.Struct("<8sIIQI4x")
 _CHECKSUM_AT = 12
 _ALIGNMENT = 64
 
-# Bytes that the disk is given at a time.
+# Bytes after which a file is synchronised with the disk.
 _SYNCED_BYTES = 1 << 26
 
 # A distance must fit in int32.
@@ -54,7 +54,7 @@ _MAX_BITS = 2**31 - 8
 def write_index(
     path: str | os.PathLike[str], kind: str, parameters: dict[str, Any], state: Snapshot
 ) -> None:
-    """Write a state of an index, without the codes that were removed, some rows at a time."""
+    """Write a state of an index without its removed codes, a block of rows at a time."""
     n, n_bytes = len(state), state.base.codes.shape[1]
     sections = _sections(n, n_bytes)
     with replacing(path) as file:
@@ -81,14 +81,14 @@ def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
     """
     Read an index file.
 
-    Its header is always checked; codes and ids are unless they are mapped.
+    The header is always checked. Codes and ids are checked unless they are memory-mapped.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is no index file of this version, or damaged.
+        If it is not an index file of this version, or is damaged.
     """
     path = os.fspath(path)
     size = size_of(path)
@@ -131,12 +131,12 @@ def check_content(
     checksums: dict[str, int] | None = None,
 ) -> None:
     """
-    Check that ids ascend from at least 0, and that padding bits are zero, and checksums if given.
+    Check that ids are at least 0 and ascend, that padding bits are zero, and given checksums.
 
     Raises
     ------
     ValueError
-        If something is not as it must be.
+        If one of these checks fails.
     """
     for section, array in (("codes", codes), ("ids", ids)):
         if checksums is not None:
@@ -175,7 +175,7 @@ def _write_blocks(file: BinaryIO, content: Iterable[NDArray[Any]]) -> int:
             file.write(part)
             n_unsynced += len(part)
             if n_unsynced >= _SYNCED_BYTES:
-                # All at the end would be one call, which no interrupt ends.
+                # A single call at the end would take long and could not be interrupted.
                 sync(file)
                 n_unsynced = 0
     return checksum
@@ -215,14 +215,14 @@ def _read_header(path: str, header: bytes, size: int) -> dict[str, Any]:
     try:
         description = json.loads(header[_PREAMBLE.size : _PREAMBLE.size + n_description])
     except (ValueError, RecursionError):
-        raise _damaged(path, "its description is no JSON") from None
+        raise _damaged(path, "its description is not JSON") from None
     return description
 
 
 def _read_description(
     path: str, description: Any, size: int
 ) -> tuple[str, dict[str, Any], int, int, dict[str, dict[str, int]]]:
-    """(kind, parameters, n, next_id, sections), all of which fit together and into the file."""
+    """(kind, parameters, n, next_id, sections), checked against each other and the file size."""
     try:
         kind, parameters = description["index"], dict(description["parameters"])
         n, next_id, n_bits = description["n"], description["next_id"], parameters["n_bits"]
@@ -234,7 +234,7 @@ def _read_description(
         raise _damaged(path, "its description lacks something") from None
     numbers = [n, next_id, n_bits, *(x for section in sections.values() for x in section.values())]
     if not isinstance(kind, str) or any(type(x) is not int or x < 0 for x in numbers):
-        raise _damaged(path, "its description holds what is no number")
+        raise _damaged(path, "its description holds a value of a wrong type")
     if not 1 <= n_bits <= _MAX_BITS or next_id > 2**63:
         raise _damaged(path, f"its description says n_bits={n_bits}, next_id={next_id}")
     placed = {

@@ -1,21 +1,23 @@
-"""`Plan`: whether a search scans the codes or probes the tables of multi-index hashing.
+"""`Plan`: whether a search scans the codes or uses the tables of multi-index hashing.
 
-Both give the same answer, so only time decides, and time is measured, not assumed. For every kind
-of search (nearest or radius, how many queries at once, how many threads, which share of the codes
-may be found) the plan keeps what a query took under either method:
+Both give the same answer, so only time matters, and time is measured. For every kind of search
+(nearest or radius, number of queries, number of threads, share of codes that may be found) the plan
+records how long a query took by either method:
 
-1. What has not been timed is tried, on a few of the queries.
+1. A method without measurements is tried, on a few of the queries.
 2. Then the faster method answers.
-3. The slower one is tried again, on a few queries, once the faster has run 32 times as long as that
-   would take: queries change. This costs at most 3 %. A scan takes as long for all queries, so it
-   is only tried again if it could have been misjudged.
+3. The slower method is tried again, on a few queries, when the faster one has run 32 times as long
+   as such a trial takes, because queries may have changed. This costs at most 3 %. A scan takes the
+   same time for all queries, so it is tried again only if its measurement may have been wrong.
 
-A probed query stops at the cost of a scan and is scanned instead, so the worst is twice a scan.
+A query in the tables stops when it has cost as much as a scan, and is then scanned. So the worst
+case is twice a scan.
 
-Building the tables is a price to be earned back. While there are none, the distances that scans
-find tell what probing would have cost, and the tables are built once the time it would have saved,
-including that on the queries waiting in the same call, exceeds the time to build them: rent until
-rent has cost as much as buying. Where probing never pays, no tables are built.
+Tables are built only if they are likely to pay for themselves. While there are none, the distances
+that scans find show how long the tables would have taken. The tables are built when the time that
+they would have saved, including the queries that wait in the same call, exceeds the time to build
+them. This is the known strategy of renting until the rent equals the price. If tables would never
+be faster, they are never built.
 """
 
 from __future__ import annotations
@@ -34,36 +36,36 @@ from ._tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
 
 __all__ = ["Plan", "plan_of"]
 
-# With fewer codes a scan takes little longer than asking which method is faster.
+# With fewer codes, a scan takes little longer than the decision which method is faster.
 _FEWEST_CODES = 1 << 15
 
-# Queries on which a method is timed: a scan shares its tiles between this many.
+# Queries in a trial: a scan compares each tile with this many queries at once.
 _TRIAL_QUERIES = 32
 
 # Queries between two decisions.
 _MOST_QUERIES = 4096
 
-# Trials before a method counts as known; one alone may have met a cold cache.
+# Trials before a measurement counts; the first one may have had a cold cache.
 _TRIALS = 2
 
-# The slower method is tried again after the faster has run this many times as long.
+# The slower method is tried again when the faster has run this many times as long as a trial.
 _PATIENCE = 32
 
-# A scan that took this many times as long as probing has not been misjudged.
+# If a scan took this many times as long as the tables, its measurement was right.
 _CLEAR = 4
 
-# What probing costs is a guess until there are tables: seconds per candidate, and per code and
-# table to build them.
+# Estimates for the time before there are tables: seconds per candidate of a search, and seconds per
+# code and table to build them.
 _SECONDS_PER_CANDIDATE = 1.5e-9
 _SECONDS_PER_ENTRY = 5e-8
 
 
 class _Timing:
     """
-    Seconds per query of one method, and what the other has spent since it was tried.
+    Seconds per query of one method, and the seconds that the other has spent since its last trial.
 
-    A steady method takes as long for all queries, so its shorter times are the truer ones: other
-    work on the machine only ever adds.
+    A steady method takes the same time for all queries. Its shorter times are more accurate,
+    because other work on the machine can only make it slower.
     """
 
     def __init__(self, is_steady: bool) -> None:
@@ -78,7 +80,7 @@ class _Timing:
         elif self.n_trials < _TRIALS or (self.is_steady and seconds < self.seconds):
             self.seconds = min(self.seconds, seconds)
         else:
-            # A measurement that other work on the machine has stretched must not turn the plan.
+            # A measurement that other work has made too long must not change the choice at once.
             self.seconds += (min(seconds, 2 * self.seconds) - self.seconds) / 4
         self.n_trials += 1
         self.waited = 0.0
@@ -91,7 +93,7 @@ class Plan:
     Parameters
     ----------
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
-        Validated codes, which must not change.
+        Checked codes, which must not change.
     n_bits : int
     multi_index : {"auto", "always", "never"}
         "always" builds the tables at the first search and never times a scan.
@@ -107,13 +109,13 @@ class Plan:
         self.tables: CodeTables | None = None
         self._build_lock = ForkSafeLock()
         self._timings: dict[tuple[str, int, int, int, int | None], _Timing] = {}
-        # Seconds that tables would have saved, and those with what they will save in this call.
+        # Seconds that tables would have saved so far, and with the rest of this call.
         self._saved = self._due = 0.0
         self._expected_costs: list[float] | None = None
 
     @property
     def is_worth_keeping(self) -> bool:
-        """Whether there are tables, or may be."""
+        """Whether tables exist, or may be built later."""
         return self._choice != "never"
 
     def topk(
@@ -144,7 +146,7 @@ class Plan:
         n_threads: int,
         allowed: Allowed | None,
     ) -> list[tuple[Any, ...]]:
-        """Answer the queries, part by part, by the method that is due; extent is k or radius."""
+        """Answer the queries in parts, each by the method of `_choose`; extent is k or radius."""
         n = len(queries)
         if self._choice == "never" or n == 0 or (allowed is not None and allowed.is_few):
             return [self._scan(kind, extent, queries, n_threads, allowed)]
@@ -152,7 +154,7 @@ class Plan:
             tables = self.tables or self._build(n_threads)
             budget = tables.default_budget
             return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
-        # A large batch costs less per query, up to what fills a trial. Similar k cost the same.
+        # More queries at once cost less each, up to the size of a trial. Similar k cost the same.
         crowd = min(n, _TRIAL_QUERIES).bit_length()
         rarity = 0 if allowed is None else (len(self._codes) // max(1, allowed.n)).bit_length()
         scanning = self._timing(kind, crowd, n_threads, rarity, None)
@@ -211,7 +213,7 @@ class Plan:
         return search(queries, extent, budget, n_threads, allowed)
 
     def _choose(self, scanning: _Timing, probing: _Timing, left: int) -> tuple[bool, int]:
-        """Whether to scan, and how many of the queries left before the next decision."""
+        """(whether to scan, number of the remaining queries before the next decision)."""
         few = left if left < 2 * _TRIAL_QUERIES else _TRIAL_QUERIES
         many = min(left, _MOST_QUERIES)
         if self.tables is None:
@@ -229,7 +231,10 @@ class Plan:
     def _timing(
         self, kind: str, crowd: int, n_threads: int, rarity: int, extent: int | None
     ) -> _Timing:
-        """What is known of a method; a scan takes as long whatever the extent, here None."""
+        """
+        The measurements of a method. A scan takes the same time for every extent, so its extent is
+        None.
+        """
         key = kind, crowd, n_threads, rarity, extent
         timing = self._timings.get(key)
         if timing is None:
@@ -237,14 +242,17 @@ class Plan:
         return timing
 
     def _count_saving(self, scan_seconds: float, farthest: int, n_done: int, n_left: int) -> None:
-        """Count what probing up to the distance `farthest` would have saved over a scan."""
+        """
+        Add the time that tables would have saved over a scan, in a search up to distance
+        `farthest`.
+        """
         if self._expected_costs is None:
             limit = len(self._codes)
             self._expected_costs = expected_costs(self._n_bits, len(self._codes), limit)
         if 0 <= farthest < len(self._expected_costs):
             cost = self._expected_costs[farthest]
             saving = max(0.0, scan_seconds - cost * _SECONDS_PER_CANDIDATE)
-            # Those that wait need not be scanned if the tables are built now.
+            # The queries that wait need no scan if the tables are built now.
             self._saved += saving * n_done
             self._due = self._saved + saving * n_left
 
@@ -260,8 +268,8 @@ class Plan:
 
 
 def plan_of(codes: SortedCodes, n_bits: int, multi_index: str) -> Plan:
-    """The plan of these codes: made at the first search, then kept with them."""
-    # Kept in a local, so that a search in another thread finds a whole plan.
+    """The plan of these codes, made at the first search and then kept with them."""
+    # A local variable, so that a search in another thread finds a complete plan.
     plan = codes.searcher
     if plan is None:
         plan = Plan(codes.codes, n_bits, multi_index)
@@ -270,7 +278,7 @@ def plan_of(codes: SortedCodes, n_bits: int, multi_index: str) -> Plan:
 
 
 def _middle(distances: NDArray[np.int32]) -> int:
-    """Median of a few of the distances."""
+    """The median of the first distances."""
     if len(distances) == 1:
         return int(distances[0])
     few = sorted(distances[:_TRIAL_QUERIES].tolist())

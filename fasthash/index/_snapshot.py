@@ -1,9 +1,9 @@
-"""What an index holds at one moment: codes in ascending order of id, which never change again.
+"""The content of an index at one moment: codes in ascending order of id, which never change.
 
-Most codes are in `base`, which tables may be built over. Codes of ids that would have to go between
-those of the base, and codes added after tables were built, are in `recent`, which is searched
-beside it. A code that is removed stays in the base, marked. Everything here is immutable, so a
-search that holds a snapshot sees one state of the index, whatever is changed meanwhile.
+Most codes are in `base`, over which tables may be built. The others are in `recent`, which is
+searched in addition: codes whose ids lie between those of the base, and codes that were added after
+the tables were built. A removed code stays in the base and is marked. All objects are immutable, so
+a search that holds a snapshot sees one state of the index while other threads change it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from .._core.interruptible import ascends, copy, distinct
 from .._core.pieces import blocks_of, cut
 from .._kernels.sorting import find_ascending
 
-__all__ = ["Content", "Room", "Snapshot", "SortedCodes", "merged"]
+__all__ = ["CodeBuffer", "Content", "Snapshot", "SortedCodes", "merged"]
 
 Value = TypeVar("Value", bound=np.generic)
 
 # Rows that are copied at a time.
 _BLOCK_ROWS = 1 << 20
-# A directory of ids is made where they are at least this dense, and once so large a share of them
-# has been asked for: making it reads them all.
+# A directory of ids is made if they are at least this dense, and when filters have asked for this
+# share of them, because making it reads all ids.
 _DENSITY = 1 / 16
 _ASKED_SHARE = 1 / 64
-# Ids that are looked up at a time, so that what is computed of them stays in the cache.
+# Ids that are looked up at a time, so that intermediate results stay in the cache.
 _FOUND_ROWS = 1 << 15
 
 
 @dataclass(frozen=True)
 class Content:
     """
-    What an index file holds.
+    The content of an index file.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class Content:
     kind : str
         Name of the index class.
     parameters : dict
-        Of its constructor.
+        Arguments of its constructor.
     next_id : int
     codes, ids : ndarray
-        Read-only where they are mapped.
+        Read-only if they are memory-mapped.
     checksums : dict of str to int
-        Per section.
+        Checksum of each section.
     """
 
     path: str
@@ -63,8 +63,8 @@ class Content:
     checksums: dict[str, int]
 
 
-class Room:
-    """Arrays with room to grow: the first `n_used` rows are never written again."""
+class CodeBuffer:
+    """Codes and ids with spare rows; the first `n_used` rows are never written again."""
 
     def __init__(self, capacity: int, n_bytes: int) -> None:
         self.codes = np.empty((capacity, n_bytes), np.uint8)
@@ -74,7 +74,7 @@ class Room:
 
 class SortedCodes:
     """
-    Codes with ascending ids, and what searches them, once something does.
+    Codes with ascending ids, and the object that searches them, made at the first search.
 
     Attributes
     ----------
@@ -83,16 +83,16 @@ class SortedCodes:
     searcher : Plan or CodeTables or None
         Made by the index at the first search.
     source : Content or None
-        The file they are mapped from.
+        The file from which they are memory-mapped.
     nbytes : int
-        Of codes and ids, and of the directory of ids once filters have made one.
+        Bytes of codes and ids, and of the directory of ids if filters have made one.
     """
 
     __slots__ = (
         "__weakref__",
+        "_buffer",
         "_directory",
         "_n_asked",
-        "_room",
         "codes",
         "ids",
         "searcher",
@@ -103,13 +103,13 @@ class SortedCodes:
         self,
         codes: NDArray[np.uint8],
         ids: NDArray[np.int64],
-        room: Room | None = None,
+        buffer: CodeBuffer | None = None,
         source: Content | None = None,
     ) -> None:
         self.codes, self.ids = _read_only(codes), _read_only(ids)
         self.source = source
         self.searcher: Any = None
-        self._room = room
+        self._buffer = buffer
         self._directory: Directory | None = None
         self._n_asked = 0
 
@@ -117,7 +117,7 @@ class SortedCodes:
         return len(self.ids)
 
     def __reduce__(self) -> Any:
-        # Tables and measurements of this machine are cheaper to make again than to write down.
+        # Tables and measurements are not pickled: they are cheap, and belong to this machine.
         return SortedCodes, (self.codes, self.ids)
 
     @property
@@ -127,15 +127,15 @@ class SortedCodes:
 
     @property
     def is_gapless(self) -> bool:
-        """Whether every id is one more than the one before it."""
+        """Whether every id is the id before it plus one."""
         return len(self) > 0 and bool(self.ids[-1] - self.ids[0] == len(self) - 1)
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """
-        The row of each id, -1 where it is not held.
+        Find the row of each id; -1 for an id that is not held.
 
-        O(1) each where the ids held follow each other without a gap; else O(log n), and less where
-        they are asked for in ascending order.
+        O(1) per id if the held ids have no gaps. Otherwise O(log n), and less if the given ids
+        ascend.
         """
         if len(self) == 0 or len(ids) == 0:
             return np.full(len(ids), -1, np.int64)
@@ -152,10 +152,11 @@ class SortedCodes:
 
     def allowed(self, ids: NDArray[np.int64]) -> Allowed:
         """
-        The rows of ids in any order; ids that are not held have none.
+        Find the rows of ids, which may be in any order; ids that are not held have no row.
 
-        O(len(ids) + len(self) / 64) where the ids held are dense, and no sort unless few are asked
-        for. Elsewhere ids are sorted, if they are not, and found from the first to the last.
+        O(len(ids) + len(self) / 64) if the held ids are dense, and without a sort unless few ids
+        are given. Otherwise the ids are sorted, if they are not, and found from the first to the
+        last.
         """
         if len(self) == 0:
             return Allowed(0, 0, rows=np.empty(0, np.int64))
@@ -169,7 +170,7 @@ class SortedCodes:
         return Allowed(len(rows), len(self), rows=rows)
 
     def _directory_for(self, n_asked: int) -> Directory | None:
-        """What finds rows for so many ids, None where a search among the ids held costs less."""
+        """The directory to find so many ids, or None if a search among the held ids costs less."""
         n = len(self)
         if n_asked * FEW < n:
             return None
@@ -186,16 +187,16 @@ class SortedCodes:
         return directory
 
     def extended(self, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> SortedCodes:
-        """With codes of larger ids behind: amortised O(number of new codes)."""
-        n, end, room = len(self), len(self) + len(ids), self._room
-        if room is None or room.n_used != n or end > len(room.ids):
-            room = Room(max(end, n * 3 // 2), self.codes.shape[1])
-            copy(self.codes, room.codes[:n])
-            copy(self.ids, room.ids[:n])
-        copy(codes, room.codes[n:end])
-        copy(ids, room.ids[n:end])
-        room.n_used = end
-        return SortedCodes(room.codes[:end], room.ids[:end], room)
+        """Append codes with larger ids: amortised O(number of new codes)."""
+        n, end, buffer = len(self), len(self) + len(ids), self._buffer
+        if buffer is None or buffer.n_used != n or end > len(buffer.ids):
+            buffer = CodeBuffer(max(end, n * 3 // 2), self.codes.shape[1])
+            copy(self.codes, buffer.codes[:n])
+            copy(self.ids, buffer.ids[:n])
+        copy(codes, buffer.codes[n:end])
+        copy(ids, buffer.ids[n:end])
+        buffer.n_used = end
+        return SortedCodes(buffer.codes[:end], buffer.ids[:end], buffer)
 
 
 @dataclass(frozen=True)
@@ -207,13 +208,13 @@ class Snapshot:
     ----------
     base : SortedCodes
     live : ndarray of bool, shape (len(base),), or None
-        Which rows of the base are still held; None for all.
+        Rows of the base that are still held; None for all.
     n_live : int
-        How many these are.
+        Number of these rows.
     recent : SortedCodes
         Further codes; no id is held twice.
     next_id : int
-        One more than the largest id ever held.
+        The largest id ever held, plus one.
     """
 
     base: SortedCodes
@@ -230,7 +231,7 @@ class Snapshot:
 
     @property
     def is_compact(self) -> bool:
-        """Whether all codes are in the base and nothing in it is marked."""
+        """Whether all codes are in the base and none of them is marked."""
         return self.live is None and len(self.recent) == 0
 
     def find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -254,7 +255,7 @@ class Snapshot:
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """Before which of the live rows of the base the recent codes belong."""
+        """For each recent code, the number of live rows of the base with smaller ids."""
         return np.searchsorted(self._live(self.base.ids), self.recent.ids)
 
     def codes(self) -> NDArray[np.uint8]:
@@ -269,7 +270,7 @@ class Snapshot:
         return _read_only(codes)
 
     def blocks(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """All codes and ids in ascending order of id, some at a time."""
+        """All codes and ids in ascending order of id, a block at a time."""
         base, recent = self.base, self.recent
         places = np.empty(len(recent), np.int64)
         for part in blocks_of(places):
@@ -279,7 +280,7 @@ class Snapshot:
             if self.live is not None:
                 live = self.live[rows]
                 codes, ids = codes[live], ids[live]
-            # What belongs behind the last row goes with the last block.
+            # Codes with larger ids than the base belong to the last block.
             is_last = rows.stop == len(base)
             stop = len(places) if is_last else np.searchsorted(places, rows.stop)
             some = slice(np.searchsorted(places, rows.start), stop)

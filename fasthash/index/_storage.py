@@ -1,9 +1,9 @@
-"""`CodeStorage`: what every index holds, and how it changes.
+"""`CodeStorage`: the codes of an index, and their changes.
 
 Codes are kept in ascending order of id, so that the order (distance, row) of a search is the
-promised order (distance, id). A change makes a new `Snapshot` and puts it in the place of the old
-one by one assignment: who searches goes on with the state it began with, and a change that fails,
-for want of memory or by an interrupt, has not happened.
+promised order (distance, id). A change makes a new `Snapshot`, which replaces the old one by one
+assignment. A search continues with the state at its begin. A change that fails, because memory is
+short or an interrupt arrives, has no effect.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ._snapshot import Content, Snapshot, SortedCodes, merged
 
 __all__ = ["CodeStorage"]
 
-# Recent codes join the base when they are more than so many, and than this share of it: joining
-# copies everything, and until then they are scanned.
+# Recent codes are merged into the base when they exceed both this number and this share of it.
+# Merging copies all codes; before it the recent codes are scanned.
 _MOST_RECENT = 4096
 _MOST_RECENT_SHARE = 1 / 8
 
@@ -36,14 +36,14 @@ class CodeStorage:
     Parameters
     ----------
     n_bits : int
-        Number of bits in every code; validated by the caller.
+        Number of bits in every code, checked by the caller.
     most : int, optional
-        How many codes it may hold.
+        Largest number of codes.
 
     Attributes
     ----------
     state : Snapshot
-        What is held now. One search reads it once.
+        The current content. A search reads this attribute once.
     """
 
     def __init__(self, n_bits: int, most: int | None = None) -> None:
@@ -64,13 +64,13 @@ class CodeStorage:
 
     def add(self, codes: ArrayLike, ids: ArrayLike | None = None, replace: bool = False) -> None:
         """
-        Add codes; refused as a whole or not at all.
+        Add all codes, or none if there is an error.
 
         Raises
         ------
         TypeError, ValueError
-            If codes or ids are of the wrong type or shape, or an id is negative, given twice, or
-            held already and not to be replaced, or there would be too many codes.
+            If codes or ids have the wrong type or shape, or an id is negative, given twice, or held
+            already and `replace` is False, or there would be too many codes.
         """
         codes = check_codes(codes, "codes", self.n_bits)
         if ids is not None:
@@ -90,17 +90,17 @@ class CodeStorage:
                         "pass replace=True"
                     )
                 state = _without(state, in_base, in_recent)
-            self._check_room(len(state) + len(ids), len(ids))
+            self._check_capacity(len(state) + len(ids), len(ids))
             self.state = self._with(state, codes, ids)
 
     def update(self, ids: ArrayLike, codes: ArrayLike) -> None:
         """
-        Replace the codes of ids that are held; refused as a whole or not at all.
+        Replace the codes of all these ids, or none if there is an error.
 
         Raises
         ------
         TypeError, ValueError
-            If codes or ids are of the wrong type or shape, or an id is given twice or not held.
+            If codes or ids have the wrong type or shape, or an id is given twice or not held.
         """
         codes = check_codes(codes, "codes", self.n_bits)
         codes, ids = _in_order(codes, _check_new_ids(ids, len(codes)))
@@ -113,12 +113,12 @@ class CodeStorage:
 
     def remove(self, ids: ArrayLike, missing: str) -> int:
         """
-        Remove codes; how many were removed. `missing` is "raise" or "ignore".
+        Remove codes, and return how many were removed. `missing` is "raise" or "ignore".
 
         Raises
         ------
         TypeError, ValueError
-            If ids are no integers, or one is not held and not to be ignored.
+            If ids are not integers, or one is not held and `missing` is "raise".
         """
         ids = distinct(check_ids(ids))
         with self._lock:
@@ -131,25 +131,25 @@ class CodeStorage:
             return n_before - len(state)
 
     def compact(self) -> None:
-        """Bring all codes into one place, and give back the memory of those removed."""
+        """Store all codes together, and free the memory of removed ones."""
         with self._lock:
             if not self.state.is_compact:
                 self.state = self._compacted(self.state)
 
     def put(self, content: Content, is_mapped: bool) -> None:
-        """Hold what a file has, in ascending order of id, without a copy."""
+        """Hold the content of a file, in ascending order of id, without a copy."""
         source = content if is_mapped else None
         base = SortedCodes(content.codes, content.ids, source=source)
         self.state = Snapshot(base, None, len(base), self._sorted_nothing(), content.next_id)
 
     def codes_of(self, ids: ArrayLike) -> NDArray[np.uint8]:
         """
-        Look codes up by their ids.
+        Return codes by their ids.
 
         Raises
         ------
         TypeError, ValueError
-            If ids are no integers, or one is not held.
+            If ids are not integers, or one is not held.
         """
         ids = check_ids(ids)
         state = self.state
@@ -162,7 +162,7 @@ class CodeStorage:
         return codes
 
     def _with(self, state: Snapshot, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> Snapshot:
-        """With codes of ids that are not held, ascending."""
+        """The state with further codes, whose ids ascend and are not held."""
         base, recent = state.base, state.recent
         next_id = max(state.next_id, int(ids[-1]) + 1)
         is_behind = len(base) == 0 or ids[0] > base.ids[-1]
@@ -189,13 +189,13 @@ class CodeStorage:
     def _numbered_on(self, state: Snapshot, n: int) -> NDArray[np.int64]:
         first = state.next_id
         if n and first + n > _LARGEST_ID:
-            raise ValueError(f"ids cannot be numbered on from {first}: pass ids")
+            raise ValueError(f"no int64 ids are left from {first} on: pass ids")
         ids = np.empty(n, np.int64)
         for some in blocks_of(ids):
             ids[some] = np.arange(first + some.start, first + some.stop)
         return ids
 
-    def _check_room(self, n: int, n_new: int) -> None:
+    def _check_capacity(self, n: int, n_new: int) -> None:
         if self.most is not None and n > self.most:
             raise ValueError(
                 f"the index holds {n - n_new} codes and can hold {self.most}, got {n_new} more"
@@ -234,7 +234,7 @@ def _refuse_missing(
 
 
 def _without(state: Snapshot, in_base: NDArray[np.int64], in_recent: NDArray[np.int64]) -> Snapshot:
-    """Without the codes in these rows; -1 is none."""
+    """The state without the codes in these rows; -1 means no row."""
     live, n_live, recent = state.live, state.n_live, state.recent
     in_base, in_recent = in_base[in_base >= 0], in_recent[in_recent >= 0]
     if len(in_base):
@@ -249,6 +249,6 @@ def _without(state: Snapshot, in_base: NDArray[np.int64], in_recent: NDArray[np.
 
 
 def _is_worth_keeping(base: SortedCodes) -> bool:
-    """Whether it is better to search new codes beside these than to move them or their tables."""
+    """Whether to search new codes apart, instead of copying these codes or their tables."""
     is_mapped = base.source is not None
     return is_mapped or (base.searcher is not None and base.searcher.is_worth_keeping)

@@ -25,19 +25,19 @@ Value = TypeVar("Value", bound=np.generic)
 # Rows are uint32 in the tables.
 MAX_CODES = 2**32 - 1
 
-# Below this many bits per substring, buckets outnumber what they save, however few the codes.
+# With fewer bits per substring, visiting buckets costs more than it saves, for any number of codes.
 _SUBSTRING_BITS_MIN = 8
 
-# What a query may cost where nobody measures: a scan compares about this many codes in the time
-# that probing compares one, and this much is allowed even if there are few codes.
+# The budget of a query without measurements: a scan compares about this many codes in the time in
+# which the tables compare one, and this cost is always allowed.
 _SCAN_ADVANTAGE = 8
 _FREE_COST = 10_000
 
-# A first guess, until a search has taken long enough to say what a candidate takes and not a call.
+# A first estimate, until a search takes long enough to measure candidates and not the call itself.
 _SECONDS_PER_CANDIDATE = 1.5e-9
 _MEASURABLE_SECONDS = 2e-4
 
-# What the queries of the first call may cost together, so that an interrupt need not wait long.
+# Largest cost of all queries of the first call, so that an interrupt is handled soon.
 _FIRST_COST = 1 << 24
 
 

@@ -299,11 +299,11 @@ def _fill_own_part(
     old_map, new_map = (x.astype(m.v.dtype) for x in (m.p, p.T))
     blocks = cut(n, r, _BLOCK_VALUES)
 
-    def fill(strip: Sequence[slice]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def fill(batch: Sequence[slice]) -> tuple[NDArray[Any], NDArray[Any]]:
         total, gram = np.zeros(r), np.zeros((r, r))
-        target = np.empty((strip[0].stop - strip[0].start, old_map.shape[1]), m.v.dtype)
+        target = np.empty((batch[0].stop - batch[0].start, old_map.shape[1]), m.v.dtype)
         ones = np.ones(len(target), m.v.dtype)
-        for rows in strip:
+        for rows in batch:
             v = m.v[rows]
             np.matmul(v, old_map, out=target[: len(v)])
             kernels.label_target(target[: len(v)], *m.labels.of_rows(rows))

@@ -35,7 +35,7 @@ from ._hash_functions import (
 )
 from ._settings import Settings
 
-__all__ = ["AmshFit", "Growth", "LearnedCodes"]
+__all__ = ["AmshFit", "LearnedCodes", "PartialFitState"]
 
 # So much memory is for mapped features that need not be mapped again in every sweep.
 _KEPT_BYTES = 1 << 29
@@ -80,8 +80,8 @@ class _Sweeping:
 
 
 @dataclass(frozen=True)
-class Growth:
-    """What new samples of one modality need to join: the rule of codes, F's regression, XᵀX."""
+class PartialFitState:
+    """What `partial_fit` needs of one modality: the rule of codes, the regression of F, XᵀX."""
 
     rule: CodeRule
     regression: Regression
@@ -180,11 +180,11 @@ class AmshFit:
             and all(self.labels[name].is_equal(other.labels[name]) for name in self.labels)
         )
 
-    def growth(self, place: int) -> dict[str, Growth]:
+    def states(self, place: int) -> dict[str, PartialFitState]:
         """Per modality, what new samples need to join the model of one of the lengths."""
         rules = self.learned[self.settings.lengths[place]].rules
         return {
-            name: Growth(rules[name], hashing.regressions[place], hashing.gram)
+            name: PartialFitState(rules[name], hashing.regressions[place], hashing.gram)
             for name, hashing in self.hashing.items()
         }
 

@@ -24,7 +24,7 @@ from .._progress import Callback, Progress, Report
 from ..base import CrossModalHasher, read_modalities
 from ._code_rules import CodeRule
 from ._codes import LabelRows, Whitening
-from ._fit import AmshFit, Growth
+from ._fit import AmshFit, PartialFitState
 from ._hash_functions import Regression, SweepRule, add_rows
 from ._settings import check_parameters, check_problem, settings_for
 
@@ -135,11 +135,11 @@ class AMSH(CrossModalHasher):
     True
     """
 
-    _learned = (*CrossModalHasher._learned, "objective_", "n_iter_", "classes_", "_growth")
-    _parts = (*CrossModalHasher._parts, CodeRule, Growth, Regression, Whitening)
+    _learned = (*CrossModalHasher._learned, "objective_", "n_iter_", "classes_", "_states")
+    _parts = (*CrossModalHasher._parts, CodeRule, PartialFitState, Regression, Whitening)
 
-    # What `partial_fit` goes on from, and what `resume` does.
-    _growth: dict[str, Growth]
+    # The states from which `partial_fit` and `resume` continue.
+    _states: dict[str, PartialFitState]
     _unfinished: AmshFit | None
 
     def __init__(
@@ -385,13 +385,13 @@ class AMSH(CrossModalHasher):
             labels, {name: len(rows) for name, rows in x.items()}, classes=self.classes_
         )
         rule = SweepRule(self.ridge, self.n_sweeps, self.tol)
-        codes, projections, growth = dict(self.codes_), dict(self.projections_), dict(self._growth)
+        codes, projections, states = dict(self.codes_), dict(self.projections_), dict(self._states)
         with (
             Progress(callback, verbose) as report,
             Workers(resolve_threads(n_threads)) as workers,
         ):
             for name, rows in x.items():
-                old = self._growth[name]
+                old = self._states[name]
                 new = old.rule.codes(LabelRows.of(given[name]), self.n_sweeps)
                 mapped = MappedRows(rows, self.feature_maps_[name], 0)
                 regression, gram = add_rows(
@@ -400,8 +400,8 @@ class AMSH(CrossModalHasher):
                 )
                 codes[name] = np.concatenate([codes[name], new])
                 projections[name] = regression.projection
-                growth[name] = replace(old, regression=regression, gram=gram)
-        self.codes_, self.projections_, self._growth = codes, projections, growth
+                states[name] = replace(old, regression=regression, gram=gram)
+        self.codes_, self.projections_, self._states = codes, projections, states
         return self
 
     def __sklearn_tags__(self) -> Tags:
@@ -484,7 +484,7 @@ class AMSH(CrossModalHasher):
                 **{name: regression.n_sweeps for name, regression in regressions.items()},
             },
             classes_=fit.classes,
-            _growth=fit.growth(place),
+            _states=fit.states(place),
         )
 
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
@@ -492,4 +492,4 @@ class AMSH(CrossModalHasher):
         n_classes = self.classes_ if isinstance(self.classes_, int) else len(self.classes_)
         for name in self.modalities_:
             n_out, n_bits = self.projections_[name].shape
-            self._growth[name].check(n_out, n_bits, n_classes)
+            self._states[name].check(n_out, n_bits, n_classes)

@@ -117,14 +117,14 @@ def reconstruct(
     indices, weights = np.empty((n, k), np.int32), np.empty((n, k), dtype)
 
     blocks = cut(n, n_anchors + len(operand), _BLOCK_VALUES)
-    # A thread keeps its block: fresh memory for every strip would cost a tenth of the time.
+    # A thread keeps its block: fresh memory for every batch would cost a tenth of the time.
     own = threading.local()
 
-    def visit(strip: Sequence[slice]) -> None:
+    def visit(batch: Sequence[slice]) -> None:
         if not hasattr(own, "left"):
             own.left = np.ones((blocks[0].stop, len(operand)), dtype)
             own.scores = np.empty((blocks[0].stop, n_anchors), dtype)
-        for rows in strip:
+        for rows in batch:
             block = np.ascontiguousarray(source.read(rows))
             left, scores = own.left[: len(block)], own.scores[: len(block)]
             # The kernel knows where a square may have overflowed, and takes differences there.

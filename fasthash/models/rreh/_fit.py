@@ -108,7 +108,7 @@ class RrehFit:
     def codes(self) -> dict[str, NDArray[np.uint8]]:
         """Packed codes of every row, per modality."""
         packed = pack_signs(self.signs)
-        return {view.name: packed[view.place] for view in self.views}
+        return {view.name: packed[view.latent_rows] for view in self.views}
 
     def _find_grams(self) -> None:
         """φᵀwφ + ℓI, factored, and SᵀwS with its eigenvectors: they stay for all sweeps."""
@@ -131,7 +131,7 @@ class RrehFit:
             # Not T applied to the sum: rounding of large sums would outweigh small eigenvalues.
             features, weights = mapped[rows] @ basis, view.row_weights(rows)
             gram = (features.T @ (weights[:, None] * features)).astype(np.float64)
-            alone = weights * (view.place[rows] >= self._n_pairs)
+            alone = weights * (view.latent_rows[rows] >= self._n_pairs)
             return [gram, view.relations.gram(rows, alone)]
 
         return self._total(view, add)
@@ -143,8 +143,8 @@ class RrehFit:
         n_latents = n_pairs + sum(view.n_alone for view in self.views)
         self.latents = np.zeros((n_latents, self.views[0].variates.shape[1]), dtype)
         for view in self.views:
-            paired = view.place < n_pairs
-            self.latents[view.place[paired]] += view.variates[paired]
+            paired = view.latent_rows < n_pairs
+            self.latents[view.latent_rows[paired]] += view.variates[paired]
         pairs = self.latents[:n_pairs]
         norm = linalg.norm(pairs)
         pairs *= np.sqrt(n_pairs * n_bits) / norm if norm > 0 else 1.0
@@ -157,11 +157,12 @@ class RrehFit:
             self.signs[rows] = _signs(self.latents[rows] @ self.rotation.astype(dtype))
 
     def _start_alone(self, view: View, at_anchors: NDArray[np.floating]) -> None:
-        def place(rows: slice) -> None:
-            alone = view.place[rows] >= self._n_pairs
-            self.latents[view.place[rows][alone]] = view.relations.times(rows, at_anchors)[alone]
+        def start(rows: slice) -> None:
+            latent_rows = view.latent_rows[rows]
+            alone = latent_rows >= self._n_pairs
+            self.latents[latent_rows[alone]] = view.relations.times(rows, at_anchors)[alone]
 
-        self._visit(view, place)
+        self._visit(view, start)
 
     def _add_up(self) -> None:
         """What U, W and the objective need of features, latents and codes."""
@@ -180,12 +181,12 @@ class RrehFit:
         """Σ w zᵀx, Σ w φᵀb before T, and Σ w ‖x‖²."""
 
         def add(rows: slice) -> list[Any]:
-            x, place = view.read(rows), view.place[rows]
+            x, latent_rows = view.read(rows), view.latent_rows[rows]
             weights = view.row_weights(rows)
             weighted = weights[:, None] * x
             return [
-                (self.latents[place].T @ weighted).astype(np.float64),
-                (mapped[rows].T @ (weights[:, None] * self.signs[place])).astype(np.float64),
+                (self.latents[latent_rows].T @ weighted).astype(np.float64),
+                (mapped[rows].T @ (weights[:, None] * self.signs[latent_rows])).astype(np.float64),
                 np.einsum("ij,ij->", weighted, x, dtype=np.float64),
             ]
 
@@ -238,14 +239,14 @@ class RrehFit:
         from_features = (s.alpha * basis.T).astype(dtype)
 
         def update(rows: slice) -> list[Any]:
-            place = view.place[rows]
-            alone = place >= self._n_pairs
+            latent_rows = view.latent_rows[rows]
+            alone = latent_rows >= self._n_pairs
             right = view.read(rows) @ from_features
-            self._pair_right[place[~alone]] += right[~alone]
+            self._pair_right[latent_rows[~alone]] += right[~alone]
             right += s.mu * view.relations.times(rows, at_anchors)
-            right += self.signs[place] @ from_codes
+            right += self.signs[latent_rows] @ from_codes
             z = right @ inverse
-            self.latents[place[alone]] = z[alone]
+            self.latents[latent_rows[alone]] = z[alone]
             z[~alone] = 0
             return [view.relations.transposed_times(rows, z)]
 
@@ -294,11 +295,11 @@ class RrehFit:
         scaled = (self._settings.rho * projection).astype(view.rows.dtype)
 
         def update(rows: slice) -> None:
-            place = view.place[rows]
-            alone = place >= self._n_pairs
+            latent_rows = view.latent_rows[rows]
+            alone = latent_rows >= self._n_pairs
             found = mapped[rows] @ scaled
-            scores[place[~alone]] += found[~alone]
-            own = place[alone]
+            scores[latent_rows[~alone]] += found[~alone]
+            own = latent_rows[alone]
             self.signs[own] = _signs(found[alone] + self.latents[own] @ turned)
 
         self._visit(view, update)

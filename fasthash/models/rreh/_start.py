@@ -75,8 +75,8 @@ class View:
     ----------
     name : str
     rows : Rows
-    place : ndarray of int64, shape (n,)
-        Which latent belongs to each row; those of pairs come first, shared by all modalities.
+    latent_rows : ndarray of int64, shape (n,)
+        Row of the latents for each row of this modality; rows of pairs come first, shared by all.
     n_pairs, n_bits : int
     feature_map : FeatureMap
         K, the centred features before T.
@@ -97,7 +97,7 @@ class View:
 
     name: str
     rows: Rows
-    place: NDArray[np.int64]
+    latent_rows: NDArray[np.int64]
     n_pairs: int
     n_bits: int
     feature_map: FeatureMap
@@ -125,7 +125,7 @@ class View:
 
     def row_weights(self, rows: slice) -> NDArray[np.floating]:
         """1 for pairs and ω for others."""
-        paired = self.place[rows] < self.n_pairs
+        paired = self.latent_rows[rows] < self.n_pairs
         return np.where(paired, 1.0, self.weight).astype(self.rows.dtype)
 
 
@@ -177,14 +177,16 @@ def start_views(
     first_alone = n_pairs
     for column, (name, rows) in enumerate(x.items()):
         if pairs is None:
-            place = np.arange(n_pairs)
+            latent_rows = np.arange(n_pairs)
         else:
-            place = np.full(len(rows), -1)
-            place[pairs[:, column]] = np.arange(n_pairs)
-            alone = np.flatnonzero(place < 0)
-            place[alone] = np.arange(first_alone, first_alone + len(alone))
+            latent_rows = np.full(len(rows), -1)
+            latent_rows[pairs[:, column]] = np.arange(n_pairs)
+            alone = np.flatnonzero(latent_rows < 0)
+            latent_rows[alone] = np.arange(first_alone, first_alone + len(alone))
             first_alone += len(alone)
-        views.append(_view(name, rows, place, anchors, n_pairs, settings, random_state, workers))
+        views.append(
+            _view(name, rows, latent_rows, anchors, n_pairs, settings, random_state, workers)
+        )
 
     sample = np.sort(shuffled[:_SAMPLE_ROWS])
     _find_variates(views, sample, settings.shrinkage, settings.n_components, workers)
@@ -205,15 +207,15 @@ def start_views(
 def _rows_of(view: View, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where in a modality pairs stand."""
     rows = np.empty(view.n_pairs, np.int64)
-    paired = np.flatnonzero(view.place < view.n_pairs)
-    rows[view.place[paired]] = paired
+    paired = np.flatnonzero(view.latent_rows < view.n_pairs)
+    rows[view.latent_rows[paired]] = paired
     return rows[pairs]
 
 
 def _view(
     name: str,
     rows: Rows,
-    place: NDArray[np.int64],
+    latent_rows: NDArray[np.int64],
     anchors: NDArray[np.int64],
     n_pairs: int,
     settings: Settings,
@@ -228,7 +230,7 @@ def _view(
     view = View(
         name,
         rows,
-        place,
+        latent_rows,
         n_pairs,
         settings.n_bits,
         feature_map=centring_map(seen),
@@ -241,7 +243,7 @@ def _view(
         return view
     # Pairs first: hash functions learned from few pairs do best with kernels on these very pairs.
     chosen = _rows_of(view, anchors)
-    alone = np.flatnonzero(place >= n_pairs)
+    alone = np.flatnonzero(latent_rows >= n_pairs)
     more = random_state.permutation(alone)[: settings.n_anchors - len(chosen)]
     at_anchors = rows.take(np.concatenate([chosen, more]))
     view.feature_map = rbf_map(seen, at_anchors, settings.width, workers)
