@@ -6,6 +6,10 @@ import pathlib
 import pytest
 from hypothesis import settings
 
+# Before a runtime of OpenMP is loaded: the threads of several processes share the cores, and one
+# that spins while it waits takes a core from another.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from fasthash._kernels import tiles as kernels
 
 # Processes that tests start meet the installed package too, not the sources they start beside.
@@ -16,6 +20,21 @@ settings.register_profile("fasthash", deadline=None)
 # For builds with sanitizers, which are many times slower and look for other faults.
 settings.register_profile("few", deadline=None, max_examples=20)
 settings.load_profile("fasthash")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run the whole suite in several processes, where pytest-xdist is there; `-n 0` says no."""
+    options = config.option
+    whole = config.args_source is config.ArgsSource.TESTPATHS
+    # The processes get the same arguments; they must not start others in their turn.
+    started_by_another = hasattr(config, "workerinput")
+    if whole and not started_by_another and getattr(options, "numprocesses", 0) is None:
+        options.numprocesses = "logical"
+        # Every process imports and collects all there is.
+        options.maxprocesses = options.maxprocesses or 8
+        if options.dist == "no":
+            options.dist = "worksteal"
 
 
 @pytest.fixture(scope="session")

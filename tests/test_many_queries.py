@@ -44,7 +44,7 @@ def large_problems(draw):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=60)
+@settings(max_examples=min(60, settings.default.max_examples))
 @given(
     problem=large_problems(),
     k=st.sampled_from([1, 2, 10, 60, 100]),
@@ -68,7 +68,7 @@ def test_topk(level, problem, k, share, n_threads):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=60)
+@settings(max_examples=min(60, settings.default.max_examples))
 @given(
     problem=large_problems(),
     share=st.sampled_from([0.0, 0.001, 0.01, 0.1, 0.5]),

@@ -83,7 +83,8 @@ fi
 tests=("${run[@]}" -m pytest -q -p no:cacheprovider --hypothesis-profile=few
     -k "not interrupt" "$@")
 "${tests[@]}" tests/test_hamming.py tests/test_scan.py tests/test_metrics.py \
-    tests/test_discrete_kernels.py tests/test_reconstruct_kernels.py > first.log 2>&1 &
+    tests/test_many_queries.py tests/test_discrete_kernels.py tests/test_reconstruct_kernels.py \
+    > first.log 2>&1 &
 first=$!
 "${tests[@]}" tests/test_multi_index.py tests/test_index.py tests/test_index_changes.py \
     tests/test_index_file.py tests/test_codes.py tests/test_c_interface.py \
