@@ -169,3 +169,8 @@ def test_nobody_is_told_to_install_somebody_elses_package():
     assert len(read) > 100
     for page in read:
         assert not foreign.search(page.read_text(encoding="utf-8")), page
+
+
+def test_the_filter_of_the_page_on_indexes_finds_even_ids_only(run_page):
+    names = run_page("reference/indexes.md")
+    assert names["ids"].shape == (5, 10) and (names["ids"] % 2 == 0).all()
