@@ -28,7 +28,8 @@ EXPORT int32_t limits_plane_codes(const char *level, int32_t n_words, ptrdiff_t 
     if (planes == NULL)
         return 0;
     const int32_t block_bytes = n_words * planes->bytes_per_word;
-    const int32_t n_blocks = planes->stretch_bytes > block_bytes ? planes->stretch_bytes / block_bytes : 1;
+    const int32_t n_blocks =
+        planes->stretch_bytes > block_bytes ? planes->stretch_bytes / block_bytes : 1;
     *n_bytes = (ptrdiff_t)n_blocks * block_bytes;
     return n_blocks * planes->block_codes;
 }

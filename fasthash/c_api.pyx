@@ -168,7 +168,7 @@ cdef int sort_rows(const uint8_t *queries, int64_t n_queries, Database *codes,
                    int64_t *ids, int64_t stride, int n_threads) noexcept nogil:
     """The k nearest rows of every query, from a sort of all n_allowed that may be found.
 
-    A query's answer lies `stride` values behind that of the query before; out_distances may be NULL.
+    A query's answer lies `stride` values behind the one before; out_distances may be NULL.
     """
     cdef Py_ssize_t rows_bytes = 0 if allowed == NULL else 8 * n_allowed
     cdef int64_t *rows = NULL

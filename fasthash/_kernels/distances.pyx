@@ -63,7 +63,7 @@ cdef void distances_to_tile(const DistancesPlan *plan, Py_ssize_t start, uint64_
     cdef Py_ssize_t q
     for q in range(plan.n_queries):
         active_level().distances(plan.queries + q * database.n_words, tile, n, database.n_words,
-                                    out + q * database.n + start)
+                                 out + q * database.n + start)
 
 
 def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] out,

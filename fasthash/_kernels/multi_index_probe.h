@@ -252,8 +252,8 @@ static inline int fh_probe(const fh_multi_index *index, const uint8_t *query,
         s.word = fh_word(index, query);
     for (int32_t j = 0; j < index->n_tables; j++)
         keys[j] = fh_substring(query, index->tables[j].start, index->tables[j].length);
-    const int done =
-        counts_words ? fh_probe_counting(&s, last_step) : fh_probe_portable(&s, last_step);
+    const int done = counts_words ? fh_probe_counting(&s, last_step)
+                                  : fh_probe_portable(&s, last_step);
     *cost = s.cost;
     return done;
 }

@@ -18,7 +18,7 @@ from fasthash._kernels.tiles cimport (
 
 
 cdef const fh_planes *planes_for(const Database *database, Py_ssize_t n_queries) noexcept nogil:
-    """The bit planes of the level in use, where they can gain for n_queries of a task; else NULL."""
+    """The bit planes of the level in use where they can gain for n_queries of a task; else NULL."""
     cdef const fh_planes *planes = active_level().planes
     if planes == NULL or database.n_words > FH_PLANE_WORDS_MAX:
         return NULL
@@ -65,7 +65,7 @@ cdef void lay_out_planes(PlaneScan *scan, const Database *database, Py_ssize_t s
                          int32_t n) noexcept nogil:
     """Lay out codes [start, start + n), at most plane_codes."""
     cdef const fh_planes *planes = scan.planes
-    cdef Py_ssize_t n_bytes = database.n_bytes, n_words = database.n_words, row, i
+    cdef Py_ssize_t n_bytes = database.n_bytes, n_words = database.n_words, n_missing, row, i
     cdef int32_t block = 0
     scan.n = n
     scan.codes = <const uint64_t *>(database.codes + start * n_bytes)
@@ -75,7 +75,8 @@ cdef void lay_out_planes(PlaneScan *scan, const Database *database, Py_ssize_t s
             row = start + i if database.rows == NULL else database.rows[start + i]
             scan.rows[(i + 1) * n_words - 1] = 0
             memcpy(scan.rows + i * n_words, database.codes + row * n_bytes, n_bytes)
-        memset(scan.rows + n * n_words, 0, (planes.block_codes - 1 - (n - 1) % planes.block_codes) * n_words * 8)
+        n_missing = planes.block_codes - 1 - (n - 1) % planes.block_codes
+        memset(scan.rows + n * n_words, 0, n_missing * n_words * 8)
         scan.codes = scan.rows
     while block * planes.block_codes < n:
         planes.lay_out(<const uint8_t *>(scan.codes + block * planes.block_codes * n_words),

@@ -65,8 +65,8 @@ cdef extern from "selection.h" nogil:
                              int32_t *out_distances, int64_t *out_positions)
 
 cdef enum:
-    # A group of queries scans all tiles of a stretch before the next group: the selections of a group
-    # stay in the cache from tile to tile, those of the other groups are fetched once per stretch.
+    # A group of queries scans all tiles of a stretch before the next group: the selections of a
+    # group stay in the cache from tile to tile, those of other groups are fetched once per stretch.
     TILE_BYTES_MAX = 1 << 17
     GROUP_QUERIES = 32
     # Bytes of selections a thread may hold; a large k lowers the number of queries per task.
@@ -427,8 +427,9 @@ cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t
 
 
 cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:
-    """How many codes a top-k task lays out at once: one tile of codes so wide that it fills a cache."""
-    if n_queries <= GROUP_QUERIES or 8 * <Py_ssize_t>database.tile * database.n_words > TILE_BYTES_MAX:
+    """How many codes a top-k task lays out at once: one tile of codes that alone fill a cache."""
+    cdef Py_ssize_t tile_bytes = 8 * <Py_ssize_t>database.tile * database.n_words
+    if n_queries <= GROUP_QUERIES or tile_bytes > TILE_BYTES_MAX:
         return database.tile
     return database.tile * STRETCH_TILES
 
@@ -436,8 +437,8 @@ cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexc
 cdef class Topk:
     """The k nearest codes of every query, as positions among the searched rows (None: all).
 
-    ``allowed`` (None: all) says which of them may be found; it goes with ``rows`` None. At least one
-    query, 1 <= k <= number of rows that may be found.
+    ``allowed`` (None: all) says which of them may be found; it goes with ``rows`` None. At least
+    one query, 1 <= k <= number of rows that may be found.
     """
 
     cdef TopkPlan plan

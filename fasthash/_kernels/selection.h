@@ -65,10 +65,7 @@ static inline void fh_selection_start_below(fh_selection *s, int64_t n_wanted)
 }
 
 /* Whether fewer than k candidates were below the bound that a sample gave. */
-static inline int fh_selection_is_short(const fh_selection *s)
-{
-    return s->n_closer < s->k;
-}
+static inline int fh_selection_is_short(const fh_selection *s) { return s->n_closer < s->k; }
 
 /* Only pairs with distance < this can still enter the result. */
 static inline int32_t fh_selection_bound(const fh_selection *s)

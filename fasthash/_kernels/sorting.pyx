@@ -273,7 +273,7 @@ cdef class Ranking:
 
 def find_ascending(const int64_t[::1] ids, const int64_t[::1] wanted, int64_t[::1] rows):
     """
-    Write the row of each wanted id among the ascending ids, -1 where it is missing; at least one id.
+    Write the row of each wanted id among the ascending ids, -1 where it is missing; at least one.
 
     Steps from the row found last, then a binary search between two of them. Steps double, so that
     what is wanted costs O(log(ids)) in any order; but where many are wanted, a step is a cache line

@@ -48,7 +48,7 @@ cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
 
 
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
-    """Tasks of about the same size: as many as there are threads, or more of at most `TASK_QUERIES`."""
+    """Tasks of about the same size: one for each thread, or more of at most `TASK_QUERIES`."""
     cdef Py_ssize_t n_tasks = max(<Py_ssize_t>n_threads,
                                   (n_queries + TASK_QUERIES - 1) // TASK_QUERIES)
     return max(<Py_ssize_t>1, (n_queries + n_tasks - 1) // n_tasks)

@@ -72,8 +72,8 @@ cdef Py_ssize_t least_work = LEAST_WORK
 cdef int usable_threads(int n_threads) noexcept nogil:
     """How many threads a request for n_threads >= 1 may have, 0 asking for what OpenMP would start.
 
-    One without OpenMP, and one in a forked child whose threads fork.h could not save. A kernel takes
-    as many of them as `threads_for` says.
+    One without OpenMP, and one in a forked child whose threads fork.h could not save. A kernel
+    takes as many of them as `threads_for` says.
     """
     if FH_OPENMP == 0 or fh_runs_alone():
         return 1

@@ -35,17 +35,17 @@ extern "C" {
 /* Numbers are never used again for something else. */
 enum {
     FASTHASH_OK = 0,
-    FASTHASH_ERROR_MEMORY = 1, /* no memory for the scratch or the result */
-    FASTHASH_ERROR_NULL = 2,   /* a pointer is NULL where there are values to read or write */
-    FASTHASH_ERROR_COUNT = 3, /* a number of codes is negative, or more than memory can hold, or
+    FASTHASH_ERROR_MEMORY = 1,  /* no memory for the scratch or the result */
+    FASTHASH_ERROR_NULL = 2,    /* a pointer is NULL where there are values to read or write */
+    FASTHASH_ERROR_COUNT = 3,   /* a number of codes is negative, or more than memory can hold, or
                                  2^31 or more where ranks count */
-    FASTHASH_ERROR_WIDTH = 4, /* n_bytes is below 1 or above (2^31 - 1) / 8 */
-    FASTHASH_ERROR_K = 5,     /* k is below 1, or n_queries * k is more than memory can hold */
+    FASTHASH_ERROR_WIDTH = 4,   /* n_bytes is below 1 or above (2^31 - 1) / 8 */
+    FASTHASH_ERROR_K = 5,       /* k is below 1, or n_queries * k is more than memory can hold */
     FASTHASH_ERROR_RADIUS = 6,  /* radius is negative */
     FASTHASH_ERROR_THREADS = 7, /* n_threads is negative */
-    FASTHASH_ERROR_LABELS = 8,  /* n_label_words is below 1 or above 2^31 - 1, or the labels are more
+    FASTHASH_ERROR_LABELS = 8, /* n_label_words is below 1 or above 2^31 - 1, or the labels are more
                                    than memory can hold */
-    FASTHASH_ERROR_AT = 9       /* at is below 1 */
+    FASTHASH_ERROR_AT = 9      /* at is below 1 */
 };
 
 typedef struct fasthash_table {

@@ -102,8 +102,8 @@ static void check_scan(const uint64_t *query, const uint64_t *tile, const uint8_
     expect(n_hits == n_expected, "scan finds too much", n_bytes, n, bound);
 }
 
-static void check_bounds(const uint64_t *query, const uint64_t *tile, const uint8_t *rows, int32_t n,
-                         int32_t n_bytes, const int32_t *expected)
+static void check_bounds(const uint64_t *query, const uint64_t *tile, const uint8_t *rows,
+                         int32_t n, int32_t n_bytes, const int32_t *expected)
 {
     const int32_t some = n > 0 ? expected[random_word() % (uint64_t)n] : 0;
     const int32_t bounds[] = {0, 1, some, some + 1, 4 * n_bytes, 8 * n_bytes, 8 * n_bytes + 1};
@@ -233,13 +233,14 @@ static void check_planes(int32_t n, int32_t n_words, int kind)
         planes->lay_out((const uint8_t *)(codes + (ptrdiff_t)b * block * n_words), n_words,
                         laid_out + b * block_bytes);
     const fh_plane_queries batch = {N_QUERIES, n_words, queries, choices, bounds};
-    int32_t n_hits, found = planes->scan(&batch, codes, laid_out, n, 0, &n_hits, positions, distances);
+    int32_t n_hits,
+        found = planes->scan(&batch, codes, laid_out, n, 0, &n_hits, positions, distances);
     for (int32_t q = 0; q < N_QUERIES; q++) {
         int32_t n_expected = 0;
         for (int32_t i = 0; i < n; i++) {
-            const int32_t distance = count_differences(
-                (const uint8_t *)(queries + q * n_words),
-                (const uint8_t *)(codes + (ptrdiff_t)i * n_words), 8 * n_words);
+            const int32_t distance =
+                count_differences((const uint8_t *)(queries + q * n_words),
+                                  (const uint8_t *)(codes + (ptrdiff_t)i * n_words), 8 * n_words);
             if (distance >= bounds[q])
                 continue;
             expect(q == found, "planes miss a query", 8 * n_words, n, bounds[q]);

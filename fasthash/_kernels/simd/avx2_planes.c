@@ -74,20 +74,20 @@ static INLINE int64_t word(const uint8_t *bytes)
 static INLINE void split_32_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
 {
     /* Bytes of two words, interleaved. */
-    const __m256i pick = _mm256_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, 0, 8,
-                                          1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    const __m256i pick = _mm256_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, 0,
+                                          8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     __m256i fours[8]; /* fours[i]: eight units, unit j holds byte j of codes 4i .. 4i+3 */
     for (int i = 0; i < 8; i++) {
         const uint8_t *four = codes + 4 * i * n_bytes;
-        const __m256i words =
-            n_bytes == 8 ? load(four)
-                         : _mm256_setr_epi64x(word(four), word(four + n_bytes),
-                                              word(four + 2 * n_bytes), word(four + 3 * n_bytes));
+        const __m256i words = n_bytes == 8 ? load(four)
+                                           : _mm256_setr_epi64x(word(four), word(four + n_bytes),
+                                                                word(four + 2 * n_bytes),
+                                                                word(four + 3 * n_bytes));
         const __m256i pairs = _mm256_shuffle_epi8(words, pick);
         const __m128i first = _mm256_castsi256_si128(pairs);
         const __m128i second = _mm256_extracti128_si256(pairs, 1);
-        fours[i] = _mm256_set_m128i(_mm_unpackhi_epi16(first, second),
-                                    _mm_unpacklo_epi16(first, second));
+        fours[i] =
+            _mm256_set_m128i(_mm_unpackhi_epi16(first, second), _mm_unpacklo_epi16(first, second));
     }
     /* Transpose 8 x 8 units of 32 bits. */
     __m256i twos[8], halves[8];

@@ -349,9 +349,8 @@ AVX512 static inline __m512i sixteen_rows(const uint8_t *query, const uint8_t *r
         return _mm512_permutexvar_epi32(
             _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15),
             add_quarters(count_four(query, row, 64, 64), count_four(query, row + 256, 64, 64)));
-    const __m512i first =
-        add_quarters(count_four(query, row, n_bytes, n_bytes),
-                     count_four(query, row + 4 * n_bytes, n_bytes, n_bytes));
+    const __m512i first = add_quarters(count_four(query, row, n_bytes, n_bytes),
+                                       count_four(query, row + 4 * n_bytes, n_bytes, n_bytes));
     const __m512i last = add_quarters(count_four(query, row + 8 * n_bytes, n_bytes, n_bytes),
                                       count_four(query, row + 12 * n_bytes, n_bytes, n_bytes));
     return add_quarters(first, last);
@@ -361,17 +360,16 @@ AVX512 static inline int32_t scan_rows_of(const uint8_t *query, const uint8_t *c
                                           ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
                                           int32_t *distances)
 {
-    const __m512i lane =
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i limit = _mm512_set1_epi32(bound);
     int32_t n_hits = 0, i = 0;
     for (; i + 16 <= n; i += 16, codes += 16 * n_bytes) {
         const __m512i distance = sixteen_rows(query, codes, n_bytes);
         const __mmask16 hits = _mm512_cmplt_epi32_mask(distance, limit);
         if (hits) {
-            _mm512_storeu_si512(positions + n_hits,
-                                _mm512_maskz_compress_epi32(
-                                    hits, _mm512_add_epi32(lane, _mm512_set1_epi32(i))));
+            _mm512_storeu_si512(
+                positions + n_hits,
+                _mm512_maskz_compress_epi32(hits, _mm512_add_epi32(lane, _mm512_set1_epi32(i))));
             _mm512_storeu_si512(distances + n_hits, _mm512_maskz_compress_epi32(hits, distance));
             n_hits += (int32_t)_mm_popcnt_u32(hits);
         }
@@ -401,8 +399,7 @@ AVX512 static int32_t avx512_scan_rows(const uint64_t *query, const uint8_t *cod
             repeated[w] = query[w % (n_bytes / 8)];
         bytes = (const uint8_t *)repeated;
     }
-#define SCAN(width)                                                                                \
-    return scan_rows_of(bytes, codes, n, width, bound, positions, distances)
+#define SCAN(width) return scan_rows_of(bytes, codes, n, width, bound, positions, distances)
     switch (n_bytes) {
     case 16: SCAN(16);
     case 32: SCAN(32);

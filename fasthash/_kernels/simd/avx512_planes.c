@@ -76,17 +76,17 @@ static INLINE void transpose(__m512i r[8])
 static INLINE void split_64_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
 {
     /* Bytes of two words, interleaved, and then 16-bit units of four pairs. */
-    const __m512i pairs = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
-    const __m512i units = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12, 4,
-                                           27, 19, 11, 3, 26, 18, 10, 2, 25, 17, 9, 1, 24, 16, 8, 0);
+    const __m512i pairs =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    const __m512i units = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12,
+                                           4, 27, 19, 11, 3, 26, 18, 10, 2, 25, 17, 9, 1, 24, 16, 8,
+                                           0);
     const __m512i places = _mm512_setr_epi64(0, n_bytes, 2 * n_bytes, 3 * n_bytes, 4 * n_bytes,
                                              5 * n_bytes, 6 * n_bytes, 7 * n_bytes);
     __m512i bytes[8];
     for (int i = 0; i < 8; i++) {
         const uint8_t *eight = codes + 8 * i * n_bytes;
-        const __m512i words =
-            n_bytes == 8 ? load(eight) : _mm512_i64gather_epi64(places, eight, 1);
+        const __m512i words = n_bytes == 8 ? load(eight) : _mm512_i64gather_epi64(places, eight, 1);
         bytes[i] = _mm512_permutexvar_epi16(units, _mm512_shuffle_epi8(words, pairs));
     }
     transpose(bytes);
@@ -107,8 +107,14 @@ static INLINE void split_word(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *
 /* Where the tiles of AVX2 are what is saved, and where it is VPOPCNTDQ's. */
 #define PLANES(queries, codes)                                                                     \
     {                                                                                              \
-        .block_codes = BLOCK, .bytes_per_word = WORD_BYTES, .stretch_bytes = STRETCH_BYTES,         \
-        .least_queries = queries, .hit_codes = codes, .lay_out = lay_out, .choose = choose, .scan = scan,                                      \
+        .block_codes = BLOCK,                                                                      \
+        .bytes_per_word = WORD_BYTES,                                                              \
+        .stretch_bytes = STRETCH_BYTES,                                                            \
+        .least_queries = queries,                                                                  \
+        .hit_codes = codes,                                                                        \
+        .lay_out = lay_out,                                                                        \
+        .choose = choose,                                                                          \
+        .scan = scan,                                                                              \
     }
 const fh_planes fh_avx512bw_planes = PLANES(12, 40);
 const fh_planes fh_avx512_planes = PLANES(40, 200);

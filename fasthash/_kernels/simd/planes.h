@@ -93,8 +93,8 @@ static void choose(const uint64_t *query, int32_t n_words, uint8_t *choices)
 
 /* Bit i is clear where code i of the block is nearer than the bound; start = 2^M - bound. M and, for
  * narrow codes, n_words are constants where this is inlined. */
-static INLINE Plane not_nearer(const uint8_t *planes, const uint8_t *choices, int32_t n_words, int M,
-                        uint32_t start)
+static INLINE Plane not_nearer(const uint8_t *planes, const uint8_t *choices, int32_t n_words,
+                               int M, uint32_t start)
 {
     Plane counter[PLANE_BITS_MAX + 1];
     for (int i = 1; i <= M; i++)
@@ -184,8 +184,9 @@ static INLINE int32_t scan_of_width(const fh_plane_queries *queries, int32_t n_w
             all_far = both(all_far, far[b]);
         }
         if (any_clear(all_far))
-            *n_hits = list_hits((const uint64_t *)far, n, codes, queries->words + (ptrdiff_t)q * n_words, n_words,
-                                positions, distances);
+            *n_hits = list_hits((const uint64_t *)far, n, codes,
+                                queries->words + (ptrdiff_t)q * n_words, n_words, positions,
+                                distances);
     }
     return *n_hits == 0 ? queries->n : q - 1;
 }
@@ -197,12 +198,18 @@ TARGET static int32_t scan(const fh_plane_queries *queries, const uint64_t *code
 #define SCAN(width, M)                                                                             \
     return scan_of_width(queries, width, M, codes, planes, n, first, n_hits, positions, distances)
     const int32_t n_words = queries->n_words;
-    if (n_words == 1) SCAN(1, 7);
-    if (n_words == 2) SCAN(2, 8);
-    if (n_words < 4) SCAN(n_words, 8);
-    if (n_words < 8) SCAN(n_words, 9);
-    if (n_words < 16) SCAN(n_words, 10);
-    if (n_words < 32) SCAN(n_words, 11);
+    if (n_words == 1)
+        SCAN(1, 7);
+    if (n_words == 2)
+        SCAN(2, 8);
+    if (n_words < 4)
+        SCAN(n_words, 8);
+    if (n_words < 8)
+        SCAN(n_words, 9);
+    if (n_words < 16)
+        SCAN(n_words, 10);
+    if (n_words < 32)
+        SCAN(n_words, 11);
     SCAN(n_words, 12);
 #undef SCAN
 }
