@@ -29,7 +29,7 @@ SIMD_SOURCES = [
         *("avx512", "avx512_planes", "neon"),
     )
 ]
-SIMD_HEADERS = [f"{KERNELS}/simd/{name}.h" for name in ("simd", "planes", "avx2")]
+SIMD_HEADERS = [f"{KERNELS}/simd/{name}.h" for name in ("simd", "planes", "avx2", "avx512")]
 
 EXTENSIONS = [
     Extension(

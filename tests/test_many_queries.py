@@ -9,17 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fasthash as fh
-from strategies import random_codes, simd
+from strategies import all_distances, random_codes, simd
 
 # Codes of whole words and others, one word to more than bit planes serve.
 N_BYTES = [1, 7, 8, 9, 16, 24, 32, 40, 64, 128, 504, 512]
 # The portable level has no bit planes, and one example of it takes as long as ten of another.
 LEVELS = [level for level in fh.simd_levels() if level != "scalar"] or ["scalar"]
-N_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
-
-
-def all_distances(queries, database):
-    return np.stack([N_BITS_SET[query ^ database].sum(axis=1, dtype=np.int32) for query in queries])
 
 
 @st.composite

@@ -151,28 +151,27 @@ class Directory:
         self._held: NDArray[np.uint64] | None = None
         self._before: NDArray[np.int64] | None = None
         if held is not None:
-            self._held, _ = self.set_of(held)
-            counts = np.bitwise_count(self._held)
-            self._before = np.cumsum(counts, dtype=np.int64) - counts
+            self._held = self.set_of(held)
+            self._before = np.empty(len(self._held), np.int64)
+            _filters.count_before(self._held, self._before)
 
     @property
     def nbytes(self) -> int:
         return sum(0 if part is None else part.nbytes for part in (self._held, self._before))
 
-    def set_of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.uint64], int]:
-        """The set of those numbers that are in the range, and how many are not."""
+    def set_of(self, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """The set of those numbers that are in the range."""
         members = np.zeros(-(-self.span // 64), np.uint64)
-        n_outside = 0
         for some in blocks_of(numbers):
-            n_outside += _filters.add_to_set(numbers[some], self.first, self.span, members)
-        return members, n_outside
+            _filters.add_to_set(numbers[some], self.first, self.span, members)
+        return members
 
     def allowed(self, numbers: NDArray[np.int64]) -> Allowed:
         """The rows of numbers, in any order; of those not held there are none."""
-        members, _ = self.set_of(numbers)
+        members = self.set_of(numbers)
         if self._held is not None:
             np.bitwise_and(members, self._held, out=members)
-        n = sum(int(np.bitwise_count(members[w]).sum(dtype=np.int64)) for w in blocks_of(members))
+        n = sum(_filters.count_set(members[w]) for w in blocks_of(members))
         if n <= LISTED_SHARE * self.n_rows:
             return Allowed(n, self.n_rows, rows=self.rows_of(members, n))
         return Allowed(n, self.n_rows, flags=self._flags_of(members))
@@ -182,7 +181,7 @@ class Directory:
         rows = np.empty(n, np.int64)
         end = 0
         for w in cut(len(members), most=_WORDS):
-            here = rows[end : end + int(np.bitwise_count(members[w]).sum(dtype=np.int64))]
+            here = rows[end : end + _filters.count_set(members[w])]
             end += len(here)
             if len(here) == 0:
                 continue

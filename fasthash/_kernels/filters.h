@@ -15,34 +15,49 @@
 
 #include "bits.h"
 
-/* Adds one value to a set where it is in [first, first + span); returns whether it is not. */
-static inline int64_t fh_add_one(int64_t value, int64_t first, uint64_t span, uint64_t *set)
+/* Adds one value to a set where it is in [first, first + span). */
+static inline void fh_add_one(int64_t value, int64_t first, uint64_t span, uint64_t *set)
 {
     const uint64_t place = (uint64_t)value - (uint64_t)first;
-    if (place >= span)
-        return 1;
-    set[place >> 6] |= (uint64_t)1 << (place & 63);
-    return 0;
+    if (place < span)
+        set[place >> 6] |= (uint64_t)1 << (place & 63);
 }
 
-/* Adds the values in [first, first + span) to a set; returns how many values are outside.
+/* Adds the values in [first, first + span) to a set.
  *
  * From four places of the values in turn: ascending values add to one word again and again, and a
  * word that was just written takes several cycles to read. */
-static inline int64_t fh_add_to_set(const int64_t *values, ptrdiff_t n, int64_t first,
-                                    uint64_t span, uint64_t *set)
+static inline void fh_add_to_set(const int64_t *values, ptrdiff_t n, int64_t first, uint64_t span,
+                                 uint64_t *set)
 {
     const ptrdiff_t part = n / 4;
-    int64_t n_outside = 0;
     for (ptrdiff_t i = 0; i < part; i++) {
-        n_outside += fh_add_one(values[i], first, span, set);
-        n_outside += fh_add_one(values[part + i], first, span, set);
-        n_outside += fh_add_one(values[2 * part + i], first, span, set);
-        n_outside += fh_add_one(values[3 * part + i], first, span, set);
+        fh_add_one(values[i], first, span, set);
+        fh_add_one(values[part + i], first, span, set);
+        fh_add_one(values[2 * part + i], first, span, set);
+        fh_add_one(values[3 * part + i], first, span, set);
     }
     for (ptrdiff_t i = 4 * part; i < n; i++)
-        n_outside += fh_add_one(values[i], first, span, set);
-    return n_outside;
+        fh_add_one(values[i], first, span, set);
+}
+
+/* How many members a set has. */
+static inline int64_t fh_count_set(const uint64_t *set, ptrdiff_t n_words)
+{
+    int64_t n = 0;
+    for (ptrdiff_t w = 0; w < n_words; w++)
+        n += fh_count_bits(set[w]);
+    return n;
+}
+
+/* before[w] = how many members come before word w. */
+static inline void fh_count_before(const uint64_t *set, ptrdiff_t n_words, int64_t *before)
+{
+    int64_t n = 0;
+    for (ptrdiff_t w = 0; w < n_words; w++) {
+        before[w] = n;
+        n += fh_count_bits(set[w]);
+    }
 }
 
 /* Writes the rows of a set's members, ascending. Every member must be an id. `ids` and `before` are

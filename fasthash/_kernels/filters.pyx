@@ -3,8 +3,10 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef extern from "filters.h" nogil:
-    int64_t fh_add_to_set(const int64_t *values, Py_ssize_t n, int64_t first, uint64_t span,
-                          uint64_t *set)
+    void fh_add_to_set(const int64_t *values, Py_ssize_t n, int64_t first, uint64_t span,
+                       uint64_t *set)
+    int64_t fh_count_set(const uint64_t *set, Py_ssize_t n_words)
+    void fh_count_before(const uint64_t *set, Py_ssize_t n_words, int64_t *before)
     void fh_list_set(const uint64_t *set, Py_ssize_t n_words, const uint64_t *ids,
                      const int64_t *before, int64_t *rows)
     void fh_flag_set(const uint64_t *set, Py_ssize_t n_words, const uint64_t *ids,
@@ -14,14 +16,26 @@ cdef extern from "filters.h" nogil:
 
 def add_to_set(const int64_t[::1] values, int64_t first, uint64_t span, uint64_t[::1] members):
     """
-    Add the values from `first` on, less than first + span, to a set; how many are outside.
+    Add the values from `first` on, less than first + span, to a set.
 
     At least one value, span >= 1, and a bit for every number of the range.
     """
-    cdef int64_t n_outside
     with nogil:
-        n_outside = fh_add_to_set(&values[0], values.shape[0], first, span, &members[0])
-    return n_outside
+        fh_add_to_set(&values[0], values.shape[0], first, span, &members[0])
+
+
+def count_set(const uint64_t[::1] members):
+    """How many members a set has, of at least one word."""
+    cdef int64_t n
+    with nogil:
+        n = fh_count_set(&members[0], members.shape[0])
+    return n
+
+
+def count_before(const uint64_t[::1] members, int64_t[::1] before):
+    """Write how many members come before each word of a set, of at least one word."""
+    with nogil:
+        fh_count_before(&members[0], members.shape[0], &before[0])
 
 
 def list_set(const uint64_t[::1] members, const uint64_t[::1] ids, const int64_t[::1] before,

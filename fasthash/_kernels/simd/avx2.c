@@ -379,32 +379,22 @@ AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *la
     return n_relevant;
 }
 
-static const fh_level level = {
-    .name = "avx2",
-    .lanes = LANES,
-    .counts_words = 1,
-    .prepare = avx2_prepare,
-    .distances = avx2_distances,
-    .scan = avx2_scan,
-    .row_bytes = 8,
-    .scan_rows = fh_avx2_scan_rows,
-    .list_relevant = avx2_list_relevant,
-    .planes = &fh_avx2_planes,
-};
-
+#define LEVEL(level_name, level_planes)                                                            \
+    {                                                                                              \
+        .name = level_name,                                                                        \
+        .lanes = LANES,                                                                            \
+        .counts_words = 1,                                                                         \
+        .prepare = avx2_prepare,                                                                   \
+        .distances = avx2_distances,                                                               \
+        .scan = avx2_scan,                                                                         \
+        .row_bytes = 8,                                                                            \
+        .scan_rows = fh_avx2_scan_rows,                                                            \
+        .list_relevant = avx2_list_relevant,                                                       \
+        .planes = level_planes,                                                                    \
+    }
+static const fh_level level = LEVEL("avx2", &fh_avx2_planes);
 /* AVX-512 without VPOPCNTDQ (Skylake-X, Cascade Lake): only bit planes gain by wider registers. */
-static const fh_level with_wide_planes = {
-    .name = "avx512bw",
-    .lanes = LANES,
-    .counts_words = 1,
-    .prepare = avx2_prepare,
-    .distances = avx2_distances,
-    .scan = avx2_scan,
-    .row_bytes = 8,
-    .scan_rows = fh_avx2_scan_rows,
-    .list_relevant = avx2_list_relevant,
-    .planes = &fh_avx512bw_planes,
-};
+static const fh_level with_wide_planes = LEVEL("avx512bw", &fh_avx512bw_planes);
 
 const fh_level *fh_level_avx2(void) { return &level; }
 const fh_level *fh_level_avx512bw(void) { return &with_wide_planes; }

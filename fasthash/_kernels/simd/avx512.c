@@ -13,7 +13,7 @@
 
 #if (defined(__x86_64__) || defined(_M_X64))
 
-#include <immintrin.h>
+#include "avx512.h"
 
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi,bmi2")))
@@ -194,28 +194,6 @@ AVX512 static void avx512_distances(const uint64_t *query, const uint64_t *tile,
     case 4: distances_of_width(query, tile, n, 4, distances); break;
     case 8: distances_of_width(query, tile, n, 8, distances); break;
     default: distances_of_width(query, tile, n, n_words, distances); break;
-    }
-}
-
-/* Eight rows of eight words, transposed: row i of the input becomes lane i of every output. */
-AVX512 static inline void transpose(__m512i r[8])
-{
-    __m512i a[8], b[8];
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
-        a[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        b[i] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0x88);
-        b[i + 2] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0xdd);
-        b[i + 4] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0x88);
-        b[i + 6] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0xdd);
-    }
-    for (int i = 0; i < 2; i++) {
-        r[i] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0x88);
-        r[i + 4] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0xdd);
-        r[i + 2] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0x88);
-        r[i + 6] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0xdd);
     }
 }
 

@@ -1,14 +1,16 @@
 /* AVX-512 levels, many queries: bit planes of 512 codes; planes.h says how they work.
  *
  * Ternary logic makes an adder of two operations on two ports (Intel: p05), so a word of 512 codes
- * takes 31 cycles, .06 cycles for a code. The scan by VPOPCNTDQ in avx512.c takes .25. F and BW are
+ * takes 31 cycles at least, .06 cycles for a code; loads and moves bring it to about .11. The scan by
+ * VPOPCNTDQ in avx512.c takes .25. F and BW are
  * enough, which Skylake-X and Cascade Lake have.
  */
 #include "simd.h"
 
 #if (defined(__x86_64__) || defined(_M_X64))
 
-#include <immintrin.h>
+#include "avx512.h"
+
 #include <string.h>
 
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
@@ -48,28 +50,6 @@ static INLINE int any_clear(Plane a)
 /* The truth table of a majority, e8, with its rows exchanged as p complements the inputs. */
 #define TABLE_OF_MAJORITY(p) (1 << (3 ^ (p)) | 1 << (5 ^ (p)) | 1 << (6 ^ (p)) | 1 << (7 ^ (p)))
 #define MAJORITY(p, a, b, c) _mm512_ternarylogic_epi32(a, b, c, TABLE_OF_MAJORITY(p))
-
-/* Eight rows of eight words, transposed. */
-static INLINE void transpose(__m512i r[8])
-{
-    __m512i a[8], b[8];
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
-        a[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 2; i++) {
-        b[i] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0x88);
-        b[i + 2] = _mm512_shuffle_i64x2(a[i], a[i + 2], 0xdd);
-        b[i + 4] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0x88);
-        b[i + 6] = _mm512_shuffle_i64x2(a[i + 4], a[i + 6], 0xdd);
-    }
-    for (int i = 0; i < 2; i++) {
-        r[i] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0x88);
-        r[i + 4] = _mm512_shuffle_i64x2(b[i], b[i + 4], 0xdd);
-        r[i + 2] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0x88);
-        r[i + 6] = _mm512_shuffle_i64x2(b[i + 2], b[i + 6], 0xdd);
-    }
-}
 
 /* One word of 64 codes: registers of eight words become registers of one byte of eight words, then of
  * one byte of 64, of which each bit is 64 bits of a plane. */
