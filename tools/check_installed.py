@@ -22,6 +22,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 KERNEL_TESTS = [
     "test_codes",
     "test_hamming",
+    "test_many_queries",
+    "test_filters",
     "test_metrics",
     "test_multi_index",
     "test_discrete_kernels",

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,9 @@ ALLOWED = re.compile(
 # What tools/check_installed.py needs beside the wheel.
 TEST_PACKAGES = ["pytest", "hypothesis", "Cython", "setuptools"]
 
+# The oldest Python is tested with the oldest packages that pyproject.toml allows.
+OLDEST = "3.11"
+
 # "t" is any free-threaded one.
 EXPECTED_PYTHONS = ["3.11", "3.12", "3.13", "3.14", "t"]
 
@@ -75,6 +79,12 @@ TARGETS = [
 
 def say(text: str) -> None:
     print(text, flush=True)
+
+
+def oldest_packages() -> list[str]:
+    """The library's dependencies, each at the version from which on it is allowed."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    return [f"{need.replace('>=', '==')}.*" for need in project["project"]["dependencies"]]
 
 
 def run(*command: object, cwd: Path = PROJECT, **environment: str) -> str:
@@ -201,11 +211,12 @@ class Check:
             if free_threaded:
                 run(own, "-m", "pip", "install", "--quiet", "--upgrade", "pip")
                 wheel = self.build_wheel(own, self.work / f"built-{name}")
+            packages = TEST_PACKAGES
+            if version.startswith(f"{OLDEST}.") and not free_threaded:
+                packages = [*packages, *oldest_packages()]
             # Nothing here may need a compiler.
-            run(
-                own, "-m", "pip", "install", "--quiet", "--only-binary=:all:", *TEST_PACKAGES, wheel
-            )
-            say(f"Python {name}, {wheel.name}")
+            run(own, "-m", "pip", "install", "--quiet", "--only-binary=:all:", *packages, wheel)
+            say(f"Python {name}, {', '.join(packages)}, {wheel.name}")
             output = run(own, PROJECT / "tools" / "check_installed.py")
             say("    " + output.strip().replace("\n", "\n    "))
         for version in EXPECTED_PYTHONS:
