@@ -77,7 +77,7 @@ def add_config(command: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="a TOML or JSON file of these options by name; those given here win",
+        help="a TOML or JSON file of these options by name; the command line overrides it",
     )
 
 

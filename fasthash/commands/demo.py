@@ -39,7 +39,7 @@ def declare(commands: Any) -> None:
         "--query",
         action="append",
         metavar="WORDS",
-        help="words to search glyphs with; may be given several times",
+        help="words to search the pictures by; may be given several times",
     )
     demo.add_argument(
         "--bits",

@@ -55,7 +55,7 @@ def declare(commands: Any) -> None:
         "--seeds",
         type=arguments.positive,
         default=3,
-        help="runs, with seeds from 0, for mean and standard deviation (default: 3)",
+        help="number of runs, with seeds from 0, for mean and standard deviation (default: 3)",
     )
     arguments.add_parameters(what, "METHOD.NAME=VALUE", "the methods", "AMSH.n_anchors=500")
     what.add_argument(

@@ -82,7 +82,7 @@ def declare(commands: Any) -> None:
         help="texts to show next to ids, such as captions.csv:caption; row i is the text of id i",
     )
     search.add_argument(
-        "--query-names", metavar="SOURCE", help="texts to show for queries, row i for row i"
+        "--query-names", metavar="SOURCE", help="texts to show for queries; row i is query i"
     )
     search.add_argument(
         "--format",
