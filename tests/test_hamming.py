@@ -206,7 +206,7 @@ def test_a_filter_is_a_search_of_the_allowed_rows(level, problem, k, seed, kind,
     ("filter", "error", "message"),
     [
         (np.ones(9, bool), ValueError, r"one boolean per row, shape \(10,\), got \(9,\)"),
-        (np.full(2, 255, np.uint8), ValueError, "bits set past the 10 rows"),
+        (np.full(2, 255, np.uint8), ValueError, "bits set after the last of the 10 rows"),
         (np.zeros(3, np.uint8), ValueError, r"uint8, so .* shape \(2,\), got \(3,\).*astype"),
         ([3, 10], ValueError, "filter holds row 10, but the database has 10 rows"),
         ([3, -1], ValueError, "filter holds row -1"),

@@ -333,7 +333,7 @@ def test_labels_of_data_frames_and_tensors():
     [
         ([[0], [0, 1], [1], [0]], "is ragged.*MultiLabelBinarizer"),
         (np.array([[0], [0, 1], [1], [0], 0], object)[:4], "holds lists.*MultiLabelBinarizer"),
-        (np.array([["a", "b"]] * 4), "has 2 columns of dtype <U1.*stand in one.*MultiLabel"),
+        (np.array([["a", "b"]] * 4), "has 2 columns of dtype <U1.*in one column.*MultiLabel"),
         (["a", "b", 1, "a"], "values of type int, str: pass all names or all numbers"),
         (["a", None, "b", "a"], "holds the missing value None"),
         (np.array(["a", np.nan, "b", "a"], object), "holds the missing value nan"),

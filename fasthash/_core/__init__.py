@@ -1,13 +1,16 @@
-"""What the public modules stand on: nothing here is public.
+"""Private modules that all public modules use.
 
+- ``arrays``: an argument as a numpy array; lists, data frames and tensors are read here.
+- ``validation``: checks of arguments: counts, choices, filters of rows, features, pairs. Errors for
+  a wrong dtype or shape of features are raised here (those for codes in ``fasthash/codes.py``).
+- ``labels``: labels of samples, checked and turned into 0/1 columns.
 - ``runtime``: instruction sets, threads, OpenMP.
 - ``interruptible``: long calls of numpy that Ctrl-C can end.
-- ``validation``: arguments of the public functions: numbers, features, labels, pairs, choices.
 - ``pieces``: work cut into blocks of a bounded size, and calls that take a bounded time.
 - ``rows``: feature matrices read block by block.
 - ``workers``: threads that share work over blocks of rows.
 - ``features``: centring and RBF anchor features of a block.
-- ``allowed``: which rows a search may find.
-- ``scan``: searches of validated codes by comparing all of them.
-- ``files``: files that are written whole or not at all.
+- ``allowed``: the rows that a filter allows, and how a search is restricted to them.
+- ``scan``: searches that compare each query with all checked codes.
+- ``files``: files that are written whole or not at all, and the kind of a file.
 """

@@ -1,8 +1,10 @@
-"""Which rows a search may find, and which way to restrict a search costs less.
+"""The rows that a filter allows, and the cheaper way to restrict a search to them.
 
-Rows are a list, of which a kernel gathers the codes, or a flag for every row, with which it scans
-all codes and drops what may not be found. Numbers in any order become rows through a set of bits,
-so they are never sorted when they are many.
+`allow` turns row numbers or flags into an `Allowed`. An index turns ids into rows through a
+`Directory`. A search is restricted in one of two ways, which `Allowed.is_gathered` chooses: the
+kernel gathers the codes of a list of rows; or it scans all codes, with a flag for each row, and
+drops the hits that are not allowed. Many ids in any order are written as bits of a set, which gives
+the rows in ascending order, so they are not sorted.
 """
 
 from __future__ import annotations
@@ -16,46 +18,54 @@ from .._kernels import filters as _filters
 from .interruptible import distinct
 from .pieces import blocks_of, cut
 
-__all__ = ["FEW", "LISTED_SHARE", "Allowed", "Directory", "allow"]
+__all__ = ["LISTED_SHARE", "Allowed", "Directory", "allow", "sorting_is_cheaper"]
 
-# What takes how long, in units of the time that a batch of queries takes to compare a 64-bit word:
-# reading a word of the database in order, from memory, once for up to so many queries; fetching a
-# row that is anywhere, and each of its words; making a list of flags, per flag and per row listed;
-# and flags of a list, per flag and per row.
+# Costs, in units of the time that a query of a large batch takes to compare a 64-bit word.
+# A word of the database, read in order from memory, once for up to _SHARING_QUERIES queries:
 _READ_WORD = 6
 _SHARING_QUERIES = 256
+# A row at a random place of the database, and each of its words:
 _FETCH_ROW, _FETCH_WORD = 70, 14
+# To make a list from flags: each flag, and each row that is listed.
 _LIST_FLAG, _LIST_ROW = 2, 25
+# To make flags from a list: each flag, and each row of the list.
 _FLAG_FLAG, _FLAG_ROW = 2, 30
 
-# Up to this share of the rows, a set becomes a list at first; else flags. One query over codes of
-# 64 bits gathers so many in the time of a scan.
+# A set with at most this share of the rows first becomes a list, a larger one becomes flags. One
+# query over codes of 64 bits gathers about this share in the time of a scan.
 LISTED_SHARE = 1 / 16
 
-# Up to this share of the rows, the tables of an index are of no use.
+# If at most this share of the rows is allowed, gathering them is faster than the index's tables.
 _FEW_SHARE = 1 / 64
 
-# A set takes a look at every word of its bits; sorting less than one value in so many costs less.
-FEW = 512
+# See `sorting_is_cheaper`.
+_ROWS_PER_SORTED_VALUE = 512
 
-# Words of a set that are listed in one call.
+# Number of words of a set that are listed in one call.
 _WORDS = 1 << 20
+
+
+def sorting_is_cheaper(n_values: int, n_rows: int) -> bool:
+    """Tell whether sorting the values costs less than reading every word of a set of the rows."""
+    return n_values * _ROWS_PER_SORTED_VALUE < n_rows
 
 
 class Allowed:
     """
-    Rows that a search may find; the form that was not given is made when it is wanted, once.
+    The rows that a search may find, as a list or as flags.
+
+    One of the two forms is given. The other one is made on first use.
 
     Parameters
     ----------
     n : int
-        How many they are.
+        Number of allowed rows.
     n_rows : int
-        Of how many.
+        Number of rows of the database.
     rows : ndarray of int64, shape (n,), optional
-        Which they are, ascending; or
+        The allowed rows, ascending.
     flags : ndarray of bool, shape (n_rows,), optional
-        for every row whether it is one of them, C-contiguous.
+        For each row of the database, whether it is allowed; C-contiguous.
     """
 
     __slots__ = ("_flags", "_rows", "n", "n_rows")
@@ -75,7 +85,7 @@ class Allowed:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The row numbers, ascending."""
+        """The allowed rows, ascending."""
         rows = self._rows
         if rows is None:
             bits = np.packbits(cast("NDArray[np.bool_]", self._flags), bitorder="little")
@@ -86,7 +96,7 @@ class Allowed:
 
     @property
     def flags(self) -> NDArray[np.bool_]:
-        """For every row whether it is one of them."""
+        """For each row of the database, whether it is allowed."""
         flags = self._flags
         if flags is None:
             flags = np.zeros(self.n_rows, bool)
@@ -96,15 +106,16 @@ class Allowed:
 
     @property
     def is_everything(self) -> bool:
+        """Whether all rows are allowed."""
         return self.n == self.n_rows
 
     @property
     def is_few(self) -> bool:
-        """Whether gathering the rows costs so little that no table need be asked."""
+        """Whether the rows are so few that gathering them is faster than tables."""
         return self.n <= _FEW_SHARE * self.n_rows
 
     def is_gathered(self, n_queries: int, n_words: int) -> bool:
-        """Whether gathering the rows costs less than scanning with flags; codes of n_words."""
+        """Whether gathering codes of n_words words costs less than scanning with flags."""
         n_queries = min(n_queries, _SHARING_QUERIES)
         gathering = self.n * (_FETCH_ROW + (_FETCH_WORD + n_queries) * n_words)
         if self._rows is None:
@@ -115,7 +126,7 @@ class Allowed:
         return gathering < scanning
 
     def only(self, flags: NDArray[np.bool_]) -> Allowed:
-        """Those that have a flag among as many as there are rows."""
+        """Allow only the rows that are allowed already and whose flag is set."""
         if self._rows is not None:
             rows = self._rows[flags[self._rows]]
             return Allowed(len(rows), self.n_rows, rows=rows)
@@ -125,14 +136,14 @@ class Allowed:
 
 class Directory:
     """
-    Which numbers of a range are held, in ascending order; their places in this order are the rows.
+    Find the rows of ids: row i is that of the i-th smallest id that the index holds.
 
     Parameters
     ----------
     first, span : int
-        The range begins at `first`, and has so many numbers; both ends are held.
+        The smallest id, and the number of integers from the smallest id to the largest.
     held : ndarray of int64, optional
-        The numbers, ascending; by default all of the range.
+        The ids, ascending; by default all integers of that range.
 
     Attributes
     ----------
@@ -140,8 +151,8 @@ class Directory:
 
     Notes
     -----
-    A bit per number, and for every 64 of them how many are held before: a quarter of a byte each.
-    None of it where all are held.
+    Holds a bit for each integer of the range, and for each 64 of them the number of ids before:
+    together a quarter of a byte for each integer. If all integers are ids, it holds nothing.
     """
 
     def __init__(self, first: int, span: int, held: NDArray[np.int64] | None = None) -> None:
@@ -160,14 +171,14 @@ class Directory:
         return sum(0 if part is None else part.nbytes for part in (self._held, self._before))
 
     def set_of(self, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """The set of those numbers that are in the range."""
+        """Make the set of those numbers that are in the range, as bits."""
         members = np.zeros(-(-self.span // 64), np.uint64)
         for some in blocks_of(numbers):
             _filters.add_to_set(numbers[some], self.first, self.span, members)
         return members
 
     def allowed(self, numbers: NDArray[np.int64]) -> Allowed:
-        """The rows of numbers, in any order; of those not held there are none."""
+        """Find the rows of ids in any order; numbers that are not ids have no row."""
         members = self.set_of(numbers)
         if self._held is not None:
             np.bitwise_and(members, self._held, out=members)
@@ -177,7 +188,7 @@ class Directory:
         return Allowed(n, self.n_rows, flags=self._flags_of(members))
 
     def rows_of(self, members: NDArray[np.uint64], n: int) -> NDArray[np.int64]:
-        """The rows of a set of n numbers that are held, ascending."""
+        """Find the rows, ascending, of a set of n ids."""
         rows = np.empty(n, np.int64)
         end = 0
         for w in cut(len(members), most=_WORDS):
@@ -204,14 +215,14 @@ class Directory:
 
 def allow(filter: NDArray[np.bool_] | NDArray[np.int64] | None, n_rows: int) -> Allowed | None:
     """
-    Hold a filter of a search over n_rows rows.
+    Turn a checked filter into the rows that it allows; None if it allows all rows.
 
     Parameters
     ----------
     filter : ndarray of bool, shape (n_rows,), or of int64, or None
-        C-contiguous flags; or row numbers, in any order; None allows all rows.
+        C-contiguous flags, or row numbers in any order, or None.
     n_rows : int
-        How many rows there are.
+        Number of rows of the database.
     """
     if filter is None:
         return None
@@ -219,7 +230,7 @@ def allow(filter: NDArray[np.bool_] | NDArray[np.int64] | None, n_rows: int) -> 
         flags = cast("NDArray[np.bool_]", filter)
         return Allowed(int(np.count_nonzero(flags)), n_rows, flags=flags)
     rows = cast("NDArray[np.int64]", filter)
-    if FEW * len(rows) < n_rows:
+    if sorting_is_cheaper(len(rows), n_rows):
         rows = distinct(rows)
         return Allowed(len(rows), n_rows, rows=rows)
     return Directory(0, n_rows).allowed(rows)

@@ -1,7 +1,8 @@
-"""Arrays of what callers pass: lists, data frames, tensors.
+"""Read an argument as a numpy array: lists, data frames, tensors of PyTorch.
 
-Numpy accepts more than has a meaning: it drops masks, writes numbers as text and makes arrays of
-Python objects. `as_array` reads what is certain, and refuses the rest with a sentence.
+numpy converts too much: it drops masks, writes numbers as text and makes arrays of Python objects.
+`as_array` converts only what has one certain meaning. For anything else, its error says what to
+pass instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["as_array", "is_sparse", "is_tensor"]
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
     """
-    Read an argument as an array, without a copy where it is one.
+    Read an argument as an array; an array is returned as it is.
 
     Parameters
     ----------
@@ -25,12 +26,12 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         Also a tensor of PyTorch, which may require a gradient or lie on another device. Values of
         bfloat16 become float32, which holds all of them.
     name : str
-        What the argument is called, for the error.
+        Name of the argument, for the error.
 
     Returns
     -------
     ndarray
-        Of any dtype and shape: what these may be is for the caller to check.
+        Of any dtype and shape: the caller checks them.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         If its rows differ in length, or values are masked.
     """
     if type(value) is np.ndarray:
-        return _widened(value)
+        return _without_bfloat16(value)
     if value is None:
         raise TypeError(f"{name} is None: pass an array")
     if is_sparse(value):
@@ -54,13 +55,13 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     if isinstance(value, list | tuple) and any(map(is_tensor, value[:1])):
         value = [as_array(one, name) for one in value]
     if is_tensor(value):
-        value = _of_tensor(value, name)
+        value = _tensor_on_cpu(value, name)
     try:
-        return _widened(np.asarray(value))
+        return _without_bfloat16(np.asarray(value))
     except ValueError as error:
         if "inhomogeneous" in str(error):
             raise ValueError(
-                f"{name} is ragged: its rows differ in length, and an array needs equal ones"
+                f"{name} is ragged: its rows differ in length; pass rows of equal length"
             ) from None
         raise ValueError(f"{name} cannot be read as an array: {error}") from error
     except (TypeError, RuntimeError) as error:
@@ -68,7 +69,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
 
 
 def is_sparse(x: Any) -> bool:
-    """Tell whether x is a scipy sparse matrix or array, without importing scipy for the others."""
+    """Tell whether x is a sparse matrix or array of scipy; does not import scipy if it is not."""
     if not type(x).__module__.startswith("scipy.sparse"):
         return False
     from scipy.sparse import issparse
@@ -77,18 +78,18 @@ def is_sparse(x: Any) -> bool:
 
 
 def is_tensor(value: Any) -> bool:
-    """Tell whether a value is a tensor of PyTorch, without importing it."""
+    """Tell whether a value is a tensor of PyTorch; does not import PyTorch."""
     return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach")
 
 
-def _of_tensor(tensor: Any, name: str) -> Any:
+def _tensor_on_cpu(tensor: Any, name: str) -> Any:
     if str(tensor.layout) != "torch.strided":
         raise TypeError(f"{name} is a sparse tensor: pass {name}.to_dense()")
     tensor = tensor.detach().cpu()
     return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
 
 
-def _widened(x: NDArray[Any]) -> NDArray[Any]:
-    """Floats of types that packages add to numpy, such as JAX's bfloat16, in float32."""
+def _without_bfloat16(x: NDArray[Any]) -> NDArray[Any]:
+    """Convert floats of a type that a package adds to numpy, such as JAX's bfloat16, to float32."""
     is_added = x.dtype.kind == "V" and "float" in x.dtype.name
     return x.astype(np.float32) if is_added else x

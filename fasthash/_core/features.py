@@ -1,4 +1,8 @@
-"""Features as the models see them: radial basis functions around anchors, centred."""
+"""Maps from raw features to the centred features on which models learn linear functions.
+
+A map either keeps the features and subtracts their means, or replaces them by radial basis
+functions around anchors (samples of the training set).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,13 @@ from .pieces import cut
 from .rows import Rows
 from .workers import Workers, add_up
 
-# At least so many samples tell the mean distance: with a thousand anchors, to a thousandth.
+# The mean distance is estimated from at least this many samples if there are as many: with a
+# thousand anchors, its relative error is about a thousandth.
 _WIDTH_ROWS = 4096
 
-# Exponents may be this large before their rounding matters, even in single precision: beyond it,
-# far from all anchors, a positive one must not become a large number.
-_FAR = 1e3
+# If exponents may be larger in size than this, rounding in float32 may make a positive number of an
+# exponent near 0, and its exponential large. Then positive exponents are set to 0.
+_LARGE_EXPONENT = 1e3
 
 __all__ = ["BlockMap", "FeatureMap", "MappedRows", "centring_map", "rbf_map", "unit_rows"]
 
@@ -27,11 +32,11 @@ Floating = TypeVar("Floating", bound=np.floating[Any])
 
 
 class BlockMap(Protocol):
-    """What maps blocks of raw features to the centred ones that hash functions are linear in."""
+    """A map from blocks of raw features to the centred features of linear hash functions."""
 
     @property
     def n_out(self) -> int:
-        """Number of features that come out."""
+        """Number of mapped features."""
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
         """Map validated features."""
@@ -40,15 +45,15 @@ class BlockMap(Protocol):
 @dataclass(frozen=True)
 class FeatureMap:
     """
-    A fitted map from raw features to the centred features a hash function is linear in.
+    A fitted map from raw features to the centred features of a linear hash function.
 
-    With anchors ``a_j`` the map is ``exp(-‖x - a_j‖² / (2 width²)) - mean_j``, without it is
-    ``x - mean``.
+    With anchors ``a_j`` the map is ``exp(-‖x - a_j‖² / (2 width²)) - mean_j``. Without anchors it
+    is ``x - mean``.
 
     Attributes
     ----------
     mean : ndarray of float64, shape (n_out,)
-        Column means over the samples of the fit, or over some of them where they are many.
+        Column means over the training samples, or over some of them if they are many.
     anchors : ndarray of shape (n_anchors, n_features) or None
         Samples drawn at random.
     width : float or None
@@ -61,7 +66,7 @@ class FeatureMap:
 
     @property
     def n_out(self) -> int:
-        """Number of features that come out."""
+        """Number of mapped features."""
         return len(self.mean)
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -71,7 +76,7 @@ class FeatureMap:
         Parameters
         ----------
         x : ndarray of float32 or float64, shape (n, n_features)
-            A block of rows: what is returned is held whole.
+            A block of rows; the result is held in memory as a whole.
 
         Returns
         -------
@@ -91,10 +96,10 @@ class FeatureMap:
 
     def _exponents(self, x: NDArray[Any]) -> NDArray[Any]:
         """
-        -‖x - a‖² / (2 width²) as one matrix product; rounding may leave a little above 0.
+        Compute -‖x - a‖² / (2 width²) as one matrix product; rounding may give values just above 0.
 
-        Relative to the mean anchor, so that little cancels; the squared norms are two more columns
-        of the product, which saves as many passes over the result.
+        The mean anchor is subtracted first, so that less is lost by cancellation. The squared norms
+        are two more columns of the product, which saves two passes over the result.
         """
         origin, operand = self._operands
         n, d = x.shape
@@ -103,13 +108,13 @@ class FeatureMap:
         left[:, d] = np.einsum("ij,ij->i", left[:, :d], left[:, :d])
         left[:, d + 1] = 1
         out = left @ operand.astype(x.dtype, copy=False)
-        if left[:, d].max(initial=0) * -operand[-2, 0] > _FAR:
+        if left[:, d].max(initial=0) * -operand[-2, 0] > _LARGE_EXPONENT:
             np.minimum(out, 0, out=out)
         return out
 
     @cached_property
     def _operands(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The mean anchor; the right factor of the product, shape (n_features + 2, n_anchors)."""
+        """The mean anchor, and the right factor of the product: (n_features + 2, n_anchors)."""
         assert self.anchors is not None and self.width is not None
         origin = self.anchors.mean(axis=0, dtype=np.float64).astype(self.anchors.dtype)
         anchors = self.anchors - origin
@@ -131,7 +136,7 @@ class MappedRows:
     x : Rows
     feature_map : BlockMap
     kept_bytes : int
-        Memory for mapped blocks that are kept for the next time: the first ones.
+        Memory for the first mapped blocks, which are kept so that they are not mapped again.
     """
 
     def __init__(self, x: Rows, feature_map: BlockMap, kept_bytes: int) -> None:
@@ -151,13 +156,13 @@ class MappedRows:
         return block
 
     def keeps_all(self) -> bool:
-        """Tell whether no row is ever mapped twice."""
+        """Tell whether all mapped blocks are kept, so that no row is mapped twice."""
         return self.n_rows <= self._n_kept
 
 
 def unit_rows(x: NDArray[Floating]) -> NDArray[Floating]:
     """
-    Divide rows by their lengths; one of zeros stays.
+    Divide rows by their lengths; a row of zeros stays as it is.
 
     Examples
     --------
@@ -171,12 +176,12 @@ def unit_rows(x: NDArray[Floating]) -> NDArray[Floating]:
 
 def centring_map(sample: Rows) -> FeatureMap:
     """
-    Keep the features linear, less their means.
+    Make the map that subtracts the column means.
 
     Parameters
     ----------
     sample : Rows
-        Validated features; all samples, or enough of them to estimate means by.
+        Validated features of all samples, or of enough samples to estimate the means.
     """
     return FeatureMap(mean=sample.column_means())
 
@@ -190,7 +195,7 @@ def rbf_map(
     Parameters
     ----------
     sample : Rows
-        Validated features; all samples, or enough of them to estimate means by.
+        Validated features of all samples, or of enough samples to estimate the means.
     anchors : ndarray of the same dtype, shape (n_anchors, n_features)
     width : float
         Standard deviation of the radial basis functions, in units of the mean distance of the
@@ -198,7 +203,7 @@ def rbf_map(
     workers : Workers
     """
     n_anchors = len(anchors)
-    # With a width of √½ the exponents are the negative squared distances.
+    # If the width is √½, the exponents are the negative squared distances.
     squared = FeatureMap(np.zeros(n_anchors), anchors, np.sqrt(0.5))
 
     def distances(blocks: Sequence[slice]) -> float:

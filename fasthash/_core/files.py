@@ -1,4 +1,8 @@
-"""Files that are written whole or not at all, and what a file is by its first bytes."""
+"""Write a file as a whole or not at all; tell the kind of a file by its first bytes.
+
+`replacing` writes, and `identify` tells the kind. A new kind of file needs a row in `KINDS` and a
+signature.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ __all__ = ["INDEX_SIGNATURE", "KINDS", "identify", "replacing", "size_of", "sync
 # The first bytes of an index file.
 INDEX_SIGNATURE = b"\x89FASTHX\n"
 
-# What `identify` can answer, and how an error calls a file of that kind.
+# The answers of `identify`, and for each kind the words that an error message uses for it.
 KINDS = {
     "index": "an index of fasthash",
     "safetensors": "a safetensors file, as models are saved in",
@@ -38,7 +42,7 @@ KINDS = {
     "unknown": "of no known format",
 }
 
-# By the first bytes of a file; `identify` looks closer at zip archives.
+# (first bytes, kind); `identify` also looks into zip archives.
 _SIGNATURES = (
     (INDEX_SIGNATURE, "index"),
     (b"\x93NUMPY", "npy"),
@@ -62,15 +66,15 @@ _SIGNATURES = (
     (b"\x80\x04", "pickle"),
     (b"\x80\x05", "pickle"),
 )
-# Formats that have no signature are told by the end of the name.
+# Formats without a signature are recognised by the suffix of the name.
 _SUFFIXES = {".mat": "mat", ".csv": "csv", ".tsv": "csv", ".txt": "txt"}
-# Where MATLAB's own header lets the signature of HDF5 begin.
+# MATLAB writes a header of this size before the signature of HDF5.
 _MATLAB_HEADER_BYTES = 512
 
 
 def identify(path: str | os.PathLike[str]) -> str:
     """
-    Tell what a file is by its first bytes, or by its name where its format has no signature.
+    Tell the kind of a file by its first bytes, or by its name if its format has no signature.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def identify(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        A key of `KINDS`. A zip archive is "npz" where it holds .npy files or nothing.
+        A key of `KINDS`. A zip archive is "npz" if it holds .npy files or nothing.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def identify(path: str | os.PathLike[str]) -> str:
         return kind
     if start[_MATLAB_HEADER_BYTES:] == b"\x89HDF\r\n\x1a\n":
         return "hdf5"
-    # The length of a header, then the header, in JSON.
+    # safetensors: the length of a header, then the header, in JSON.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
         return "safetensors"
     return _SUFFIXES.get(Path(path).suffix.lower(), "unknown")
@@ -121,7 +125,7 @@ def _holds_arrays(path: str | os.PathLike[str]) -> bool:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        # A damaged archive, which its reader refuses with the reason.
+        # The archive is damaged. If its name says "arrays", their reader gives the error.
         return Path(path).suffix.lower() in (".npz", ".npy")
     return not names or any(name.endswith(".npy") for name in names)
 
@@ -129,20 +133,20 @@ def _holds_arrays(path: str | os.PathLike[str]) -> bool:
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], *, synced: bool = True) -> Iterator[BinaryIO]:
     """
-    Write a file that takes the place of `path` when all of it is on the disk.
+    Write a new file that replaces `path` when all of it is on the disk.
 
-    What is written goes to a file beside it, with a name of its own, which is renamed at the end;
-    both the file and the folder are synced. A crash at any moment leaves the old file or the new
-    one, and at worst the file beside it, ``.<name>.<random>.tmp``, which can be deleted.
+    The data go to a temporary file in the same folder, ``.<name>.<random>.tmp``. At the end it is
+    synced and renamed, and the folder is synced. So a crash at any moment leaves the whole old file
+    or the whole new one. At worst the temporary file stays too, and can be deleted.
 
     Parameters
     ----------
     path : path
-        Of a file that exists or not, in a folder that exists. A symbolic link stays one. The new
-        file has the permissions of the old one.
+        The file need not exist; its folder must. If it is a symbolic link, the file that it points
+        to is replaced. The new file has the permissions of the old one.
     synced : bool, default True
-        Whether to wait until the disk holds the file. Many small files that can be made again need
-        not wait; a crash of the system, not of the process, may then leave them empty.
+        Whether to wait until the disk holds the file. False is faster for many small files that can
+        be made again: a crash of the operating system may then leave them empty.
 
     Yields
     ------
@@ -160,17 +164,17 @@ def replacing(path: str | os.PathLike[str], *, synced: bool = True) -> Iterator[
         raise IsADirectoryError(f"{path} is a folder: name a file in it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {target.parent}")
-    beside = target.parent / f".{target.name}.{secrets.token_hex(8)}.tmp"
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.tmp"
     try:
-        with open(beside, "xb") as file:
+        with open(temporary, "xb") as file:
             if target.exists():
-                os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
+                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
             yield file
             if synced:
                 sync(file)
-        os.replace(beside, target)
+        os.replace(temporary, target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     if synced:
         _sync_folder(target.parent)
@@ -178,7 +182,7 @@ def replacing(path: str | os.PathLike[str], *, synced: bool = True) -> Iterator[
 
 def size_of(path: str | os.PathLike[str]) -> int:
     """
-    The number of bytes in a file that can be read at any place.
+    Return the size in bytes of a file that can be read at any offset.
 
     Raises
     ------
@@ -192,17 +196,17 @@ def size_of(path: str | os.PathLike[str]) -> int:
         raise ValueError(f"{os.fspath(path)} is a folder: name a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(
-            f"{os.fspath(path)} is a pipe or a device, which is read at no place twice: write what "
-            "it gives to a file first"
+            f"{os.fspath(path)} is a pipe or a device, which can be read only once: write its "
+            "content to a file first"
         )
     return status.st_size
 
 
 def sync(file: BinaryIO) -> None:
-    """Have the disk, and not only the system, hold what was written."""
+    """Wait until the disk, and not only the operating system, holds what was written."""
     file.flush()
     if sys.platform == "darwin":
-        # There fsync leaves it in the cache of the disk.
+        # On macOS, fsync leaves the data in the cache of the disk.
         import fcntl
 
         fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
@@ -211,7 +215,7 @@ def sync(file: BinaryIO) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the disk hold the new name; Windows does so by itself and cannot open a folder."""
+    """Wait until the disk holds the new name. Windows needs no sync and cannot open a folder."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

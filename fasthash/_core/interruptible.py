@@ -1,7 +1,7 @@
 """Calls of numpy that Ctrl-C can interrupt.
 
 Python handles a signal only between two of its own steps, not within a call of numpy. So long calls
-are cut into blocks of rows. A sort cannot be cut, so `apart` runs it in a helper thread.
+are cut into blocks of rows. A sort cannot be cut, so `in_helper_thread` runs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .pieces import BLOCK_BYTES, blocks_of, cut
 
-__all__ = ["apart", "ascends", "copy", "distinct", "take"]
+__all__ = ["ascends", "copy", "distinct", "in_helper_thread", "take"]
 
 Result = TypeVar("Result")
 
@@ -41,7 +41,7 @@ def distinct(values: NDArray[Any]) -> NDArray[Any]:
     """Return ``numpy.unique(values)``, for one dimension."""
     if ascends(values):
         return values
-    in_order = apart(len(values), lambda: np.sort(values))
+    in_order = in_helper_thread(len(values), lambda: np.sort(values))
     is_new = np.ones(len(values), bool)
     np.not_equal(in_order[1:], in_order[:-1], out=is_new[1:])
     return in_order[is_new]
@@ -57,9 +57,9 @@ def ascends(values: NDArray[Any]) -> bool:
     return True
 
 
-def apart(n: int, function: Callable[[], Result]) -> Result:
+def in_helper_thread(n: int, function: Callable[[], Result]) -> Result:
     """
-    Run a sort of n values in a helper thread, so that Ctrl-C works; it may change nothing.
+    Run a sort of n values in a helper thread, so that Ctrl-C works; it must change no input.
 
     After an interrupt the thread runs until the sort is complete, and its result is dropped.
 

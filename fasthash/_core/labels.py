@@ -1,4 +1,7 @@
-"""Labels of samples: one class each, or 0/1 columns, read by one rule wherever they are given."""
+"""Labels of samples, checked: one class per sample, or 0/1 columns.
+
+Models and metrics read labels with `check_labels`, so the same rules hold everywhere.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_labels", "label_classes"]
 
-# Several labels of a sample are columns here, and lists elsewhere.
-_LISTS = (
+# For errors about lists of labels per sample, which other packages accept.
+_HINT_FOR_LISTS = (
     "; for several labels per sample pass 0/1 columns, which "
     "sklearn.preprocessing.MultiLabelBinarizer makes of lists (fit it to the labels of all sets)"
 )
@@ -31,7 +34,7 @@ def check_labels(
     classes: NDArray[Any] | int | None = None,
 ) -> dict[str, csr_array]:
     """
-    Bring the labels of several sets of samples into one form, with common columns.
+    Turn the labels of several sets of samples into 0/1 columns that all sets share.
 
     Parameters
     ----------
@@ -44,11 +47,11 @@ def check_labels(
         - 0/1 columns, of shape (n_samples, n_classes) with two columns or more;
         - 0/1 columns as a scipy sparse matrix, with any number of columns.
     n_samples : mapping of str to int
-        The number of rows each set must have; its keys are the sets expected.
+        The number of rows that each set must have; its keys are the names of the sets.
     argument : str
-        How a set is called in an error, with a place for its name.
+        Format of the words that name a set in an error, with a place for its name.
     classes : ndarray or int, optional
-        What `label_classes` gave for earlier labels that these must fit.
+        The result of `label_classes` for earlier labels; these labels must have the same classes.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def check_labels(
         )
     if set(labels) != set(n_samples):
         raise ValueError(
-            f"labels are given for {sorted(labels)}, features for {sorted(n_samples)}: "
+            f"labels are given for {sorted(labels)}, but features for {sorted(n_samples)}: "
             "every modality needs both"
         )
     given = {name: _as_label_array(labels[name], argument.format(name)) for name in n_samples}
@@ -98,12 +101,12 @@ def check_labels(
 
 def label_classes(labels: Mapping[str, Any]) -> NDArray[Any] | int:
     """
-    Tell what the columns are that `check_labels` gives valid labels.
+    Return the classes that the columns of `check_labels` stand for, given valid labels.
 
     Returns
     -------
     ndarray or int
-        The classes, ascending; for labels in 0/1 columns, how many these are.
+        The classes, ascending; for labels in 0/1 columns, the number of columns.
     """
     given = {name: _as_label_array(y, name) for name, y in labels.items()}
     first = next(iter(given.values()))
@@ -111,7 +114,7 @@ def label_classes(labels: Mapping[str, Any]) -> NDArray[Any] | int:
 
 
 def _as_label_array(labels: Any, name: str) -> Any:
-    """Labels in one dimension, strings or int64; or in 0/1 columns, dense or sparse."""
+    """Return labels in one dimension, as strings or int64; or 0/1 columns, dense or sparse."""
     if is_sparse(labels):
         if labels.ndim != 2:
             raise ValueError(f"{name} must be a sparse matrix, got shape {labels.shape}")
@@ -119,12 +122,15 @@ def _as_label_array(labels: Any, name: str) -> Any:
     try:
         y = as_array(labels, name)
     except ValueError as error:
-        raise ValueError(f"{error}{_LISTS}" if "ragged" in str(error) else str(error)) from None
+        raise ValueError(
+            f"{error}{_HINT_FOR_LISTS}" if "ragged" in str(error) else str(error)
+        ) from None
     if y.dtype.kind == "O":
-        y = _of_objects(y, name)
+        y = _strings_or_numbers(y, name)
     elif y.dtype.kind in "US" and not isinstance(labels, np.ndarray):
-        # Numpy writes numbers and missing values as text where one value is text.
-        _of_objects(np.array(labels, object), name)
+        # If one value is text, numpy has turned numbers and missing values into text. Check the
+        # values as they were given.
+        _strings_or_numbers(np.array(labels, object), name)
     if y.ndim not in (1, 2):
         raise ValueError(f"{name} must have one or two dimensions, got shape {y.shape}")
     if y.ndim == 2 and y.shape[1] == 1:
@@ -136,14 +142,14 @@ def _as_label_array(labels: Any, name: str) -> Any:
         y = y[:, 0]
     if y.ndim == 2 and y.dtype.kind not in "bfiu":
         raise TypeError(
-            f"{name} has {y.shape[1]} columns of dtype {y.dtype}: columns must hold 0 and 1, names "
-            f"of classes stand in one{_LISTS}"
+            f"{name} has {y.shape[1]} columns of dtype {y.dtype}: columns must hold 0 and 1; names "
+            f"of classes must be in one column{_HINT_FOR_LISTS}"
         )
     return y if y.ndim == 2 or y.dtype.kind in "US" else _class_numbers(y, name)
 
 
-def _of_objects(y: NDArray[Any], name: str) -> NDArray[Any]:
-    """An array of Python objects, as data frames have them, as one of strings or of numbers."""
+def _strings_or_numbers(y: NDArray[Any], name: str) -> NDArray[Any]:
+    """Turn an array of Python objects, as data frames have, into strings or numbers."""
     values = y.ravel().tolist()
     if all(isinstance(value, str) for value in values):
         return y.astype(np.str_)
@@ -153,7 +159,7 @@ def _of_objects(y: NDArray[Any], name: str) -> NDArray[Any]:
             return numeric.reshape(y.shape)
     for value in values:
         if isinstance(value, list | tuple | set | np.ndarray):
-            raise TypeError(f"{name} holds {type(value).__name__}s{_LISTS}")
+            raise TypeError(f"{name} holds {type(value).__name__}s{_HINT_FOR_LISTS}")
         if value is None or value != value:
             raise ValueError(
                 f"{name} holds the missing value {value!r}: drop such samples, or use 0/1 columns "
@@ -185,7 +191,7 @@ def _class_numbers(y: NDArray[Any], name: str) -> NDArray[np.int64]:
             raise ValueError(
                 f"{name} holds the class number {wrong[0]}: class numbers must be whole, at least "
                 "0 and below 2**63 (for samples without a label use 0/1 columns and leave the row "
-                "empty; numbers that name classes otherwise are names, astype(str))"
+                f"empty; if other numbers name your classes, pass {name}.astype(str))"
             )
     return y.astype(np.int64, copy=False)
 

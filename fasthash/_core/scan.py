@@ -19,7 +19,7 @@ from .._kernels import radius as _radius
 from .._kernels import search as _search
 from .._kernels import sorting as _sorting
 from .allowed import Allowed
-from .interruptible import apart, copy, take
+from .interruptible import copy, in_helper_thread, take
 from .pieces import Pace, blocks_of, cut
 
 __all__ = [
@@ -245,7 +245,7 @@ def merge_within(
     query = np.concatenate([np.repeat(np.arange(n_queries), count) for count in counts])
     distances = np.concatenate([a[1] for a in answers])
     ids = np.concatenate([a[2] for a in answers])
-    order = apart(len(ids), lambda: np.lexsort((ids, distances, query)))
+    order = in_helper_thread(len(ids), lambda: np.lexsort((ids, distances, query)))
     limits = np.concatenate([np.zeros(1, np.int64), sum(counts)]).cumsum()
     return limits, take(distances, order), take(ids, order)
 
@@ -258,7 +258,7 @@ def merge_topk(
     ids = np.concatenate([a[1] for a in answers], axis=1)
     # Missing answers, -1, come last.
     last = np.where(ids < 0, np.iinfo(np.int32).max, distances)
-    order = apart(ids.size, lambda: np.lexsort((ids, last), axis=-1)[:, :k])
+    order = in_helper_thread(ids.size, lambda: np.lexsort((ids, last), axis=-1)[:, :k])
     return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
 
 

@@ -1,7 +1,8 @@
-"""Arguments of the public functions, checked once: numbers, features, pairs, choices.
+"""Checks of the arguments of public functions: counts, numbers, choices, filters, features, pairs.
 
-Packed codes are validated in `codes`, labels in `labels`. Everything past the public boundary
-trusts what comes out. Each error names the argument, the value it has and what to do.
+Packed codes are checked in `fasthash/codes.py`, labels in `labels`. A public function checks its
+arguments once; private functions and kernels trust them. Each error names the argument, its value,
+and what to do.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ __all__ = [
 ]
 
 
-# No array of ours has more columns.
+# The kernels hold counts such as k and n_bits in int32.
 _LARGEST_COUNT = 2**31 - 1
 
-# The largest float64 values of which sums of products do not overflow.
+# Largest size of float64 features: sums of their products do not overflow.
 _LARGEST_DOUBLE = 1e140
 
 
@@ -45,17 +46,17 @@ def check_count(
     Parameters
     ----------
     value : int
-        Of Python or numpy; what comes back cannot overflow as numpy's small integers do.
+        An integer of Python or numpy. The result is an int of Python, which cannot overflow.
     name : str
-        What the argument is called, for the error.
+        Name of the argument, for the error.
     minimum : int
     maximum : int or None
-        By default the largest int32; None where any number has a meaning, as a radius has.
+        By default the largest int32; None for no limit, as for a radius.
 
     Raises
     ------
     TypeError
-        If it is not an integer (booleans are not).
+        If it is not an integer; booleans count as no integers.
     ValueError
         If it is out of range.
     """
@@ -74,7 +75,7 @@ def check_count(
 
 def check_number(value: Any, name: str, *, positive: bool = False) -> float:
     """
-    Return a finite real argument as a float that is >= 0, or > 0 where `positive`.
+    Return a finite real argument as a float that is >= 0, or > 0 if `positive`.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def check_number(value: Any, name: str, *, positive: bool = False) -> float:
 
 def check_choice(value: Any, name: str, choices: Sequence[Hashable]) -> None:
     """
-    Refuse an argument that is none of the choices.
+    Raise an error unless an argument is one of the choices.
 
     Raises
     ------
@@ -118,17 +119,17 @@ def check_filter(
         shape (ceil(n_rows / 8),), with padding bits that are zero; or row numbers of any other
         integer dtype, in any order. None allows all rows.
     n_rows : int
-        How many rows the database has.
+        Number of rows of the database.
 
     Returns
     -------
     ndarray of bool, shape (n_rows,), or of int64, or None
-        C-contiguous; row numbers as they were given.
+        C-contiguous; row numbers in the given order.
 
     Raises
     ------
     TypeError, ValueError
-        If it is of none of these kinds, has the wrong shape, or a row number is out of range.
+        If it is none of these, has the wrong shape, or a row number is out of range.
     """
     if filter is None:
         return None
@@ -148,7 +149,7 @@ def check_filter(
             )
         flags = np.unpackbits(given).view(bool)
         if flags[n_rows:].any():
-            raise ValueError(f"filter has bits set past the {n_rows} rows it is about")
+            raise ValueError(f"filter has bits set after the last of the {n_rows} rows")
         return np.ascontiguousarray(flags[:n_rows])
     if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
         raise TypeError(
@@ -158,8 +159,8 @@ def check_filter(
     if given.size and not 0 <= given.min() <= given.max() < n_rows:
         wrong = given.min() if given.min() < 0 else given.max()
         raise ValueError(
-            f"filter holds row {wrong}, but the database has {n_rows} rows: row numbers go from 0 "
-            "up to that number less 1"
+            f"filter holds row {wrong}, but the database has {n_rows} rows: row numbers must "
+            f"be at least 0 and below {n_rows}"
         )
     return np.ascontiguousarray(given, np.int64)
 
@@ -173,7 +174,7 @@ def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
     features : mapping of str to feature matrix, each of shape (n_samples, n_features)
         The number of samples may differ between modalities.
     minimum : int
-        How many modalities are needed.
+        Smallest number of modalities.
 
     Returns
     -------
@@ -183,7 +184,7 @@ def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
     Raises
     ------
     TypeError, ValueError
-        If it is no such mapping, or features are refused.
+        If it is no such mapping, or in the cases of `check_rows`.
     """
     if not isinstance(features, Mapping):
         raise TypeError(
@@ -210,17 +211,17 @@ def check_rows(
         An object with ``shape``, ``dtype`` and slicing by rows (h5py, dask, zarr) is read block by
         block and never as a whole; so are memory-mapped arrays and scipy sparse matrices.
     name : str
-        What the argument is called, for the error.
+        Name of the argument, for the error.
     n_features : int, optional
-        The number of columns it must have.
+        The number of columns that it must have.
     largest_single : float
-        How large float32 values may be: by default, such that sums of their products do not
-        overflow in float32.
+        Largest size of float32 values. By default, sums of their products do not overflow in
+        float32.
 
     Returns
     -------
     Rows
-        Of float32 values where they are that already, else of float64.
+        Values of float32 stay float32; all others are read as float64.
 
     Raises
     ------
@@ -237,7 +238,7 @@ def check_rows(
     shape = tuple(source.shape)
     dtype = np.asarray(source[:1]).dtype if len(shape) and not sparse else source.dtype
     if dtype.kind not in "bfiu":
-        hint = f": pass {name}.astype(float) if all of it is numbers" if dtype.kind == "O" else ""
+        hint = f": pass {name}.astype(float) if all values are numbers" if dtype.kind == "O" else ""
         raise TypeError(f"{name} must hold real numbers, got dtype {dtype}{hint}")
     if len(shape) != 2:
         hint = " (for a single sample pass x[None, :])" if len(shape) == 1 else ""
@@ -278,27 +279,27 @@ def check_pairs(
     Parameters
     ----------
     pairs : array_like of int, shape (n_pairs, n_modalities), or None
-        Row numbers, a column per modality in the order of `n_samples`. None pairs row i of each,
-        which takes equal numbers of rows.
+        Row numbers, a column per modality in the order of `n_samples`. None pairs row i of each
+        modality; then all must have the same number of rows.
     n_samples : mapping of str to int
         The number of rows of each modality.
     minimum : int
-        How many pairs are needed.
+        Smallest number of pairs.
     repeated : bool
-        Whether a row may be in several pairs; the same pair must not be given twice.
+        Whether a row may be in several pairs. No pair may be given twice.
 
     Returns
     -------
     ndarray of int64, shape (n_pairs, n_modalities), or None
-        None where row i belongs to row i.
+        None if row i belongs to row i.
 
     Raises
     ------
     TypeError
         If the row numbers are not integers.
     ValueError
-        If the shape is wrong, pairs are too few, a row number is out of range, a row or a pair
-        repeats that must not, or there are no pairs and the numbers of rows differ.
+        If the shape is wrong, pairs are too few, a row number is out of range, a row or a pair is
+        given twice and must not be, or `pairs` is None and the numbers of rows differ.
 
     Notes
     -----
@@ -348,6 +349,6 @@ def check_pairs(
             twice = counts.argmax()
             raise ValueError(
                 f"pairs holds {different[twice].tolist()} {counts[twice]} times: np.unique(pairs, "
-                "axis=0) drops what repeats"
+                "axis=0) keeps each pair once"
             )
     return np.ascontiguousarray(given, np.int64)

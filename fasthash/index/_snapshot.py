@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.allowed import FEW, LISTED_SHARE, Allowed, Directory
+from .._core.allowed import LISTED_SHARE, Allowed, Directory, sorting_is_cheaper
 from .._core.interruptible import ascends, copy, distinct
 from .._core.pieces import blocks_of, cut
 from .._kernels.sorting import find_ascending
@@ -172,7 +172,7 @@ class SortedCodes:
     def _directory_for(self, n_asked: int) -> Directory | None:
         """The directory to find so many ids, or None if a search among the held ids costs less."""
         n = len(self)
-        if n_asked * FEW < n:
+        if sorting_is_cheaper(n_asked, n):
             return None
         directory = self._directory
         if directory is None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.interruptible import apart, ascends, distinct, take
+from .._core.interruptible import ascends, distinct, in_helper_thread, take
 from .._core.pieces import blocks_of
 from .._core.runtime import ForkSafeLock
 from ..codes import check_codes, check_ids
@@ -209,7 +209,7 @@ def _check_new_ids(ids: ArrayLike, n: int) -> NDArray[np.int64]:
     if n and given.min() < 0:
         raise ValueError(f"ids holds {given.min()}: ids must be at least 0 (-1 means missing)")
     if not ascends(given):
-        in_order = apart(n, lambda: np.sort(given))
+        in_order = in_helper_thread(n, lambda: np.sort(given))
         again = in_order[1:] == in_order[:-1]
         if again.any():
             raise ValueError(f"ids holds {in_order[1:][again][0]} more than once")
@@ -221,7 +221,7 @@ def _in_order(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if ascends(ids):
         return codes, ids
-    order = apart(len(ids), lambda: np.argsort(ids))
+    order = in_helper_thread(len(ids), lambda: np.argsort(ids))
     return take(codes, order), take(ids, order)
 
 
