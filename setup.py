@@ -103,12 +103,17 @@ EXTENSIONS = [
             f"{KERNELS}/multi_index_probe.h",
         ],
     ),
+    Extension(
+        "fasthash._kernels.calls",
+        [f"{KERNELS}/calls.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{INCLUDE}/fasthash.h"],
+    ),
     # Generated; Cython takes the module's name from the file's.
     Extension(SHARED, [f"{KERNELS}/{SHARED}.c"]),
     Extension(
         "fasthash.c_api",
         ["fasthash/c_api.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{INCLUDE}/fasthash.h"],
+        depends=[*SIMD_HEADERS, f"{INCLUDE}/fasthash.h"],
     ),
 ]
 

@@ -19,6 +19,22 @@ cdef extern from "fasthash.h" nogil:
         FASTHASH_ERROR_THREADS
         FASTHASH_ERROR_LABELS
         FASTHASH_ERROR_AT
+        FASTHASH_ERROR_ROOM
+        FASTHASH_ERROR_STRIDE
+        FASTHASH_ERROR_STOPPED
+
+    ctypedef struct fasthash_search:
+        const uint8_t *queries
+        int64_t n_queries
+        int64_t query_stride
+        const uint8_t *database
+        int64_t n
+        int64_t stride
+        int64_t n_bytes
+        const uint8_t *allowed
+        int (*poll)(void *context) noexcept nogil
+        void *context
+        int n_threads
 
     ctypedef struct fasthash_table:
         int version
@@ -41,6 +57,12 @@ cdef extern from "fasthash.h" nogil:
                                  int n_threads) noexcept nogil
         int (*rank)(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
                     int64_t n_bytes, int64_t *ids, int n_threads) noexcept nogil
+        int (*distances_of)(const fasthash_search *search, int32_t *distances) noexcept nogil
+        int (*topk_of)(const fasthash_search *search, int64_t k, int32_t *distances,
+                       int64_t *ids) noexcept nogil
+        int (*rank_of)(const fasthash_search *search, int64_t *ids) noexcept nogil
+        int (*within_of)(const fasthash_search *search, int64_t radius, int64_t *limits,
+                         int32_t *distances, int64_t *ids, int64_t n_room) noexcept nogil
 
 cdef extern from "fasthash.h":
     const fasthash_table *fasthash_import() except NULL

@@ -8,7 +8,7 @@ import numpy as np
 
 from fasthash import c_api
 
-OK, MEMORY, NULL, COUNT, WIDTH, K, RADIUS, THREADS, LABELS, AT = range(10)
+OK, MEMORY, NULL, COUNT, WIDTH, K, RADIUS, THREADS, LABELS, AT, ROOM, STRIDE, STOPPED = range(13)
 
 I64, INT, POINTER = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
 
@@ -20,8 +20,29 @@ class Table(ctypes.Structure):
         (name, ctypes.c_void_p)
         for name in (
             *("version", "message", "simd_level", "distances", "topk", "within", "release"),
-            *("average_precision", "rank"),
+            *("average_precision", "rank", "distances_of", "topk_of", "rank_of", "within_of"),
         )
+    ]
+
+
+POLL = ctypes.CFUNCTYPE(INT, POINTER)
+
+
+class Search(ctypes.Structure):
+    """fasthash_search of fasthash.h."""
+
+    _fields_ = [
+        ("queries", POINTER),
+        ("n_queries", I64),
+        ("query_stride", I64),
+        ("database", POINTER),
+        ("n", I64),
+        ("stride", I64),
+        ("n_bytes", I64),
+        ("allowed", POINTER),
+        ("poll", POLL),
+        ("context", POINTER),
+        ("n_threads", INT),
     ]
 
 
@@ -42,6 +63,10 @@ c_distances = _function("distances", *_CODES, POINTER, INT)
 c_topk = _function("topk", *_CODES, I64, POINTER, POINTER, POINTER, INT)
 c_within = _function("within", *_CODES, I64, POINTER, POINTER, POINTER, POINTER, INT)
 c_rank = _function("rank", *_CODES, POINTER, INT)
+c_distances_of = _function("distances_of", ctypes.POINTER(Search), POINTER)
+c_topk_of = _function("topk_of", ctypes.POINTER(Search), I64, POINTER, POINTER)
+c_rank_of = _function("rank_of", ctypes.POINTER(Search), POINTER)
+c_within_of = _function("within_of", ctypes.POINTER(Search), I64, POINTER, POINTER, POINTER, I64)
 c_release = _function("release", POINTER, result=None)
 c_average_precision = _function(
     "average_precision", *_CODES, POINTER, POINTER, I64, I64, POINTER, INT

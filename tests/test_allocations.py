@@ -46,7 +46,9 @@ def count(name, *arguments):
     numbers = [ctypes.c_int64(x) if isinstance(x, int) else x for x in arguments]
     call(table, *numbers)
     print(name, call(table, *numbers))
+"""
 
+SIZES = """
 for n_queries, n in [(1, 1), (3, 1000), (100, 20_000), (600, 100_000)]:
     codes = np.random.default_rng(0).integers(0, 256, (n, 8), dtype=np.uint8)
     n_queries = min(n_queries, n)
@@ -62,7 +64,16 @@ for n_queries, n in [(1, 1), (3, 1000), (100, 20_000), (600, 100_000)]:
 """
 
 
-def test_a_call_allocates_as_often_however_large_it_is(tmp_path):
+ENDED = """
+codes = np.random.default_rng(0).integers(0, 256, (3_000_000, 12), dtype=np.uint8)
+n = len(codes)
+distances, ids = np.empty(2 * n, np.int32), np.empty(2 * n, np.int64)
+count("ended", pointer(codes), 50, n, pointer(distances), pointer(ids))
+"""
+
+
+def run(tmp_path, program):
+    """What a program prints that counts with the shim."""
     shim = tmp_path / "allocations.so"
     command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
     built = subprocess.run(
@@ -70,7 +81,7 @@ def test_a_call_allocates_as_often_however_large_it_is(tmp_path):
     )
     assert built.returncode == 0, built.stderr
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, shim],
+        [sys.executable, "-c", program, shim],
         cwd=tmp_path,
         env={**os.environ, "LD_PRELOAD": str(shim)},
         capture_output=True,
@@ -78,7 +89,16 @@ def test_a_call_allocates_as_often_however_large_it_is(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    counts = [line.split() for line in done.stdout.splitlines()]
+    return done.stdout
+
+
+def test_a_search_that_is_ended_holds_no_memory(tmp_path):
+    assert run(tmp_path, PROGRAM + ENDED) == "ended 0\n"
+
+
+def test_a_call_allocates_as_often_however_large_it_is(tmp_path):
+    printed = run(tmp_path, PROGRAM + SIZES)
+    counts = [line.split() for line in printed.splitlines()]
     assert len(counts) == 19
     for name, n_allocations in counts:
-        assert int(n_allocations) == EXPECTED[name], done.stdout
+        assert int(n_allocations) == EXPECTED[name], printed

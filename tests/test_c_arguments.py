@@ -4,6 +4,7 @@ Arguments lie in fenced memory, so that reading or writing past them ends the te
 """
 
 import ctypes
+import itertools
 
 import numpy as np
 import pytest
@@ -14,18 +15,27 @@ from c_functions import (
     NULL,
     OK,
     POINTER,
+    POLL,
     RADIUS,
+    ROOM,
+    STOPPED,
+    STRIDE,
     THREADS,
     WIDTH,
     Fence,
     K,
+    Search,
     c_average_precision,
     c_distances,
+    c_distances_of,
     c_message,
     c_rank,
+    c_rank_of,
     c_release,
     c_topk,
+    c_topk_of,
     c_within,
+    c_within_of,
     data,
 )
 from hypothesis import given
@@ -281,6 +291,144 @@ def test_average_precision(x):
         np.testing.assert_allclose(FENCES["out"].values(np.float64), expected, rtol=1e-12)
 
 
+def spread(rows, stride):
+    """The bytes of rows so far apart, from the first byte of the first to the last of the last."""
+    if len(rows) == 0:
+        return np.empty(0, np.uint8)
+    out = np.full((len(rows) - 1) * stride + rows.shape[1], 0x5A, np.uint8)
+    for i, row in enumerate(rows):
+        out[i * stride : i * stride + rows.shape[1]] = row
+    return out
+
+
+class Described(Call):
+    """A call by fasthash_search: rows lie `strides` bytes apart; what that forbids in `errors`."""
+
+    def __init__(self, x, strides, is_polled):
+        super().__init__(x)
+        self.errors = wrong_codes(x)
+        n_bytes, counts = x["n_bytes"], (x["n_a"], x["n_b"])
+        for name, count, stride in zip(("a", "b"), counts, strides, strict=True):
+            if stride != 0 and stride < n_bytes:
+                self.errors.add(STRIDE)
+            if stride > 0 and count * stride > LARGEST:
+                self.errors.add(COUNT)
+            if not self.errors and stride <= 300:
+                rows = getattr(self, name)
+                setattr(self, name, spread(rows, stride or n_bytes))
+                self.at[name] = FENCES[name].put(getattr(self, name))
+                setattr(self, f"{name}_rows", rows)
+        (n_a, n_b), self.allowed_at = counts, self.address("allowed")
+        poll = POLL(lambda _: 0) if is_polled else POLL()
+        self.search = Search(
+            self.address("a"), n_a, strides[0], self.address("b"), n_b, strides[1], n_bytes,
+            self.allowed_at, poll, None, x["n_threads"],
+        )  # fmt: skip
+
+    @property
+    def rows(self):
+        """Those that may be found."""
+        return np.flatnonzero(self.allowed) if self.allowed_at else np.arange(len(self.allowed))
+
+
+STRIDES = st.sampled_from([0, *range(1, 30), 300]) | COUNTS
+
+
+@given(arguments(), st.tuples(STRIDES, STRIDES), st.booleans())
+def test_searches_of_rows_with_gaps(x, strides, is_polled):
+    call = Described(x, strides, is_polled)
+    n_a, n_b, k = x["n_a"], x["n_b"], x["extent"]
+    if not call.errors and not (is_small(x) and max(strides) <= 300):
+        return
+    for name, call_function, n_out in [
+        ("distances", lambda out, ids: c_distances_of(call.search, out), n_a * n_b),
+        ("topk", lambda out, ids: c_topk_of(call.search, k, out, ids), n_a * k),
+        ("rank", lambda out, ids: c_rank_of(call.search, ids), n_a * n_b),
+    ]:
+        errors = set(call.errors)
+        errors |= {K} if name == "topk" and k < 1 else set()
+        errors |= {COUNT} if name == "rank" and n_b >= 2**31 else set()
+        errors |= {K} if name == "topk" and not errors and 8 * n_out > LARGEST else set()
+        if not errors and n_out:
+            outputs = {"distances": {"out"}, "topk": {"out", "ids"}, "rank": {"ids"}}[name]
+            errors |= {NULL} if outputs & x["null"] else set()
+        if not errors and n_out > 9 * 170:
+            continue
+        is_written = not errors and n_out
+        out = call.space("out", 4 * n_out if is_written else 64)
+        ids = call.space("ids", 8 * n_out if is_written else 64)
+        with simd(x["level"]):
+            error = call_function(out, ids)
+        call.check(error, errors)
+        if not is_written:
+            continue
+        if name == "distances":
+            expected = reference.distances(call.a_rows, call.b_rows)
+            np.testing.assert_array_equal(FENCES["out"].values(np.int32), expected.ravel())
+            continue
+        rows = call.rows if name == "topk" else np.arange(n_b)
+        places = reference.topk(call.a_rows, call.b_rows[rows], k if name == "topk" else n_b)[1]
+        np.testing.assert_array_equal(
+            FENCES["ids"].values(np.int64), np.append(rows, -1)[places].ravel()
+        )
+
+
+@given(
+    arguments(),
+    st.tuples(STRIDES, STRIDES),
+    st.booleans(),
+    COUNTS | st.integers(-3, 3),
+    st.booleans(),
+)
+def test_within_rows_with_gaps(x, strides, is_polled, room, is_near):
+    """`room` is that of the caller, or what it has more than is found."""
+    call = Described(x, strides, is_polled)
+    n_a, radius = x["n_a"], x["extent"]
+    errors = set(call.errors)
+    errors |= {RADIUS} if radius < 0 else set()
+    errors |= {COUNT} if 8 * (n_a + 1) > LARGEST else set()
+    if not errors and not (is_small(x) and max(strides) <= 300):
+        return
+    expected = None
+    if not errors:
+        rows = call.rows
+        expected = reference.within(call.a_rows, call.b_rows[rows], min(radius, 8 * x["n_bytes"]))
+        room += len(expected[1]) if is_near else 0
+    errors |= {ROOM} if not 0 <= room <= LARGEST // 8 else set()
+    errors |= {NULL} if room > 0 and {"out", "ids"} & x["null"] else set()
+    if not errors and room > 9 * 170:
+        return
+    is_short = not errors and len(expected[1]) > room
+    errors |= {ROOM} if is_short else set()
+    limits = LIMITS.space(8 * (n_a + 1) if expected is not None else 64)
+    out = call.space("out", 4 * room if 0 <= room <= 9 * 170 else 64)
+    ids = call.space("ids", 8 * room if 0 <= room <= 9 * 170 else 64)
+    with simd(x["level"]):
+        error = c_within_of(call.search, radius, limits, out, ids, room)
+    call.check(error, errors)
+    LIMITS.assert_whole()
+    if is_short or not errors:
+        np.testing.assert_array_equal(LIMITS.values(np.int64), expected[0])
+    if not errors:
+        n = len(expected[1])
+        np.testing.assert_array_equal(FENCES["out"].values(np.int32)[:n], expected[1])
+        np.testing.assert_array_equal(FENCES["ids"].values(np.int64)[:n], rows[expected[2]])
+
+
+def test_a_search_that_is_not_described_is_refused():
+    out, ids = np.zeros(8, np.int32), np.zeros(8, np.int64)
+    assert c_distances_of(None, data(out)) == NULL
+    assert c_topk_of(None, 1, data(out), data(ids)) == NULL
+    assert c_rank_of(None, data(ids)) == NULL
+    assert c_within_of(None, 1, data(ids), data(out), data(ids), 1) == NULL
+    search = Search(data(ids), 1, 0, data(ids), 1, 0, 8)
+    assert c_within_of(search, 1, None, data(out), data(ids), 1) == NULL
+    assert c_within_of(search, 1, data(ids), None, None, 0) == ROOM
+    for stride, query_stride in itertools.product([-(2**63), -8, -1, 1, 7], [0, 8]):
+        assert c_rank_of(Search(data(ids), 1, query_stride, data(ids), 1, stride, 8), 0) == STRIDE
+        assert c_rank_of(Search(data(ids), 1, stride, data(ids), 1, query_stride, 8), 0) == STRIDE
+
+
 def test_each_refusal_has_its_number_and_a_sentence():
     code = np.zeros(8, np.uint8)
     out, ids = np.zeros(8, np.int32), np.zeros(8, np.int64)
@@ -321,9 +469,9 @@ def test_each_refusal_has_its_number_and_a_sentence():
     assert score(n_a=2**60) == score(n_a=LARGEST) == score(n_b=2**31) == COUNT
     assert score(n_words=0) == score(n_words=2**31) == score(n_b=2**30, n_words=2**30) == LABELS
     assert score(at=0) == score(at=-(2**63)) == AT
-    sentences = {c_message(error) for error in range(10)}
-    assert len(sentences) == 10
-    assert c_message(-1) == c_message(10) == c_message(2**31 - 1) not in sentences
+    sentences = {c_message(error) for error in range(STOPPED + 1)}
+    assert len(sentences) == STOPPED + 1
+    assert c_message(-1) == c_message(STOPPED + 1) == c_message(2**31 - 1) not in sentences
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, 4096])

@@ -93,8 +93,8 @@ def consumer(tmp_path_factory):
 
 def test_what_the_page_prints_builds_and_runs(page, tmp_path):
     blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
-    assert [language for language, _ in blocks] == ["c", "cython", "python", "python"]
-    names = ["nearest_c.c", "nearest_cython.pyx", "setup.py", "use.py"]
+    assert [language for language, _ in blocks] == ["c", "c", "cython", "python", "python"]
+    names = ["nearest_c.c", "records.c", "nearest_cython.pyx", "setup.py", "use.py"]
     for name, (_, text) in zip(names, blocks, strict=True):
         assert f"`{name}`" in page or name == "use.py"
         (tmp_path / name).write_text(text)
@@ -106,7 +106,7 @@ def test_what_the_page_prints_builds_and_runs(page, tmp_path):
 def test_the_page_lists_every_error(page, consumer):
     header = (Path(fh.get_include()) / "fasthash.h").read_text()
     errors = re.findall(r"(FASTHASH_ERROR_\w+) = (\d+)", header)
-    assert len(errors) == 9
+    assert len(errors) == 12
     assert re.findall(r"\| `(FASTHASH_ERROR_\w+)` \| (\d+) \|", page) == errors
     sentences = {consumer.message(int(number)) for _, number in errors}
     assert len(sentences) == len(errors)
@@ -115,7 +115,7 @@ def test_the_page_lists_every_error(page, consumer):
 
 
 def test_it_is_the_version_and_level_in_use(consumer):
-    assert consumer.version() == consumer.TABLE_VERSION == 2
+    assert consumer.version() == consumer.TABLE_VERSION == 3
     for level in fh.simd_levels():
         with simd(level):
             assert consumer.simd_level() == level
@@ -125,7 +125,7 @@ def test_an_older_package_is_refused(tmp_path):
     include = tmp_path / "newer"
     include.mkdir()
     header = (Path(fh.get_include()) / "fasthash.h").read_text()
-    newer = header.replace("FASTHASH_TABLE_VERSION 2\n", "FASTHASH_TABLE_VERSION 3\n")
+    newer = header.replace("FASTHASH_TABLE_VERSION 3\n", "FASTHASH_TABLE_VERSION 4\n")
     assert newer != header
     (include / "fasthash.h").write_text(newer)
     (tmp_path / "late.c").write_text(
@@ -142,9 +142,21 @@ def test_an_older_package_is_refused(tmp_path):
     done = run_python(tmp_path, "-c", "import late")
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1] == (
-        "ImportError: this extension was built against version 3 of fasthash's C interface, the "
-        "installed fasthash has version 2: upgrade fasthash-retrieval"
+        "ImportError: this extension was built against version 4 of fasthash's C interface, the "
+        "installed fasthash has version 3: upgrade fasthash-retrieval"
     )
+
+
+def test_an_extension_built_against_version_1_runs(page, tmp_path):
+    """With the header of that time."""
+    source = re.findall(r"```c\n(.*?)```", page, re.DOTALL)[0]
+    (tmp_path / "nearest_c.c").write_text(source)
+    shutil.copy(HERE / "c_interface" / "fasthash_1.h", tmp_path / "fasthash.h")
+    (tmp_path / "setup.py").write_text(BUILD.format(name="nearest_c", suffix="c", include=["."]))
+    build(tmp_path)
+    program = "import nearest_c; print(nearest_c.nearest(b'ab', b'zzacaa'))"
+    done = run_python(tmp_path, "-c", program)
+    assert done.stdout == "(1, 1)\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -263,6 +275,101 @@ def test_average_precision_over_several_chunks(consumer):
     scores = consumer.average_precision(queries, database, *words, 2**63 - 1, 1)
     expected = fh.average_precision(queries, database, query_labels, labels, ties="database")
     np.testing.assert_array_equal(scores, expected)
+
+
+def with_gaps(codes, gap, start=1):
+    """The same rows, so many bytes apart, in a wider array of ones."""
+    wide = np.full((len(codes), codes.shape[1] + gap), 255, np.uint8)
+    start = min(start, gap)
+    wide[:, start : start + codes.shape[1]] = codes
+    return wide[:, start : start + codes.shape[1]]
+
+
+def assert_same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(
+    problem=search_problems(),
+    gaps=st.tuples(st.sampled_from([0, 1, 8, 300]), st.sampled_from([0, 1, 8, 300])),
+    k=st.integers(1, 45),
+    radius=st.integers(0, 1100),
+    room=st.integers(0, 30),
+    n_threads=st.integers(0, 3),
+    masked=st.booleans(),
+    polled=st.booleans(),
+)
+def test_rows_with_gaps(consumer, problem, gaps, k, radius, room, n_threads, masked, polled):
+    queries, database, _ = problem
+    allowed = np.arange(len(database) + 1, dtype=np.uint8) % 3 if masked else None
+    mask = None if allowed is None else allowed[:-1] != 0
+    rows = with_gaps(queries, gaps[0]), with_gaps(database, gaps[1])
+    search = consumer.Described(*rows, allowed, n_threads, 1 << 30 if polled else -1)
+    np.testing.assert_array_equal(search.distances(), reference.distances(queries, database))
+    np.testing.assert_array_equal(search.rank(), fh.rank(queries, database))
+    assert_same(search.topk(k), fh.topk(queries, database, k, filter=mask))
+    expected = fh.within(queries, database, radius, filter=mask)
+    n_found = len(expected[1])
+    for n_room in (0, n_found, n_found + room, max(0, n_found - 1 - room)):
+        answer = search.within(radius, n_room)
+        np.testing.assert_array_equal(answer[0], expected[0])
+        assert (answer[1] is None) == (n_room < n_found)
+        if n_room >= n_found:
+            assert_same(answer, expected)
+
+
+@pytest.mark.parametrize(
+    ("level", "n_queries", "n_bytes"),
+    [
+        *((fh.simd_levels()[-1], *sizes) for sizes in [(1, 16), (3, 8), (40, 5)]),
+        *((level, 70, 16) for level in fh.simd_levels()),
+    ],
+)
+def test_a_search_in_many_steps(consumer, level, n_queries, n_bytes):
+    """Rows that are copied some at a time, and searches that ask whether to go on."""
+    n = 300_000
+    database = random_codes(n, 8 * n_bytes)
+    queries, k = database[:: n // n_queries][:n_queries], 70
+    few, radius = queries[:2], 2 * n_bytes
+    allowed = (np.arange(len(database)) % 4 != 1).astype(np.uint8)
+    n_calls = 0
+    with simd(level):
+        for gap, n_threads, polls, flags in [(8, 2, -1, allowed), (0, 2, 1 << 30, None),
+                                             (3, 1, 1 << 30, allowed)]:  # fmt: skip
+            mask = None if flags is None else flags != 0
+            rows = with_gaps(database, gap)
+            search = consumer.Described(with_gaps(queries, gap), rows, flags, n_threads, polls)
+            assert_same(search.topk(k), fh.topk(queries, database, k, filter=mask))
+            expected = fh.within(queries, database, radius, filter=mask)
+            assert_same(search.within(radius, len(expected[1])), expected)
+            n_calls += search.n_calls
+            search = consumer.Described(few, rows, flags, n_threads, polls)
+            assert_same(search.topk(n // 2), fh.topk(few, database, n // 2, filter=mask))
+            np.testing.assert_array_equal(search.rank(), fh.rank(few, database))
+            np.testing.assert_array_equal(search.distances(), fh.distances(few, database))
+    assert n_calls > 0 or n_queries < 40
+
+
+@pytest.mark.parametrize("gap", [0, 3])
+@pytest.mark.parametrize("n_calls", [0, 1])
+def test_a_search_is_ended(consumer, n_calls, gap):
+    """By the first or second answer that is not 0; an exception that was set there stays."""
+    database = with_gaps(random_codes(1_000_000, 64), gap)
+    queries = database[:60]
+
+    def ended(n_queries, name, *arguments):
+        for raises, exception in ((False, RuntimeError), (True, KeyError)):
+            search = consumer.Described(queries[:n_queries], database, None, 2, n_calls, raises)
+            with pytest.raises(exception, match="ended" if raises else "stopped by its poll"):
+                getattr(search, name)(*arguments)
+            assert search.n_calls == n_calls + 1
+
+    ended(60, "topk", 10)
+    ended(60, "within", 20, 0)
+    ended(4, "topk", 500_000)
+    ended(4, "rank")
+    ended(10, "distances")
 
 
 def test_errors(consumer):

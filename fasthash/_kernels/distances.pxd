@@ -18,4 +18,4 @@ cdef DistancesPlan plan_distances(const Database *database, Py_ssize_t n_queries
                                   int n_threads) noexcept nogil
 cdef void lay_out_distances(DistancesPlan *plan, void *memory) noexcept nogil
 cdef void run_distances(const DistancesPlan *plan, const uint8_t *queries,
-                        int32_t *out) noexcept nogil
+                        int32_t *out, Py_ssize_t stride) noexcept nogil

@@ -44,18 +44,18 @@ cdef void lay_out_distances(DistancesPlan *plan, void *memory) noexcept nogil:
 
 
 cdef void run_distances(const DistancesPlan *plan, const uint8_t *queries,
-                        int32_t *out) noexcept nogil:
-    """out[i, j] = Hamming distance of query i and code j, with a plan that has its memory."""
+                        int32_t *out, Py_ssize_t stride) noexcept nogil:
+    """out[i * stride + j] = Hamming distance of query i and code j; the plan has its memory."""
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile, tile
     write_words(queries, plan.n_queries, database.n_bytes, plan.queries)
     for tile in prange(n_tiles, schedule="dynamic", num_threads=plan.n_threads):
         distances_to_tile(plan, tile * database.tile,
-                          <uint64_t *>(plan.tiles + threadid() * plan.tile_bytes), out)
+                          <uint64_t *>(plan.tiles + threadid() * plan.tile_bytes), out, stride)
 
 
 cdef void distances_to_tile(const DistancesPlan *plan, Py_ssize_t start, uint64_t *memory,
-                            int32_t *out) noexcept nogil:
+                            int32_t *out, Py_ssize_t stride) noexcept nogil:
     cdef const Database *database = &plan.database
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile, memory)
     cdef int32_t n = <int32_t>min(<Py_ssize_t>database.tile, database.n - start)
@@ -63,7 +63,7 @@ cdef void distances_to_tile(const DistancesPlan *plan, Py_ssize_t start, uint64_
     cdef Py_ssize_t q
     for q in range(plan.n_queries):
         active_level().distances(plan.queries + q * database.n_words, tile, n, database.n_words,
-                                 out + q * database.n + start)
+                                 out + q * stride + start)
 
 
 def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] out,
@@ -76,4 +76,4 @@ def distances(const uint8_t[:, ::1] a, const uint8_t[:, ::1] b, int32_t[:, ::1] 
     cdef uint8_t[::1] memory = np.empty(plan.memory_bytes, np.uint8)
     lay_out_distances(&plan, &memory[0])
     with nogil:
-        run_distances(&plan, &a[0, 0], &out[0, 0])
+        run_distances(&plan, &a[0, 0], &out[0, 0], b.shape[0])

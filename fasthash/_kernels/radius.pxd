@@ -22,7 +22,7 @@ cdef Py_ssize_t most_queries(int32_t radius) noexcept nogil
 cdef WithinPlan plan_within(const Database *database, Py_ssize_t n_queries, int32_t radius,
                             int n_threads) noexcept nogil
 cdef void lay_out_within(WithinPlan *plan, void *memory) noexcept nogil
-cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
-                       int64_t *limits) noexcept nogil
-cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
-                       int64_t *out_positions) noexcept nogil
+cdef void start_within(const WithinPlan *plan, const uint8_t *queries) noexcept nogil
+cdef void within_step(const WithinPlan *plan, Py_ssize_t row, Py_ssize_t n_rows,
+                      int32_t *out_distances, int64_t *out_positions) noexcept nogil
+cdef void find_places(const WithinPlan *plan, int64_t *limits) noexcept nogil

@@ -127,32 +127,23 @@ cdef Py_ssize_t n_places(const WithinPlan *plan) noexcept nogil:
     return plan.n_queries * (<Py_ssize_t>plan.radius + 1) * plan.n_parts
 
 
-cdef void count_within(const WithinPlan *plan, const uint8_t *queries,
-                       int64_t *limits) noexcept nogil:
-    """Count the hits, with a plan that has its memory.
-
-    The hits of query q will lie between limits[q] and limits[q + 1]; limits has one value more than
-    there are queries. Counted per query, distance and part of the database, so that every hit has
-    its place before it is written, nothing grows, and the result is sorted as it is written.
-    """
-    start_within(plan, queries)
-    within_step(plan, 0, plan.database.n, NULL, NULL)
-    find_places(plan, limits)
-
-
-cdef void write_within(const WithinPlan *plan, int32_t *out_distances,
-                       int64_t *out_positions) noexcept nogil:
-    """Write what `count_within` has counted, once."""
-    within_step(plan, 0, plan.database.n, out_distances, out_positions)
-
-
 cdef void start_within(const WithinPlan *plan, const uint8_t *queries) noexcept nogil:
+    """Begin a search for so many queries as the plan has; the plan has its memory.
+
+    After it come `within_step` over all rows without an output, which counts, `find_places`, and
+    `within_step` over all rows with an output. Hits are counted per query, distance and part of the
+    database. So every hit has its place before it is written, no array grows, and the result is
+    sorted as it is written.
+    """
     memset(plan.places, 0, 8 * n_places(plan))
     write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
 
 
 cdef void find_places(const WithinPlan *plan, int64_t *limits) noexcept nogil:
-    """Turn counts into places."""
+    """Turn counts into places: the hits of query q will lie from limits[q] to limits[q + 1].
+
+    `limits` has one value more than there are queries.
+    """
     cdef Py_ssize_t per_query = (<Py_ssize_t>plan.radius + 1) * plan.n_parts, q, i
     cdef int64_t n_found = 0, count
     cdef int64_t *places = plan.places

@@ -31,3 +31,7 @@ cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t 
 cdef void lay_out_topk(TopkPlan *plan, void *memory) noexcept nogil
 cdef void run_topk(const TopkPlan *plan, const uint8_t *queries, int32_t *out_distances,
                    int64_t *out_positions, Py_ssize_t stride) noexcept nogil
+cdef Py_ssize_t n_rounds(const TopkPlan *plan) noexcept nogil
+cdef void topk_step(const TopkPlan *plan, Py_ssize_t round, Py_ssize_t row, Py_ssize_t n_rows,
+                    int32_t *out_distances, int64_t *out_positions,
+                    Py_ssize_t stride) noexcept nogil

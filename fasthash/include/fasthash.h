@@ -13,8 +13,8 @@
  * Order is always (distance, id); it depends neither on threads nor on the instruction set.
  *
  * No function needs the GIL or touches a Python object; all may be called from any thread. Inputs are
- * never changed. A function returns FASTHASH_OK or one of the errors below, and then has written
- * nothing that may be used.
+ * never changed. A function returns FASTHASH_OK or one of the errors below. After an error, nothing
+ * that it has written may be used, but for the limits of `within_of`.
  *
  *   n_threads  at most so many threads are started: at least 1, or 0 for OMP_NUM_THREADS or all
  *              cores, as n_threads=None is in Python. A small call starts fewer, and no call starts
@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Grows by one whenever members are appended. */
-#define FASTHASH_TABLE_VERSION 2
+#define FASTHASH_TABLE_VERSION 3
 
 /* Numbers are never used again for something else. */
 enum {
@@ -45,8 +45,42 @@ enum {
     FASTHASH_ERROR_THREADS = 7, /* n_threads is negative */
     FASTHASH_ERROR_LABELS = 8, /* n_label_words is below 1 or above 2^31 - 1, or the labels are more
                                    than memory can hold */
-    FASTHASH_ERROR_AT = 9      /* at is below 1 */
+    FASTHASH_ERROR_AT = 9,     /* at is below 1 */
+    FASTHASH_ERROR_ROOM = 10,  /* more is found than n_room, or n_room cannot be */
+    FASTHASH_ERROR_STRIDE = 11, /* a stride is neither 0 nor at least n_bytes */
+    FASTHASH_ERROR_STOPPED = 12 /* poll has ended the search */
 };
+
+/* What a search is about. Set all of it to zero, then what you need; it never changes its layout.
+ *
+ *   queries, n_queries   the codes that are searched for
+ *   database, n          the codes that are searched
+ *   query_stride,        bytes from a row to the next: at least n_bytes, or 0 for rows without gaps.
+ *   stride               The bytes between rows may hold anything.
+ *   n_bytes              bytes of a code, the same on both sides
+ *   allowed              n bytes, nonzero where a row may be found; NULL for all rows
+ *   poll, context        where `poll` is not NULL, the search calls poll(context) about ten times a
+ *                        second, on the calling thread and without the GIL. Anything but 0 ends the
+ *                        search with FASTHASH_ERROR_STOPPED; what it has written is then not defined.
+ *                        A search of some milliseconds may end without a call.
+ *   n_threads            as in all functions; 0 for all cores
+ *
+ * Rows with gaps are copied on their way: all queries at once, and of the database 4 MiB at a time,
+ * or 64 codes where these are more, or 32,768 where all rows are sorted. Such a search starts at most
+ * one thread for every four queries; but distances start as many as they do otherwise. */
+typedef struct fasthash_search {
+    const uint8_t *queries;
+    int64_t n_queries;
+    int64_t query_stride;
+    const uint8_t *database;
+    int64_t n;
+    int64_t stride;
+    int64_t n_bytes;
+    const uint8_t *allowed;
+    int (*poll)(void *context);
+    void *context;
+    int n_threads;
+} fasthash_search;
 
 typedef struct fasthash_table {
     /* FASTHASH_TABLE_VERSION of the package that runs. */
@@ -110,6 +144,25 @@ typedef struct fasthash_table {
      * of every 32,768 rows. */
     int (*rank)(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
                 int64_t n_bytes, int64_t *ids, int n_threads);
+
+    /* Since version 3: the functions above for rows with gaps, and for searches that may be ended.
+     * `distances_of` and `rank_of` are about all rows, whatever `allowed` says. */
+    int (*distances_of)(const fasthash_search *search, int32_t *distances);
+    int (*topk_of)(const fasthash_search *search, int64_t k, int32_t *distances, int64_t *ids);
+    int (*rank_of)(const fasthash_search *search, int64_t *ids);
+
+    /* Since version 3: as `within`, but the result goes into memory of the caller.
+     *
+     *   limits     n_queries + 1, as in `within`
+     *   distances  n_room values, or NULL where n_room is 0
+     *   ids        n_room values, or NULL where n_room is 0
+     *
+     * Where more is found than n_room, the error is FASTHASH_ERROR_ROOM. The limits are right then,
+     * and limits[n_queries] is the room that it takes; distances and ids are not defined. So call
+     * it once with n_room = 0, which costs one scan, then with room for all; or at once with room
+     * that is likely to do. */
+    int (*within_of)(const fasthash_search *search, int64_t radius, int64_t *limits,
+                     int32_t *distances, int64_t *ids, int64_t n_room);
 } fasthash_table;
 
 #ifdef Py_PYTHON_H
@@ -135,11 +188,17 @@ static inline const fasthash_table *fasthash_import(void)
     return table;
 }
 
-/* Raises what an error means: MemoryError or ValueError. Returns NULL, needs the GIL. */
+/* Raises what an error means: MemoryError, RuntimeError for a search that was stopped, or ValueError.
+ * An exception that `poll` has set stays. Returns NULL, needs the GIL. */
 static inline PyObject *fasthash_raise(const fasthash_table *table, int error)
 {
-    PyErr_SetString(error == FASTHASH_ERROR_MEMORY ? PyExc_MemoryError : PyExc_ValueError,
-                    table->message(error));
+    PyObject *type = PyExc_ValueError;
+    if (error == FASTHASH_ERROR_MEMORY)
+        type = PyExc_MemoryError;
+    if (error == FASTHASH_ERROR_STOPPED)
+        type = PyExc_RuntimeError;
+    if (error != FASTHASH_ERROR_STOPPED || !PyErr_Occurred())
+        PyErr_SetString(type, table->message(error));
     return NULL;
 }
 

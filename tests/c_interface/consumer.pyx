@@ -6,7 +6,16 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from fasthash.c_api cimport FASTHASH_TABLE_VERSION, fasthash_import, fasthash_raise, fasthash_table
+from cpython.exc cimport PyErr_SetString
+
+from fasthash.c_api cimport (
+    FASTHASH_ERROR_ROOM,
+    FASTHASH_TABLE_VERSION,
+    fasthash_import,
+    fasthash_raise,
+    fasthash_search,
+    fasthash_table,
+)
 
 cdef const fasthash_table *fh = fasthash_import()
 
@@ -150,3 +159,105 @@ def raw_average_precision(int64_t n, int64_t n_label_words, int64_t at):
     cdef double score
     return fh.average_precision(<const uint8_t *>&code, 1, <const uint8_t *>&code, n, 8, &code,
                                 &code, n_label_words, at, &score, 1)
+
+
+# --- rows with gaps, and searches that end -----------------------------------
+
+# How often a search may ask, and what it gets then.
+cdef struct Poll:
+    int n_calls
+    int n_allowed
+    bint raises
+
+
+cdef int count_calls(void *context) noexcept nogil:
+    cdef Poll *poll = <Poll *>context
+    poll.n_calls += 1
+    if poll.n_calls <= poll.n_allowed:
+        return 0
+    if poll.raises:
+        with gil:
+            PyErr_SetString(KeyError, b"ended")
+    return -7
+
+
+cdef class Described:
+    """A search of rows that may have gaps. It asks so often whether to go on; never for -1."""
+
+    cdef const uint8_t[:, :] queries, database
+    cdef const uint8_t[::1] allowed
+    cdef fasthash_search search
+    cdef Poll poll
+
+    def __init__(self, const uint8_t[:, :] queries, const uint8_t[:, :] database,
+                 const uint8_t[::1] allowed, int n_threads, int n_calls=-1, bint raises=False):
+        self.queries, self.database, self.allowed = queries, database, allowed
+        if queries.shape[0] > 0:
+            self.search.queries = &queries[0, 0]
+            self.search.query_stride = queries.strides[0]
+        if database.shape[0] > 0:
+            self.search.database = &database[0, 0]
+            self.search.stride = database.strides[0]
+        self.search.n_queries, self.search.n = queries.shape[0], database.shape[0]
+        self.search.n_bytes = queries.shape[1]
+        if allowed is not None:
+            self.search.allowed = &allowed[0]
+        self.search.n_threads = n_threads
+        self.poll = Poll(0, n_calls, raises)
+        if n_calls >= 0:
+            self.search.poll, self.search.context = count_calls, &self.poll
+
+    @property
+    def n_calls(self):
+        return self.poll.n_calls
+
+    def distances(self):
+        out = np.empty((len(self.queries), len(self.database)), np.int32)
+        cdef int32_t[:, ::1] view = out
+        cdef int error
+        with nogil:
+            error = fh.distances_of(&self.search, &view[0, 0])
+        if error:
+            fasthash_raise(fh, error)
+        return out
+
+    def topk(self, int64_t k):
+        found_distances = np.empty((len(self.queries), k), np.int32)
+        ids = np.empty((len(self.queries), k), np.int64)
+        cdef int32_t[:, ::1] distances_view = found_distances
+        cdef int64_t[:, ::1] ids_view = ids
+        cdef int error
+        with nogil:
+            error = fh.topk_of(&self.search, k, &distances_view[0, 0], &ids_view[0, 0])
+        if error:
+            fasthash_raise(fh, error)
+        return found_distances, ids
+
+    def rank(self):
+        ids = np.empty((len(self.queries), len(self.database)), np.int64)
+        cdef int64_t[:, ::1] view = ids
+        cdef int error
+        with nogil:
+            error = fh.rank_of(&self.search, &view[0, 0])
+        if error:
+            fasthash_raise(fh, error)
+        return ids
+
+    def within(self, int64_t radius, int64_t n_room):
+        """Limits, distances and ids; of the last two nothing where there is no room for all."""
+        limits = np.empty(len(self.queries) + 1, np.int64)
+        found_distances, ids = np.empty(n_room, np.int32), np.empty(n_room, np.int64)
+        cdef int64_t[::1] limits_view = limits
+        cdef int32_t[::1] distances_view = found_distances
+        cdef int64_t[::1] ids_view = ids
+        cdef int32_t *out_distances = &distances_view[0] if n_room > 0 else NULL
+        cdef int64_t *out_ids = &ids_view[0] if n_room > 0 else NULL
+        cdef int error
+        with nogil:
+            error = fh.within_of(&self.search, radius, &limits_view[0], out_distances, out_ids,
+                                 n_room)
+        if error == FASTHASH_ERROR_ROOM:
+            return limits, None, None
+        if error:
+            fasthash_raise(fh, error)
+        return limits, found_distances[:limits[-1]], ids[:limits[-1]]
