@@ -1,4 +1,4 @@
-"""The second stage of a search: candidates that codes found, in the order of their vectors."""
+"""The second stage of a search: sort the candidates that codes found by their original vectors."""
 
 from __future__ import annotations
 
@@ -27,34 +27,35 @@ def rerank(
     metric: str = "cosine",
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
     """
-    Put the candidates of every query in the order of their vectors, and keep the best.
+    Sort the candidates of every query by the similarity of their vectors, and keep the best.
 
-    Codes find candidates fast and vectors know better which of them is nearest, so a search in two
-    stages fetches more candidates by `topk` or `HammingIndex.search` than are wanted in the end.
+    Codes find candidates fast; vectors compare them more accurately. So a search in two stages
+    first fetches more candidates than needed, with `topk` or `HammingIndex.search`, and then sorts
+    them.
 
     Parameters
     ----------
     queries : array_like, shape (n_queries, n_features)
-        What the query codes were made of.
+        The vectors from which the query codes were made.
     vectors : array_like, shape (n, n_features)
-        What the database codes were made of, row i that of candidate i: real numbers of any type,
-        float16 and int8 too. An array may be memory-mapped; only the rows of candidates are read.
-        Anything else with ``shape`` and ``dtype`` that is sliced by rows, as h5py is, is read once
-        for every block of queries.
+        The vectors from which the database codes were made; row i belongs to candidate i. Real
+        numbers of any type, also float16 and int8. An array may be memory-mapped; only the rows of
+        candidates are read. Anything else with ``shape`` and ``dtype`` that can be sliced by rows,
+        such as a dataset of h5py, is read once for every block of queries.
     candidates : array_like of int, shape (n_queries, n_candidates)
-        Rows of `vectors`, in any order; -1 is none, and a row given twice counts once.
+        Rows of `vectors`, in any order. -1 means no candidate, and a row given twice counts once.
     k : int
-        How many to keep; may exceed the number of candidates.
+        Number of candidates to keep; may exceed the number of candidates.
     metric : {"cosine", "inner"}, default "cosine"
-        What candidates are put in order by: the cosine of the angle between query and vector, which
-        is 0 where one of them is all zeros; or their inner product.
+        The similarity: the cosine of the angle between query and vector, which is 0 if one of them
+        is all zeros; or their inner product.
 
     Returns
     -------
     similarities : ndarray of float32 or float64, shape (n_queries, k)
         Descending; NaN where there are fewer candidates.
     ids : ndarray of int64, shape (n_queries, k)
-        The candidates kept, those of equal similarity ascending; -1 where missing.
+        The candidates that are kept; ascending among equal similarities; -1 where missing.
 
     Raises
     ------
@@ -69,12 +70,12 @@ def rerank(
 
     Notes
     -----
-    Computed in float32 where the queries are float32 and the vectors float32 or float16, else in
-    float64: inner products of int8 vectors are exact. Costs n_candidates · n_features per query.
+    Computed in float32 if the queries are float32 and the vectors float32 or float16, else in
+    float64, so inner products of int8 vectors are exact. Costs n_candidates · n_features per query.
 
     Examples
     --------
-    Two vectors have the same code; the second stage tells them apart.
+    Two vectors have the same code; the second stage sorts them.
 
     >>> import numpy as np
     >>> import fasthash as fh
@@ -103,7 +104,7 @@ def rerank(
         found = chosen[rows]
         if not (found >= 0).any():
             continue
-        # Missing ones borrow the row of another candidate, so that no further row is read.
+        # Missing candidates use the row of another candidate, so that no further row is read.
         needed, where = np.unique(np.where(found < 0, found.max(), found), return_inverse=True)
         taken, asked = (a.astype(dtype, copy=False) for a in (x.take(needed), q.read(rows)))
         is_finite = np.isfinite(taken).all(axis=1)
@@ -111,10 +112,10 @@ def rerank(
             raise ValueError(f"vectors[{needed[~is_finite][0]}] holds NaN or an infinite value")
         if metric == "cosine":
             taken, asked = unit_rows(taken), unit_rows(asked)
-        # Summed alike wherever a row stands, unlike by BLAS: equal vectors have equal products.
+        # einsum sums every row in the same order, unlike BLAS: equal vectors have equal products.
         products = np.einsum("qcd,qd->qc", taken[where.reshape(found.shape)], asked)
         products[found < 0] = np.nan
-        # NaN is sorted behind everything else; a stable sort leaves ties in the order of ids.
+        # NaN is sorted last; a stable sort keeps ties in the order of ids.
         order = np.argsort(-products, axis=1, kind="stable")[:, :n_kept]
         similarities[rows, :n_kept] = np.take_along_axis(products, order, axis=1)
         ids[rows, :n_kept] = np.take_along_axis(found, order, axis=1)
@@ -122,7 +123,7 @@ def rerank(
 
 
 def _check_vectors(vectors: ArrayLike) -> Rows:
-    """Rows of numbers, of which some will be read; so they are not all looked through."""
+    """Check dtype and shape of the vectors. Values are checked later, in the rows that are read."""
     source: Any = vectors if is_sliced_by_rows(vectors) else as_array(vectors, "vectors")
     shape, dtype = tuple(source.shape), np.dtype(source.dtype)
     if dtype.kind not in "fiub":
@@ -134,7 +135,7 @@ def _check_vectors(vectors: ArrayLike) -> Rows:
 
 
 def _check_candidates(candidates: ArrayLike, n_queries: int, n_vectors: int) -> NDArray[np.int64]:
-    """Ascending in every row, -1 in the place of what is missing or repeats."""
+    """Return candidates sorted within each row, with -1 for missing and repeated ones."""
     given = as_array(candidates, "candidates")
     if given.ndim != 2 or len(given) != n_queries:
         raise ValueError(

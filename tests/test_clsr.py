@@ -307,7 +307,7 @@ def test_a_module_of_the_caller():
     np.testing.assert_array_equal(model.encode(views["text"], "text"), model.codes_["text"])
     again = fit(views, pairs, parameters={"encoders": {"text": encoder}})
     np.testing.assert_array_equal(again.codes_["text"], model.codes_["text"])
-    with pytest.raises(ValueError, match=r"encoders\['text'\] makes shape \(2, 31\)"):
+    with pytest.raises(ValueError, match=r"encoders\['text'\] returns shape \(2, 31\)"):
         fit(views, pairs, parameters={"encoders": {"text": make_encoder(n_out=31)}})
 
 

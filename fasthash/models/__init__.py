@@ -1,9 +1,10 @@
-"""Estimators that learn codes several modalities share, and two baselines for a single one.
+"""Estimators that learn codes which several modalities share, and two baselines for one modality.
 
-``base`` has the contract. ``amsh``, ``rreh`` and ``clsr`` hold a method each. ``cca_itq`` is the
-unsupervised baseline on pairs; ``single_view`` has scikit-learn transformers of one kind of
-features. ``selection`` chooses between models by held-out pairs, without labels. ``_canonical``,
-``_rotation`` and ``_saving`` are what several of them share; ``_names`` lists the classes.
+``base`` has the contract of all estimators; begin there to add one. ``amsh``, ``rreh`` and ``clsr``
+hold one method each. ``cca_itq`` is the unsupervised baseline for pairs. ``single_view`` has
+scikit-learn transformers for one kind of features. ``selection`` chooses between models by held-out
+pairs, without labels. ``_canonical``, ``_rotation``, ``_preprocessing``, ``_columns``,
+``_progress`` and ``_saving`` have what several of them use. ``_names`` lists the classes.
 
 A class is imported when its name is first used, because scikit-learn takes a second to import.
 """

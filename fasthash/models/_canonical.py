@@ -1,4 +1,4 @@
-"""Canonical directions of two or more modalities: where their pairs vary together."""
+"""Canonical correlation analysis of two or more modalities: directions in which pairs correlate."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def pair_covariances(
     blocks: Iterable[Sequence[NDArray[np.floating]]],
 ) -> list[list[NDArray[np.float64]]]:
     """
-    Covariances within and between paired modalities.
+    Compute the covariances within and between paired modalities.
 
     Parameters
     ----------
     blocks : iterable of sequence of ndarray, each of shape (n_rows, d_m)
-        Block by block the centred features of every modality; row i of one belongs to row i of the
+        For each block, the centred features of every modality; row i of one belongs to row i of the
         others. At least one block.
 
     Returns
@@ -32,8 +32,8 @@ def pair_covariances(
 
     Notes
     -----
-    O(n · d²) for d features in all. Products are made in the dtype of the features, a block at a
-    time, and added up in float64.
+    O(n · d²) for d features in all. The products of a block are computed in the dtype of the
+    features, and added up in float64.
     """
     total: list[list[NDArray[np.float64]]] = []
     n = 0
@@ -60,24 +60,24 @@ def canonical_directions(
     Parameters
     ----------
     covariances : sequence of sequence of ndarray of float64, shape (d_m, d_l)
-        As `pair_covariances` returns them, of two or more modalities.
+        The result of `pair_covariances` for two or more modalities.
     ridges : sequence of float
         Added to the diagonal of each covariance; greater than 0.
     n_components : int
-        At most the least of the d_m.
+        At most the smallest of the d_m.
 
     Returns
     -------
     directions : list of ndarray of float64, shape (d_m, n_components)
         Scores ``x[m] @ directions[m]`` have a variance of at most 1.
     correlations : ndarray of float64, shape (n_components,)
-        Descending. For more than two modalities the mean correlation of a score with the others.
+        Descending. For more than two modalities, the mean correlation of a score with the others.
 
     Notes
     -----
-    The eigenvectors of the correlations between whitened modalities, which for two are those of
-    canonical correlation analysis, and for more its MAXVAR generalisation. O(d³) for d features in
-    all.
+    The directions come from eigenvectors of the correlations between whitened modalities. For two
+    modalities this is canonical correlation analysis; for more it is its generalisation MAXVAR.
+    O(d³) for d features in all.
 
     References
     ----------
@@ -101,18 +101,19 @@ def canonical_directions(
     joined = np.zeros((edges[-1], edges[-1]))
     for i, row in enumerate(covariances):
         for j in range(i):
-            # eigh reads the lower triangle alone.
+            # eigh reads only the lower triangle.
             joined[places[i], places[j]] = whitenings[i].T @ row[j] @ whitenings[j]
     found, vectors = eigh(joined, subset_by_index=[edges[-1] - n_components, edges[-1] - 1])
     vectors = np.sqrt(len(covariances)) * vectors[:, ::-1]
-    # Which of two opposite vectors is found is a matter of rounding; what follows starts from it.
+    # Rounding decides which of two opposite vectors eigh finds. Fix the sign, because the codes
+    # depend on it.
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)])
     directions = [w @ vectors[place] for w, place in zip(whitenings, places, strict=True)]
     return directions, found[::-1] / (len(covariances) - 1)
 
 
 def _whitening(covariance: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """W with Wᵀ C W = I for the covariance and its ridge, C."""
+    """Compute W with Wᵀ C W = I, where C is the covariance plus its ridge."""
     covariance = covariance.copy()
     covariance.flat[:: len(covariance) + 1] += ridge
     eigenvalues, vectors = linalg.eigh(covariance)

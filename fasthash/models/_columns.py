@@ -1,4 +1,4 @@
-"""Names of the columns of data frames: kept by a fit, and compared with those of later samples."""
+"""Column names of data frames: a fit keeps them, and later samples must have the same ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.utils.validation import _get_feature_names
 
 __all__ = ["check_columns", "column_names"]
 
-# So many names are listed in an error.
+# At most this many names are listed in an error.
 _MOST_LISTED = 5
 
 
@@ -22,14 +22,14 @@ def column_names(features: Any, argument: str) -> NDArray[Any] | None:
     Parameters
     ----------
     features : data frame or anything else
-        What scikit-learn takes names from: pandas, polars and others.
+        scikit-learn reads names from data frames of pandas, polars and others.
     argument : str
-        What the features are called, for the error.
+        Name of the argument, for the error.
 
     Returns
     -------
     ndarray of str as objects, or None
-        None where the columns have no names, or the names are numbers.
+        None if the columns have no names, or the names are numbers.
 
     Raises
     ------
@@ -64,19 +64,19 @@ def check_columns(features: Any, argument: str, fitted: NDArray[Any] | None) -> 
     ----------
     features : data frame or anything else
     argument : str
-        What the features are called, for the error.
+        Name of the argument, for the error.
     fitted : ndarray of str as objects, or None
         The names of the fit.
 
     Raises
     ------
     TypeError, ValueError
-        If both have names, and these differ.
+        If both have names and the names differ.
 
     Warns
     -----
     UserWarning
-        If only one of both has names: it cannot be told whether the columns are the same.
+        If only one of the two has names, because then the columns cannot be compared.
     """
     names = column_names(features, argument)
     if names is None and fitted is None:

@@ -1,6 +1,7 @@
-"""Which module defines each public name of `fasthash.models`: a name is imported when first used.
+"""The module that defines each public name of `fasthash.models`.
 
-A new model is entered here, by which its files can be loaded too.
+A name is imported when it is first used. Add a new model here; `fasthash.load` then finds its class
+too.
 """
 
 __all__ = ["MODULES"]

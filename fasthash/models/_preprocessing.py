@@ -1,8 +1,8 @@
-"""Features brought to one scale before a model learns from them, per modality.
+"""Preprocessing of features, per modality: centring, scaling, unit length, whitening.
 
-A kind of preprocessing is fitted to the rows that a model learns from, as `Preprocessing`.
-`PreprocessedRows` are what the model then reads, and `PreprocessedMap` keeps the preprocessing
-before the feature map, so that `encode` takes raw features.
+`fit_preprocessing` fits a `Preprocessing` to the training rows. The model then reads
+`PreprocessedRows`. A fitted model keeps a `PreprocessedMap`, which preprocesses first and then
+applies the feature map, so that `encode` takes raw features.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ __all__ = [
 
 PREPROCESSING = ("none", "centre", "standardise", "unit", "whiten")
 
-# "whiten" keeps so many principal components, unless the model says otherwise.
+# Largest number of principal components that "whiten" keeps, unless the model says otherwise.
 _MOST_COMPONENTS = 384
 
-# Directions of less spread than this are not blown up to the spread of the others: the standard
-# deviation that a component is divided by is at least so much, where a mean feature has 1.
+# "whiten" divides each component by its standard deviation, but at least by this number, so that
+# directions with little variance, mostly noise, are not enlarged. Standardised features have 1.
 _LEAST_DEVIATION = 0.3
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """
-    A fitted affine map ``(x - mean) / scale @ components``, and rows of unit length if asked for.
+    A fitted affine map ``(x - mean) / scale @ components``; then rows are scaled to unit length.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Preprocessing:
     components : ndarray of float64, shape (n_features, n_out), or None
         None keeps the features as they are.
     unit : bool
-        Whether rows are divided by their lengths.
+        Whether rows are scaled to unit length at the end.
     """
 
     mean: NDArray[np.float64]
@@ -64,15 +64,15 @@ class Preprocessing:
 
     @property
     def n_out(self) -> int:
-        """Number of features that come out."""
+        """Number of features after the map."""
         return len(self.mean) if self.components is None else self.components.shape[1]
 
     def transform(self, x: NDArray[np.floating], dtype: Any = None) -> NDArray[np.floating]:
         """
         Map a block of rows.
 
-        Features are centred in their own dtype and converted then, so that features far from the
-        origin lose nothing to single precision.
+        Features are centred in their own dtype and only then converted, so that features far from
+        the origin do not lose precision in float32.
         """
         out = (x - self.mean.astype(x.dtype)) / self.scale.astype(x.dtype)
         out = out.astype(x.dtype if dtype is None else dtype, copy=False)
@@ -98,7 +98,7 @@ class PreprocessedMap:
 
     @property
     def n_out(self) -> int:
-        """Number of features that come out."""
+        """Number of features after the map."""
         return self.feature_map.n_out
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -138,19 +138,20 @@ def kinds_of(
     given: str | Mapping[str, str], modalities: Iterable[str], default: str
 ) -> dict[str, str]:
     """
-    The kind of preprocessing of every modality.
+    Return the kind of preprocessing of every modality.
 
     Parameters
     ----------
     given : str, or mapping of str to str
-        A model's parameter: for all modalities, or for some; the others get the default.
+        The parameter of a model: one kind for all modalities, or a kind for some of them; the
+        others get the default.
     modalities : iterable of str
     default : str
 
     Raises
     ------
     TypeError, ValueError
-        If a kind is unknown, or a modality is.
+        If a kind or a modality is unknown.
     """
     names = list(modalities)
     if not isinstance(given, Mapping):
@@ -168,22 +169,23 @@ def kinds_of(
 
 def fit_preprocessing(given: Rows, kind: str, n_most: int = _MOST_COMPONENTS) -> Preprocessing:
     """
-    Learn a modality's preprocessing.
+    Fit the preprocessing of a modality.
 
     Parameters
     ----------
     given : Rows
-        What a model learns from.
+        The training rows.
     kind : {"none", "centre", "standardise", "unit", "whiten"}
-        As given; centred, with one scale for all columns; every column centred and divided by its
-        standard deviation; rows divided by their lengths; columns standardised, then principal
-        components, each divided by its standard deviation (or by .3 where that is less).
+        "none": no change. "centre": every column is centred; one scale is used for all columns.
+        "standardise": every column is centred and divided by its standard deviation. "unit": rows
+        are scaled to unit length. "whiten": columns are standardised and replaced by principal
+        components, each divided by its standard deviation, or by .3 if that is larger.
     n_most : int
-        Keep at most so many components.
+        Largest number of components.
 
     Notes
     -----
-    O(n · d² + d³) for "whiten", d features, else O(n · d); a block of rows is held in float64.
+    For d features, O(n · d² + d³) for "whiten", else O(n · d). A block of rows is held in float64.
     """
     d = given.shape[1]
     if kind in ("none", "unit"):
@@ -194,21 +196,21 @@ def fit_preprocessing(given: Rows, kind: str, n_most: int = _MOST_COMPONENTS) ->
     deviation = np.sqrt(square / len(given))
     if kind == "centre":
         return Preprocessing(mean, np.full(d, deviation.mean()))
-    # A column that hardly moves carries rounding, nothing else.
-    still = deviation <= 1e-6 * np.maximum(np.abs(mean), deviation.max())
-    scale = np.where(still, 1.0, deviation)
+    # The deviation of a column that hardly varies is only rounding.
+    is_constant = deviation <= 1e-6 * np.maximum(np.abs(mean), deviation.max())
+    scale = np.where(is_constant, 1.0, deviation)
     if kind == "standardise":
         return Preprocessing(mean, scale)
     covariance = np.zeros((d, d))
     for b in blocks:
         z = (given.read(b) - mean) / scale
-        z[:, still] = 0
+        z[:, is_constant] = 0
         covariance += z.T @ z
     n_kept = min(n_most, d)
     variances, directions = eigh(covariance / len(given), subset_by_index=[d - n_kept, d - 1])
     spread = np.sqrt(np.maximum(variances[::-1], 0))
     components = np.ascontiguousarray(directions[:, ::-1] / np.maximum(spread, _LEAST_DEVIATION))
-    components[still] = 0
+    components[is_constant] = 0
     return Preprocessing(mean, scale, components)
 
 
@@ -216,14 +218,14 @@ def preprocess(
     x: dict[str, Rows], kinds: Mapping[str, str]
 ) -> tuple[dict[str, Rows], dict[str, Preprocessing]]:
     """
-    Fit the preprocessing of every modality, and apply it to what is read.
+    Fit the preprocessing of every modality; return rows that are preprocessed when read.
 
     Returns
     -------
     rows : dict of str to Rows
-        Those of modalities without preprocessing are the given ones.
+        Rows of modalities without preprocessing are returned as they are.
     fitted : dict of str to Preprocessing
-        Of the modalities that have one.
+        For each modality that has a preprocessing.
     """
     fitted = {
         name: fit_preprocessing(rows, kinds[name])
@@ -240,7 +242,7 @@ def preprocess(
 def preprocessed_maps(
     feature_maps: Mapping[str, BlockMap], fitted: Mapping[str, Preprocessing]
 ) -> dict[str, BlockMap]:
-    """Maps of raw features: the preprocessing first, where there is one."""
+    """Put the preprocessing, if there is one, before the feature map of each modality."""
     return {
         name: PreprocessedMap(fitted[name], feature_map) if name in fitted else feature_map
         for name, feature_map in feature_maps.items()
@@ -249,7 +251,7 @@ def preprocessed_maps(
 
 def check_preprocessing(preprocessing: Any, n_features: Any) -> int:
     """
-    Refuse a preprocessing from a file that does not take n_features; return how many it makes.
+    Check that a preprocessing from a file takes n_features; return how many features it makes.
 
     Raises
     ------

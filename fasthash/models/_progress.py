@@ -1,4 +1,4 @@
-"""Progress of long calls: handed to a callback, and shown on standard error if asked for."""
+"""Report the progress of long calls to a callback, and show it on standard error if `verbose`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 __all__ = ["Callback", "Progress", "Report", "ignore"]
 
-# What a user passes: callback(stage, done, total).
+# A function of the user: callback(stage, done, total).
 Callback = Callable[[str, int, int], None]
 
-# What a stage of the work calls: a `Progress`, or anything that takes the same arguments.
+# A `Progress`, or any function with the same arguments. Each stage of the work calls it.
 Report = Callable[..., None]
 
-# Lines are printed this many seconds apart, except for the last line of a stage.
+# At least this many seconds lie between two printed lines, except before the last of a stage.
 _SECONDS_PER_LINE = 1.0
 
 
@@ -27,14 +27,14 @@ def ignore(stage: str, done: int, total: int, note: str = "") -> None:
 
 class Progress(AbstractContextManager["Progress"]):
     """
-    Report how far a call has come; to be called as ``progress(stage, done, total)``.
+    Report how much of a call is done: call it as ``progress(stage, done, total)``.
 
     Parameters
     ----------
     callback : callable or None
-        Called as ``callback(stage, done, total)``. What it raises ends the call.
+        Called as ``callback(stage, done, total)``. An exception that it raises ends the call.
     verbose : bool
-        Show a bar per stage with tqdm, or lines of text where tqdm is not installed.
+        Show a bar per stage with tqdm, or lines of text if tqdm is not installed.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._next_line = 0.0
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Report that `done` of `total` are done; the note is shown and not handed on."""
+        """Report that `done` of `total` are done; the callback does not get the note."""
         if self._verbose and find_spec("tqdm") is not None:
             self._draw(stage, done, total, note)
         elif self._verbose:

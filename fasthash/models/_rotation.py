@@ -1,4 +1,4 @@
-"""The rotation of iterative quantisation, which several models turn their projections by."""
+"""The rotation of iterative quantisation (ITQ), which several models apply to their projections."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def quantising_rotation(
     report: Report = ignore,
 ) -> NDArray[np.float64]:
     """
-    Turn scores so that they come near to their own signs.
+    Find a rotation of the scores that brings them close to their signs.
 
-    There may be more bits than scores: the rotation then has orthonormal rows, and lays the space
-    of the scores into that of the bits.
+    There may be more bits than columns of scores. Then the rotation has orthonormal rows, and maps
+    the scores into the larger space of the bits.
 
-    Alternates the two steps that each lower ‖B - VR‖²: B = sign(VR), and the Procrustes rotation R
-    of V to B. The scale of the scores does not matter.
+    The method alternates two steps, each of which lowers ‖B - VR‖²: B = sign(VR), and the
+    Procrustes rotation R of V to B. The scale of the scores does not matter.
 
     Parameters
     ----------
     scores : ndarray of float32 or float64, shape (n, n_columns)
         V, centred projections of the samples.
     n_iterations : int
-        Steps; fifty are enough by experience.
+        Number of steps; fifty have been enough.
     random_state : RandomState
         Draws the rotation to start from.
     n_bits : int, optional
-        At least the number of columns, which is the default.
+        At least the number of columns. By default the number of columns.
     report : callable
         Called as ``report("rotation", done, total)`` after every step.
 
@@ -47,7 +47,7 @@ def quantising_rotation(
 
     Notes
     -----
-    O(n · n_bits² + n_bits³) per step; a copy of the scores as signs is held.
+    O(n · n_bits² + n_bits³) per step. Holds an array of signs with the shape of the scores.
 
     References
     ----------
@@ -57,7 +57,7 @@ def quantising_rotation(
 
     Examples
     --------
-    A square that stands on its corners is turned to stand on a side.
+    The corners of a square lie on the axes. The rotation moves them away from the axes.
 
     >>> import numpy as np
     >>> corners = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])

@@ -1,10 +1,10 @@
-"""Model files: arrays in the safetensors format, everything else as JSON beside them; no pickle.
+"""Format of model files: arrays as safetensors, everything else as JSON in the metadata; no pickle.
 
 A model that can be saved inherits from `SavedModel`. It lists its learned attributes in `_learned`,
 and the dataclasses that they contain in `_parts`. A model with another kind of state, such as
 PyTorch modules, overrides `_learned_state` and `_set_learned_state`, which return and take arrays.
-A value is written as a tree of plain values, arrays and parts. Reading makes nothing else of it, so
-a file cannot run code. Every array has a checksum, and so has the tree.
+A value is written as a tree of plain values, arrays and parts. A file is read as such a tree only,
+so it cannot run code. Every array has a checksum, and so has the tree.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ __all__ = ["SavedModel", "check_shape", "load_model"]
 _FORMAT = "fasthash model"
 _VERSION = "1"
 
-# Most characters in an array of strings; numpy stores each string as long as the longest.
+# Largest number of characters in an array of strings; numpy makes each string as long as the
+# longest one.
 _MOST_CHARACTERS = 1 << 26
 
 # All model classes, also those that users define; the newest class of each name.
 _CLASSES: dict[str, type[SavedModel]] = {}
 
-# The errors that a tree can cause which `save` has not written.
+# The errors that a damaged or forged tree can cause.
 _DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -52,9 +53,9 @@ _DAMAGE = (
 class SavedModel(BaseEstimator):
     """Base of the models that can be saved to a file and loaded from it."""
 
-    # Names of the learned attributes; those a model does not have are left out.
+    # Names of the learned attributes; an attribute that a model does not have is not saved.
     _learned: ClassVar[tuple[str, ...]] = ()
-    # The dataclasses that may stand in them.
+    # The dataclasses that the learned attributes may contain.
     _parts: ClassVar[tuple[type[Any], ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -146,17 +147,17 @@ class SavedModel(BaseEstimator):
         return model
 
     def _learned_state(self) -> dict[str, Any]:
-        """What was learned, by name: plain values, arrays and `_parts`, in mappings and tuples."""
+        """Return learned values by name: plain values, arrays, `_parts`, mappings and tuples."""
         return {name: getattr(self, name) for name in self._learned if hasattr(self, name)}
 
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
         """
-        Take what `_learned_state` gave, from a file that may hold anything.
+        Set the result of `_learned_state` that was read from a file, which may hold anything.
 
         Raises
         ------
         ValueError
-            If it does not fit together: kernels trust the shapes of what was learned.
+            If shapes do not fit together; they are checked because kernels trust them.
         """
         for name in self._learned:
             if name in learned:
@@ -192,7 +193,7 @@ def check_shape(
     array: Any, name: str, shape: tuple[int | None, ...], dtype: Any = np.float64
 ) -> NDArray[Any]:
     """
-    Refuse what is no C-contiguous array of this dtype and shape; None is any length.
+    Check that a value is a C-contiguous array of this dtype and shape; None is any length.
 
     Raises
     ------
@@ -234,7 +235,7 @@ def _class_of(path: str, name: Any) -> type[SavedModel]:
 
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The tree and the arrays of a model file."""
+    """Read the tree and the arrays of a model file."""
     kind = identify(path)
     if kind != "safetensors":
         raise ValueError(f"{path} holds no model of fasthash: it is {KINDS[kind]}")
@@ -255,7 +256,7 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             tree = json.loads(text)
             if not isinstance(tree, dict):
                 raise ValueError("its content is no mapping")
-            # Copied, so that they are aligned and the file can go.
+            # Copied, so that the arrays are aligned and do not need the file any more.
             arrays = {name: np.array(file.get_tensor(name), order="C") for name in file.keys()}
     except (safetensors.SafetensorError, *_DAMAGE) as error:
         raise ValueError(f"{path} is damaged or no model: {error}") from None
@@ -268,7 +269,7 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 def _flatten(
     value: Any, name: str, arrays: dict[str, NDArray[Any]], parts: tuple[type[Any], ...]
 ) -> Any:
-    """What JSON can hold of a value; arrays go to `arrays`, under their path in the tree."""
+    """Turn a value into JSON; its arrays are added to `arrays`, under their path in the tree."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
@@ -300,13 +301,11 @@ def _flatten(
             for field in dataclasses.fields(value)
         }
         return {"part": type(value).__name__, "fields": fields}
-    raise TypeError(
-        f"{name} is of type {type(value).__name__}, which a file of a model does not hold"
-    )
+    raise TypeError(f"{name} is of type {type(value).__name__}, which a model file cannot hold")
 
 
 def _check_strings(items: list[Any]) -> list[str]:
-    """Refuse what is no string, and strings that would take gigabytes as an array."""
+    """Check that all items are strings, and that their array would not take gigabytes."""
     if not all(isinstance(item, str) for item in items):
         raise ValueError("strings must be in one dimension and hold nothing else")
     if len(items) * max(map(len, items), default=0) > _MOST_CHARACTERS:
@@ -315,7 +314,7 @@ def _check_strings(items: list[Any]) -> list[str]:
 
 
 def _restore(node: Any, arrays: dict[str, NDArray[Any]], parts: dict[str, type]) -> Any:
-    """The value that `_flatten` made this of; ValueError, KeyError or TypeError otherwise."""
+    """Undo `_flatten`; raise ValueError, KeyError or TypeError if it did not write this."""
     if node is None or isinstance(node, bool | int | float | str):
         return node
     if isinstance(node, list):

@@ -1,4 +1,8 @@
-"""Base of all models: named modalities in, packed codes out, with the interface of scikit-learn."""
+"""Base of all models of several modalities: features in, packed codes out, as scikit-learn does it.
+
+To add an estimator, inherit from `CrossModalHasher`, whose docstring says what ``fit`` must do, and
+add its name to ``_names.py``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from ._saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
 
-# Values in a block to encode: few, so that a thousand samples are enough work for two threads.
+# Values in a block that is encoded: so few that a thousand samples keep two threads busy.
 _BLOCK_VALUES = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""`CCAITQ`: the standard unsupervised baseline, canonical correlations and a learned rotation."""
+"""`CCAITQ`: the standard unsupervised baseline of canonical correlations and a learned rotation."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class CCAITQ(CrossModalHasher):
     def _covariances(
         self, x: dict[str, Rows], feature_maps: dict[str, FeatureMap]
     ) -> tuple[list[list[NDArray[np.float64]]], list[float]]:
-        """Covariances of the pairs, and the ridges added to their diagonals."""
+        """Compute the covariances of the pairs, and the ridges to add to their diagonals."""
         n_pairs = len(next(iter(x.values())))
         squares = np.zeros(len(x))
 
@@ -232,7 +232,7 @@ class CCAITQ(CrossModalHasher):
 
 
 def _rows_of_pairs(rows: dict[str, Rows], pairs: ArrayLike | None) -> dict[str, Rows]:
-    """Features of the pairs: row i of one modality belongs to row i of the others."""
+    """Select the rows of the pairs, so that rows i of all modalities belong together."""
     checked = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
     x = {}
     for column, (name, read) in enumerate(rows.items()):
@@ -248,7 +248,7 @@ def _rows_of_pairs(rows: dict[str, Rows], pairs: ArrayLike | None) -> dict[str, 
 def _scores(
     x: Rows, feature_map: FeatureMap, directions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Centred features times directions, block by block."""
+    """Multiply centred features with the directions, block by block."""
     scores = np.empty((len(x), directions.shape[1]))
     for block in cut(*x.shape):
         scores[block] = feature_map.transform(x.read(block)) @ directions

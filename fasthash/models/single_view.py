@@ -149,7 +149,7 @@ def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
     dtype = _dtype_if_no_numbers(X)
     if dtype is not None:
         raise TypeError(
-            f"X must hold real numbers, got dtype {dtype}: pass X.astype(float) if all of it is "
+            f"X must hold real numbers, got dtype {dtype}: pass X.astype(float) if all values are "
             "numbers"
         )
     try:
@@ -160,7 +160,7 @@ def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
 
 
 def _dtype_if_no_numbers(X: Any) -> Any:
-    """The dtype of text, dates, and objects that are text; None for everything else."""
+    """Return the dtype of text, dates, and objects that are text; None for everything else."""
     values = X
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
         # One row shows the dtype of a data frame; only objects may have several types.

@@ -1,7 +1,8 @@
-"""AMSH: supervised codes of several modalities, learned from labels without any pairing.
+"""AMSH: supervised codes of several modalities, learned from labels; no pairs are needed.
 
-``estimator`` has the class. ``_fit`` runs its two steps: ``_codes`` (codes from labels) and
-``_hash_functions`` (hash functions of features); ``_code_rules`` codes new samples.
+``estimator`` has the class and ``_settings`` its parameters. ``_fit`` runs the two steps of a fit:
+``_codes`` learns codes from labels, and ``_hash_functions`` learns functions from features to
+codes. ``_code_rules`` computes codes of new samples from their labels, for ``partial_fit``.
 """
 
 from .estimator import AMSH

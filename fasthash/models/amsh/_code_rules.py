@@ -1,4 +1,4 @@
-"""Codes of samples that join a fitted AMSH: by their labels, with all that was learned as it is."""
+"""Codes of new samples from their labels, for `AMSH.partial_fit`; what was learned stays fixed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ __all__ = ["CodeRule", "code_rules"]
 @dataclass(frozen=True)
 class CodeRule:
     """
-    What gives a new sample its code by its labels, when all that was learned stays as it is.
+    Compute the code of a new sample from its labels, while all that was learned stays fixed.
 
     Attributes
     ----------
     p : ndarray of float64, shape (r, c)
+        Label map.
     z_votes, b_votes : ndarray of float64, shape (c, r)
-        What the labels of a sample add to its z, and to the sums whose signs are its code.
+        For each label, the row that it adds to z of a sample, and the row that it adds to the sums
+        whose signs are the code of a sample.
     eta : float
     whitening : Whitening
     """
@@ -37,7 +39,7 @@ class CodeRule:
 
     def codes(self, labels: LabelRows, n_sweeps: int) -> NDArray[np.uint8]:
         """
-        Code new samples, alternating their targets, latents and codes.
+        Compute codes of new samples by updating their targets, latents and codes in turn.
 
         Returns
         -------
@@ -50,21 +52,21 @@ class CodeRule:
         for rows in cut(n, r):
             own = labels.of_rows(rows)
             code = packed[rows]
-            v, turned = np.zeros((2, len(code), r))
+            v, whitened = np.zeros((2, len(code), r))
             kernels.update_codes(v, *own, self.b_votes, self.eta, code)
             for _ in range(n_sweeps):
                 target = v @ self.p
                 kernels.label_target(target, *own)
                 np.matmul(target, self.p.T, out=v)
                 kernels.add_codes(v, code, self.eta)
-                np.matmul(v, self.whitening.matrix, out=turned)
-                kernels.add_label_rows(turned, origin, *own, label_rows, v)
+                np.matmul(v, self.whitening.matrix, out=whitened)
+                kernels.add_label_rows(whitened, origin, *own, label_rows, v)
                 kernels.update_codes(v, *own, self.b_votes, self.eta, code)
         return packed
 
 
 def code_rules(modalities: Sequence[ModalityState], weights: Weights) -> list[CodeRule]:
-    """The rules of all modalities after their last sweep."""
+    """Make the rules of all modalities after their last sweep."""
     rules = []
     for m in modalities:
         r = m.v.shape[1]

@@ -1,13 +1,15 @@
 """The first step of AMSH: codes from adaptively marginalised labels, in the notation of the paper.
 
-Per modality: L (n x c) sparse 0/1 labels, L̂ its rows scaled to unit length, V (n x r) latents with
-VᵀV = n I and zero column means, B (n x r) codes of ±1, P (r x c) label map, T (n x c) label target
-with adaptive margins. The similarity S = L̂ L̂'ᵀ of two modalities is never formed: a product with it
-is two products with the sparse L̂. Neither is T: it follows from V, P and L, block by block.
+Each modality has: L (n x c), sparse 0/1 labels; L̂, the rows of L scaled to unit length; V (n x r),
+latents with VᵀV = n I and zero column means; B (n x r), codes of ±1; P (r x c), the label map;
+T (n x c), the label target with adaptive margins. The *votes* L̂ᵀV (c x r) are, for each label, the
+weighted sum of the latents of its samples; L̂ᵀB are the same for codes. The similarity S = L̂ L̂'ᵀ
+of two modalities is never computed as a matrix: a product with it is two products with the sparse
+L̂. T is not stored either: it is computed from V, P and L, block by block.
 
-Per sweep and modality V is read and written twice, in blocks that stay in a core's cache, and B
-once: O(n r (c + r + labels per sample)). V is kept in its own precision; what is added up over
-samples, and Z, whose directions differ by orders of magnitude, is float64 and never stored.
+A sweep reads and writes V of each modality twice, in blocks that stay in a core's cache, and B
+once: O(n r (c + r + labels per sample)). V keeps its own precision. Sums over samples are float64.
+So is Z, because its directions differ by orders of magnitude; it is never stored as a whole.
 
 Source: Luo, Zhang, Li, Jia, Chen, "Adaptive Marginalized Semantic Hashing for Unpaired Cross-Modal
 Retrieval", IEEE Transactions on Multimedia 2023.
@@ -41,12 +43,13 @@ __all__ = [
     "sweep",
 ]
 
-# Directions whose eigenvalue is below this share of the largest are noise. Relative, so that the
-# scale of labels and weights does not matter; small, because the votes of a million samples
-# outweigh a sample's own code by a factor whose square stands here.
+# Directions whose eigenvalue is below this share of the largest are noise. The limit is relative,
+# so that the scale of labels and weights does not matter. It is small, because the votes of a
+# million samples are that many times larger than the code of one sample, and eigenvalues are
+# squares.
 _RANK_TOLERANCE = 1e-13
 
-# Values of a block of latents: 1 MiB in float32, a part of a core's cache.
+# Values in a block of latents: 1 MiB in float32, which fits into a core's cache.
 _BLOCK_VALUES = 1 << 18
 
 
@@ -62,7 +65,7 @@ class Weights:
 @dataclass(frozen=True)
 class LabelRows:
     """
-    The labels of one modality as the kernels read them.
+    The labels of one modality, in the form that the kernels read.
 
     Attributes
     ----------
@@ -78,7 +81,7 @@ class LabelRows:
 
     @classmethod
     def of(cls, labels: csr_array) -> LabelRows:
-        """Take the rows of a CSR matrix of ones."""
+        """Make it from a CSR matrix of ones."""
         return cls(labels.indptr.astype(np.int64), labels.indices.astype(np.int32), labels.shape[1])
 
     def __len__(self) -> int:
@@ -93,11 +96,11 @@ class LabelRows:
         )
 
     def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """indptr and indices of a block."""
+        """Return indptr and indices of a block."""
         return self.indptr[rows.start : rows.stop + 1], self.indices
 
     def gram(self) -> NDArray[np.float64]:
-        """L̂ᵀL̂, shape (n_classes, n_classes)."""
+        """Compute L̂ᵀL̂, shape (n_classes, n_classes)."""
         from scipy.sparse import csr_array
 
         shape = len(self), self.n_classes
@@ -105,7 +108,7 @@ class LabelRows:
         return (unit.T @ unit).toarray()
 
     def mean(self) -> NDArray[np.float64]:
-        """Mean row of L̂."""
+        """Return the mean row of L̂."""
         return np.bincount(self.indices, self._weights(), self.n_classes) / len(self)
 
     def _weights(self) -> NDArray[np.float64]:
@@ -116,17 +119,18 @@ class LabelRows:
 @dataclass(frozen=True)
 class Whitening:
     """
-    The rule that makes latents orthogonal: V = (Z - mean) matrix.
+    The affine map that makes latents orthogonal: V = (Z - mean) matrix.
 
     Attributes
     ----------
     mean : ndarray of float64, shape (r,)
     matrix : ndarray of float64, shape (r, r)
-        √n (ZcᵀZc)^(-1/2) with Zc the centred Z, over the directions that Z has.
+        √n (ZcᵀZc)^(-1/2), where Zc is the centred Z, over the directions in which Z varies.
     rotation : ndarray of float64, shape (r, r)
         Eigenvectors of ZcᵀZc.
     in_span : ndarray of bool, shape (r,)
-        Which of them are directions of Z; the others are to be completed.
+        For each eigenvector, whether Z varies in its direction. Where Z does not, `_complete` fills
+        the direction with random values.
     """
 
     mean: NDArray[np.float64]
@@ -138,7 +142,7 @@ class Whitening:
 @dataclass
 class ModalityState:
     """
-    One modality between two sweeps.
+    The state of one modality between two sweeps.
 
     Attributes
     ----------
@@ -148,19 +152,19 @@ class ModalityState:
     packed : ndarray of uint8, shape (n, ceil(r / 8))
         B.
     p : ndarray of float64, shape (r, c)
-        Label map of the last sweep; zero before the first, which makes the target L.
+        Label map of the last sweep. It is zero before the first sweep, so that the target is L.
     vt, vv : ndarray of float64, shapes (r, c) and (r, r)
         VᵀT and VᵀV.
     v_votes, b_votes : ndarray of float64, shape (c, r)
-        L̂ᵀV and L̂ᵀB.
+        The votes L̂ᵀV and L̂ᵀB.
     label_gram, label_mean : ndarray of float64, shapes (c, c) and (c,)
         L̂ᵀL̂, and the mean row of L̂.
     whitening : Whitening or None
-        V from Z in the last sweep.
+        The map from Z to V in the last sweep.
     residual, alignment : float
         ‖T - VP‖² and tr(BᵀV).
     n_changed : int
-        Bits that changed in the last sweep.
+        Number of bits that changed in the last sweep.
     """
 
     labels: LabelRows
@@ -204,7 +208,7 @@ def orthogonalise(
 
     blocks = cut(len(z), z.shape[1], _BLOCK_VALUES)
     gram = add_up(workers.map(gram_of, blocks))
-    # Centred before it is squared, a constant column leaves the square of its rounding.
+    # A constant column is centred before it is squared, so only the square of its rounding is left.
     rounding = (np.finfo(np.float64).eps * np.abs(mean).max()) ** 2
     whitening = _whitening(mean, gram, len(z), rounding)
     for _ in workers.map(whiten, blocks):
@@ -220,7 +224,7 @@ def start_codes(labels: LabelRows, v: NDArray[np.floating], workers: Workers) ->
     ----------
     labels : LabelRows
     v : ndarray of float32 or float64, shape (n, r), C-contiguous
-        Latents to start from; overwritten by the sweeps. They need not be orthogonal.
+        Initial latents, which the sweeps overwrite. They need not be orthogonal.
     workers : Workers
     """
     n, r = v.shape
@@ -254,14 +258,14 @@ def sweep(
     """
     Update label maps, latents and codes of all modalities once, in place.
 
-    Later modalities see the latents of earlier ones updated.
+    Modalities are updated one after another; each uses the new latents of those before it.
 
     Returns
     -------
     float
         The objective after the sweep.
     """
-    # Solved, because latents to start from may be ill-conditioned.
+    # A linear solve, because VᵀV of the initial latents need not be n I.
     maps: list[NDArray[Any]] = [linalg.solve(m.vv, m.vt) for m in modalities]
     for m, p in zip(modalities, maps, strict=True):
         n, r = m.v.shape
@@ -289,11 +293,12 @@ def _fill_own_part(
     m: ModalityState, p: NDArray[Any], votes: NDArray[Any], eta: float, workers: Workers
 ) -> Whitening:
     """
-    Put T Pᵀ + η B in the place of V; return how Z, which is that and L̂ votes, becomes the new V.
+    Overwrite V with T Pᵀ + η B, the *own part* of Z; return the map from Z to the new V.
 
-    T is the target under the old label map. The votes of many samples outweigh a sample's own part
-    by orders of magnitude. They are kept out of what is stored, so that single precision is enough
-    for it, and enter the covariance of Z through L̂ᵀL̂ and the own part's votes.
+    Z = T Pᵀ + η B + L̂ votes, where T is the target under the old label map. The votes come from
+    many samples, and are larger than the own part of a sample by orders of magnitude. They are not
+    stored with it, so that float32 is enough for the own part. The covariance of Z takes them from
+    L̂ᵀL̂ and from L̂ᵀ times the own part.
     """
     n, r = m.v.shape
     old_map, new_map = (x.astype(m.v.dtype) for x in (m.p, p.T))
@@ -314,21 +319,21 @@ def _fill_own_part(
         return total, gram
 
     total, gram = np.zeros(r), np.zeros((r, r))
-    for strip_total, strip_gram in workers.map(fill, blocks):
-        total += strip_total
-        gram += strip_gram
+    for batch_total, batch_gram in workers.map(fill, blocks):
+        total += batch_total
+        gram += batch_gram
     own_mean, label_mean = total / n, m.label_mean
     cross = votes.T @ (_label_votes(m, workers) - n * np.outer(label_mean, own_mean))
     gram += cross + cross.T - n * np.outer(own_mean, own_mean)
     gram += votes.T @ (m.label_gram - n * np.outer(label_mean, label_mean)) @ votes
-    # What centring leaves of columns that are the same for all samples is rounding.
+    # After centring, columns that are the same for all samples hold only rounding errors.
     rounding = np.finfo(np.float64).eps * np.abs(votes).max() ** 2
     rounding += np.finfo(m.v.dtype).eps * np.abs(own_mean).max() ** 2
     return _whitening(own_mean + label_mean @ votes, gram, n, rounding)
 
 
 def _whitening(mean: NDArray[Any], gram: NDArray[Any], n: int, rounding: float) -> Whitening:
-    """From the mean and the centred Gram matrix of Z, and the rounding of one of its n products."""
+    """Make it from the mean and the centred Gram matrix of Z; `rounding` is that of one product."""
     eigenvalues, rotation = linalg.eigh(gram)
     noise = 32 * n * len(gram) * rounding
     in_span = eigenvalues > max(_RANK_TOLERANCE * eigenvalues[-1], noise)
@@ -340,10 +345,10 @@ def _complete(
     v: NDArray[np.floating], whitening: Whitening, random_state: np.random.RandomState
 ) -> bool:
     """
-    Give V random directions where Z had none, orthogonal to the rest and to the ones vector.
+    Fill the directions in which Z does not vary with random values; return whether there are any.
 
-    Returns whether there were any. Rare, and not done in blocks: holds a few float64 arrays of the
-    size of V.
+    The new columns are orthogonal to the others and to the vector of ones. This is rare, so it is
+    not done in blocks: it holds a few float64 arrays of the size of V.
     """
     if whitening.in_span.all():
         return False
@@ -366,9 +371,10 @@ def _measure(
     m: ModalityState, p: NDArray[Any], votes: NDArray[Any] | None, workers: Workers
 ) -> None:
     """
-    Measure VᵀT, ‖T - VP‖² and L̂ᵀV; before, where votes are given, make V of what stands there.
+    Compute VᵀT, ‖T - VP‖² and L̂ᵀV; if votes are given, first compute V from the own part of Z.
 
-    That is the own part left by `_fill_own_part`, times W, the whitening matrix, and L̂ (votes W).
+    `_fill_own_part` has left the own part in V. It is multiplied with the whitening matrix W, and
+    L̂ (votes W) is added.
     """
     r, dtype = m.v.shape[1], m.v.dtype
     label_map = p.astype(dtype)
@@ -382,12 +388,12 @@ def _measure(
     def measure(blocks: Sequence[slice]) -> tuple[NDArray[Any], float]:
         vt, residual = np.zeros(p.shape), 0.0
         n_rows = blocks[0].stop - blocks[0].start
-        target, turned = np.empty((n_rows, p.shape[1]), dtype), np.empty((n_rows, r), dtype)
+        target, whitened = np.empty((n_rows, p.shape[1]), dtype), np.empty((n_rows, r), dtype)
         for rows in blocks:
             v, n_rows, labels = m.v[rows], rows.stop - rows.start, m.labels.of_rows(rows)
             if votes is not None:
-                np.matmul(v, matrix, out=turned[:n_rows])
-                kernels.add_label_rows(turned[:n_rows], origin, *labels, label_rows, v)
+                np.matmul(v, matrix, out=whitened[:n_rows])
+                kernels.add_label_rows(whitened[:n_rows], origin, *labels, label_rows, v)
             np.matmul(v, label_map, out=target[:n_rows])
             residual += kernels.label_target(target[:n_rows], *labels)
             vt += v.T @ target[:n_rows]
@@ -401,7 +407,7 @@ def _measure(
 
 
 def _label_votes(m: ModalityState, workers: Workers) -> NDArray[np.float64]:
-    """L̂ᵀ times what stands in V."""
+    """Compute L̂ᵀV, where V may hold the own part of Z."""
     labels = m.labels
     return kernels.label_votes(
         m.v, labels.indptr, labels.indices, labels.n_classes, workers.n_threads
@@ -422,14 +428,14 @@ def _vote_by_codes(m: ModalityState, workers: Workers) -> None:
 
 def _objective(modalities: Sequence[ModalityState], weights: Weights) -> float:
     """
-    The quantity the sweeps minimise, for latents with VᵀV = n I.
+    Compute the objective that the sweeps minimise, for latents with VᵀV = n I.
 
         Σ ‖T - VP‖² + λ‖r S - BVᵀ‖² + η‖B - V‖²  +  β Σ_{pairs} ‖r S' - VV'ᵀ‖²
 
     Notes
     -----
-    With orthogonal latents ‖BVᵀ‖² = n² r and ‖VV'ᵀ‖² = n n' r are constants, and the products with
-    S go through L̂ᵀB and L̂ᵀV: nothing of size n x n.
+    For orthogonal latents, ‖BVᵀ‖² = n² r and ‖VV'ᵀ‖² = n n' r are constants. The products with S
+    are computed from L̂ᵀB and L̂ᵀV, so nothing has the size n x n.
     """
     total = 0.0
     for i, m in enumerate(modalities):

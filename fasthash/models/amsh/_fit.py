@@ -1,8 +1,8 @@
 """One fit of AMSH from features to hash functions, for one code length or several.
 
 The stages are feature maps, codes (length by length) and hash functions (modality by modality, all
-lengths at once). What a stage has finished it stores by one assignment, so that a fit which is
-interrupted goes on from the last finished sweep and ends as if it had not been.
+lengths at once). Each sweep stores its result by one assignment. So an interrupted fit can continue
+from the last complete sweep, and gives the same result as without the interruption.
 """
 
 from __future__ import annotations
@@ -37,32 +37,33 @@ from ._settings import Settings
 
 __all__ = ["AmshFit", "LearnedCodes", "PartialFitState"]
 
-# So much memory is for mapped features that need not be mapped again in every sweep.
+# Memory for mapped features, which then need not be mapped again in every sweep.
 _KEPT_BYTES = 1 << 29
 
-# So many samples estimate means, and start the hash functions.
+# Number of samples from which means and the first hash functions are estimated.
 _SAMPLE_ROWS = 16384
 
-# Random latents of so many values have a generator of their own, so that threads can draw at once.
+# Number of random values from one generator. Each block has its own generator, so that threads can
+# draw at the same time.
 _DRAWN_VALUES = 1 << 18
 
-# Codes have settled when a sweep changes at most this share of their bits, times the tolerance.
-_SETTLED_SHARE = 1e-2
+# Codes have converged if a sweep changes at most this share of their bits, times the tolerance.
+_CONVERGED_SHARE = 1e-2
 
 
 @dataclass(frozen=True)
 class LearnedCodes:
     """
-    What the first step leaves for one length.
+    The result of the first step for one code length.
 
     Attributes
     ----------
     packed : dict of str to ndarray of uint8
         Packed codes per modality.
     rules : dict of str to CodeRule
-        What gives a new sample with labels its code.
+        Per modality, the rule that computes codes of new samples from their labels.
     objective : list of float
-        After every sweep.
+        The objective after every sweep.
     """
 
     packed: dict[str, NDArray[np.uint8]]
@@ -71,8 +72,8 @@ class LearnedCodes:
 
 
 @dataclass(frozen=True)
-class _Sweeping:
-    """The first step for one length, between two sweeps."""
+class _CodesInProgress:
+    """The state of the first step for one code length, between two sweeps."""
 
     n_bits: int
     modalities: list[ModalityState]
@@ -81,7 +82,7 @@ class _Sweeping:
 
 @dataclass(frozen=True)
 class PartialFitState:
-    """What `partial_fit` needs of one modality: the rule of codes, the regression of F, XᵀX."""
+    """What `partial_fit` needs per modality: the rule for codes, the regression for F, and XᵀX."""
 
     rule: CodeRule
     regression: Regression
@@ -89,12 +90,12 @@ class PartialFitState:
 
     def check(self, n_out: int, n_bits: int, n_classes: int) -> None:
         """
-        Refuse parts whose shapes do not fit, as a file may hold them.
+        Check the shapes of all parts, which may come from a file.
 
         Raises
         ------
         ValueError
-            If one does not: kernels trust them.
+            If a shape does not fit; kernels trust the shapes.
         """
         rule, regression = self.rule, self.regression
         check_shape(rule.p, "p", (n_bits, n_classes))
@@ -118,20 +119,20 @@ class AmshFit:
     settings : Settings
     labels : dict of str to LabelRows
     classes : ndarray or int
-        What their columns stand for, or how many there are.
+        The classes of the columns of the labels, or their number.
     shapes : dict of str to (shape, dtype)
-        Of the features.
+        Shape and dtype of the features of each modality.
     preprocessing : dict of str to Preprocessing
-        Of the modalities that have one; what `run` is given has been through it.
+        For each modality that has one. The features that `run` gets are preprocessed already.
     random_state : RandomState
 
     Attributes
     ----------
     feature_maps : dict of str to FeatureMap
     learned : dict of int to LearnedCodes
-        Per length.
+        Codes per code length.
     hashing : dict of str to Hashing
-        Per modality.
+        Hash functions per modality.
     """
 
     def __init__(
@@ -151,13 +152,13 @@ class AmshFit:
         self._grams: dict[str, NDArray[np.float64]] = {}
         # States of the generator before each modality's draws, and after the last.
         self._random_states: dict[str | None, Any] = {}
-        self._sweeping: _Sweeping | None = None
+        self._in_progress: _CodesInProgress | None = None
         self.feature_maps: dict[str, FeatureMap] = {}
         self.learned: dict[int, LearnedCodes] = {}
         self.hashing: dict[str, Hashing] = {}
 
     def run(self, x: dict[str, Rows], n_threads: int, report: Report) -> None:
-        """Do what is still to be done."""
+        """Run all stages that are not complete."""
         with Workers(n_threads) as workers:
             for name in x:
                 if name not in self.feature_maps:
@@ -171,7 +172,7 @@ class AmshFit:
                 if name not in self.hashing or not self.hashing[name].finished:
                     self._learn_hash_functions(name, x[name], workers, report)
 
-    def is_of(self, other: AmshFit) -> bool:
+    def matches(self, other: AmshFit) -> bool:
         """Tell whether another fit was asked for with the same parameters, shapes and labels."""
         return (
             self.settings.is_equal(other.settings)
@@ -181,7 +182,7 @@ class AmshFit:
         )
 
     def states(self, place: int) -> dict[str, PartialFitState]:
-        """Per modality, what new samples need to join the model of one of the lengths."""
+        """Return what `partial_fit` needs for the model of one code length, per modality."""
         rules = self.learned[self.settings.lengths[place]].rules
         return {
             name: PartialFitState(rules[name], hashing.regressions[place], hashing.gram)
@@ -204,7 +205,7 @@ class AmshFit:
         self._samples[name], self.feature_maps[name] = sample, feature_map
 
     def _restore_random_state(self, moment: str | None) -> None:
-        """Bring the generator to where it was at this moment, if there was one already."""
+        """Restore the state of the generator at this moment, or record it the first time."""
         if moment in self._random_states:
             self._random_state.set_state(self._random_states[moment])
         else:
@@ -215,23 +216,23 @@ class AmshFit:
     ) -> None:
         settings = self.settings
         stage = "codes" if len(settings.lengths) == 1 else f"codes of {n_bits} bits"
-        if self._sweeping is None or self._sweeping.n_bits != n_bits:
-            # Every length starts where a fit of this length alone would.
+        if self._in_progress is None or self._in_progress.n_bits != n_bits:
+            # Every length starts from the same random state as a fit of only this length.
             self._restore_random_state(None)
             dtype = np.result_type(*(rows.dtype for rows in x.values()))
             starts = {name: self._start(name, n_bits, dtype, x[name], workers) for name in x}
-            self._sweeping = _Sweeping(
+            self._in_progress = _CodesInProgress(
                 n_bits,
                 [amsh_codes.start_codes(self.labels[m], v, workers) for m, v in starts.items()],
             )
-        modalities, objective = self._sweeping.modalities, self._sweeping.objective
+        modalities, objective = self._in_progress.modalities, self._in_progress.objective
 
         def sweep() -> None:
             objective.append(
                 amsh_codes.sweep(modalities, settings.weights, self._random_state, workers)
             )
 
-        while not self._has_settled(self._sweeping):
+        while not self._has_converged(self._in_progress):
             workers.finish(sweep)
             report(stage, len(objective), settings.n_sweeps)
         self.learned[n_bits] = LearnedCodes(
@@ -239,20 +240,20 @@ class AmshFit:
             dict(zip(x, code_rules(modalities, settings.weights), strict=True)),
             objective,
         )
-        self._sweeping = None
+        self._in_progress = None
 
-    def _has_settled(self, sweeping: _Sweeping) -> bool:
-        """Whether all sweeps are made, or the last changed too few bits to go on."""
-        settings, n_done = self.settings, len(sweeping.objective)
-        n_values = sum(m.v.size for m in sweeping.modalities)
-        n_changed = sum(m.n_changed for m in sweeping.modalities)
-        few = settings.tol > 0 and n_changed <= _SETTLED_SHARE * settings.tol * n_values
+    def _has_converged(self, codes: _CodesInProgress) -> bool:
+        """Whether all sweeps are done, or the last one changed so few bits that none is needed."""
+        settings, n_done = self.settings, len(codes.objective)
+        n_values = sum(m.v.size for m in codes.modalities)
+        n_changed = sum(m.n_changed for m in codes.modalities)
+        few = settings.tol > 0 and n_changed <= _CONVERGED_SHARE * settings.tol * n_values
         return n_done >= settings.n_sweeps or (n_done > 0 and few)
 
     def _start(
         self, name: str, n_bits: int, dtype: Any, x: Rows, workers: Workers
     ) -> NDArray[np.floating]:
-        """Initial latents: given, random, or principal components of the mapped features."""
+        """Make initial latents: given, random, or principal components of mapped features."""
         if isinstance(self.settings.init, dict):
             return np.array(self.settings.init[name], dtype, order="C")
         if self.settings.init == "random":
@@ -274,7 +275,7 @@ class AmshFit:
     def _principal_components(
         self, name: str, n_bits: int, dtype: Any, x: Rows, workers: Workers
     ) -> NDArray[np.floating]:
-        """Scores on the first components; columns past the rank are zero."""
+        """Project on the first principal components; columns beyond the rank are zero."""
         mapped = self._mapped(name, x)
         if name not in self._grams:
             self._grams[name] = feature_gram(mapped, workers)
@@ -317,7 +318,7 @@ class AmshFit:
     def _start_from_sample(
         self, name: str, x: Rows, codes: list[NDArray[Any]], rule: SweepRule, workers: Workers
     ) -> list[NDArray[np.float64]]:
-        """Hash functions of a sample of the rows, which are near those of all."""
+        """Learn hash functions from a sample of the rows: close to those of all rows."""
         sample = self._samples[name]
         assert sample is not None
         few = MappedRows(x.subset(sample), self.feature_maps[name], _KEPT_BYTES)

@@ -1,18 +1,19 @@
 """Hash functions of new samples: ridge regression on bits with adaptive margins.
 
-Per modality X (n x d) are mapped features, B (n x r) codes of ±1, and F (d x r) minimises
+For each modality, X (n x d) are mapped features, B (n x r) are codes of ±1, and F (d x r) minimises
 
     ‖T - XF‖² + ridge ‖F‖²,   T = B∘max(1, B∘XF)
 
-so a bit already on the right side beyond its margin costs nothing: a squared hinge, convex in F.
-The published way alternates F = (XᵀX + ridge I)⁻¹XᵀT and T, once per sweep.
+so a bit whose score has the right sign and is beyond its margin costs nothing. This is a squared
+hinge loss, convex in F. The published method alternates F = (XᵀX + ridge I)⁻¹XᵀT and T, once per
+sweep.
 
-X is not held but for its first rows: every sweep maps the features again, block by block, and
-leaves XᵀT. XᵀX is accumulated on the first sweep, in float64, and factored once, for all sweeps and
-for the codes of several lengths, which lie side by side as columns. Since mapping costs more than
-all the rest of a sweep, there are few: the first starts from what a sample of the rows gives, and
-from the second on each column takes a secant step (Anderson acceleration with a memory of one),
-taken back where the loss did not fall.
+Only the first rows of X are held. Every sweep maps the other features again, block by block, and
+adds up XᵀT. The first sweep adds up XᵀX, in float64; it is factored once for all sweeps. Codes of
+several lengths share the sweeps: they are more columns of B. Mapping the features takes longer than
+the rest of a sweep, so the number of sweeps is kept small. The first sweep starts from the hash
+functions of a sample of the rows. From the second sweep on, each column takes a secant step
+(Anderson acceleration with a memory of one), which is undone if the loss did not fall.
 
 Source of the problem and its alternation: Luo, Zhang, Li, Jia, Chen, "Adaptive Marginalized
 Semantic Hashing for Unpaired Cross-Modal Retrieval", IEEE Transactions on Multimedia 2023. The
@@ -47,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SweepRule:
-    """How to sweep: the ridge, how often at most, and what gain is worth another sweep."""
+    """The ridge, the largest number of sweeps, and the relative gain below which they stop."""
 
     ridge: float
     n_sweeps: int
@@ -62,12 +63,12 @@ class Regression:
     Attributes
     ----------
     projection : ndarray of float64, shape (d, r)
-        F: where the next sweep takes its targets from, or the result.
+        F: the next sweep computes its targets from it. When finished, the result.
     moments : ndarray of float64, shape (d, r)
         XᵀT of the last sweep.
     start, image : ndarray of float64, shape (d, r)
-        Where the last sweep took its targets from, and the minimiser for these targets. Without a
-        start, None, the targets were the codes.
+        The F from which the last sweep computed its targets, and the minimiser for these targets.
+        If `start` is None, the targets were the codes.
     loss : float
         The objective at `start`.
     n_sweeps : int
@@ -91,7 +92,7 @@ class Hashing:
     Attributes
     ----------
     regressions : list of Regression
-        One per code length.
+        A regression for each code length.
     gram : ndarray of float64, shape (d, d)
         XᵀX + ridge I.
     factor : ndarray of float64, shape (d, d)
@@ -104,16 +105,16 @@ class Hashing:
 
     @property
     def finished(self) -> bool:
-        """Whether all lengths are."""
+        """Whether the regressions of all lengths are finished."""
         return all(regression.finished for regression in self.regressions)
 
     @property
     def n_sweeps(self) -> int:
-        """How often the features were swept over."""
+        """Number of sweeps over the features."""
         return max(regression.n_sweeps for regression in self.regressions)
 
     def minimiser(self, moments: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(XᵀX + ridge I)⁻¹XᵀT."""
+        """Compute (XᵀX + ridge I)⁻¹XᵀT from XᵀT."""
         return self.factor.T @ (self.factor @ moments)
 
 
@@ -122,16 +123,16 @@ def _ignore(done: int) -> None:
 
 
 def feature_gram(x: MappedRows, workers: Workers) -> NDArray[np.float64]:
-    """XᵀX alone."""
+    """Compute only XᵀX."""
     return _visit(x, [], [], True, workers, _ignore)[2]
 
 
 def inverse_factor(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
     """
-    W with WᵀW the inverse of XᵀX + ridge I: the inverse of its Cholesky factor.
+    Compute W such that WᵀW is the inverse of XᵀX + ridge I: the inverse of its Cholesky factor.
 
-    Inverting the factor loses half the digits that inverting the matrix would. O(2/3 d³).
-    ValueError where rounding is larger than the ridge.
+    Inverting the factor loses half as many digits as inverting the matrix. O(2/3 d³). Raises
+    ValueError if rounding is larger than the ridge.
     """
     lower, failed = lapack.dpotrf(gram, lower=True, clean=True)
     if failed:
@@ -160,10 +161,10 @@ def first_sweep(
     codes : sequence of ndarray of uint8, shape (n, ceil(r / 8))
         Packed codes of each length.
     starts : sequence of ndarray of float64, shape (d, r), or of int
-        Where to take the first targets from, per length; where only the number of bits r is given
-        the targets are the codes.
+        For each length, the F from which the first targets are computed; or only the number of bits
+        r, and then the targets are the codes.
     gram : ndarray or None
-        XᵀX, where it is known already.
+        XᵀX if it is known already.
     rule : SweepRule
     workers : Workers
     report : callable
@@ -178,7 +179,9 @@ def first_sweep(
         begun = None if isinstance(start, int) else start
         if begun is not None:
             loss += rule.ridge * np.sum(begun**2)
-        hashing.regressions.append(_settle(Regression(image, xt, begun, image, loss), gram, rule))
+        hashing.regressions.append(
+            _finish_if_converged(Regression(image, xt, begun, image, loss), gram, rule)
+        )
     return hashing
 
 
@@ -202,20 +205,20 @@ def next_sweep(
         new = Regression(image, xt, start, image, loss, last.n_sweeps + 1)
         if rule.tol > 0 and last.start is not None:
             if loss > last.loss:
-                # Extrapolated too far: on from the last plain step.
+                # The secant step went too far: continue from the last minimiser.
                 new = replace(last, projection=last.image, n_sweeps=last.n_sweeps + 1)
             else:
                 new = replace(new, projection=_secant_step(last, new, hashing.gram))
-        regressions[i] = _settle(new, hashing.gram, rule)
+        regressions[i] = _finish_if_converged(new, hashing.gram, rule)
     return replace(hashing, regressions=regressions)
 
 
-def _settle(regression: Regression, gram: NDArray[Any], rule: SweepRule) -> Regression:
+def _finish_if_converged(regression: Regression, gram: NDArray[Any], rule: SweepRule) -> Regression:
     """
-    Finish a length that has had all its sweeps, or would gain too little by another.
+    Finish a length after its last sweep, or if another sweep would gain too little.
 
-    It ends with the minimiser for its last targets. What that gains at least is known without
-    another sweep: the squared length of the step in the norm of XᵀX + ridge I.
+    The result is the minimiser for the last targets. Its gain is at least the squared length of the
+    step in the norm of XᵀX + ridge I, which is known without another sweep.
     """
     finished = regression.n_sweeps >= rule.n_sweeps
     if not finished and rule.tol > 0 and regression.start is not None:
@@ -236,7 +239,7 @@ def add_rows(
     report: Callable[[int], None] = _ignore,
 ) -> tuple[Regression, NDArray[np.float64]]:
     """
-    Let new rows join a finished regression; the targets of earlier rows stay.
+    Add new rows to a finished regression; the targets of earlier rows stay the same.
 
     Parameters
     ----------
@@ -244,7 +247,7 @@ def add_rows(
     gram : ndarray of float64, shape (d, d)
         XᵀX + ridge I of the earlier rows.
     x : MappedRows
-        The new rows alone.
+        Only the new rows.
     codes : ndarray of uint8, shape (n_new, ceil(r / 8))
     rule : SweepRule
     workers : Workers
@@ -254,7 +257,7 @@ def add_rows(
     Returns
     -------
     (regression, gram)
-        Of all rows.
+        The regression and XᵀX + ridge I of all rows.
     """
     start, hashing = regression.projection, None
     for _ in range(rule.n_sweeps):
@@ -274,9 +277,10 @@ def _secant_step(
     last: Regression, new: Regression, gram: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """
-    Per column, the combination of two images whose residuals combine to the smallest one.
+    For each column, combine the last two minimisers so that the combined residual is smallest.
 
-    Residuals are measured in the norm of XᵀX + ridge I, that is by what they change in XF.
+    A residual is the step from `start` to `image`. It is measured in the norm of XᵀX + ridge I,
+    that is, by how much it changes XF.
     """
     assert new.start is not None and last.start is not None
     residual = new.image - new.start
@@ -296,9 +300,9 @@ def _visit(
     report: Callable[[int], None],
 ) -> tuple[list[NDArray[np.float64]], list[float], NDArray[np.float64]]:
     """
-    Per length XᵀT and the hinge loss at its start, and XᵀX, in one pass over the features.
+    Compute XᵀT and the hinge loss at the start per length, and XᵀX, in one pass over the features.
 
-    XᵀX has no rows where it is not asked for.
+    XᵀX has no rows if `with_gram` is False.
     """
     widths = [start if isinstance(start, int) else start.shape[1] for start in starts]
     edges = np.concatenate([[0], np.cumsum(widths)]).astype(int)
@@ -327,9 +331,9 @@ def _visit(
 
     moments, losses = np.zeros(projection.shape), np.zeros(len(codes))
     gram = np.zeros(gram_shape)
-    for strip_moments, strip_losses, strip_gram, done in workers.map(visit, x.blocks):
-        moments += strip_moments
-        losses += strip_losses
-        gram += strip_gram
+    for batch_moments, batch_losses, batch_gram, done in workers.map(visit, x.blocks):
+        moments += batch_moments
+        losses += batch_losses
+        gram += batch_gram
         report(done)
     return [moments[:, place].copy() for place in columns], losses.tolist(), gram

@@ -1,4 +1,4 @@
-"""The parameters of `AMSH`: which values they may have, and which data they can learn from."""
+"""Checks of the parameters of `AMSH`, and of the data that it is to learn from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Settings:
     preprocessing: dict[str, str]
 
     def is_equal(self, other: Settings) -> bool:
-        """Tell whether all parameters are equal, latents to start from by value."""
+        """Tell whether all parameters are equal; initial latents are compared by value."""
         if isinstance(self.init, dict) and isinstance(other.init, dict):
             same = self.init.keys() == other.init.keys() and all(
                 np.array_equal(v, other.init[name]) for name, v in self.init.items()
@@ -48,12 +48,12 @@ class Settings:
 
 def check_parameters(model: Any) -> None:
     """
-    Refuse parameters that no fit can have.
+    Check the parameters of a model.
 
     Raises
     ------
     TypeError, ValueError
-        If one is unsuitable.
+        If a parameter has a wrong type or value.
     """
     check_count(model.n_sweeps, "n_sweeps")
     for name in ("tol", "lam", "beta", "eta"):
@@ -72,12 +72,12 @@ def check_problem(
     model: Any, x: dict[str, Rows], labels: dict[str, csr_array], n_bits: int
 ) -> None:
     """
-    Refuse data that no codes could be learned from, before anything is computed.
+    Check that codes can be learned from the data, before anything is computed.
 
     Raises
     ------
     ValueError
-        If classes, samples or latents to start from do not fit.
+        If there are too few classes or samples, or the initial latents do not fit.
     """
     n_classes = next(iter(labels.values())).shape[1]
     if n_classes < 2:
@@ -117,14 +117,14 @@ def settings_for(
     model: Any, x: dict[str, Rows], lengths: tuple[int, ...], kinds: dict[str, str]
 ) -> Settings:
     """
-    The settings of a fit.
+    Make the settings of a fit.
 
     Parameters
     ----------
     model : AMSH
-        Its parameters are validated.
+        With checked parameters.
     x : dict of str to Rows
-        The features, whose numbers of rows say what "auto" is.
+        The features; "auto" depends on their numbers of rows.
     lengths : tuple of int
         Code lengths to learn.
     kinds : dict of str to str

@@ -462,7 +462,7 @@ class AMSH(CrossModalHasher):
         unfinished = getattr(self, "_unfinished", None)
         if unfinished is None:
             raise ValueError("resume=True, but no fit of this model was interrupted")
-        if not unfinished.is_of(asked):
+        if not unfinished.matches(asked):
             raise ValueError(
                 "resume=True, but parameters, features or labels are not those of the fit that was "
                 "interrupted: pass the same, or fit anew without resume"

@@ -1,7 +1,7 @@
-"""What CLSR learns from, in numpy: which rows belong together, which are equal, and what they mean.
+"""Pairs grouped by item, equal rows, and features of the teacher, for the training of CLSR.
 
-`Items` are the things that pairs speak of, a clip with its captions: a row on the one side, one row
-or several on the other.
+An item is, for example, a clip with its captions: one row of one modality, and one row or several
+rows of the other.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Items", "duplicate_ids", "group_pairs", "semantic_features"]
 @dataclass(frozen=True)
 class Items:
     """
-    What pairs make of rows: every item is a row on the one side and rows on the many side.
+    Pairs grouped by item: each item has one row of one modality, and one or more of the other.
 
     Attributes
     ----------
     one : int
         The modality, 0 or 1, of which every item has a single row.
     rows : ndarray of int64, shape (n_items,)
-        That row.
+        The single row of each item.
     partners : ndarray of int64, shape (n_pairs,)
         Rows of the other modality, item by item.
     starts : ndarray of int64, shape (n_items + 1,)
@@ -46,12 +46,12 @@ class Items:
 
 def group_pairs(pairs: NDArray[np.int64]) -> Items:
     """
-    Gather the pairs of every row on the side where rows repeat.
+    Group pairs by the rows of the modality in which rows repeat.
 
     Parameters
     ----------
     pairs : ndarray of int64, shape (n_pairs, 2)
-        Validated: no row repeats on at least one of the sides, no pair twice.
+        Checked: in at least one of the modalities no row repeats, and no pair is given twice.
     """
     repeats = [len(np.unique(column)) < len(column) for column in pairs.T]
     one = 1 if repeats[1] else 0
@@ -61,7 +61,7 @@ def group_pairs(pairs: NDArray[np.int64]) -> Items:
 
 
 def semantic_features(x: Rows) -> NDArray[np.float32]:
-    """Rows centred and of unit length: their cosines say how much samples have in common."""
+    """Centre the rows and scale them to unit length, so that products are cosines."""
     mean, features = x.column_means(), np.empty(x.shape, np.float32)
     for rows in cut(*x.shape):
         features[rows] = unit_rows(x.read(rows) - mean)
@@ -69,7 +69,7 @@ def semantic_features(x: Rows) -> NDArray[np.float32]:
 
 
 def duplicate_ids(x: Rows) -> NDArray[np.int64]:
-    """A number per row, the same where rows are equal."""
+    """Number the rows; equal rows have the same number."""
     numbers: dict[bytes, int] = {}
     ids = [
         numbers.setdefault(row.tobytes(), len(numbers))

@@ -1,8 +1,8 @@
-"""From raw features to latents that two modalities share.
+"""Maps from raw features to latents that two modalities share.
 
-`LatentMap` is what a fitted CLSR has per modality: preprocessing, a head, and what is appended to
-its latents, the `Reconstruction`. A head is either `DenseHead`, layers as numpy arrays, which need
-no PyTorch any more, or `ModuleHead`, a module that the caller brought.
+A fitted CLSR has one `LatentMap` for each modality: preprocessing, a head, and the `Reconstruction`
+that is appended to the latents of the head. A head is either a `DenseHead`, whose layers are numpy
+arrays and need no PyTorch, or a `ModuleHead`, a module that the caller passed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = [
     "reconstructions",
 ]
 
-# So many items of each modality turn the components of shorter codes.
+# Number of items of each modality from which ITQ learns, if there are fewer bits than latents.
 _ITQ_ROWS = 16384
 _ITQ_ITERATIONS = 50
 
 
 class Head(Protocol):
-    """What turns preprocessed features into latents, before they get unit length."""
+    """A map from preprocessed features to latents, before they are scaled to unit length."""
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map rows, shape (n, n_preprocessed), to shape (n, n_latent)."""
@@ -70,7 +70,7 @@ class DenseHead:
 @dataclass(frozen=True)
 class ModuleHead:
     """
-    A module of the caller, in evaluation mode on the device where it is.
+    A module of the caller, in evaluation mode; it runs on the device that holds it.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class ModuleHead:
         import torch
 
         where = next(self.module.parameters(), torch.empty(0)).device
-        # Per call: whether gradients are wanted is a matter of the thread.
+        # Set in each call, because PyTorch keeps this mode per thread.
         with torch.inference_mode():
             return self.module(torch.from_numpy(x).to(where)).float().cpu().numpy()
 
@@ -91,22 +91,25 @@ class ModuleHead:
 @dataclass(frozen=True)
 class Reconstruction:
     """
-    What is appended to the latents of a head: features of the sample, and decoded features.
+    Appends to the latents of a head the features of the sample, and its decoded features.
 
-    Cosines of latents of two modalities are then (u·v + w (x·x̂ + ŷ·y)) / (1 + 2 w): how near the
-    head's latents u and v are, and how near what is decoded of either comes to the features of the
-    other, all of unit length.
+    The cosine of latents of two modalities is then (u·v + w (x·x̂ + ŷ·y)) / (1 + 2 w). u and v are
+    the latents of the heads; x and y are the features; x̂ and ŷ are decoded from the latents of the
+    other modality. All have unit length. So the cosine says how similar the latents are, and how
+    similar the decoded features are to the features of the other sample.
 
     Attributes
     ----------
     decoder : Head
         From the head's latents, of unit length, to features of the other modality.
     mean : ndarray of float64, shape (n_targets,)
-        Of the sample's own preprocessed features, the first ones, that the other's decoder aims at.
+        Mean of the first preprocessed features of this modality: those that the decoder of the
+        other modality learns to reconstruct.
     weight : float
         w.
     own_first : bool
-        Whether own features stand before decoded ones; the other modality has it the other way.
+        Whether own features come before decoded ones. In the other modality the order is reversed,
+        so that own features are multiplied with decoded ones.
     """
 
     decoder: Head
@@ -117,7 +120,7 @@ class Reconstruction:
     def append_reconstruction(
         self, latents: NDArray[np.float32], x: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The head's latents of preprocessed rows x, and the reconstruction; of unit length."""
+        """Append the reconstruction to the latents of preprocessed rows x; of unit length."""
         own = unit_rows(x[:, : len(self.mean)] - self.mean.astype(np.float32))
         decoded = unit_rows(self.decoder(latents))
         parts = (own, decoded) if self.own_first else (decoded, own)
@@ -130,7 +133,7 @@ class Reconstruction:
 @dataclass(frozen=True)
 class LatentMap:
     """
-    Raw features to latents, and to centred latents, which codes are linear in.
+    A map from raw features to latents, and to centred latents, of which codes are linear functions.
 
     Attributes
     ----------
@@ -138,7 +141,7 @@ class LatentMap:
     head : Head
     reconstruction : Reconstruction or None
     mean : ndarray of float64, shape (n_out,)
-        Of the training samples' latents.
+        Mean of the latents of the training samples.
     """
 
     preprocessing: Preprocessing
@@ -148,7 +151,7 @@ class LatentMap:
 
     @property
     def n_out(self) -> int:
-        """Number of latents."""
+        """Number of latents of a sample."""
         return len(self.mean)
 
     def latents(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -158,14 +161,14 @@ class LatentMap:
         )
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Map a block of validated rows to latents less their mean."""
+        """Map a block of validated rows to centred latents."""
         return self.latents(x) - self.mean.astype(np.float32)
 
 
 def latents_of(
     x: NDArray[np.float32], head: Head, reconstruction: Reconstruction | None
 ) -> NDArray[np.float32]:
-    """Latents of preprocessed rows, of unit length."""
+    """Map preprocessed rows to latents of unit length."""
     latents = unit_rows(head(x))
     return latents if reconstruction is None else reconstruction.append_reconstruction(latents, x)
 
@@ -174,15 +177,16 @@ def reconstructions(
     problem: Problem, decoders: Sequence[Head], weight: float
 ) -> tuple[Reconstruction | None, Reconstruction | None]:
     """
-    What is appended to the latents of each modality.
+    Make the reconstruction of each modality.
 
     Parameters
     ----------
     problem : Problem
     decoders : sequence of Head
-        Per modality the one that makes its features of the other's latents; empty for none.
+        For each modality, the decoder from the other modality's latents to its features. May be
+        empty; then there is no reconstruction.
     weight : float
-        0 for none.
+        If it is 0, there is no reconstruction.
     """
     if weight == 0 or not decoders:
         return None, None
@@ -202,19 +206,19 @@ def make_latent_maps(
     random_state: np.random.RandomState,
 ) -> tuple[dict[str, LatentMap], dict[str, NDArray[np.float64]]]:
     """
-    Centre the latents of the training rows, and find what makes bits of them.
+    Centre the latents of the training rows, and find the projection from latents to bits.
 
     Returns
     -------
     latent_maps : dict of str to LatentMap
     projections : dict of str to ndarray of float64, shape (n_out, n_bits)
-        The identity where there are as many bits as latents; else principal components of both
-        modalities together, turned by iterative quantisation.
+        The identity if there are as many bits as latents; else the principal components of both
+        modalities together, rotated by iterative quantisation.
     """
     latent_maps, centred = {}, []
     items = problem.items
     for i, name in enumerate(problem.names):
-        # Per item one row of each modality, so that both weigh the same.
+        # One row of each modality per item, so that both modalities have the same weight.
         chosen = items.rows if i == items.one else items.partners[items.starts[:-1]]
         latents = latents_of(problem.x[i], heads[i], appended[i])
         mean = latents.mean(axis=0, dtype=np.float64)
@@ -230,7 +234,7 @@ def make_latent_maps(
 
 def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
     """
-    Refuse what does not map n_features to n_out by layers, as a file may say.
+    Check that a latent map from a file maps n_features to n_out with layers.
 
     Raises
     ------
@@ -253,15 +257,15 @@ def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
             raise ValueError("the reconstruction is damaged")
         n_own = len(check_shape(reconstruction.mean, "mean of targets", (None,)))
         if n_own > width:
-            raise ValueError(f"{n_own} features should be reconstructed, there are {width}")
+            raise ValueError(f"{n_own} features should be reconstructed, but there are {width}")
         found += n_own + _check_layers(reconstruction.decoder, found)
     check_shape(latent_map.mean, "mean of latents", (n_out,))
     if found != n_out:
-        raise ValueError(f"the layers end with {found} latents, there are {n_out}")
+        raise ValueError(f"the layers end with {found} latents, but there must be {n_out}")
 
 
 def _check_layers(head: DenseHead, width: int) -> int:
-    """The width that layers end with which take rows of this width."""
+    """Check the shapes of layers whose input has this width; return the width of the output."""
     for weight, bias in head.layers:
         n_out = check_shape(weight, "weight", (width, None), np.float32).shape[1]
         check_shape(bias, "bias", (n_out,), np.float32)

@@ -1,8 +1,8 @@
-"""The parts of CLSR's loss, each a function of tensors; `clsr_training` weighs and adds them.
+"""The terms of CLSR's loss, each a function of tensors; ``_training`` weights and adds them.
 
-Rows of two tensors belong together. `same`, where given, marks further rows that belong together
-without being a pair of this batch; they leave every denominator, by −∞ before the log-sum-exp, so
-that no gradient pushes them apart. Needs PyTorch.
+Row i of one tensor belongs to row i of the other. `same` marks further rows that belong together
+but are not a pair of this batch. They are left out of every denominator (their logits are −∞ before
+the log-sum-exp), so that no gradient makes them less similar. This module needs PyTorch.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def paired_contrast(
     a: Tensor, b: Tensor, temperature: float | Tensor, same: Tensor | None = None
 ) -> Tensor:
     """
-    InfoNCE in both directions: every row should find its partner among the rows of the other side.
+    InfoNCE in both directions: every row should find its partner among the other rows.
 
-    Both the cross-modal term, of latents with latents, and the reconstruction, of what a decoder
-    makes of one modality's latents with the features of the other, are this.
+    Two terms of the loss have this form: the contrast of latents with latents, and the
+    reconstruction, which contrasts decoded features with the features of the other modality.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def paired_contrast(
         Rows of unit length; row i of one belongs to row i of the other.
     temperature : float or tensor, shape ()
     same : tensor of bool, shape (n, n), optional
-        Where the rows i and j ≠ i are no negatives of each other; symmetric.
+        True where the rows i and j ≠ i are no negatives of each other; symmetric.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def neighbourhood_consistency(
         ½ [KL(P_a ‖ P_b) + KL(P_b ‖ P_a)], mean over samples; gradients go to both.
     """
     log_a, log_b = (_log_neighbourhood(x, temperature, same) for x in (a, b))
-    # Where a sample is left out both are −∞, and their difference is no number.
+    # Where a sample is left out, both are −∞, and their difference is NaN.
     left_out = torch.isinf(log_a)
     difference = (log_a - log_b).masked_fill(left_out, 0)
     p_a, p_b = log_a.exp(), log_b.exp()
@@ -88,18 +88,19 @@ def semantic_teaching(
     same: Tensor | None = None,
 ) -> Tensor:
     """
-    Cross-entropy of a modality's neighbourhoods under those that features of meaning have.
+    Cross-entropy of the neighbourhoods of latents with those of the teacher's features.
 
     Parameters
     ----------
     x : tensor, shape (n, k)
         Latents of unit length.
     meaning : tensor, shape (n, d)
-        Centred features of unit length whose cosines tell how much samples have in common.
+        The teacher's features, centred and of unit length: their cosines say how similar two
+        samples are.
     temperature : float or tensor, shape ()
-        Of the latents' neighbourhoods.
+        Temperature of the neighbourhoods of the latents.
     teacher_temperature : float
-        Of the neighbourhoods to learn from, which are constant.
+        Temperature of the teacher's neighbourhoods, which get no gradient.
     same : tensor of bool, shape (n, n), optional
         As in `paired_contrast`.
 
@@ -118,18 +119,19 @@ def adaptive_temperature(
     a: Tensor, b: Tensor, temperature: float, slope: float, bounds: tuple[float, float]
 ) -> Tensor:
     """
-    The temperature by how well a batch is aligned: τ0 (1 + α A), kept within bounds.
+    Compute the temperature τ0 (1 + α A), limited to bounds, where A is the alignment of a batch.
 
     Parameters
     ----------
     a, b : tensor, shape (n, k)
-        Rows of unit length that belong together; A is the mean of their cosines, without gradient.
+        Rows of unit length that belong together. A is the mean of their cosines; it gets no
+        gradient.
     temperature : float
         τ0.
     slope : float
-        α; 0 gives τ0, whatever the alignment.
+        α. If it is 0, the temperature is always τ0.
     bounds : (float, float)
-        Least and largest temperature.
+        Smallest and largest temperature.
 
     Returns
     -------
@@ -141,12 +143,12 @@ def adaptive_temperature(
 
 
 def _log_neighbourhood(x: Tensor, temperature: float | Tensor, same: Tensor | None) -> Tensor:
-    """Logarithm of the softmax over the other rows; −∞ for the row itself and what is `same`."""
+    """Compute the log-softmax over the other rows; −∞ for the row itself and rows in `same`."""
     left_out = torch.eye(len(x), dtype=torch.bool, device=x.device)
     if same is not None:
         left_out = left_out | same
     logits = (x @ x.T / temperature).masked_fill(left_out, -torch.inf)
-    # A row that is left with nobody has no softmax; any finite values keep its gradient zero.
+    # If a row has no other rows, there is no softmax; with any finite values its gradient is zero.
     logits = logits.masked_fill(left_out.all(dim=1, keepdim=True), 0)
     return torch.log_softmax(logits, dim=1).masked_fill(left_out, -torch.inf)
 

@@ -1,7 +1,7 @@
-"""What CLSR's training is given, and what it tells of every epoch. Needs no PyTorch.
+"""The input of CLSR's training, `Problem`, and its record of an epoch. Needs no PyTorch.
 
-`split_items` holds out pairs to validate on, `make_problem` brings features to the scale that is
-learned at and numbers the rows that take part.
+`split_items` holds out pairs for validation. `make_problem` preprocesses the features and numbers
+the rows that take part.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ._inputs import (
     semantic_features,
 )
 
-__all__ = ["EpochRecord", "Problem", "in_order", "make_problem", "split_items"]
+__all__ = ["EpochRecord", "Problem", "make_problem", "pairs_by_row", "split_items"]
 
-# So many principal components of the first and of the second modality are kept, at most.
+# Largest number of principal components of the first and of the second modality.
 _MOST_COMPONENTS = (256, 384)
 
 Value = TypeVar("Value")
@@ -41,7 +41,7 @@ Paired = tuple[dict[str, Rows], NDArray[np.int64]]
 @dataclass(frozen=True)
 class Problem:
     """
-    What is learned from: modalities in their order, rows numbered among the training rows.
+    The input of the training. Rows are numbered among the training rows of their modality.
 
     Attributes
     ----------
@@ -49,17 +49,17 @@ class Problem:
     x : tuple of ndarray of float32
         Preprocessed features per modality.
     targets : tuple of ndarray of float32
-        What the other modality's latents should reconstruct: the first columns of x, centred.
+        The first columns of x, centred: the latents of the other modality should reconstruct them.
     target_means : tuple of ndarray of float64
-        Of these columns.
+        Means of these columns.
     items : Items
         Pairs among these rows.
     meaning : ndarray of float32
-        Features of the teaching modality.
+        Features of the teacher.
     teacher : int
-        Which modality that is.
+        The modality that is the teacher.
     duplicates : tuple of (ndarray of int64 or None)
-        A number per row, the same where rows are equal; None where all differ.
+        A number for each row, the same for equal rows; None if all rows differ.
     validation : tuple of (tuple of ndarray, ndarray) or None
         Preprocessed features per modality, and pairs.
     """
@@ -75,7 +75,7 @@ class Problem:
     validation: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int64]] | None
 
     def fingerprint(self) -> str:
-        """A digest of the data, by which a checkpoint knows it again."""
+        """Return a digest of the data, with which a checkpoint recognises the same data."""
         digest = hashlib.blake2b(digest_size=16)
         items = self.items
         validation = () if self.validation is None else (*self.validation[0], self.validation[1])
@@ -96,16 +96,16 @@ class EpochRecord:
     Attributes
     ----------
     epoch : int
-        From 1 on.
+        Number of the epoch; the first is 1.
     n_epochs : int
-        How many there will be at most.
+        Largest number of epochs.
     loss : float
-        Mean over steps of the weighted sum.
+        The weighted sum of the terms, mean over steps.
     parts : dict of str to float
-        Means of its parts before they are weighted: "contrast", and those that are switched on
-        among "consistency", "semantic" and "reconstruction".
+        The terms before they are weighted, mean over steps: "contrast", and those of "consistency",
+        "semantic" and "reconstruction" that are switched on.
     temperature : float
-        Mean over steps.
+        The temperature, mean over steps.
     recall : dict of (str, str) to dict of int to float
         Validation recall at 1, 5 and 10 per direction; empty without validation.
     """
@@ -119,11 +119,11 @@ class EpochRecord:
 
     @property
     def recall_sum(self) -> float:
-        """Sum of the recalls over ranks and directions, in percent: 600 at best."""
+        """Sum of the recalls over ranks and directions, in percent; at most 600."""
         return 100 * sum(sum(of_ranks.values()) for of_ranks in self.recall.values())
 
     def to_plain(self) -> dict[str, Any]:
-        """Numbers, strings and lists alone, for a file."""
+        """Convert to numbers, strings, lists and mappings, for a file."""
         recall = [
             [query, target, list(of_ranks), list(of_ranks.values())]
             for (query, target), of_ranks in self.recall.items()
@@ -132,7 +132,7 @@ class EpochRecord:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> EpochRecord:
-        """Take what `to_plain` gave."""
+        """Undo `to_plain`."""
         recall = {
             (query, target): dict(zip(ranks, values, strict=True))
             for query, target, ranks, values in plain["recall"]
@@ -141,7 +141,7 @@ class EpochRecord:
 
     @property
     def details(self) -> str:
-        """Loss, temperature and recalls as a line of text."""
+        """Loss, temperature and recalls in one line of text."""
         line = f"loss {self.loss:.4f}  temperature {self.temperature:.4f}"
         for (query, target), recall in self.recall.items():
             ranks = "/".join(map(str, recall))
@@ -153,8 +153,8 @@ class EpochRecord:
         return f"epoch {self.epoch}/{self.n_epochs}  {self.details}"
 
 
-def in_order(n_samples: Mapping[str, int]) -> NDArray[np.int64]:
-    """Pairs of row i with row i."""
+def pairs_by_row(n_samples: Mapping[str, int]) -> NDArray[np.int64]:
+    """Pair row i of the first modality with row i of the second."""
     n = next(iter(n_samples.values()))
     return np.repeat(np.arange(n)[:, None], 2, axis=1)
 
@@ -166,7 +166,7 @@ def split_items(
     rng: np.random.RandomState,
 ) -> tuple[NDArray[np.int64], Paired | None]:
     """
-    Divide pairs into those that are learned from and those that are validated on.
+    Divide pairs into those for training and those for validation.
 
     Parameters
     ----------
@@ -174,14 +174,14 @@ def split_items(
     pairs : ndarray of int64, shape (n_pairs, 2)
         Validated.
     validation : float, (features, pairs) or None
-        As `CLSR.fit` was given it.
+        The argument of `CLSR.fit`.
     rng : RandomState
-        Draws the items of a share.
+        Draws the items that are held out.
 
     Raises
     ------
     TypeError, ValueError
-        If `validation` is neither kind, or does not fit the features.
+        If `validation` is neither of these, or does not fit the features.
     """
     if validation is None:
         return pairs, None
@@ -221,7 +221,7 @@ def _own_samples(rows: dict[str, Rows], validation: Any) -> Paired:
             )
     n_samples = {name: len(x) for name, x in given.items()}
     pairs = check_pairs(validation[1], n_samples, minimum=1, repeated=True)
-    return given, in_order(n_samples) if pairs is None else pairs
+    return given, pairs_by_row(n_samples) if pairs is None else pairs
 
 
 def make_problem(
@@ -233,21 +233,21 @@ def make_problem(
     n_targets: int,
 ) -> tuple[dict[str, Preprocessing], Problem]:
     """
-    Preprocess the rows that are learned from, and number them among themselves.
+    Preprocess the training rows, and number them.
 
     Parameters
     ----------
     rows : dict of str to Rows
     pairs : ndarray of int64, shape (n_pairs, 2)
-        No row repeats on at least one side.
+        In at least one modality no row repeats.
     held_out : (rows, pairs) or None
         From `split_items`.
     kinds : mapping of str to str
-        Of `PREPROCESSING`, per modality.
+        For each modality, one of `PREPROCESSING`.
     teacher : str
-        A modality.
+        The modality that is the teacher.
     n_targets : int
-        Components to reconstruct.
+        Number of components to reconstruct.
 
     Returns
     -------
@@ -274,7 +274,8 @@ def make_problem(
         preprocessing[name] = fit_preprocessing(given, kinds[name], most)
         mapped = _mapped(given, preprocessing[name])
         x.append(mapped)
-        # Components are in the order of their spread; other columns are in none, so all count.
+        # Components are sorted by variance, so the first ones are used; other columns are not
+        # sorted, so all are used.
         target = mapped[:, :n_targets] if kinds[name] == "whiten" else mapped
         means.append(target.mean(axis=0, dtype=np.float64))
         targets.append(np.ascontiguousarray(target - means[-1], np.float32))
@@ -298,7 +299,7 @@ def make_problem(
 
 
 def _both(values: Iterable[Value]) -> tuple[Value, Value]:
-    """Of the first and of the second modality."""
+    """Return the values of the first and the second modality as a tuple."""
     first, second = values
     return first, second
 
@@ -314,7 +315,7 @@ def _mapped(rows: Rows, preprocessing: Preprocessing) -> NDArray[np.float32]:
 def _preprocessed(
     held_out: Paired, preprocessing: dict[str, Preprocessing]
 ) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int64]]:
-    """Features of the rows that are paired, and the pairs among them."""
+    """Preprocess the rows that are in pairs, and number the pairs among these rows."""
     x, columns = [], []
     for (name, read), column in zip(held_out[0].items(), held_out[1].T, strict=True):
         used, local = np.unique(column, return_inverse=True)

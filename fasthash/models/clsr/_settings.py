@@ -1,4 +1,4 @@
-"""The parameters of `CLSR`: which values they may have, and what "auto" is."""
+"""Checks of the parameters of `CLSR`, and the values that "auto" stands for."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..._core.validation import check_choice, check_count, check_number
 
 __all__ = ["Settings", "check_parameters", "settings_for"]
 
-# With fewer items than this a head learns them by heart, unless more is dropped and reconstructed.
+# With fewer items than this, a head overfits unless dropout and reconstruction are stronger.
 _FEW_ITEMS = 2000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters of `CLSR` that training needs, with all that is "auto" resolved."""
+    """The parameters of `CLSR` that training needs; every "auto" is replaced by a value."""
 
     n_latent: int
     hidden: tuple[int, ...]
@@ -36,12 +36,12 @@ class Settings:
 
 def check_parameters(model: Any) -> None:
     """
-    Refuse parameters that no fit can have.
+    Check the parameters of a model.
 
     Raises
     ------
     TypeError, ValueError
-        If one is unsuitable.
+        If a parameter has a wrong type or value.
     """
     for name in ("n_bits", "n_latent", "n_targets"):
         check_count(getattr(model, name), name)
@@ -72,14 +72,14 @@ def check_parameters(model: Any) -> None:
 
 def settings_for(model: Any, n_items: int) -> Settings:
     """
-    The settings of a fit.
+    Make the settings of a fit.
 
     Parameters
     ----------
     model : CLSR
-        Its parameters are validated.
+        With checked parameters.
     n_items : int
-        How many items are learned from, by which "auto" is resolved.
+        Number of training items; the values for "auto" depend on it.
     """
     few = n_items < _FEW_ITEMS
 

@@ -1,7 +1,7 @@
 """CLSR's training loop in PyTorch: networks, steps, validation, the best epoch, checkpoints.
 
-`train` is all that is called from outside. Every epoch starts from a seed of its own, so weights
-and the optimiser's moments, which a checkpoint holds, are all that the next epoch needs.
+`train` runs it. Every epoch has its own random seed. So a checkpoint needs only the weights and the
+optimiser's moments to continue with the next epoch.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ __all__ = ["Trained", "choose_device", "seed_of", "train"]
 
 RECALL_RANKS = (1, 5, 10)
 
-# The share of all steps in which the learning rate rises.
+# The learning rate rises during this share of all steps.
 _WARM_UP = 0.05
+# Gradients are clipped to this norm.
 _MOST_GRADIENT = 2.0
 _TEMPERATURE_BOUNDS = (0.01, 0.3)
 _DECODER_WIDTH = 512
@@ -57,14 +58,15 @@ _FORMAT = 1
 @dataclass(frozen=True)
 class Trained:
     """
-    What training leaves.
+    The result of the training.
 
     Attributes
     ----------
     heads : tuple of Head
-        Per modality, of the best epoch, or of the last one without validation.
+        The heads of both modalities after the best epoch, or after the last one if there is no
+        validation.
     reconstructions : tuple of Reconstruction or None
-        Per modality, what is appended to the latents of the head.
+        For each modality, what is appended to the latents of the head.
     history : list of EpochRecord
     best_epoch : int
     """
@@ -77,7 +79,7 @@ class Trained:
 
 @dataclass
 class _Progress:
-    """Where training stands between two epochs."""
+    """The epochs so far, and the weights of the best one."""
 
     history: list[EpochRecord]
     best_epoch: int = 0
@@ -85,7 +87,7 @@ class _Progress:
 
 
 class _Networks(nn.Module):
-    """Both heads, and the decoders from each modality's latents to the other's targets."""
+    """Both heads, and the decoders from the latents of each modality to the other's targets."""
 
     def __init__(self, problem: Problem, settings: Settings, encoders: Mapping[str, Any]) -> None:
         super().__init__()
@@ -111,7 +113,7 @@ class _Networks(nn.Module):
 
 
 def choose_device(device: str) -> str:
-    """Resolve "auto", and refuse a device that is not there."""
+    """Replace "auto" by a device, and refuse a device that does not exist."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -125,7 +127,7 @@ def choose_device(device: str) -> str:
 
 
 def seed_of(checkpoint: Path) -> int:
-    """The seed of the fit that wrote a checkpoint."""
+    """Read the seed of the fit that wrote a checkpoint."""
     return _read(checkpoint, "cpu")["seed"]
 
 
@@ -149,19 +151,19 @@ def train(
     problem : Problem
     settings : Settings
     encoders : mapping of str to torch.nn.Module
-        In place of built-in heads; copied.
+        Used instead of built-in heads; they are copied.
     seed : int
     device : str
-        As `choose_device` returns it.
+        The result of `choose_device`.
     n_threads : int
     report : callable
-        Gets the record of every epoch when the checkpoint has been written.
+        Called with the record of every epoch, after the checkpoint is written.
     checkpoint : Path, optional
         Written after every epoch.
     fingerprint : str
-        Of the data; a checkpoint of other data is refused.
+        Digest of the data; a checkpoint of other data is refused.
     resume : bool
-        Go on from the checkpoint.
+        Continue from the checkpoint.
 
     Returns
     -------
@@ -175,7 +177,7 @@ def train(
     threads_before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        # The caller's generators stay where they are.
+        # The state of the caller's random generators does not change.
         with torch.random.fork_rng(devices=_devices(device)):
             run = _Run(problem, settings, encoders, seed, device)
             if resume and checkpoint is not None:
@@ -191,7 +193,7 @@ def train(
 
 
 class _Run:
-    """Networks, optimiser and data on their device, and where training stands."""
+    """A training: networks, optimiser and data on their device, and the epochs so far."""
 
     def __init__(
         self,
@@ -218,7 +220,7 @@ class _Run:
         self.duplicates = [
             None if ids is None else torch.from_numpy(ids).to(device) for ids in problem.duplicates
         ]
-        # Batches of nearly the same size: a small last one would be a contrast with few.
+        # Batches have nearly the same size: a small last batch would have few negatives.
         self.n_batches = max(1, round(len(problem.items) / settings.batch_size))
         self.half = device.startswith("cuda") and torch.cuda.is_bf16_supported()
 
@@ -232,7 +234,7 @@ class _Run:
         return done - self.progress.best_epoch >= patience
 
     def epoch(self) -> EpochRecord:
-        """Take one pass over the items, a random partner each; validate; remember the best."""
+        """Train on all items, each with a random partner; validate; keep the best weights."""
         number = len(self.progress.history) + 1
         torch.manual_seed(self._seed_of(number))
         self.networks.train()
@@ -306,7 +308,7 @@ class _Run:
         return int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
 
     def _set_learning_rate(self, step: int, n_batches: int) -> None:
-        """A linear rise, then half a cosine down to zero at the last step."""
+        """Set the rate: a linear rise, then half a cosine down to zero at the last step."""
         n_steps = self.settings.n_epochs * n_batches
         n_rising = max(1, round(_WARM_UP * n_steps))
         if step < n_rising:
@@ -317,7 +319,7 @@ class _Run:
             group["lr"] = self.settings.learning_rate * share
 
     def _batches(self) -> list[tuple[Tensor, Tensor]]:
-        """Items in a random order, as rows of the one side and a random partner of each."""
+        """Shuffle the items and draw a partner of each; return their rows in batches."""
         items = self.problem.items
         starts = torch.from_numpy(items.starts)
         order = torch.randperm(len(items))
@@ -377,7 +379,7 @@ class _Run:
         return {name: value.item() for name, value in values.items()}
 
     def _same(self, rows: tuple[Tensor, Tensor]) -> Tensor | None:
-        """Which items of a batch share a row's values on either side, and so are no negatives."""
+        """Mark the items of a batch that have equal rows in a modality: they are no negatives."""
         numbers = [ids[r] for ids, r in zip(self.duplicates, rows, strict=True) if ids is not None]
         equal = [n[:, None] == n[None, :] for n in numbers]
         return None if not equal else equal[0] if len(equal) == 1 else equal[0] | equal[1]
@@ -420,7 +422,7 @@ class _Run:
         return {name: x.detach().clone() for name, x in self.networks.state_dict().items()}
 
     def _check_heads(self) -> None:
-        """Refuse encoders whose latents have another width than the settings say."""
+        """Refuse encoders whose output has another width than ``n_latent``."""
         self.networks.eval()
         for name, head, x in zip(
             self.problem.names, self.networks.heads, self.problem.x, strict=True
@@ -430,7 +432,7 @@ class _Run:
             expected = (len(x[:2]), self.settings.n_latent)
             if found != expected:
                 raise ValueError(
-                    f"encoders[{name!r}] makes shape {found} of {len(x[:2])} rows, but n_latent="
+                    f"encoders[{name!r}] returns shape {found} for {len(x[:2])} rows, but n_latent="
                     f"{self.settings.n_latent} needs {expected}"
                 )
 

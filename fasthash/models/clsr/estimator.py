@@ -28,7 +28,7 @@ from ._latent_maps import (
     check_latent_map,
     make_latent_maps,
 )
-from ._problem import EpochRecord, in_order, make_problem, split_items
+from ._problem import EpochRecord, make_problem, pairs_by_row, split_items
 from ._settings import check_parameters, settings_for
 
 __all__ = ["CLSR"]
@@ -474,7 +474,7 @@ class CLSR(CrossModalHasher):
         n_samples = {name: len(x) for name, x in rows.items()}
         checked = check_pairs(pairs, n_samples, repeated=True)
         if checked is None:
-            return in_order(n_samples)
+            return pairs_by_row(n_samples)
         n_rows = [len(np.unique(column)) for column in checked.T]
         if max(n_rows) < len(checked):
             raise ValueError(

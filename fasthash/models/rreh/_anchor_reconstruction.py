@@ -1,15 +1,16 @@
-"""Samples as sparse combinations of their nearest anchors: the relations that RREH embeds.
+"""Write samples as sparse combinations of their nearest anchors: the relations that RREH embeds.
 
-Each sample is written as a combination of its k nearest anchors, with weights that are nowhere
-negative and sum to 1: a row of k numbers of a sparse matrix S, so that S A is close to X. The work
-is linear in the samples, and nothing of samples x anchors is held: a thread multiplies some hundred
-samples with the anchors, then chooses and solves while the products are in its cache. The products
-are BLAS's, one thread a call, because loops of our own take seven times as long; the rest is a
-kernel.
+Each sample is written as a combination of its k nearest anchors, with weights >= 0 that sum to 1.
+The weights are a row of a sparse matrix S, so that S A is close to X. The work is linear in the
+number of samples, and no array of samples x anchors is held: a thread multiplies a few hundred
+samples with the anchors, then chooses anchors and solves for weights while the products are in its
+cache. BLAS computes the products, with one thread per call, because a loop of our own takes seven
+times as long. A kernel does the rest.
 
 Source of the relations: Wang, Shi, Luo, Zhang, Cheng, Xiao, "Reconstruction Relations Embedded
 Hashing", ICIC 2024, arXiv 2405.17777, which reconstructs samples from anchors by least squares.
-That only near anchors take part, the formula of the weights and its regularisation are ours.
+Three things are ours: that only near anchors take part, the formula of the weights, and its
+regularisation.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["reconstruct"]
 
-# Values of a block of samples, copied, and their scores: what a core's second-level cache holds,
-# and enough that threads seldom meet at the interpreter's lock.
+# Values in a block: a copy of its samples, and their scores. They fit into a core's second-level
+# cache, and a block takes long enough that threads seldom wait for the interpreter's lock.
 _BLOCK_VALUES = 1 << 19
 
 
@@ -45,25 +46,25 @@ def reconstruct(
     regularisation: float = 0.1,
 ) -> csr_array:
     """
-    Express samples by their nearest anchors.
+    Compute the weights with which samples are combinations of their nearest anchors.
 
     Parameters
     ----------
     x : RowReader or ndarray of float32 or float64, shape (n, d)
-        Finite. Of a reader only blocks are held.
+        Finite values. A reader is read block by block.
     anchors : ndarray of the same dtype, shape (n_anchors, d)
         At least one.
     workers : Workers
     k : int, default=10
-        How many anchors reconstruct a sample; all of them where there are fewer.
+        Number of anchors that reconstruct a sample; all anchors if there are fewer.
     regularisation : float, default=0.1
-        g > 0 below. The larger, the more equal the weights.
+        g > 0 in the formula below. A larger g makes the weights more equal.
 
     Returns
     -------
     csr_array of the dtype of `x`, shape (n, n_anchors)
-        Rows of exactly min(k, n_anchors) weights, ascending in the anchor, each >= 0, with sum 1.
-        Weights that were clipped stand there as zeros. Indices are int32 while they can be.
+        Each row has exactly min(k, n_anchors) weights >= 0, in the order of the anchors, with sum
+        1. Weights that were clipped are stored as zeros. Indices are int32 if they fit.
 
     Raises
     ------
@@ -72,22 +73,25 @@ def reconstruct(
 
     Notes
     -----
-    Near is meant by the Euclidean distance; of anchors equally far the lower one is nearer. With C
-    the k x k Gram matrix of the differences (anchor - sample), the weights solve
+    The nearest anchors are those with the smallest Euclidean distance; if two are equally far, the
+    one with the lower number counts as nearer. C is the k x k Gram matrix of the differences
+    (anchor - sample). The weights solve
 
         (C + g tr(C)/k I) w = 1,
 
-    are clipped at 0 and scaled to sum 1. Where all k anchors equal the sample they are equal.
+    are clipped at 0, and are scaled so that their sum is 1. If all k anchors equal the sample, all
+    weights are equal.
 
-    Products are made in the dtype of `x`, relative to the mean anchor. What their rounding could
-    decide is decided by differences in float64: which anchors are nearest, always; the weights,
-    where they might lose more than half the digits of the dtype. The number of threads changes no
-    bit.
+    Products are computed in the dtype of `x`, relative to the mean anchor. Where rounding could
+    change the result, differences in float64 are used instead: always to decide which anchors are
+    nearest, and for the weights if they might lose more than half the digits of the dtype. The
+    number of threads changes no bit.
 
-    Costs O(n (n_anchors d + k³)), up to half of the time one matrix product. Differences cost
-    O(n (n_anchors + k²) d) more at worst, where clusters are tiny beside their distance to the mean
-    anchor: several times as long. Memory beyond the result: n_anchors² float64, and per thread a
-    block of two mebibytes in float32, four in float64, and about k (d + 4 k) float64.
+    Costs O(n (n_anchors d + k³)); one matrix product takes up to half of the time. In the worst
+    case, differences cost O(n (n_anchors + k²) d) more, several times as long: when clusters are
+    very small compared with their distance to the mean anchor. Memory in addition to the result:
+    n_anchors² float64, and for each thread a block of 2 MiB in float32 or 4 MiB in float64, and
+    about k (d + 4 k) float64.
 
     Examples
     --------
@@ -117,7 +121,7 @@ def reconstruct(
     indices, weights = np.empty((n, k), np.int32), np.empty((n, k), dtype)
 
     blocks = cut(n, n_anchors + len(operand), _BLOCK_VALUES)
-    # A thread keeps its block: fresh memory for every batch would cost a tenth of the time.
+    # Each thread keeps its memory; new memory for every batch would cost a tenth of the time.
     own = threading.local()
 
     def visit(batch: Sequence[slice]) -> None:
@@ -127,7 +131,7 @@ def reconstruct(
         for rows in batch:
             block = np.ascontiguousarray(source.read(rows))
             left, scores = own.left[: len(block)], own.scores[: len(block)]
-            # The kernel knows where a square may have overflowed, and takes differences there.
+            # Where a square may have overflowed, the kernel uses differences.
             with np.errstate(over="ignore", invalid="ignore"):
                 np.subtract(block, origin, out=left[:, :-1])
                 np.matmul(left, operand, out=scores)
@@ -136,7 +140,7 @@ def reconstruct(
 
     for _ in workers.map(visit, blocks):
         pass
-    # scipy wants one type for both kinds of indices, and takes the smaller where it can.
+    # scipy uses one integer type for both index arrays: the smaller one if all indices fit.
     is_small = n * k <= np.iinfo(np.int32).max
     ends = np.arange(0, n * k + 1, k, dtype=np.int32 if is_small else np.int64)
     return csr_array((weights.ravel(), indices.ravel(), ends), shape=(n, n_anchors))
@@ -144,10 +148,11 @@ def reconstruct(
 
 def _operands(anchors: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
     """
-    The mean anchor; the right factor of the scores, shape (d + 1, n_anchors); products of anchors.
+    Compute the mean anchor, the right factor of the scores, and the products of the anchors.
 
-    A score is |a|² - 2 a·x, all relative to the mean anchor, so that little cancels. The squared
-    norms are one more row of the factor, which saves a pass over the scores.
+    A score is |a|² - 2 a·x, all relative to the mean anchor, so that less is lost by cancellation.
+    The right factor has shape (d + 1, n_anchors): the squared norms are its last row, which saves a
+    pass over the scores.
     """
     operand = np.empty((anchors.shape[1] + 1, len(anchors)), anchors.dtype)
     with np.errstate(over="ignore", invalid="ignore"):

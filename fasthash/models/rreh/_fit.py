@@ -1,20 +1,22 @@
-"""The sweeps of `RREH`: exact minimisers of one objective, block after block.
+"""The sweeps of `RREH`: each step minimises one objective over one group of variables, exactly.
 
-With X scaled features, φ mapped ones, b codes of ±1, z latents, w = 1 for a row of a pair and ω_m
-for another, and S z_A what a row's relations make of the latents of the anchors:
+X are scaled features, φ mapped features, b codes of ±1, and z latents. The weight w is 1 for a row
+of a pair and ω_m for an unpaired row. S z_A is the combination of the anchors' latents that the
+relations S of a row give. The objective is
 
     J = Σ_m Σ_rows w (α ‖x - z U_m‖² + ρ ‖b - φ W_m‖²)
       + Σ_m Σ_unpaired ω_m (μ ‖z - S z_A‖² + θ ‖b - z R‖²) + θ Σ_pairs ‖b - z R‖²
       + Σ_m (α ν n_pairs ‖U_m‖² + ρ ℓ_m ‖W_m‖²),   R Rᵀ = I
 
-A pair has one latent and one code for all its rows. A sweep sets, each to what minimises J given
-the rest: the bases U, the hash functions W, the latents of unpaired rows, those of pairs, the
-rotation R, and the codes. It reads the features three times, block by block on threads, and holds
-latents and codes, n · (n_components + n_bits) numbers, and no features but the first mapped blocks.
+A pair has one latent and one code for all its rows. A sweep updates these groups in turn, each to
+the minimiser of J given the others: the bases U, the hash functions W, the latents of unpaired
+rows, the latents of pairs, the rotation R, and the codes. It reads the features three times, block
+by block on threads. It holds latents and codes, n · (n_components + n_bits) numbers, and of the
+features only the first mapped blocks.
 
-Source: RREH has one objective with these ingredients: common subspace, one representation per pair,
-embedded relations to anchors, discrete codes. How they are put together here, and the weights ω, is
-ours.
+Source: the objective of RREH has these parts: a common subspace, one representation per pair,
+embedded relations to anchors, and discrete codes. How they are combined here, and the weights ω,
+are ours.
 """
 
 from __future__ import annotations
@@ -36,32 +38,32 @@ from ._start import Settings, View
 
 __all__ = ["RrehFit"]
 
-# For mapped features of all modalities together, kept from pass to pass.
+# Memory for mapped features of all modalities together, which then need not be mapped again.
 _KEPT_BYTES = 1 << 28
 
-# Steps of the rotation to start from, and pairs it is found on.
+# Steps of the search for the first rotation, and the number of pairs that it uses.
 _START_STEPS = 50
 _START_PAIRS = 16384
 
 
 class RrehFit:
     """
-    State between two blocks of a sweep.
+    The state of a fit between two updates.
 
     Parameters
     ----------
     views : list of View
     anchors : ndarray of int64
-        Which pairs are anchors.
+        The pairs that are anchors.
     settings : Settings
     random_state : RandomState
-        Draws the rotation to start from.
+        Draws the first rotation.
     workers : Workers
 
     Attributes
     ----------
     latents : ndarray, shape (n_latents, n_components)
-        z: of the pairs, then of the unpaired rows of each modality.
+        z of the pairs, then of the unpaired rows of each modality.
     signs : ndarray of int8, shape (n_latents, n_bits)
         b.
     bases : list of ndarray of float64, shape (n_components, d)
@@ -85,18 +87,19 @@ class RrehFit:
         self.views, self.anchors = views, anchors
         self._settings, self._workers = settings, workers
         self._n_pairs = views[0].n_pairs
-        ends = self._n_pairs + np.cumsum([view.n_alone for view in views])
-        self._alone = [
-            slice(int(end) - view.n_alone, int(end)) for view, end in zip(views, ends, strict=True)
+        ends = self._n_pairs + np.cumsum([view.n_unpaired for view in views])
+        self._unpaired_rows = [
+            slice(int(end) - view.n_unpaired, int(end))
+            for view, end in zip(views, ends, strict=True)
         ]
         kept = _KEPT_BYTES // len(views)
         self._mapped = [MappedRows(view.rows, view.feature_map, kept) for view in views]
-        self._find_grams()
+        self._compute_grams()
         self._start(random_state)
         self._add_up()
 
     def sweep(self) -> float:
-        """Update every block once; the objective after it."""
+        """Update every group of variables once; return the objective after it."""
         self.update_bases()
         self.update_hash_functions()
         self.update_unpaired_latents()
@@ -106,12 +109,12 @@ class RrehFit:
         return self.objective()
 
     def codes(self) -> dict[str, NDArray[np.uint8]]:
-        """Packed codes of every row, per modality."""
+        """Return the packed codes of all rows, per modality."""
         packed = pack_signs(self.signs)
         return {view.name: packed[view.latent_rows] for view in self.views}
 
-    def _find_grams(self) -> None:
-        """φᵀwφ + ℓI, factored, and SᵀwS with its eigenvectors: they stay for all sweeps."""
+    def _compute_grams(self) -> None:
+        """Compute what is the same in all sweeps: φᵀwφ + ℓI, factored; SᵀwS and eigenvectors."""
         self.ridges, self._grams, self._factors, self._relation_grams = [], [], [], []
         for view, mapped in zip(self.views, self._mapped, strict=True):
             gram, relations = self._grams_of(view, mapped)
@@ -128,19 +131,20 @@ class RrehFit:
         basis = view.basis.astype(view.rows.dtype)
 
         def add(rows: slice) -> list[Any]:
-            # Not T applied to the sum: rounding of large sums would outweigh small eigenvalues.
+            # T is applied before the sum: the rounding of large sums would be larger than small
+            # eigenvalues.
             features, weights = mapped[rows] @ basis, view.row_weights(rows)
             gram = (features.T @ (weights[:, None] * features)).astype(np.float64)
-            alone = weights * (view.latent_rows[rows] >= self._n_pairs)
-            return [gram, view.relations.gram(rows, alone)]
+            unpaired = weights * (view.latent_rows[rows] >= self._n_pairs)
+            return [gram, view.relations.gram(rows, unpaired)]
 
         return self._total(view, add)
 
     def _start(self, random_state: np.random.RandomState) -> None:
-        """Latents from the variates, the rotation that suits those of the pairs, codes by sign."""
+        """Compute first latents from the variates, a rotation for those of pairs, and codes."""
         n_pairs, n_bits = self._n_pairs, self._settings.n_bits
         dtype = np.result_type(*(view.rows.dtype for view in self.views))
-        n_latents = n_pairs + sum(view.n_alone for view in self.views)
+        n_latents = n_pairs + sum(view.n_unpaired for view in self.views)
         self.latents = np.zeros((n_latents, self.views[0].variates.shape[1]), dtype)
         for view in self.views:
             paired = view.latent_rows < n_pairs
@@ -151,26 +155,26 @@ class RrehFit:
         few = pairs[:: -(-n_pairs // _START_PAIRS)]
         self.rotation = quantising_rotation(few, _START_STEPS, random_state, n_bits)
         for view in self.views:
-            self._start_alone(view, self.latents[self.anchors])
+            self._start_unpaired(view, self.latents[self.anchors])
         self.signs = np.empty((n_latents, n_bits), np.int8)
         for rows in cut(n_latents, n_bits):
             self.signs[rows] = _signs(self.latents[rows] @ self.rotation.astype(dtype))
 
-    def _start_alone(self, view: View, at_anchors: NDArray[np.floating]) -> None:
+    def _start_unpaired(self, view: View, at_anchors: NDArray[np.floating]) -> None:
         def start(rows: slice) -> None:
             latent_rows = view.latent_rows[rows]
-            alone = latent_rows >= self._n_pairs
-            self.latents[latent_rows[alone]] = view.relations.times(rows, at_anchors)[alone]
+            unpaired = latent_rows >= self._n_pairs
+            self.latents[latent_rows[unpaired]] = view.relations.times(rows, at_anchors)[unpaired]
 
         self._visit(view, start)
 
     def _add_up(self) -> None:
-        """What U, W and the objective need of features, latents and codes."""
+        """Compute the sums over rows that U, W and the objective need."""
         z, n_pairs = self.latents, self._n_pairs
         self._pair_gram = _product(z[:n_pairs], z[:n_pairs])
-        self._alone_grams = [
+        self._unpaired_grams = [
             view.weight * _product(z[rows], z[rows])
-            for view, rows in zip(self.views, self._alone, strict=True)
+            for view, rows in zip(self.views, self._unpaired_rows, strict=True)
         ]
         self._sums = [
             self._sums_of(view, mapped)
@@ -178,7 +182,7 @@ class RrehFit:
         ]
 
     def _sums_of(self, view: View, mapped: MappedRows) -> list[Any]:
-        """Σ w zᵀx, Σ w φᵀb before T, and Σ w ‖x‖²."""
+        """Compute Σ w zᵀx, Σ w φᵀb before T is applied, and Σ w ‖x‖²."""
 
         def add(rows: slice) -> list[Any]:
             x, latent_rows = view.read(rows), view.latent_rows[rows]
@@ -193,15 +197,15 @@ class RrehFit:
         return self._total(view, add)
 
     def update_bases(self) -> None:
-        """U = (Σ w zᵀz + ν n_pairs I)⁻¹ Σ w zᵀx."""
+        """Set U = (Σ w zᵀz + ν n_pairs I)⁻¹ Σ w zᵀx."""
         self.bases = []
-        for (latent_x, _, _), alone in zip(self._sums, self._alone_grams, strict=True):
-            gram = self._pair_gram + alone
+        for (latent_x, _, _), unpaired in zip(self._sums, self._unpaired_grams, strict=True):
+            gram = self._pair_gram + unpaired
             gram.flat[:: len(gram) + 1] += self._settings.nu * self._n_pairs
             self.bases.append(linalg.solve(gram, latent_x))
 
     def update_hash_functions(self) -> None:
-        """W = (Σ w φᵀφ + ℓI)⁻¹ Σ w φᵀb."""
+        """Set W = (Σ w φᵀφ + ℓI)⁻¹ Σ w φᵀb."""
         self.hash_weights = [
             cho_solve(factor, view.basis.T @ mapped_codes)
             for view, factor, (_, mapped_codes, _) in zip(
@@ -214,24 +218,24 @@ class RrehFit:
         ]
 
     def update_unpaired_latents(self) -> None:
-        """z = (α x Uᵀ + μ S z_A + θ b Rᵀ)(α U Uᵀ + (μ + θ) I)⁻¹."""
+        """Set z = (α x Uᵀ + μ S z_A + θ b Rᵀ)(α U Uᵀ + (μ + θ) I)⁻¹."""
         at_anchors = self.latents[self.anchors]
         from_codes = (self._settings.theta * self.rotation.T).astype(self.latents.dtype)
-        # C of the pairs comes by on the way: α Σ_m x U_mᵀ + θ b Rᵀ.
+        # The same pass computes C of the pairs: α Σ_m x U_mᵀ + θ b Rᵀ.
         self._pair_right = self.signs[: self._n_pairs] @ from_codes
-        self._pulls = [
-            self._update_alone(view, basis, at_anchors, from_codes)
+        self._anchor_terms = [
+            self._update_unpaired(view, basis, at_anchors, from_codes)
             for view, basis in zip(self.views, self.bases, strict=True)
         ]
 
-    def _update_alone(
+    def _update_unpaired(
         self,
         view: View,
         basis: NDArray[np.float64],
         at_anchors: NDArray[np.floating],
         from_codes: NDArray[np.floating],
     ) -> NDArray[np.float64]:
-        """Update the latents of a modality's unpaired rows; what pulls at the anchors, Σ ω Sᵀz."""
+        """Update the latents of unpaired rows; return their term for the anchors, Σ ω Sᵀz."""
         s, dtype = self._settings, self.latents.dtype
         left = s.alpha * basis @ basis.T
         left.flat[:: len(left) + 1] += s.mu + s.theta
@@ -240,46 +244,50 @@ class RrehFit:
 
         def update(rows: slice) -> list[Any]:
             latent_rows = view.latent_rows[rows]
-            alone = latent_rows >= self._n_pairs
+            unpaired = latent_rows >= self._n_pairs
             right = view.read(rows) @ from_features
-            self._pair_right[latent_rows[~alone]] += right[~alone]
+            self._pair_right[latent_rows[~unpaired]] += right[~unpaired]
             right += s.mu * view.relations.times(rows, at_anchors)
             right += self.signs[latent_rows] @ from_codes
             z = right @ inverse
-            self.latents[latent_rows[alone]] = z[alone]
-            z[~alone] = 0
+            self.latents[latent_rows[unpaired]] = z[unpaired]
+            z[~unpaired] = 0
             return [view.relations.transposed_times(rows, z)]
 
         return view.weight * self._total(view, update)[0]
 
     def update_paired_latents(self) -> None:
-        """z G = C, but for anchors z_A G + H z_A = C_A + μ Σ ω Sᵀz with H = μ Σ ω SᵀS."""
+        """
+        Solve z G = C for pairs, and z_A G + H z_A = C_A + μ Σ ω Sᵀz for anchors.
+
+        Here H = μ Σ ω SᵀS.
+        """
         s, dtype = self._settings, self.latents.dtype
         gram = s.alpha * add_up(basis @ basis.T for basis in self.bases)
         gram.flat[:: len(gram) + 1] += s.theta
         values, vectors = linalg.eigh(gram)
-        right = self._pair_right[self.anchors] + s.mu * add_up(self._pulls)
-        turned = self._anchor_vectors.T @ right @ vectors
-        turned /= self._anchor_values[:, None] + values
+        right = self._pair_right[self.anchors] + s.mu * add_up(self._anchor_terms)
+        rotated = self._anchor_vectors.T @ right @ vectors
+        rotated /= self._anchor_values[:, None] + values
         self.latents[: self._n_pairs] = self._pair_right @ linalg.inv(gram).astype(dtype)
-        self.latents[self.anchors] = self._anchor_vectors @ turned @ vectors.T
+        self.latents[self.anchors] = self._anchor_vectors @ rotated @ vectors.T
 
     def update_rotation(self) -> None:
-        """R from the thin singular value decomposition of Σ w zᵀb."""
+        """Set R from the thin singular value decomposition of Σ w zᵀb."""
         total = self._latents_by_codes(slice(0, self._n_pairs))
-        for view, rows in zip(self.views, self._alone, strict=True):
+        for view, rows in zip(self.views, self._unpaired_rows, strict=True):
             total += view.weight * self._latents_by_codes(rows)
         left, _, right = linalg.svd(total, full_matrices=False)
         self.rotation = left @ right
 
     def update_codes(self) -> None:
-        """b = sign(θ z R + ρ φ W), for a pair with the sum of φ W over its rows."""
-        turned = (self._settings.theta * self.rotation).astype(self.latents.dtype)
-        scores = self.latents[: self._n_pairs] @ turned
+        """Set b = sign(θ z R + ρ φ W); for a pair, φ W is the sum over its rows."""
+        rotated = (self._settings.theta * self.rotation).astype(self.latents.dtype)
+        scores = self.latents[: self._n_pairs] @ rotated
         for view, mapped, projection in zip(
             self.views, self._mapped, self.projections, strict=True
         ):
-            self._update_codes_of(view, mapped, projection, turned, scores)
+            self._update_codes_of(view, mapped, projection, rotated, scores)
         self.signs[: self._n_pairs] = _signs(scores)
         self._add_up()
 
@@ -288,24 +296,24 @@ class RrehFit:
         view: View,
         mapped: MappedRows,
         projection: NDArray[np.float64],
-        turned: NDArray[np.floating],
+        rotated: NDArray[np.floating],
         scores: NDArray[np.floating],
     ) -> None:
-        """Update codes of unpaired rows; add to the scores of the pairs."""
+        """Update the codes of unpaired rows; add the scores of paired rows to `scores`."""
         scaled = (self._settings.rho * projection).astype(view.rows.dtype)
 
         def update(rows: slice) -> None:
             latent_rows = view.latent_rows[rows]
-            alone = latent_rows >= self._n_pairs
+            unpaired = latent_rows >= self._n_pairs
             found = mapped[rows] @ scaled
-            scores[latent_rows[~alone]] += found[~alone]
-            own = latent_rows[alone]
-            self.signs[own] = _signs(found[alone] + self.latents[own] @ turned)
+            scores[latent_rows[~unpaired]] += found[~unpaired]
+            own = latent_rows[unpaired]
+            self.signs[own] = _signs(found[unpaired] + self.latents[own] @ rotated)
 
         self._visit(view, update)
 
     def objective(self) -> float:
-        """J after `update_codes`, from sums over the rows."""
+        """Compute J after `update_codes`, from sums over the rows."""
         s = self._settings
         total = s.theta * self._quantisation(slice(0, self._n_pairs), self._pair_gram)
         for i in range(len(self.views)):
@@ -315,34 +323,34 @@ class RrehFit:
         return float(total)
 
     def _parts(self, i: int) -> tuple[float, float, float, float]:
-        """Terms of one modality: features, hash functions, relations, codes of unpaired rows."""
+        """Compute the terms of one modality: features, hash functions, relations, codes."""
         view, n_pairs, n_bits = self.views[i], self._n_pairs, self._settings.n_bits
         latent_x, mapped_codes, squared_x = self._sums[i]
-        basis, weights, alone = self.bases[i], self.hash_weights[i], self._alone_grams[i]
+        basis, weights, unpaired = self.bases[i], self.hash_weights[i], self._unpaired_grams[i]
         at_anchors = self.latents[self.anchors].astype(np.float64)
         reconstruction = (
             squared_x
             - 2 * np.sum(latent_x * basis)
-            + np.sum((self._pair_gram + alone) * (basis @ basis.T))
+            + np.sum((self._pair_gram + unpaired) * (basis @ basis.T))
             + self._settings.nu * n_pairs * np.sum(basis**2)
         )
         hashing = (
-            n_bits * (n_pairs + view.weight * view.n_alone)
+            n_bits * (n_pairs + view.weight * view.n_unpaired)
             - 2 * np.sum((view.basis.T @ mapped_codes) * weights)
             + np.sum(weights * (self._grams[i] @ weights))
         )
         relation = (
-            np.trace(alone)
-            - 2 * np.sum(self._pulls[i] * at_anchors)
+            np.trace(unpaired)
+            - 2 * np.sum(self._anchor_terms[i] * at_anchors)
             + np.sum(at_anchors * (self._relation_grams[i] @ at_anchors))
         )
         if view.weight == 0:
             return reconstruction, hashing, relation, 0.0
-        quantisation = self._quantisation(self._alone[i], alone / view.weight)
+        quantisation = self._quantisation(self._unpaired_rows[i], unpaired / view.weight)
         return reconstruction, hashing, relation, view.weight * quantisation
 
     def _quantisation(self, rows: slice, gram: NDArray[np.float64]) -> float:
-        """Σ ‖b - z R‖², where ‖z R‖ = ‖z‖ because R Rᵀ = I."""
+        """Compute Σ ‖b - z R‖², where ‖z R‖ = ‖z‖ because R Rᵀ = I."""
         cross = np.sum(self._latents_by_codes(rows) * self.rotation)
         return (rows.stop - rows.start) * self._settings.n_bits + np.trace(gram) - 2 * cross
 
@@ -360,7 +368,7 @@ class RrehFit:
             pass
 
     def _total(self, view: View, function: Callable[[slice], list[Any]]) -> list[Any]:
-        """What a function of blocks returns, arrays or numbers, added up in order of the rows."""
+        """Call a function with every block; add up its lists entry by entry, in order of rows."""
 
         def visit(blocks: Sequence[slice]) -> list[Any]:
             return _add(function(rows) for rows in blocks)
@@ -373,7 +381,7 @@ def _signs(scores: NDArray[np.floating]) -> NDArray[np.int8]:
 
 
 def _product(a: NDArray[np.floating], b: NDArray[Any]) -> NDArray[np.float64]:
-    """AᵀB, added up in float64 over blocks of rows."""
+    """Compute AᵀB; the sum over blocks of rows is in float64."""
     total = np.zeros((a.shape[1], b.shape[1]))
     for rows in cut(len(a), b.shape[1]):
         total += a[rows].T @ b[rows].astype(a.dtype, copy=False)
@@ -381,7 +389,7 @@ def _product(a: NDArray[np.floating], b: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _add(terms: Iterable[list[Any]]) -> list[Any]:
-    """Sum of lists, entry by entry."""
+    """Add lists entry by entry."""
     total: list[Any] = []
     for term in terms:
         total = [a + b for a, b in zip(total, term, strict=True)] if total else term

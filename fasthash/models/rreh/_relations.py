@@ -1,7 +1,8 @@
-"""Relations of rows to anchors, S: rows are taken to be S times the anchors, in any space.
+"""Relations of rows to anchors: a matrix S such that S times the anchors approximates the rows.
 
-Three kinds with the same three methods: weights of the nearest anchors (`SparseRelations`), ridge
-regression on all anchors (`DenseRelations`, never held row by row), and none at all.
+There are three classes with the same methods: `SparseRelations` has weights of the nearest anchors;
+`DenseRelations` is a ridge regression on all anchors, which does not store S; `NoRelations` is for
+a modality without unpaired rows.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ __all__ = ["DenseRelations", "NoRelations", "Relations", "SparseRelations"]
 
 
 class Relations(Protocol):
-    """What the sweeps ask of S, a matrix of a row per sample and a column per anchor."""
+    """What the sweeps need of S, a matrix with a row per sample and a column per anchor."""
 
     def times(self, rows: slice, at_anchors: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Rows of S times values at the anchors."""
+        """Multiply rows of S with the values of the anchors."""
 
     def transposed_times(self, rows: slice, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Those rows of S, transposed, times a row of values each."""
+        """Multiply the transposed rows of S with values, one row of values per row."""
 
     def gram(self, rows: slice, weights: NDArray[np.floating]) -> NDArray[np.float64]:
-        """SᵀWS over those rows, W diagonal."""
+        """Compute SᵀWS over these rows, where W is diagonal."""
 
 
 class NoRelations:
-    """Where every row is a pair: all of them zero."""
+    """For a modality in which every row is in a pair: S is zero."""
 
     def __init__(self, n_anchors: int) -> None:
         self._n_anchors = n_anchors
@@ -51,7 +52,7 @@ class NoRelations:
 
 class SparseRelations:
     """
-    Few anchors a row.
+    A few anchors per row, with weights.
 
     Parameters
     ----------
@@ -76,7 +77,9 @@ class SparseRelations:
 
 class DenseRelations:
     """
-    Ridge regression on all anchors: S = X Aᵀ(AAᵀ + γI)⁻¹, γ a share of the mean of AAᵀ's diagonal.
+    Ridge regression on all anchors: S = X Aᵀ(AAᵀ + γI)⁻¹.
+
+    γ is `share` times the mean of the diagonal of AAᵀ.
 
     Parameters
     ----------

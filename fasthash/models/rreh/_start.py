@@ -1,11 +1,15 @@
 """What `RREH` computes once, before its sweeps: features, canonical variates, anchors, relations.
 
-Per modality m: the anchors, pairs while there are any; features φ = (k(x, anchors) - mean) T, where
-T is a power of the anchors' kernel matrix; from pairs the variates Y = φA diag(s), with A the
-canonical directions and s their correlations; the relations S of every row to the anchors, by x and
-Y joined; and from the anchors alone the reliability R² and with it the weight ω of unpaired rows.
+For each modality m:
 
-Source: RREH fixes that anchors are sampled from the pairs, that there is a common subspace, and
+- anchors: pairs, and unpaired rows if there are too few pairs;
+- features φ = (k(x, anchors) - mean) T, where T is a power of the anchors' kernel matrix;
+- variates Y = φA diag(s), where A are the canonical directions of the pairs and s their
+  correlations;
+- relations S of every row to the anchors, from x and Y side by side;
+- the reliability R², computed from the anchors, and from it the weight ω of unpaired rows.
+
+Source: the paper says that anchors are sampled from the pairs, that there is a common subspace, and
 that samples are reconstructed from the anchors of their own modality. The rest is ours.
 """
 
@@ -28,15 +32,16 @@ from ._relations import DenseRelations, NoRelations, Relations, SparseRelations
 
 __all__ = ["Settings", "View", "start_views"]
 
-# Enough rows to tell means, widths and scales by, and enough pairs to tell correlations by.
+# Number of rows from which means, widths and scales are estimated, and number of pairs from which
+# correlations are estimated.
 _SAMPLE_ROWS = 16384
 
-# Eigenvalues of the anchors' kernel matrix below this share of the largest are taken to be that
-# much: to whiten them would be to multiply the rounding of single precision.
+# Eigenvalues of the anchors' kernel matrix are raised to at least this share of the largest one.
+# Otherwise whitening would enlarge the rounding errors of float32.
 _LEAST_EIGENVALUE = 1e-5
 
-# How much more than its error says a modality's unpaired rows are trusted; chosen on validation
-# splits, flat between 1 and 10.
+# Factor on the weight of unpaired rows that follows from their error. It was chosen on validation
+# splits; values between 1 and 10 give nearly the same accuracy.
 _TRUST = 3.0
 
 _FOLDS = 10
@@ -44,7 +49,7 @@ _FOLDS = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters of a fit, as `RREH` documents them."""
+    """The parameters of a fit; the docstring of `RREH` explains them."""
 
     n_bits: int
     n_components: int
@@ -69,14 +74,15 @@ class Settings:
 @dataclass
 class View:
     """
-    One modality as the sweeps see it.
+    One modality, with all that the sweeps need of it.
 
     Attributes
     ----------
     name : str
     rows : Rows
     latent_rows : ndarray of int64, shape (n,)
-        Row of the latents for each row of this modality; rows of pairs come first, shared by all.
+        For each row of this modality, its row in the latents. The latents of pairs come first, and
+        all modalities share them.
     n_pairs, n_bits : int
     feature_map : FeatureMap
         K, the centred features before T.
@@ -84,15 +90,15 @@ class View:
         T, scaled so that rows of φ have a mean squared norm of 1.
     offset : ndarray, shape (d,)
     scale : float
-        What makes rows of ``(x - offset) * scale`` have a mean squared norm of n_bits.
+        Such that rows of ``(x - offset) * scale`` have a mean squared norm of n_bits.
     variates : ndarray, shape (n, q)
         Y, centred on the pairs.
     relations : Relations
-        S, a row per row.
+        S, with a row for each row of this modality.
     reliability : float
-        R², how well neighbours among the anchors predict the other modalities' variates.
+        R²: how well the nearest anchors predict the variates of the other modalities.
     weight : float
-        ω, of a row without a partner; a pair has 1.
+        ω, the weight of a row without a partner; a pair has weight 1.
     """
 
     name: str
@@ -110,27 +116,31 @@ class View:
     weight: float = 0.0
 
     @property
-    def n_alone(self) -> int:
+    def n_unpaired(self) -> int:
         """Number of rows without a partner."""
         return len(self.rows) - self.n_pairs
 
     @property
     def blocks(self) -> list[slice]:
-        """Blocks of rows to visit."""
+        """The blocks in which the rows are read."""
         return cut(len(self.rows), max(self.feature_map.n_out, self.rows.shape[1]))
 
     def read(self, rows: slice) -> NDArray[np.floating]:
-        """Centred and scaled features of a block."""
+        """Read the features of a block, centred and scaled."""
         return (self.rows.read(rows) - self.offset) * self.rows.dtype.type(self.scale)
 
     def row_weights(self, rows: slice) -> NDArray[np.floating]:
-        """1 for pairs and ω for others."""
+        """Return 1 for rows of pairs and ω for others."""
         paired = self.latent_rows[rows] < self.n_pairs
         return np.where(paired, 1.0, self.weight).astype(self.rows.dtype)
 
 
 class _JoinedRows:
-    """Features beside variates, both with a mean squared norm of 1: the metric of the relations."""
+    """
+    Features and variates side by side, both with a mean squared norm of 1.
+
+    Distances between such rows say which anchors are near, for the relations.
+    """
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -159,7 +169,7 @@ def start_views(
     ----------
     x : dict of str to Rows
     pairs : ndarray of int64, shape (n_pairs, n_modalities), or None
-        Validated; None pairs row i with row i.
+        Checked; None pairs row i with row i.
     settings : Settings
     random_state : RandomState
     workers : Workers
@@ -168,28 +178,28 @@ def start_views(
     -------
     views : list of View
     anchors : ndarray of int64, shape (n_anchors,)
-        Which of the pairs are anchors, ascending.
+        The pairs that are anchors, ascending.
     """
     n_pairs = len(next(iter(x.values()))) if pairs is None else len(pairs)
     shuffled = random_state.permutation(n_pairs)
     anchors = np.sort(shuffled[: settings.n_anchors])
     views = []
-    first_alone = n_pairs
+    first_unpaired = n_pairs
     for column, (name, rows) in enumerate(x.items()):
         if pairs is None:
             latent_rows = np.arange(n_pairs)
         else:
             latent_rows = np.full(len(rows), -1)
             latent_rows[pairs[:, column]] = np.arange(n_pairs)
-            alone = np.flatnonzero(latent_rows < 0)
-            latent_rows[alone] = np.arange(first_alone, first_alone + len(alone))
-            first_alone += len(alone)
+            unpaired = np.flatnonzero(latent_rows < 0)
+            latent_rows[unpaired] = np.arange(first_unpaired, first_unpaired + len(unpaired))
+            first_unpaired += len(unpaired)
         views.append(
             _view(name, rows, latent_rows, anchors, n_pairs, settings, random_state, workers)
         )
 
     sample = np.sort(shuffled[:_SAMPLE_ROWS])
-    _find_variates(views, sample, settings.shrinkage, settings.n_components, workers)
+    _compute_variates(views, sample, settings.shrinkage, settings.n_components, workers)
     for view in views:
         joined = _JoinedRows(view)
         at_anchors = np.concatenate(
@@ -199,13 +209,13 @@ def start_views(
         others = np.stack(
             [other.variates[_rows_of(other, anchors)] for other in views if other is not view]
         ).mean(axis=0, dtype=np.float64)
-        view.reliability = _explained(at_anchors, others, settings, workers)
+        view.reliability = _explained_variance(at_anchors, others, settings, workers)
         view.weight = _weight(view, settings)
     return views, anchors
 
 
 def _rows_of(view: View, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where in a modality pairs stand."""
+    """Return the rows of a modality that belong to pairs."""
     rows = np.empty(view.n_pairs, np.int64)
     paired = np.flatnonzero(view.latent_rows < view.n_pairs)
     rows[view.latent_rows[paired]] = paired
@@ -222,7 +232,7 @@ def _view(
     random_state: np.random.RandomState,
     workers: Workers,
 ) -> View:
-    """Scale, anchors and features of one modality."""
+    """Compute the scale, the anchors and the feature map of one modality."""
     sample = np.sort(random_state.permutation(len(rows))[:_SAMPLE_ROWS])
     seen = rows if len(sample) == len(rows) else rows.subset(sample)
     offset = seen.column_means()
@@ -241,10 +251,10 @@ def _view(
     if settings.kernel == "linear":
         view.basis = np.eye(rows.shape[1]) / np.sqrt(spread)
         return view
-    # Pairs first: hash functions learned from few pairs do best with kernels on these very pairs.
+    # Pairs come first: with few pairs, hash functions are best with kernels around these pairs.
     chosen = _rows_of(view, anchors)
-    alone = np.flatnonzero(latent_rows >= n_pairs)
-    more = random_state.permutation(alone)[: settings.n_anchors - len(chosen)]
+    unpaired = np.flatnonzero(latent_rows >= n_pairs)
+    more = random_state.permutation(unpaired)[: settings.n_anchors - len(chosen)]
     at_anchors = rows.take(np.concatenate([chosen, more]))
     view.feature_map = rbf_map(seen, at_anchors, settings.width, workers)
     view.basis = _kernel_power(view.feature_map, settings.whitening)
@@ -253,7 +263,7 @@ def _view(
 
 
 def _features(view: View, rows: Rows) -> NDArray[np.floating]:
-    """φ, block by block, of some rows of a modality."""
+    """Compute φ of some rows of a modality, block by block."""
     basis = view.basis.astype(rows.dtype)
     features = np.empty((len(rows), basis.shape[1]), rows.dtype)
     for block in cut(len(rows), max(len(basis), rows.shape[1])):
@@ -262,12 +272,12 @@ def _features(view: View, rows: Rows) -> NDArray[np.floating]:
 
 
 def _squared_lengths(blocks: Iterable[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """Squared length of every row of the blocks."""
+    """Compute the squared length of every row of the blocks."""
     return np.concatenate([np.einsum("ij,ij->i", x, x, dtype=np.float64) for x in blocks])
 
 
 def _kernel_power(feature_map: FeatureMap, whitening: float) -> NDArray[np.float64]:
-    """T with TTᵀ the anchors' kernel matrix to the power of -whitening."""
+    """Compute T such that TTᵀ is the anchors' kernel matrix to the power of -whitening."""
     assert feature_map.anchors is not None
     uncentred = FeatureMap(np.zeros(feature_map.n_out), feature_map.anchors, feature_map.width)
     kernel = uncentred.transform(feature_map.anchors.astype(np.float64))
@@ -276,7 +286,7 @@ def _kernel_power(feature_map: FeatureMap, whitening: float) -> NDArray[np.float
     return vectors * np.maximum(eigenvalues, least) ** (-whitening / 2)
 
 
-def _find_variates(
+def _compute_variates(
     views: Sequence[View],
     sample: NDArray[np.int64],
     shrinkage: float,
@@ -294,8 +304,9 @@ def _find_variates(
                 f"features[{view.name!r}] has the same row in all pairs: there is no correlation "
                 "to learn from; pass pairs that differ"
             )
-    # Squared: of two modalities the one that varies in fewer directions then leads, and the other
-    # is fitted to it, which served retrieval better than an equal ridge.
+    # The eigenvalue is squared: a modality that varies in more directions then gets a smaller ridge
+    # relative to its variance, and is fitted to the other one. Retrieval was better so than with an
+    # equal ridge.
     ridges = [shrinkage * _typical_eigenvalue(phi) ** 2 for phi in features]
     n_components = min(n_components, len(sample) - 1, *(phi.shape[1] for phi in features))
     directions, correlations = canonical_directions(
@@ -307,7 +318,7 @@ def _find_variates(
 
 
 def _typical_eigenvalue(x: NDArray[np.floating]) -> float:
-    """The mean of the covariance's eigenvalues, each weighted by itself; their sum is about 1."""
+    """Average the covariance's eigenvalues, weighted by themselves; their sum is about 1."""
     covariance = (x.T @ x).astype(np.float64) / len(x)
     return np.sum(covariance**2) / np.trace(covariance)
 
@@ -335,7 +346,7 @@ def _relations(
     settings: Settings,
     workers: Workers,
 ) -> Relations:
-    if view.n_alone == 0:
+    if view.n_unpaired == 0:
         return NoRelations(len(anchors))
     if settings.reconstruction == "dense":
         return DenseRelations(joined, anchors, settings.regularisation)
@@ -344,13 +355,13 @@ def _relations(
     )
 
 
-def _explained(
+def _explained_variance(
     anchors: NDArray[np.floating],
     others: NDArray[np.float64],
     settings: Settings,
     workers: Workers,
 ) -> float:
-    """Share of the others' variance that anchors of other folds explain."""
+    """Compute the share of variance of the others that anchors of other folds explain."""
     fold = np.arange(len(anchors)) % _FOLDS
     missed = 0.0
     for i in range(min(_FOLDS, len(anchors))):
@@ -366,10 +377,10 @@ def _explained(
 
 
 def _weight(view: View, settings: Settings) -> float:
-    """ω: at most 1, and less the more unpaired rows there are beside pairs and the less R² is."""
-    if view.n_alone == 0:
+    """Compute ω: at most 1, and smaller for more unpaired rows per pair and for smaller R²."""
+    if view.n_unpaired == 0:
         return 0.0
     if settings.reliability is not None:
         return settings.reliability
     explained = min(max(view.reliability, 0.0), 1 - 1e-9)
-    return min(_TRUST * view.n_pairs / view.n_alone * explained / (1 - explained), 1.0)
+    return min(_TRUST * view.n_pairs / view.n_unpaired * explained / (1 - explained), 1.0)
