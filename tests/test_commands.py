@@ -16,6 +16,7 @@ from fasthash._core.pieces import smaller_pieces
 from fasthash.commands.inputs import METHODS
 from fasthash.datasets import read_layout
 from serving_process import serving
+from strategies import random_codes
 
 pytest.importorskip("safetensors", reason="models are saved with safetensors")
 
@@ -227,6 +228,20 @@ def test_index_is_changed_as_told(emoji, capsys):
     content[5000] ^= 1
     pathlib.Path("emoji.index").write_bytes(content)
     assert "damaged" in run(capsys, "index verify emoji.index", status=1)[1]
+
+
+def test_tables_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("codes.npy", random_codes(40_000, 64))
+    result(capsys, "index build some.index --codes codes.npy")
+    assert not result(capsys, "index info some.index")["tables"]
+    said = result(capsys, "index build some.index --codes codes.npy --overwrite --tables")
+    assert said["tables"] and said["bytes"] > 40_000 * 40
+    assert "bytes with tables" in run(capsys, "index info some.index")[0]
+    assert result(capsys, "index remove some.index --id 7")["tables"]
+    assert result(capsys, "index add some.index --codes codes.npy")["n"] == 79_999
+    assert result(capsys, "index info some.index")["tables"]
+    assert result(capsys, "index verify some.index")["verified"]
 
 
 def test_evaluate_gives_what_the_library_gives(emoji, capsys):

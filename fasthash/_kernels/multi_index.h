@@ -15,6 +15,10 @@
  *
  * Cost is counted in candidates: a code compared is 1, a bucket looked up FH_BUCKET_COST. Rows are
  * uint32 and n < 2^32; a key (distance << 32 | row) is uint64 and orders by (distance, row).
+ *
+ * All tables lie in one block of memory, which an index file stores as it is. Such a block may be
+ * damaged, so a probe uses no bound and no row before it has compared it with n: damaged tables give
+ * wrong answers, and no access outside of arrays.
  */
 #ifndef FASTHASH_MULTI_INDEX_H
 #define FASTHASH_MULTI_INDEX_H
@@ -48,11 +52,14 @@ typedef struct {
     int32_t start; /* first bit of the substring, most significant first */
     int32_t length;
     int32_t shift;      /* of the substring in the word of a narrow code */
-    int32_t rest_bytes; /* of the rest of a narrow code: ceil((n_bits - length) / 8) */
+    int32_t rest_bytes; /* of the rest of a narrow code: ceil((n_bits - length) / 8); else -1 */
     uint32_t *bounds;   /* bucket b holds the positions [bounds[b], bounds[b + 1]) */
     uint32_t *rows;     /* by position */
     uint8_t *rests;     /* by position, little-endian, then 8 bytes to read past the end; or NULL */
 } fh_table;
+
+/* Arrays begin at multiples of this many bytes. */
+#define FH_TABLE_ALIGNMENT 64
 
 typedef struct {
     const uint8_t *codes;
@@ -134,6 +141,59 @@ static inline uint64_t fh_spread(const fh_table *table, uint64_t rest)
            (rest & ((UINT64_C(1) << table->shift) - 1));
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static inline int64_t fh_aligned(int64_t n_bytes)
+{
+    return (n_bytes + FH_TABLE_ALIGNMENT - 1) / FH_TABLE_ALIGNMENT * FH_TABLE_ALIGNMENT;
+}
+
+static inline int64_t fh_bounds_bytes(const fh_table *table)
+{
+    return fh_aligned((int64_t)sizeof *table->bounds * ((INT64_C(1) << table->length) + 1));
+}
+
+/* One row more than there are, so that an empty array has an address too. */
+static inline int64_t fh_rows_bytes(int64_t n)
+{
+    return fh_aligned((int64_t)sizeof(uint32_t) * (n + 1));
+}
+
+static inline int64_t fh_rests_bytes(const fh_table *table, int64_t n)
+{
+    return table->rest_bytes < 0 ? 0 : fh_aligned(n * table->rest_bytes + 8);
+}
+
+/* Table j of n_tables over codes of n_bits, without memory; the first n_bits % n_tables substrings
+ * are one bit longer than the others. */
+static inline fh_table fh_table_of(int32_t n_bits, int32_t n_tables, int32_t j)
+{
+    const int32_t length = n_bits / n_tables, n_longer = n_bits % n_tables;
+    fh_table table = {0};
+    table.length = length + (j < n_longer);
+    table.start = j * length + (j < n_longer ? j : n_longer);
+    table.rest_bytes = -1;
+    if (n_bits <= FH_NARROW_BITS) {
+        table.shift = n_bits - table.start - table.length;
+        table.rest_bytes = (n_bits - table.length + 7) / 8;
+    }
+    return table;
+}
+
+static inline int64_t fh_table_bytes(const fh_table *table, int64_t n)
+{
+    return fh_bounds_bytes(table) + fh_rows_bytes(n) + fh_rests_bytes(table, n);
+}
+
+/* Gives a table the first fh_table_bytes of `memory`. */
+static inline void fh_table_place_in(fh_table *table, int64_t n, uint8_t *memory)
+{
+    table->bounds = (uint32_t *)memory;
+    table->rows = (uint32_t *)(memory + fh_bounds_bytes(table));
+    if (table->rest_bytes >= 0)
+        table->rests = memory + fh_bounds_bytes(table) + fh_rows_bytes(n);
+}
+
 /* ---- building -------------------------------------------------------------------------------- */
 
 static inline uint32_t fh_bucket_of(const fh_multi_index *index, const fh_table *table, int64_t row)
@@ -145,9 +205,16 @@ static inline uint32_t fh_bucket_of(const fh_multi_index *index, const fh_table 
  * go over rows [from, to) at a time, in order, so that a caller can stop in between. Buckets come in
  * no order, so the bounds of rows further on are requested from memory, and then the places they
  * name. */
-static inline void fh_table_start(const fh_table *table)
+static inline void fh_table_start(const fh_multi_index *index, const fh_table *table)
 {
-    memset(table->bounds, 0, (((size_t)1 << table->length) + 1) * sizeof *table->bounds);
+    memset(table->bounds, 0, (size_t)fh_bounds_bytes(table));
+    /* What no code fills, so that the same codes always give the same bytes. */
+    const int64_t rows = index->n * (int64_t)sizeof *table->rows;
+    memset((uint8_t *)table->rows + rows, 0, (size_t)(fh_rows_bytes(index->n) - rows));
+    if (table->rests != NULL) {
+        const int64_t rests = index->n * table->rest_bytes;
+        memset(table->rests + rests, 0, (size_t)(fh_rests_bytes(table, index->n) - rests));
+    }
 }
 
 static inline void fh_table_count(const fh_multi_index *index, const fh_table *table, int64_t from,

@@ -7,13 +7,20 @@ SUBSTRING_BITS_MAX: Final[int]
 NARROW_BITS: Final[int]
 BUCKET_COST: Final[int]
 
+def table_bytes(n: int, n_bits: int, n_tables: int) -> int: ...
+
 @final
 class Tables:
     def __new__(
-        cls, codes: NDArray[np.uint8], n_bits: int, n_tables: int, n_threads: int
+        cls,
+        codes: NDArray[np.uint8],
+        n_bits: int,
+        n_tables: int,
+        n_threads: int,
+        memory: NDArray[np.uint8] | None = None,
     ) -> Tables: ...
     @property
-    def nbytes(self) -> int: ...
+    def memory(self) -> NDArray[np.uint8]: ...
     @property
     def n_tables(self) -> int: ...
     def topk(

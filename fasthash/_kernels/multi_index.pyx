@@ -19,13 +19,7 @@ cdef extern from "multi_index.h" nogil:
         FH_NARROW_BITS
         FH_BUCKET_COST
     ctypedef struct fh_table:
-        int32_t start
-        int32_t length
-        int32_t shift
-        int32_t rest_bytes
-        uint32_t *bounds
-        uint32_t *rows
-        uint8_t *rests
+        pass
     ctypedef struct fh_multi_index:
         const uint8_t *codes
         int64_t n
@@ -40,7 +34,10 @@ cdef extern from "multi_index.h" nogil:
         int64_t k
         int32_t bound
         int32_t failed
-    void fh_table_start(const fh_table *table)
+    fh_table fh_table_of(int32_t n_bits, int32_t n_tables, int32_t j)
+    int64_t fh_table_bytes(const fh_table *table, int64_t n)
+    void fh_table_place_in(fh_table *table, int64_t n, uint8_t *memory)
+    void fh_table_start(const fh_multi_index *index, const fh_table *table)
     void fh_table_count(const fh_multi_index *index, const fh_table *table, int64_t first,
                         int64_t end)
     void fh_table_sum(const fh_table *table)
@@ -68,24 +65,38 @@ NARROW_BITS = FH_NARROW_BITS
 BUCKET_COST = FH_BUCKET_COST
 
 
+def table_bytes(int64_t n, int n_bits, int n_tables):
+    """The size of the memory of the tables of n codes."""
+    cdef int64_t total = 0
+    cdef int32_t j
+    cdef fh_table table
+    for j in range(n_tables):
+        table = fh_table_of(n_bits, n_tables, j)
+        total += fh_table_bytes(&table, n)
+    return total
+
+
 cdef class Tables:
     """The tables of n < 2^32 codes; they refer to the codes, which must not change.
 
     Substrings differ in length by at most one bit and are at most SUBSTRING_BITS_MAX long. Memory:
     4 (n + 2^length) bytes per table, and for narrow codes ceil((n_bits - length) / 8) n more.
+
+    ``memory`` holds tables that were built before, in ``table_bytes(n, n_bits, n_tables)`` bytes
+    whose address is a multiple of 4. Without it the tables are built. The same codes always give
+    the same bytes.
     """
 
     cdef fh_multi_index index
-    cdef object held
-    cdef readonly Py_ssize_t nbytes
+    cdef readonly object memory
+    cdef object codes
 
-    def __cinit__(self, const uint8_t[:, ::1] codes, int n_bits, int n_tables, int n_threads):
+    def __cinit__(self, const uint8_t[:, ::1] codes, int n_bits, int n_tables, int n_threads,
+                  memory=None):
         cdef int64_t n = codes.shape[0]
-        cdef fh_table *table
-        cdef uint32_t[::1] bounds, rows
-        cdef uint8_t[::1] rests
-        cdef Py_ssize_t j
-        cdef int32_t start = 0
+        cdef const uint8_t[::1] block
+        cdef uint8_t *place
+        cdef int32_t j
         self.index.tables = <fh_table *>calloc(n_tables, sizeof(fh_table))
         if self.index.tables == NULL:
             raise MemoryError
@@ -94,27 +105,20 @@ cdef class Tables:
         self.index.n_bytes = codes.shape[1]
         self.index.n_bits = n_bits
         self.index.n_tables = n_tables
-        held = [codes]
+        self.codes = codes
+        is_built = memory is not None
+        if not is_built:
+            memory = np.empty(table_bytes(n, n_bits, n_tables), np.uint8)
+        self.memory = memory
+        block = memory
+        # What is built already is only read.
+        place = <uint8_t *>&block[0]
         for j in range(n_tables):
-            table = &self.index.tables[j]
-            table.start = start
-            table.length = n_bits // n_tables + (j < n_bits % n_tables)
-            start = start + table.length
-            # One row more than there are, so that an empty array has an address too.
-            bounds = np.empty((1 << table.length) + 1, np.uint32)
-            rows = np.empty(n + 1, np.uint32)
-            table.bounds, table.rows = &bounds[0], &rows[0]
-            held += [bounds, rows]
-            self.nbytes += bounds.nbytes + rows.nbytes
-            if n_bits <= FH_NARROW_BITS:
-                table.shift = n_bits - start
-                table.rest_bytes = (n_bits - table.length + 7) // 8
-                rests = np.empty(n * table.rest_bytes + 8, np.uint8)
-                table.rests = &rests[0]
-                held.append(rests)
-                self.nbytes += rests.nbytes
-        self.held = held
-        self.build(threads_for(n_threads, n_tables, <double>n * n_tables * ENTRY_WORDS))
+            self.index.tables[j] = fh_table_of(n_bits, n_tables, j)
+            fh_table_place_in(&self.index.tables[j], n, place)
+            place += fh_table_bytes(&self.index.tables[j], n)
+        if not is_built:
+            self.build(threads_for(n_threads, n_tables, <double>n * n_tables * ENTRY_WORDS))
 
     cdef build(self, int n_threads):
         """Sort the rows of every table; an interrupt is answered between parts."""
@@ -124,7 +128,7 @@ cdef class Tables:
         cdef bint places
         n_rows = BUILD_ENTRIES // ((index.n_tables + n_threads - 1) // n_threads) + 1
         for j in range(index.n_tables):
-            fh_table_start(&index.tables[j])
+            fh_table_start(index, &index.tables[j])
             PyErr_CheckSignals()
         for places in (False, True):
             for first in range(0, index.n, n_rows):
@@ -156,8 +160,8 @@ cdef class Tables:
         """The k nearest codes of every query, 1 <= k <= number of rows that may be found.
 
         ``allowed`` (None: all) has a flag per row that says whether it may be found. costs[q] is
-        what query q cost. done[q] is 0 where that would exceed the budget, and its output is then
-        left as it was; else 1 or 2, as bits were counted portably or by an instruction.
+        what query q cost. done[q] is 0 where that would exceed the budget or tables from a damaged
+        file lack codes, and its output is then left as it was; else 1 or 2, as bits were counted portably or by an instruction.
         """
         cdef Py_ssize_t n_queries = queries.shape[0], q, thread
         cdef const fh_multi_index *index = &self.index
@@ -245,9 +249,11 @@ cdef uint8_t topk_of_query(const fh_multi_index *index, const uint8_t *query,
     answer.failed = 0
     cdef int probed = fh_probe(index, query, allowed, index.n_bits, budget, keys, &answer, cost,
                                active_level().counts_words)
-    if probed != 0:
-        fh_sort_keys(found, k, found + k)
-        split_keys(found, k, out_distances, out_rows)
+    # Damaged tables may lack codes.
+    if probed == 0 or answer.n < k:
+        return 0
+    fh_sort_keys(found, k, found + k)
+    split_keys(found, k, out_distances, out_rows)
     return <uint8_t>probed
 
 

@@ -49,7 +49,7 @@ static inline int fh_meets_before(int32_t away, int32_t i, int32_t a, int32_t j)
 
 static FH_ALWAYS_INLINE void fh_offer(const fh_probe_state *s, int32_t distance, uint32_t row)
 {
-    if (s->allowed == NULL || s->allowed[row])
+    if ((int64_t)row < s->index->n && (s->allowed == NULL || s->allowed[row]))
         fh_answer_add(s->answer, distance, row);
 }
 
@@ -128,6 +128,8 @@ static FH_ALWAYS_INLINE void fh_fetch_and_compare(const fh_probe_state *s, int32
     for (int32_t i = 0; i < n_buckets; i++) {
         for (uint32_t position = first[i]; position < end[i]; position++) {
             const uint32_t row = index->tables[j].rows[position];
+            if ((int64_t)row >= index->n)
+                continue;
             FH_PREFETCH(index->codes + (int64_t)row * index->n_bytes);
             rows[n++] = row;
             if (n == FH_FETCH) {
@@ -170,7 +172,7 @@ static FH_ALWAYS_INLINE int fh_step(fh_probe_state *s, int32_t j, int32_t a, int
         s->cost += n * (int64_t)FH_BUCKET_COST;
         for (int32_t i = 0; i < n; i++) {
             const uint32_t from = table->bounds[buckets[i]], to = table->bounds[buckets[i] + 1];
-            if (from == to)
+            if (from >= to || (int64_t)to > s->index->n)
                 continue;
             s->cost += to - from;
             first[n_filled] = from;

@@ -1,11 +1,10 @@
-"""`CodeIndex`: what both indexes share: ids, changes, filtered search, files.
+"""`CodeIndex`: what both indexes share: codes held, filtered search, files.
 
 A subclass decides how a set of codes is searched: see `HammingIndex` and `MultiIndexHash`.
 """
 
 from __future__ import annotations
 
-import operator
 import os
 from typing import Any, ClassVar, Self
 
@@ -15,201 +14,27 @@ from numpy.typing import ArrayLike, NDArray
 from .._core.pieces import blocks_of
 from .._core.runtime import resolve_threads
 from .._core.scan import merge_topk, merge_within
-from .._core.validation import check_choice, check_count
+from .._core.validation import check_count
 from ..codes import check_codes
 from ._filters import Filter, PreparedFilter, allowed_rows
+from ._held_codes import HeldCodes
 from ._index_file import check_content, read_index, write_index
 from ._snapshot import SortedCodes
-from ._storage import CodeStorage
+from ._tables import CodeTables
 
 __all__ = ["CodeIndex"]
 
 
-class CodeIndex:
+class CodeIndex(HeldCodes):
     """
-    Base of the indexes: packed codes with ids chosen by the caller, which can change and be
-    searched.
+    Base of the indexes: held codes that can be searched and saved.
 
     Any number of threads may search while others change the index. A search answers for the state
-    at its begin. Changes wait for each other, and each happens as a whole or not at all.
+    at its begin.
     """
 
     # Names of the constructor arguments except n_bits, which are also attributes.
     _options: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, n_bits: int, most: int | None = None) -> None:
-        self.n_bits = check_count(n_bits, "n_bits")
-        self._storage = CodeStorage(self.n_bits, most)
-
-    def __len__(self) -> int:
-        return len(self._storage)
-
-    def __contains__(self, item: Any) -> bool:
-        try:
-            number = operator.index(item)
-        except TypeError:
-            return False
-        if not 0 <= number <= np.iinfo(np.int64).max:
-            return False
-        return any(rows[0] >= 0 for rows in self._storage.state.find(np.array([number])))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(n_bits={self.n_bits}) of {len(self)} codes"
-
-    @property
-    def codes(self) -> NDArray[np.uint8]:
-        return self._storage.state.codes()
-
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        return self._storage.state.ids
-
-    def add(self, codes: ArrayLike, *, ids: ArrayLike | None = None, replace: bool = False) -> None:
-        """
-        Add codes.
-
-        Parameters
-        ----------
-        codes : array_like of uint8, shape (n, ceil(n_bits / 8))
-            Packed codes, as made by `pack`; they are copied.
-        ids : array_like of int, shape (n,), optional
-            Ids of the codes, at least 0, which answers contain. By default they continue from the
-            largest id that the index has ever held.
-        replace : bool, default False
-            Whether a code replaces a held one with the same id. Otherwise such a code is refused.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If codes or ids have the wrong type or shape, or an id is negative, given twice, or held
-            already and `replace` is False. The index is then unchanged, and also after a
-            MemoryError.
-
-        See Also
-        --------
-        update : Replace codes whose ids must be held.
-        remove : Remove codes by their ids.
-
-        Notes
-        -----
-        Amortised O(n). Codes are kept apart and searched in addition if their ids are not larger
-        than all others, or if tables exist already, until they are an eighth of the codes.
-
-        Examples
-        --------
-        >>> import fasthash as fh
-        >>> index = fh.HammingIndex(n_bits=2)
-        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
-        >>> index.ids
-        array([50, 70])
-        """
-        self._storage.add(codes, ids, replace)
-
-    def update(self, codes: ArrayLike, *, ids: ArrayLike) -> None:
-        """
-        Replace the codes of ids that are held.
-
-        Parameters
-        ----------
-        codes : array_like of uint8, shape (n, ceil(n_bits / 8))
-            Packed codes, as made by `pack`; they are copied.
-        ids : array_like of int, shape (n,)
-            The id of each code.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If codes or ids have the wrong type or shape, or an id is given twice or not held. The
-            index is then unchanged.
-
-        See Also
-        --------
-        add : Add codes, or replace those that are held.
-        """
-        self._storage.update(ids, codes)
-
-    def remove(self, ids: ArrayLike, *, missing: str = "raise") -> int:
-        """
-        Remove codes by their ids.
-
-        Parameters
-        ----------
-        ids : array_like of int, shape (n,)
-            Ids of the codes to remove.
-        missing : {"raise", "ignore"}, default "raise"
-            Whether an id that is not held is an error or is ignored.
-
-        Returns
-        -------
-        int
-            Number of codes that were removed.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If ids are not integers, or one is not held and `missing` is "raise". The index is then
-            unchanged.
-
-        See Also
-        --------
-        compact : Free the memory of removed codes.
-
-        Notes
-        -----
-        O(n log(codes held)), and a copy of one byte per code held: milliseconds for ten million.
-        The codes are only marked, and tables stay. Their memory is freed by `compact`, or when the
-        other codes are moved to make space for new ones.
-
-        Examples
-        --------
-        >>> import fasthash as fh
-        >>> index = fh.HammingIndex(n_bits=2)
-        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
-        >>> index.remove([50]), len(index)
-        (1, 1)
-        """
-        check_choice(missing, "missing", ("raise", "ignore"))
-        return self._storage.remove(ids, missing)
-
-    def compact(self) -> None:
-        """
-        Free the memory of removed codes, and store all others together.
-
-        See Also
-        --------
-        remove : Remove codes.
-
-        Notes
-        -----
-        O(codes held), and no work if nothing has changed since the last call. Tables are dropped,
-        and built again when they are worth their cost.
-        """
-        self._storage.compact()
-
-    def reconstruct(self, ids: ArrayLike) -> NDArray[np.uint8]:
-        """
-        Return codes by their ids.
-
-        Parameters
-        ----------
-        ids : array_like of int, shape (n,)
-            Ids that are held.
-
-        Returns
-        -------
-        ndarray of uint8, shape (n, ceil(n_bits / 8))
-            The codes, in the order of `ids`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If ids are not integers, or one is not held.
-
-        See Also
-        --------
-        search : Find ids by codes.
-        """
-        return self._storage.codes_of(ids)
 
     def prepare_filter(self, ids: Filter) -> PreparedFilter:
         """
@@ -380,7 +205,7 @@ class CodeIndex:
         limits, distances, rows = searcher.within(queries, radius, threads, in_recent)
         return merge_within([answer, (limits, distances, _ids_of(state.recent, rows))])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, tables: bool = False) -> None:
         """
         Write the index to a file.
 
@@ -389,11 +214,19 @@ class CodeIndex:
         path : path
             The file, in a folder that exists. An old file is replaced when the new one is complete
             and on the disk, so a crash at any moment leaves one of the two whole.
+        tables : bool, default False
+            Whether the file also holds the tables of multi-index hashing, so that an index loaded
+            from it answers by tables from the first search on. They are built if they do not exist.
+            The file is then larger, by about 33 bytes per code for 10 million codes of 64 bits. An
+            index that never uses tables, such as a `HammingIndex` of less than 32,768 codes, is
+            written without.
 
         Raises
         ------
         OSError
             If the file cannot be written; an old file is then unchanged.
+        TypeError
+            If `tables` is neither True nor False.
 
         See Also
         --------
@@ -401,11 +234,31 @@ class CodeIndex:
 
         Notes
         -----
-        The file holds codes and ids, and no tables. Other threads may search and change the index
-        meanwhile; the file has the state at the call.
+        Other threads may search and change the index meanwhile; the file has the state at the call.
+        With ``tables=True`` the index is compacted first, as by `compact`.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import fasthash as fh
+        >>> index = fh.MultiIndexHash(n_bits=8)
+        >>> index.add(fh.pack([[1.0] * 8, [-1.0] * 8]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "some.index")
+        ...     index.save(path, tables=True)
+        ...     fh.load(path)
+        MultiIndexHash(n_bits=8) of 2 codes
         """
         parameters = {name: getattr(self, name) for name in ("n_bits", *self._options)}
-        write_index(path, type(self).__name__, parameters, self._storage.state)
+        if not isinstance(tables, bool):
+            raise TypeError(f"tables must be True or False, got {tables!r}")
+        state, kept = self._storage.state, None
+        if tables:
+            state = self._storage.compact()
+            if len(state):
+                threads = resolve_threads(None)
+                kept = self._searcher(state.base, threads).tables_to_keep(threads)
+        write_index(path, type(self).__name__, parameters, state, kept)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
@@ -418,8 +271,8 @@ class CodeIndex:
             The file. It may come from an untrusted source: a damaged file raises an error, and no
             code in a file is run.
         mmap : bool, default False
-            Whether codes and ids are memory-mapped: they stay in the file and are read when they
-            are needed. Then opening takes milliseconds, and processes share the memory. The file
+            Whether the content is memory-mapped: it stays in the file and is read when it is
+            needed. Then opening takes milliseconds, and processes share the memory. The file
             must not be changed in place meanwhile; `save` never does that, it makes a new file.
             Changes of the index stay in memory.
 
@@ -452,16 +305,21 @@ class CodeIndex:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{content.path} is damaged: {error}") from None
         index._storage.put(content, is_mapped=mmap)
+        if content.tables is not None:
+            base = index._storage.state.base
+            tables = CodeTables(base.codes, index.n_bits, content.n_tables, 1, content.tables)
+            base.searcher = index._searcher_by_tables(base, tables)
         return index
 
     def verify(self) -> None:
         """
-        Check all codes and ids; if they are memory-mapped, also the checksums of the file.
+        Check all codes and ids, and tables from a file; if they are mapped, also its checksums.
 
         Raises
         ------
         ValueError
-            If checksums differ, ids do not ascend, or padding bits are set: the file is damaged.
+            If checksums differ, ids do not ascend, padding bits are set, or tables are not those of
+            the codes: the file is damaged.
 
         See Also
         --------
@@ -470,17 +328,35 @@ class CodeIndex:
         Notes
         -----
         O(codes held). Reads the whole file of an index that was loaded with ``mmap=True``. Without
-        it, `load` has made the same checks.
+        it, `load` has made the same checks, except one: here, tables from the file are built again
+        and compared, which takes as much time and memory as building them.
         """
         state = self._storage.state
         for held in (state.base, state.recent):
-            name, checksums = "the index", None
-            if held.source is not None:
-                name, checksums = held.source.path, held.source.checksums
-            check_content(name, held.codes, held.ids, self.n_bits, checksums)
+            name = "the index" if held.source is None else held.source.path
+            check_content(name, held.codes, held.ids, self.n_bits, held.source)
+            tables = None if held.searcher is None else held.searcher.tables
+            if tables is None or not tables.was_read:
+                continue
+            if not tables.agree_with_codes(resolve_threads(None)):
+                raise ValueError(f"{name} is damaged: its tables are not those of its codes")
+
+    @property
+    def _has_tables(self) -> bool:
+        """Whether there are tables now, over most of the codes."""
+        searcher = self._storage.state.base.searcher
+        return searcher is not None and searcher.tables is not None
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
-        """An object that searches these codes; made at the first search, then kept with them."""
+        """
+        An object that searches these codes; made at the first search, then kept with them.
+
+        Its `tables` are None or `CodeTables`; `tables_to_keep` builds them if it may use them.
+        """
+        raise NotImplementedError
+
+    def _searcher_by_tables(self, codes: SortedCodes, tables: CodeTables) -> Any:
+        """An object that searches these codes by tables from a file."""
         raise NotImplementedError
 
     def _recent_searcher(self, codes: SortedCodes) -> Any:

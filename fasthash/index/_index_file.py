@@ -1,15 +1,18 @@
-"""Index files: a header, then the codes and the ids, each with a checksum.
+"""Index files: a header, then the codes, the ids and the tables if any, each with a checksum.
 
     bytes        what
     0            b"\\x89FASTHX\\n", which a transfer as text would change
-    8            format version, uint32; all numbers are little-endian
+    8            format version, uint32: 1, or 2 with tables; all numbers are little-endian
     12           checksum (CRC-32) of the header, computed with zeros here, uint32
     16           size of the file in bytes, uint64
     24           size of the description in bytes, uint32; zeros up to 32
-    32           description, JSON: kind of index, its parameters, number of codes, and per section
-                 its offset, size in bytes and checksum; zeros up to 4096
+    32           description, JSON: kind of index, its parameters, number of codes and of tables,
+                 and per section its offset, size in bytes and checksum; zeros up to 4096
     4096         codes, uint8 (n, ceil(n_bits / 8)), in the order of the ids
     next × 64    ids, int64 (n,), ascending
+    next × 64    in version 2, the tables of multi-index hashing as they lie in memory, which
+                 `fh_table` in multi_index.h describes: per table the bounds of its buckets, its
+                 rows, and for codes of up to 64 bits the rests of codes
 
 Before a reader allocates memory, it checks the header, and that all sections lie in the file. A
 file cannot run code or refer to another file.
@@ -21,6 +24,7 @@ import json
 import mmap
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterable
 from typing import Any, BinaryIO, TypeVar
@@ -31,14 +35,17 @@ from numpy.typing import NDArray
 from .._core.files import INDEX_SIGNATURE, replacing, size_of, sync
 from .._core.interruptible import ascends
 from .._core.pieces import BLOCK_BYTES, blocks_of, cut
+from .._kernels.multi_index import SUBSTRING_BITS_MAX, table_bytes
 from ..codes import check_codes
 from ._snapshot import Content, Snapshot
+from ._tables import MAX_CODES, CodeTables
 
 __all__ = ["check_content", "read_index", "write_index"]
 
 Value = TypeVar("Value", bound=np.generic)
 
 VERSION = 1
+VERSION_WITH_TABLES = 2
 HEADER_BYTES = 4096
 _PREAMBLE = struct.Struct("<8sIIQI4x")
 _CHECKSUM_AT = 12
@@ -47,55 +54,76 @@ _ALIGNMENT = 64
 # Bytes after which a file is synchronised with the disk.
 _SYNCED_BYTES = 1 << 26
 
+# Tables are stored as they lie in the memory of little-endian machines. Others build their own.
+_IS_LITTLE_ENDIAN = sys.byteorder == "little"
+
 # A distance must fit in int32.
 _MAX_BITS = 2**31 - 8
 
 
 def write_index(
-    path: str | os.PathLike[str], kind: str, parameters: dict[str, Any], state: Snapshot
+    path: str | os.PathLike[str],
+    kind: str,
+    parameters: dict[str, Any],
+    state: Snapshot,
+    tables: CodeTables | None,
 ) -> None:
-    """Write a state of an index without its removed codes, a block of rows at a time."""
-    n, n_bytes = len(state), state.base.codes.shape[1]
-    sections = _sections(n, n_bytes)
+    """
+    Write a state of an index without its removed codes, a block of rows at a time.
+
+    `tables` are those of all codes, which the base of the state then holds.
+    """
+    if not _IS_LITTLE_ENDIAN:
+        tables = None
+    n_tables = 0 if tables is None else tables.n_tables
+    sections = _sections(len(state), parameters["n_bits"], n_tables)
+    contents: dict[str, Iterable[NDArray[Any]]] = {
+        "codes": (codes for codes, _ in state.blocks()),
+        "ids": (ids.astype("<i8", copy=False) for _, ids in state.blocks()),
+    }
+    if tables is not None:
+        contents["tables"] = (tables.memory,)
     with replacing(path) as file:
-        for name, content in (
-            ("codes", (codes for codes, _ in state.blocks())),
-            ("ids", (ids.astype("<i8", copy=False) for _, ids in state.blocks())),
-        ):
+        for name, content in contents.items():
             file.seek(sections[name]["offset"])
             sections[name]["crc32"] = _write_blocks(file, content)
-        end = sections["ids"]["offset"] + sections["ids"]["bytes"]
+        end = _end_of(sections)
         file.truncate(end)
         description = {
             "index": kind,
             "parameters": parameters,
-            "n": n,
+            "n": len(state),
             "next_id": state.next_id,
             "sections": sections,
         }
+        if n_tables:
+            description["n_tables"] = n_tables
         file.seek(0)
-        file.write(_header(json.dumps(description).encode(), end))
+        file.write(_header(json.dumps(description).encode(), end, n_tables > 0))
 
 
 def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
     """
     Read an index file.
 
-    The header is always checked. Codes and ids are checked unless they are memory-mapped.
+    The header is always checked. Codes and ids are checked unless they are memory-mapped; of tables
+    it is the checksum.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is not an index file of this version, or is damaged.
+        If it is not an index file of a known version, or is damaged.
     """
     path = os.fspath(path)
     size = size_of(path)
     with open(path, "rb", buffering=0) as file:
         header = file.read(HEADER_BYTES)
-        description = _read_header(path, header, size)
-        kind, parameters, n, next_id, sections = _read_description(path, description, size)
+        has_tables, description = _read_header(path, header, size)
+        kind, parameters, n, next_id, n_tables, sections = _read_description(
+            path, description, size, has_tables
+        )
         n_bytes = (parameters["n_bits"] + 7) // 8
         if use_mmap:
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -115,6 +143,8 @@ def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
         arrays["codes"].reshape(n, n_bytes),
         arrays["ids"].view("<i8").astype(np.int64, copy=False),
         {name: section["crc32"] for name, section in sections.items()},
+        n_tables,
+        arrays.get("tables") if _IS_LITTLE_ENDIAN else None,
     )
     if n and next_id <= content.ids[-1]:
         raise _damaged(path, f"id {content.ids[-1]} is not less than next_id {next_id}")
@@ -128,24 +158,29 @@ def check_content(
     codes: NDArray[np.uint8],
     ids: NDArray[np.int64],
     n_bits: int,
-    checksums: dict[str, int] | None = None,
+    source: Content | None = None,
 ) -> None:
     """
-    Check that ids are at least 0 and ascend, that padding bits are zero, and given checksums.
+    Check that ids are at least 0 and ascend, that padding bits are zero, and checksums of a file.
 
     Raises
     ------
     ValueError
         If one of these checks fails.
     """
-    for section, array in (("codes", codes), ("ids", ids)):
-        if checksums is not None:
+    if source is not None:
+        sections: dict[str, NDArray[Any] | None]
+        sections = {"codes": codes, "ids": ids, "tables": source.tables}
+        for section, checksum in source.checksums.items():
+            array = sections[section]
+            if array is None:
+                continue
             found = 0
             for block in _blocks_of(array):
                 little = block.astype(array.dtype.newbyteorder("<"), copy=False)
                 found = zlib.crc32(little.data, found)
-            if found != checksums[section]:
-                raise _wrong_checksum(name, section, found, checksums[section])
+            if found != checksum:
+                raise _wrong_checksum(name, section, found, checksum)
     if len(ids) and ids[0] < 0:
         raise _damaged(name, f"it holds the id {ids[0]}")
     if not ascends(ids):
@@ -157,12 +192,20 @@ def check_content(
             raise _damaged(name, str(error)) from None
 
 
-def _sections(n: int, n_bytes: int) -> dict[str, dict[str, int]]:
-    ids_at = -(-(HEADER_BYTES + n * n_bytes) // _ALIGNMENT) * _ALIGNMENT
-    return {
-        "codes": {"offset": HEADER_BYTES, "bytes": n * n_bytes},
-        "ids": {"offset": ids_at, "bytes": 8 * n},
-    }
+def _sections(n: int, n_bits: int, n_tables: int) -> dict[str, dict[str, int]]:
+    sizes = {"codes": n * ((n_bits + 7) // 8), "ids": 8 * n}
+    if n_tables:
+        sizes["tables"] = table_bytes(n, n_bits, n_tables)
+    sections = {}
+    offset = HEADER_BYTES
+    for name, size in sizes.items():
+        sections[name] = {"offset": offset, "bytes": size}
+        offset = -(-(offset + size) // _ALIGNMENT) * _ALIGNMENT
+    return sections
+
+
+def _end_of(sections: dict[str, dict[str, int]]) -> int:
+    return max(section["offset"] + section["bytes"] for section in sections.values())
 
 
 def _write_blocks(file: BinaryIO, content: Iterable[NDArray[Any]]) -> int:
@@ -181,28 +224,33 @@ def _write_blocks(file: BinaryIO, content: Iterable[NDArray[Any]]) -> int:
     return checksum
 
 
-def _header(description: bytes, file_bytes: int) -> bytes:
+def _header(description: bytes, file_bytes: int, has_tables: bool) -> bytes:
     if len(description) > HEADER_BYTES - _PREAMBLE.size:
         raise ValueError(f"the parameters of the index take {len(description)} bytes: too many")
     header = bytearray(HEADER_BYTES)
     header[: _PREAMBLE.size] = _PREAMBLE.pack(
-        INDEX_SIGNATURE, VERSION, 0, file_bytes, len(description)
+        INDEX_SIGNATURE,
+        VERSION_WITH_TABLES if has_tables else VERSION,
+        0,
+        file_bytes,
+        len(description),
     )
     header[_PREAMBLE.size : _PREAMBLE.size + len(description)] = description
     header[_CHECKSUM_AT : _CHECKSUM_AT + 4] = struct.pack("<I", zlib.crc32(header))
     return bytes(header)
 
 
-def _read_header(path: str, header: bytes, size: int) -> dict[str, Any]:
+def _read_header(path: str, header: bytes, size: int) -> tuple[bool, Any]:
+    """(whether the version says that there are tables, the description)."""
     if header[: len(INDEX_SIGNATURE)] != INDEX_SIGNATURE:
         raise ValueError(f"{path} is not an index file of fasthash")
     if len(header) < HEADER_BYTES:
         raise _damaged(path, f"it ends after {len(header)} bytes, within its header")
     _, version, checksum, file_bytes, n_description = _PREAMBLE.unpack_from(header)
-    if version != VERSION:
+    if version not in (VERSION, VERSION_WITH_TABLES):
         raise ValueError(
             f"{path} is an index file of format {version}, and this version of fasthash reads "
-            f"format {VERSION}: read it with the version that wrote it"
+            f"formats up to {VERSION_WITH_TABLES}: read it with the version that wrote it"
         )
     blank = bytearray(header)
     blank[_CHECKSUM_AT : _CHECKSUM_AT + 4] = bytes(4)
@@ -216,23 +264,28 @@ def _read_header(path: str, header: bytes, size: int) -> dict[str, Any]:
         description = json.loads(header[_PREAMBLE.size : _PREAMBLE.size + n_description])
     except (ValueError, RecursionError):
         raise _damaged(path, "its description is not JSON") from None
-    return description
+    return version == VERSION_WITH_TABLES, description
 
 
 def _read_description(
-    path: str, description: Any, size: int
-) -> tuple[str, dict[str, Any], int, int, dict[str, dict[str, int]]]:
-    """(kind, parameters, n, next_id, sections), checked against each other and the file size."""
+    path: str, description: Any, size: int, has_tables: bool
+) -> tuple[str, dict[str, Any], int, int, int, dict[str, dict[str, int]]]:
+    """
+    (kind, parameters, n, next_id, n_tables, sections), checked against each other and the file
+    size.
+    """
     try:
         kind, parameters = description["index"], dict(description["parameters"])
         n, next_id, n_bits = description["n"], description["next_id"], parameters["n_bits"]
+        n_tables = description["n_tables"] if has_tables else 0
         sections = {
             name: {key: section[key] for key in ("offset", "bytes", "crc32")}
             for name, section in description["sections"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _damaged(path, "its description lacks something") from None
-    numbers = [n, next_id, n_bits, *(x for section in sections.values() for x in section.values())]
+    numbers = [n, next_id, n_bits, n_tables]
+    numbers += [x for section in sections.values() for x in section.values()]
     if not isinstance(kind, str) or any(type(x) is not int or x < 0 for x in numbers):
         raise _damaged(path, "its description holds a value of a wrong type")
     if not 1 <= n_bits <= _MAX_BITS or next_id > 2**63:
@@ -241,10 +294,15 @@ def _read_description(
         name: {key: section[key] for key in ("offset", "bytes")}
         for name, section in sections.items()
     }
-    expected = _sections(n, (n_bits + 7) // 8)
-    if placed != expected or expected["ids"]["offset"] + expected["ids"]["bytes"] != size:
+    if HEADER_BYTES + n * ((n_bits + 7) // 8) > size:
+        raise _damaged(path, f"{n} codes of {n_bits} bits do not fit in it")
+    fewest = -(-n_bits // SUBSTRING_BITS_MAX)
+    if has_tables and not (fewest <= n_tables <= n_bits and 0 < n <= MAX_CODES):
+        raise _damaged(path, f"it cannot have {n_tables} tables of {n} codes of {n_bits} bits")
+    expected = _sections(n, n_bits, n_tables)
+    if placed != expected or _end_of(expected) != size:
         raise _damaged(path, f"{n} codes of {n_bits} bits do not fill it")
-    return kind, parameters, n, next_id, sections
+    return kind, parameters, n, next_id, n_tables, sections
 
 
 def _read_section(path: str, file: Any, name: str, section: dict[str, int]) -> NDArray[np.uint8]:

@@ -4,7 +4,9 @@ Both give the same answer, so only time matters, and time is measured. For every
 (nearest or radius, number of queries, number of threads, share of codes that may be found) the plan
 records how long a query took by either method:
 
-1. A method without measurements is tried, on a few of the queries.
+1. A method without measurements is tried, on a few of the queries. If tables exist, this need not
+   be the scan: it has to wait if even a low estimate of its time is far above that of the tables,
+   so that an index whose tables come from a file answers its first query by tables.
 2. Then the faster method answers.
 3. The slower method is tried again, on a few queries, when the faster one has run 32 times as long
    as such a trial takes, because queries may have changed. This costs at most 3 %. A scan takes the
@@ -54,8 +56,10 @@ _PATIENCE = 32
 # If a scan took this many times as long as the tables, its measurement was right.
 _CLEAR = 4
 
-# Estimates for the time before there are tables: seconds per candidate of a search, and seconds per
-# code and table to build them.
+# Estimates before there are measurements: seconds per word of 64 bits that a scan compares with one
+# query, at the speed of memory; seconds per candidate of a search in tables; and seconds per code
+# and table to build them.
+_SECONDS_PER_WORD = 4e-10
 _SECONDS_PER_CANDIDATE = 1.5e-9
 _SECONDS_PER_ENTRY = 5e-8
 
@@ -65,12 +69,13 @@ class _Timing:
     Seconds per query of one method, and the seconds that the other has spent since its last trial.
 
     A steady method takes the same time for all queries. Its shorter times are more accurate,
-    because other work on the machine can only make it slower.
+    because other work on the machine can only make it slower. Before the first trial, `seconds` is
+    an estimate.
     """
 
-    def __init__(self, is_steady: bool) -> None:
+    def __init__(self, is_steady: bool, estimate: float = 0.0) -> None:
         self.is_steady = is_steady
-        self.seconds = 0.0
+        self.seconds = estimate
         self.n_trials = 0
         self.waited = 0.0
 
@@ -97,16 +102,24 @@ class Plan:
     n_bits : int
     multi_index : {"auto", "always", "never"}
         "always" builds the tables at the first search and never times a scan.
+    tables : CodeTables, optional
+        Tables of the codes that exist already.
     """
 
-    def __init__(self, codes: NDArray[np.uint8], n_bits: int, multi_index: str) -> None:
+    def __init__(
+        self,
+        codes: NDArray[np.uint8],
+        n_bits: int,
+        multi_index: str,
+        tables: CodeTables | None = None,
+    ) -> None:
         self._codes = codes
         self._n_bits = n_bits
         if len(codes) > MAX_CODES or (multi_index == "auto" and len(codes) < _FEWEST_CODES):
             multi_index = "never"
         self._choice = multi_index
         self._n_tables = best_n_tables(n_bits, len(codes))
-        self.tables: CodeTables | None = None
+        self.tables = tables
         self._build_lock = ForkSafeLock()
         self._timings: dict[tuple[str, int, int, int, int | None], _Timing] = {}
         # Seconds that tables would have saved so far, and with the rest of this call.
@@ -117,6 +130,10 @@ class Plan:
     def is_worth_keeping(self) -> bool:
         """Whether tables exist, or may be built later."""
         return self._choice != "never"
+
+    def tables_to_keep(self, n_threads: int) -> CodeTables | None:
+        """The tables, built if they do not exist; None if they would never be used."""
+        return None if self._choice == "never" else self.tables or self._build(n_threads)
 
     def topk(
         self, queries: NDArray[np.uint8], k: int, n_threads: int, allowed: Allowed | None = None
@@ -178,8 +195,11 @@ class Plan:
                     farthest = _middle(parts[-1][0][:, -1]) if kind == "nearest" else extent
                     self._count_saving(scanning.seconds, farthest, count, n - first)
             else:
-                workers = min(n_threads, count)
-                budget = int(scanning.seconds * workers / self.tables.seconds_per_candidate)
+                if scanning.n_trials:
+                    workers = min(n_threads, count)
+                    budget = int(scanning.seconds * workers / self.tables.seconds_per_candidate)
+                else:
+                    budget = self.tables.default_budget
                 parts.append(
                     self._probe(self.tables, kind, extent, part, budget, n_threads, allowed)
                 )
@@ -218,10 +238,11 @@ class Plan:
         many = min(left, _MOST_QUERIES)
         if self.tables is None:
             return True, many if scanning.n_trials else few
-        for by_scan, timing in ((True, scanning), (False, probing)):
-            if timing.n_trials < _TRIALS:
-                return by_scan, few
+        if probing.n_trials < _TRIALS:
+            return False, few
         scan_is_faster = scanning.seconds <= probing.seconds
+        if 0 < scanning.n_trials < _TRIALS or (scan_is_faster and not scanning.n_trials):
+            return True, few
         slower = probing if scan_is_faster else scanning
         is_open = scan_is_faster or scanning.seconds < _CLEAR * probing.seconds
         if is_open and slower.waited > _PATIENCE * few * slower.seconds:
@@ -238,7 +259,11 @@ class Plan:
         key = kind, crowd, n_threads, rarity, extent
         timing = self._timings.get(key)
         if timing is None:
-            timing = self._timings[key] = _Timing(is_steady=extent is None)
+            is_scan = extent is None
+            # Queries in a batch share what a scan reads and lays out.
+            n_words = len(self._codes) * -(-self._n_bits // 64)
+            estimate = n_words * _SECONDS_PER_WORD / (crowd * n_threads) if is_scan else 0.0
+            timing = self._timings[key] = _Timing(is_scan, estimate)
         return timing
 
     def _count_saving(self, scan_seconds: float, farthest: int, n_done: int, n_left: int) -> None:

@@ -52,6 +52,10 @@ class Content:
         Read-only if they are memory-mapped.
     checksums : dict of str to int
         Checksum of each section.
+    n_tables : int
+        Number of tables of multi-index hashing that the file holds; 0 for none.
+    tables : ndarray of uint8 or None
+        These tables, as `CodeTables.memory`.
     """
 
     path: str
@@ -61,6 +65,8 @@ class Content:
     codes: NDArray[np.uint8]
     ids: NDArray[np.int64]
     checksums: dict[str, int]
+    n_tables: int = 0
+    tables: NDArray[np.uint8] | None = None
 
 
 class CodeBuffer:
@@ -80,8 +86,8 @@ class SortedCodes:
     ----------
     codes : ndarray of uint8, shape (n, n_bytes), read-only
     ids : ndarray of int64, shape (n,), read-only
-    searcher : Plan or CodeTables or None
-        Made by the index at the first search.
+    searcher : Plan or Probing or None
+        Made by the index at the first search, or when it reads tables from a file.
     source : Content or None
         The file from which they are memory-mapped.
     nbytes : int

@@ -130,11 +130,12 @@ class CodeStorage:
             self.state = state = _without(state, *rows)
             return n_before - len(state)
 
-    def compact(self) -> None:
-        """Store all codes together, and free the memory of removed ones."""
+    def compact(self) -> Snapshot:
+        """Store all codes together, and free the memory of removed ones; return this state."""
         with self._lock:
             if not self.state.is_compact:
                 self.state = self._compacted(self.state)
+            return self.state
 
     def put(self, content: Content, is_mapped: bool) -> None:
         """Hold the content of a file, in ascending order of id, without a copy."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.allowed import Allowed
-from .._core.pieces import Pace
+from .._core.pieces import Pace, blocks_of
 from .._core.scan import join_within, scan_topk, scan_within
 from .._kernels.multi_index import BUCKET_COST, SUBSTRING_BITS_MAX
 from .._kernels.multi_index import Tables as _Tables
@@ -80,7 +80,7 @@ def expected_costs(n_bits: int, n: int, limit: float) -> list[float]:
 
 class CodeTables:
     """
-    Tables over codes, built at once.
+    Tables over codes, built at once or read from a file.
 
     Parameters
     ----------
@@ -91,19 +91,31 @@ class CodeTables:
         At least ``n_bits / SUBSTRING_BITS_MAX``, at most `n_bits`.
     n_threads : int
         As resolved by `runtime.resolve_threads`; at most one thread per table is of use.
+    memory : ndarray of uint8, shape (table_bytes(n, n_bits, n_tables),), optional
+        Tables of these codes that were built before, read-only; None builds them.
 
     Attributes
     ----------
+    memory : ndarray of uint8
+        All tables; the same bytes for the same codes.
+    was_read : bool
+        Whether `memory` was given.
     seconds_per_candidate : float
         What the unit of budgets takes on one thread, as last measured.
     """
 
     def __init__(
-        self, codes: NDArray[np.uint8], n_bits: int, n_tables: int, n_threads: int
+        self,
+        codes: NDArray[np.uint8],
+        n_bits: int,
+        n_tables: int,
+        n_threads: int,
+        memory: NDArray[np.uint8] | None = None,
     ) -> None:
         self._codes = codes
         self._n_bits = n_bits
-        self._tables = _Tables(codes, n_bits, n_tables, n_threads)
+        self._tables = _Tables(codes, n_bits, n_tables, n_threads, memory)
+        self.was_read = memory is not None
         self.seconds_per_candidate = _SECONDS_PER_CANDIDATE
 
     @property
@@ -111,9 +123,14 @@ class CodeTables:
         return self._tables.n_tables
 
     @property
+    def memory(self) -> NDArray[np.uint8]:
+        """All tables, in the bytes that an index file stores."""
+        return self._tables.memory
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the tables, without the codes they refer to."""
-        return self._tables.nbytes
+        return self.memory.nbytes
 
     @property
     def default_budget(self) -> int:
@@ -195,6 +212,11 @@ class CodeTables:
             rows = _interleave(is_probed, rows, scanned_rows)
             limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         return limits, distances, rows
+
+    def agree_with_codes(self, n_threads: int) -> bool:
+        """Whether the tables are those of the codes: builds them again, in memory of their own."""
+        again = _Tables(self._codes, self._n_bits, self.n_tables, n_threads).memory
+        return all(np.array_equal(self.memory[some], again[some]) for some in blocks_of(again))
 
     def _note_speed(self, seconds: float, costs: NDArray[np.int64], n_threads: int) -> None:
         if seconds > _MEASURABLE_SECONDS:

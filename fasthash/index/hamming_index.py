@@ -6,6 +6,7 @@ from .._core.validation import check_choice
 from ._code_index import CodeIndex
 from ._plan import Plan, plan_of
 from ._snapshot import SortedCodes
+from ._tables import CodeTables
 
 __all__ = ["HammingIndex"]
 
@@ -84,6 +85,9 @@ class HammingIndex(CodeIndex):
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Plan:
         return plan_of(codes, self.n_bits, self.multi_index)
+
+    def _searcher_by_tables(self, codes: SortedCodes, tables: CodeTables) -> Plan:
+        return Plan(codes.codes, self.n_bits, self.multi_index, tables)
 
     def _recent_searcher(self, codes: SortedCodes) -> Plan:
         choice = "never" if self.multi_index == "never" else "auto"

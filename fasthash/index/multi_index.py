@@ -69,7 +69,8 @@ class MultiIndexHash(CodeIndex):
     code can belong to the answer. A code may be in buckets of several tables; it is reported by the
     first of them, which is computed from the code itself.
 
-    The tables are built at the first search, in O(n · n_tables). They stay valid after changes:
+    The tables are built at the first search, in O(n · n_tables), unless they come from a file that
+    was saved with ``tables=True``. They stay valid after changes:
     removed codes are marked, and added codes are searched in addition until they are an eighth of
     all. Then the tables are built again. They take 4 bytes per code and table, at most 4 more for
     the buckets, and for codes of up to 64 bits also the bits outside the substring. Ten million
@@ -131,6 +132,9 @@ class MultiIndexHash(CodeIndex):
                     )
         return codes.searcher
 
+    def _searcher_by_tables(self, codes: SortedCodes, tables: CodeTables) -> _Probing:
+        return _Probing(tables)
+
     def _recent_searcher(self, codes: SortedCodes) -> Plan:
         return plan_of(codes, self.n_bits, "auto")
 
@@ -142,6 +146,9 @@ class _Probing:
 
     def __init__(self, tables: CodeTables) -> None:
         self.tables = tables
+
+    def tables_to_keep(self, n_threads: int) -> CodeTables:
+        return self.tables
 
     def topk(
         self, queries: NDArray[np.uint8], k: int, n_threads: int, allowed: Allowed | None

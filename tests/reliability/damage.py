@@ -19,6 +19,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
+from functools import partial
 
 import numpy as np
 
@@ -54,6 +55,12 @@ def make_files(folder):
         if name != "empty.index":
             index.add(codes, ids=np.arange(40) * 5)
         add(name, index.save, read_index, map_index)
+    for n_bits in (20, 70):
+        index = fh.MultiIndexHash(n_bits)
+        index.add(np.packbits(rng.random((40, n_bits)) < 0.5, axis=1))
+        add(
+            f"stored tables {n_bits}.index", partial(index.save, tables=True), read_index, map_index
+        )
     models = [
         fh.AMSH(8, n_anchors=10, random_state=0).fit(both, {"image": names, "text": names}),
         fh.CCAITQ(8, random_state=0).fit(both),
@@ -190,7 +197,8 @@ def change_description(rng, data, others):
     text = json.dumps(description).encode()
     if len(text) > 4000:
         return data
-    return bytearray(index_file._header(text, size)) + data[4096:]
+    has_tables = data[8] == index_file.VERSION_WITH_TABLES
+    return bytearray(index_file._header(text, size, has_tables)) + data[4096:]
 
 
 DAMAGE = [
