@@ -1,14 +1,23 @@
-"""Compiled kernels: Cython orchestrates tiles and threads, the C files in simd/ do the bit work.
+"""Compiled kernels: Cython divides the work among threads, the C files in simd/ compare bits.
 
-Kernels trust their callers: every array is C-contiguous and of the stated type and shape, every
-number in range. The public modules one level up validate; nothing else should call these.
+- ``tiles``: the instruction-set level in use, the number of threads, and the size of a tile.
+- ``tasks``: how a search is cut into tasks; the words for pieces of work, with a figure.
+- ``planes``: batches of codes laid out as bit planes, and when a search uses them.
+- ``distances``, ``search`` (top-k), ``radius``, ``sorting`` (full ranking), ``ranking`` (average
+  precision), ``multi_index`` (tables): one kind of search each.
+- ``calls``: searches for the C interface.
+- ``filters``: sets of ids as bits.
+- ``discrete``, ``reconstruct``: inner loops of the models AMSH and RREH.
+
+Kernels trust their callers: every array is C-contiguous and has the stated type and shape, and
+every number is in range. The modules above check the arguments.
 """
 
 from __future__ import annotations
 
 __all__ = ["MAY_HAVE_LOST_THREADS"]
 
-# Of Linux, in the flags of a process: it was forked and has not become another program since.
+# A flag of Linux processes: the process was forked, and has not started another program since.
 _FORKED = 0x40
 
 
@@ -16,9 +25,9 @@ def _may_have_lost_threads() -> bool:
     """
     Tell whether GNU OpenMP may wait here for threads that a fork did not copy.
 
-    fork.h ends the threads before a fork, once the kernels are loaded. A forked child that loads
-    them itself finds the runtime as somebody else left it, if it was there already: nobody can
-    tell whether it has run. Only Linux says what is asked here.
+    If the kernels are loaded before a fork, fork.h ends the threads. This function is for a forked
+    child that loads the kernels itself: if its parent had loaded GNU OpenMP already, nothing says
+    whether the parent had started threads. Only Linux gives the information that is read here.
     """
     try:
         with open("/proc/self/stat") as file:
@@ -31,5 +40,5 @@ def _may_have_lost_threads() -> bool:
         return False
 
 
-# Asked before the first kernel is loaded, which brings the runtime with it.
+# Computed before the first kernel is loaded, because a kernel loads the OpenMP runtime.
 MAY_HAVE_LOST_THREADS = _may_have_lost_threads()

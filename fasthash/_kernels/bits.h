@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* The position of the lowest bit that is set; one is. */
+/* The position of the lowest bit that is set; at least one must be. */
 static inline int fh_lowest_bit(uint64_t bits)
 {
 #if defined(__GNUC__) || defined(__clang__)
@@ -20,7 +20,8 @@ static inline int fh_lowest_bit(uint64_t bits)
 #endif
 }
 
-/* In registers: without the instruction, a compiler's own function reads a table in memory. */
+/* The number of bits that are set. Not the compiler's function: without a popcount instruction,
+ * that one reads a table in memory. */
 static inline int64_t fh_count_bits(uint64_t x)
 {
     x -= (x >> 1) & 0x5555555555555555u;

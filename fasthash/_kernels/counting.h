@@ -1,7 +1,8 @@
-/* Counting distances: int32, in order of id, into int64 counts, which cannot overflow.
+/* Histograms of distances: how many codes lie at each distance, and the place of a code among them.
  *
- * Cost per distance: one increment in memory, a cycle or a little more; where places are wanted,
- * half as much again.
+ * Distances are int32, in order of id. Counts are int64, so they cannot overflow.
+ * Cost per distance: one increment in memory, a cycle or a little more; with places, one and a half
+ * times as much.
  */
 #ifndef FASTHASH_COUNTING_H
 #define FASTHASH_COUNTING_H
@@ -10,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* MSVC knows C11's restrict only as __restrict. */
+/* MSVC has C11's restrict only under the name __restrict. */
 #if defined(_MSC_VER)
 #define FH_RESTRICT __restrict
 #else
@@ -24,7 +25,8 @@
 #define FH_PAIR(first, second) ((first) | (second) << 32)
 #endif
 
-/* Two distances are read as one word: the loop is bound by the number of its instructions. */
+/* Counts n distances. Two distances are read as one word, because the number of instructions limits
+ * the speed of this loop. */
 static inline void fh_count(const int32_t *FH_RESTRICT distances, int32_t n,
                             int64_t *FH_RESTRICT counts)
 {
@@ -41,10 +43,10 @@ static inline void fh_count(const int32_t *FH_RESTRICT distances, int32_t n,
         counts[distances[i]]++;
 }
 
-/* Counts, and leaves in places[i] how many codes at its distance code i ends: itself and those
- * before it. Below 2^31 codes in all.
+/* Counts n distances, and writes to places[i] the place of code i among the codes at its distance:
+ * 1 for the first one. Fewer than 2^31 codes in all.
  *
- * The writes are the cost: two places are joined in a register and written as one word. */
+ * The writes take most of the time, so two places are joined in a register and written at once. */
 static inline void fh_place(const int32_t *FH_RESTRICT distances, int32_t n,
                             int64_t *FH_RESTRICT counts, int32_t *FH_RESTRICT places)
 {
@@ -59,9 +61,12 @@ static inline void fh_place(const int32_t *FH_RESTRICT distances, int32_t n,
         places[i] = (int32_t)++counts[distances[i]];
 }
 
-/* Places are written while distances a little ahead are read. A read at the same offset into a page
- * as a write just before waits for it, so buffers of n values lie this many values apart: a quarter
- * of a page past whole pages, and up to four of them keep their distance. */
-static inline ptrdiff_t fh_apart(ptrdiff_t n) { return (n + 1023) / 1024 * 1024 + 256; }
+/* The number of values from the begin of a buffer of n int32 to the begin of the next one.
+ *
+ * Places are written while distances a little ahead are read. A processor delays a read that has
+ * the same offset in a memory page as a write shortly before. So each buffer begins a quarter of a
+ * page after a whole number of pages; then the same entry of up to four buffers has different
+ * offsets. */
+static inline ptrdiff_t fh_buffer_stride(ptrdiff_t n) { return (n + 1023) / 1024 * 1024 + 256; }
 
 #endif

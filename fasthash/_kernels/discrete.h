@@ -1,5 +1,5 @@
-/* One sample of AMSH's discrete updates: label targets, label votes, codes. The loops over samples
-   and threads are in discrete.pyx. */
+/* AMSH's discrete updates for one sample: label targets, label votes, codes. The loops over samples
+   and threads are in discrete.pyx; discrete_rows.h has the functions for one floating type. */
 #ifndef FASTHASH_DISCRETE_H
 #define FASTHASH_DISCRETE_H
 
@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* sums += votes[label] / sqrt(number of labels), over the labels of a sample. */
+/* Adds votes[label] / sqrt(number of labels) to the sums, for each label of a sample. */
 static inline void fh_add_votes(double *restrict sums, int64_t n_bits, const int32_t *labels,
                                 int64_t n_labels, const double *votes)
 {
@@ -19,13 +19,13 @@ static inline void fh_add_votes(double *restrict sums, int64_t n_bits, const int
     }
 }
 
-/* The signs of n <= 8 sums as the first bits of a byte, 1 where >= 0. From the sign bits, because a
-   compare may become a branch that guesses wrong every other time. */
+/* The signs of n <= 8 sums as the first bits of a byte, 1 where >= 0. It reads the sign bits,
+   because a comparison may become a branch, which would be mispredicted every other time. */
 static inline unsigned fh_signs_to_byte(const double *sums, int64_t n)
 {
     unsigned byte = 0;
     for (int64_t j = 0; j < n; j++) {
-        /* Makes -0 to +0. */
+        /* Turns -0 into +0. */
         double sum = sums[j] + 0.0;
         uint64_t bits;
         memcpy(&bits, &sum, sizeof bits);
@@ -62,7 +62,7 @@ static inline int fh_four_bits(const uint8_t *code, int64_t bit)
 #undef FH_REAL
 #undef FH_ROW
 
-/* As fh_vote, from a packed code. `signs` is scratch of n_bits. */
+/* Like fh_vote, for a packed code. `signs` is scratch memory of n_bits values. */
 static inline void fh_vote_code(const uint8_t *code, int64_t n_bits, const int32_t *labels,
                                 int64_t n_labels, double *restrict signs, double *votes)
 {

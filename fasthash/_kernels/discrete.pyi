@@ -31,7 +31,7 @@ def add_codes(
     sums: NDArray[Any], codes: NDArray[np.uint8], eta: float, n_threads: int = 1
 ) -> None: ...
 def add_label_rows(
-    turned: NDArray[Any],
+    whitened: NDArray[Any],
     origin: NDArray[Any],
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],

@@ -1,11 +1,13 @@
-"""The discrete updates of AMSH over samples: label targets, label votes, codes, bit targets.
+"""The discrete updates of AMSH over all samples: label targets, label votes, codes, bit targets.
 
-Labels are the rows of a CSR matrix, `indptr` and `indices`: sample i has the labels
-`indices[indptr[i]:indptr[i + 1]]`, and in L̂ each weighs 1 / sqrt(their number). Codes stay packed.
+fasthash/models/amsh/_codes.py explains the symbols L̂, V, B, P and X, and what votes are. Labels
+are the rows of a CSR matrix, `indptr` and `indices`: sample i has the labels
+`indices[indptr[i]:indptr[i + 1]]`, and each has the weight 1 / sqrt(number of labels) in L̂. Codes
+stay packed.
 
 Arguments are trusted: lengths agree, labels are below the number of classes, rows are contiguous.
-Sums over samples run over a fixed number of chunks and are added in their order, so that the number
-of threads does not change a bit of the result.
+A sum over samples is computed for a fixed number of chunks, and the chunks are added in order. So
+the number of threads does not change a bit of the result.
 """
 
 from cython.parallel cimport prange
@@ -30,10 +32,10 @@ cdef extern from "discrete.h" nogil:
                       int64_t n_labels, double *signs, double *votes)
     void fh_add_code_float(float *sums, int64_t n_bits, const uint8_t *code, float eta)
     void fh_add_code_double(double *sums, int64_t n_bits, const uint8_t *code, double eta)
-    void fh_add_label_rows_float(float *latents, const float *turned, int64_t n_bits,
+    void fh_add_label_rows_float(float *latents, const float *whitened, int64_t n_bits,
                                  const float *origin, const int32_t *labels, int64_t n_labels,
                                  const float *label_rows)
-    void fh_add_label_rows_double(double *latents, const double *turned, int64_t n_bits,
+    void fh_add_label_rows_double(double *latents, const double *whitened, int64_t n_bits,
                                   const double *origin, const int32_t *labels, int64_t n_labels,
                                   const double *label_rows)
     int64_t fh_update_code_float(const float *latents, int64_t n_bits, const int32_t *labels,
@@ -48,16 +50,17 @@ ctypedef fused real:
     double
 
 cdef enum:
-    # Partial sums that are held: with 16 of them, of n_classes x n_bits, memory stays small.
+    # Number of partial sums, each of n_classes x n_bits; 16 of them take little memory.
     N_CHUNKS = 16
-    # Doubles between the scratch of two chunks: two cache lines, which are fetched as a pair.
+    # Doubles between the scratch memory of two chunks: two cache lines, because processors fetch
+    # lines in pairs.
     PADDING = 16
 
 
 def label_target(real[:, ::1] prediction, const int64_t[::1] indptr, const int32_t[::1] indices,
                  int n_threads=1):
     """
-    Turn predictions VP into label targets in place; returns the sum of the squared changes.
+    Turn predictions VP into label targets in place; return the sum of the squared changes.
 
     The target is max(prediction, 1) where the sample has the label, min(prediction, 0) elsewhere.
     """
@@ -83,9 +86,9 @@ def label_target(real[:, ::1] prediction, const int64_t[::1] indptr, const int32
 
 def bit_target(real[:, :] margins, const uint8_t[:, ::1] codes, int n_threads=1):
     """
-    Turn margins XF into bit targets B∘max(1, B∘XF) in place; returns the squared hinge loss.
+    Turn margins XF into bit targets B∘max(1, B∘XF) in place; return the squared hinge loss.
 
-    The rows of `margins` are contiguous; they may lie apart.
+    Each row of `margins` is contiguous; there may be gaps between the rows.
     """
     cdef Py_ssize_t chunk, i, n = margins.shape[0], n_bits = margins.shape[1]
     cdef double loss
@@ -105,7 +108,7 @@ def bit_target(real[:, :] margins, const uint8_t[:, ::1] codes, int n_threads=1)
 
 def label_votes(const real[:, ::1] values, const int64_t[::1] indptr, const int32_t[::1] indices,
                 Py_ssize_t n_classes, int n_threads=1):
-    """L̂ᵀV as float64 of shape (n_classes, n_bits)."""
+    """Compute L̂ᵀV as float64 of shape (n_classes, n_bits)."""
     cdef Py_ssize_t chunk, i, n = values.shape[0], n_bits = values.shape[1]
     cdef double[:, :, ::1] votes = np.zeros((N_CHUNKS, n_classes, n_bits))
     n_threads = threads_for(n_threads, N_CHUNKS, <double>n * n_bits)
@@ -124,7 +127,7 @@ def label_votes(const real[:, ::1] values, const int64_t[::1] indptr, const int3
 def label_votes_of_codes(const uint8_t[:, ::1] codes, Py_ssize_t n_bits,
                          const int64_t[::1] indptr, const int32_t[::1] indices,
                          Py_ssize_t n_classes, int n_threads=1):
-    """L̂ᵀB straight from packed codes, as float64 of shape (n_classes, n_bits)."""
+    """Compute L̂ᵀB from packed codes, as float64 of shape (n_classes, n_bits)."""
     cdef Py_ssize_t chunk, i, n = codes.shape[0]
     cdef double[:, :, ::1] votes = np.zeros((N_CHUNKS, n_classes, n_bits))
     cdef double[:, ::1] signs = np.empty((N_CHUNKS, n_bits + PADDING))
@@ -138,7 +141,7 @@ def label_votes_of_codes(const uint8_t[:, ::1] codes, Py_ssize_t n_bits,
 
 
 def add_codes(real[:, ::1] sums, const uint8_t[:, ::1] codes, double eta, int n_threads=1):
-    """sums += eta B in place."""
+    """Add eta B to the sums."""
     cdef Py_ssize_t i, n_bits = sums.shape[1]
     n_threads = threads_for(n_threads, sums.shape[0], <double>sums.shape[0] * n_bits)
     for i in prange(sums.shape[0], num_threads=n_threads, schedule="static", nogil=True):
@@ -148,19 +151,19 @@ def add_codes(real[:, ::1] sums, const uint8_t[:, ::1] codes, double eta, int n_
             fh_add_code_double(&sums[i, 0], n_bits, &codes[i, 0], eta)
 
 
-def add_label_rows(const real[:, ::1] turned, const real[::1] origin, const int64_t[::1] indptr,
+def add_label_rows(const real[:, ::1] whitened, const real[::1] origin, const int64_t[::1] indptr,
                    const int32_t[::1] indices, const real[:, ::1] label_rows,
                    real[:, ::1] latents, int n_threads=1):
-    """latents = turned - origin + L̂ label_rows."""
+    """Compute latents = whitened - origin + L̂ label_rows."""
     cdef Py_ssize_t i, n_bits = latents.shape[1]
     n_threads = threads_for(n_threads, latents.shape[0], <double>latents.shape[0] * n_bits)
     for i in prange(latents.shape[0], num_threads=n_threads, schedule="static", nogil=True):
         if real is float:
-            fh_add_label_rows_float(&latents[i, 0], &turned[i, 0], n_bits, &origin[0],
+            fh_add_label_rows_float(&latents[i, 0], &whitened[i, 0], n_bits, &origin[0],
                                     &indices[0] + indptr[i], indptr[i + 1] - indptr[i],
                                     &label_rows[0, 0])
         else:
-            fh_add_label_rows_double(&latents[i, 0], &turned[i, 0], n_bits, &origin[0],
+            fh_add_label_rows_double(&latents[i, 0], &whitened[i, 0], n_bits, &origin[0],
                                      &indices[0] + indptr[i], indptr[i + 1] - indptr[i],
                                      &label_rows[0, 0])
 
@@ -169,9 +172,9 @@ def update_codes(const real[:, ::1] latents, const int64_t[::1] indptr,
                  const int32_t[::1] indices, const double[:, ::1] votes, double eta,
                  uint8_t[:, ::1] codes, int n_threads=1):
     """
-    B = sign(L̂ votes + eta V), packed over the old codes in one pass.
+    Compute B = sign(L̂ votes + eta V), and overwrite the old packed codes, in one pass.
 
-    Returns how many bits changed, and the inner product of B and V.
+    Returns the number of bits that changed, and the inner product of B and V.
     """
     cdef Py_ssize_t chunk, n = latents.shape[0], n_bits = latents.shape[1]
     cdef double[:, ::1] sums = np.empty((N_CHUNKS, n_bits + PADDING))

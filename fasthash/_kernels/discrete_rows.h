@@ -1,10 +1,11 @@
-/* One sample of the discrete updates, for one floating type.
+/* The discrete updates of one sample, for one floating type.
 
-   Included once per type with FH_REAL and FH_ROW(name) defined: no include guard. Everything here is
-   O(bits) or O(labels of the sample x bits), on rows that lie in the first-level cache. */
+   discrete.h includes this file once per type, with FH_REAL and FH_ROW(name) defined; so it has no
+   include guard. Every function takes O(bits) or O(labels of the sample x bits), on rows that are
+   in the first-level cache. */
 
-/* prediction -> max(prediction, 1) at the labels, min(prediction, 0) elsewhere; returns the sum of
-   the squared changes. With y = 1 - x at the labels both cases are min(y, 0). */
+/* Replaces a prediction by max(prediction, 1) at the labels, and by min(prediction, 0) elsewhere;
+   returns the sum of the squared changes. With y = 1 - x at the labels, both are min(y, 0). */
 static inline double FH_ROW(fh_label_target)(FH_REAL *prediction, int64_t n_classes,
                                              const int32_t *labels, int64_t n_labels)
 {
@@ -23,7 +24,7 @@ static inline double FH_ROW(fh_label_target)(FH_REAL *prediction, int64_t n_clas
     return change;
 }
 
-/* The part of fh_bit_target for n <= 4 bits; the compiler unrolls it where n is known. */
+/* fh_bit_target for n <= 4 bits; the compiler unrolls the loop where n is a constant. */
 static inline FH_REAL FH_ROW(fh_few_bit_targets)(FH_REAL *restrict margins, const FH_REAL *signs,
                                                  int64_t n)
 {
@@ -37,7 +38,7 @@ static inline FH_REAL FH_ROW(fh_few_bit_targets)(FH_REAL *restrict margins, cons
            (missing[2] * missing[2] + missing[3] * missing[3]);
 }
 
-/* margins -> b max(1, b margins), bit by bit; returns the squared hinge loss, the sum of
+/* Replaces margins by b max(1, b margins), bit by bit; returns the squared hinge loss, the sum of
    max(0, 1 - b margins)^2. */
 static inline double FH_ROW(fh_bit_target)(FH_REAL *margins, const uint8_t *code, int64_t n_bits)
 {
@@ -52,7 +53,7 @@ static inline double FH_ROW(fh_bit_target)(FH_REAL *margins, const uint8_t *code
     return loss;
 }
 
-/* votes[label] += values / sqrt(number of labels), for every label of the sample. */
+/* Adds values / sqrt(number of labels) to votes[label], for every label of the sample. */
 static inline void FH_ROW(fh_vote)(const FH_REAL *values, int64_t n_bits, const int32_t *labels,
                                    int64_t n_labels, double *votes)
 {
@@ -64,7 +65,7 @@ static inline void FH_ROW(fh_vote)(const FH_REAL *values, int64_t n_bits, const 
     }
 }
 
-/* sums += eta code, the code as -1 or +1. */
+/* Adds eta times the code, as -1 or +1, to the sums. */
 static inline void FH_ROW(fh_add_code)(FH_REAL *restrict sums, int64_t n_bits, const uint8_t *code,
                                        FH_REAL eta)
 {
@@ -78,14 +79,14 @@ static inline void FH_ROW(fh_add_code)(FH_REAL *restrict sums, int64_t n_bits, c
         sums[j] += eta * FH_ROW(fh_signs)[fh_four_bits(code, start)][j - start];
 }
 
-/* latents = turned - origin + the labels' rows / sqrt(number of labels). */
+/* latents = whitened - origin + (sum of the labels' rows) / sqrt(number of labels). */
 static inline void FH_ROW(fh_add_label_rows)(FH_REAL *restrict latents,
-                                             const FH_REAL *restrict turned, int64_t n_bits,
+                                             const FH_REAL *restrict whitened, int64_t n_bits,
                                              const FH_REAL *restrict origin, const int32_t *labels,
                                              int64_t n_labels, const FH_REAL *label_rows)
 {
     for (int64_t j = 0; j < n_bits; j++)
-        latents[j] = turned[j] - origin[j];
+        latents[j] = whitened[j] - origin[j];
     FH_REAL weight = 1 / (FH_REAL)sqrt((double)n_labels);
     for (int64_t k = 0; k < n_labels; k++) {
         const FH_REAL *row = label_rows + labels[k] * n_bits;
@@ -94,9 +95,9 @@ static inline void FH_ROW(fh_add_label_rows)(FH_REAL *restrict latents,
     }
 }
 
-/* code = sign(sum of the labels' votes / sqrt(number of labels) + eta latents); returns how many
-   bits changed and adds the code's inner product with the latents to *alignment. `sums` is scratch
-   of n_bits. */
+/* code = sign((sum of the labels' votes) / sqrt(number of labels) + eta latents). Returns the
+   number of bits that changed, and adds the inner product of the code and the latents to
+   *alignment. `sums` is scratch memory of n_bits values. */
 static inline int64_t FH_ROW(fh_update_code)(const FH_REAL *latents, int64_t n_bits,
                                              const int32_t *labels, int64_t n_labels,
                                              const double *votes, double eta, double *restrict sums,

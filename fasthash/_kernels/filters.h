@@ -1,10 +1,11 @@
-/* Filters of a search: sets of ids as bits, and what rows they are.
+/* Filters of a search: sets of ids as bits, and the rows of these ids.
  *
- * A set holds one bit for every number of a range: bit place % 64 of word place / 64. Ids need no
- * sorting to become a set, and a set gives its members in ascending order, each once.
+ * A set has one bit for every number of a range: number `first + i` is bit i % 64 of word i / 64.
+ * Ids need not be sorted to be added to a set, and a set lists its members in ascending order, each
+ * once.
  *
- * Where the ids of an index have gaps, a directory says which numbers are ids and how many of them
- * come before each word: the row of an id is found in constant time.
+ * If the ids of an index have gaps, a directory says which numbers are ids, and how many ids come
+ * before each word. With it, the row of an id is found in constant time.
  */
 #ifndef FASTHASH_FILTERS_H
 #define FASTHASH_FILTERS_H
@@ -15,7 +16,7 @@
 
 #include "bits.h"
 
-/* Adds one value to a set where it is in [first, first + span). */
+/* Adds one value to a set if it is in [first, first + span). */
 static inline void fh_add_one(int64_t value, int64_t first, uint64_t span, uint64_t *set)
 {
     const uint64_t place = (uint64_t)value - (uint64_t)first;
@@ -25,8 +26,8 @@ static inline void fh_add_one(int64_t value, int64_t first, uint64_t span, uint6
 
 /* Adds the values in [first, first + span) to a set.
  *
- * From four places of the values in turn: ascending values add to one word again and again, and a
- * word that was just written takes several cycles to read. */
+ * It takes values from four places in turn. Ascending values would change the same word again and
+ * again, and reading a word that was just written takes several cycles. */
 static inline void fh_add_to_set(const int64_t *values, ptrdiff_t n, int64_t first, uint64_t span,
                                  uint64_t *set)
 {
@@ -41,7 +42,7 @@ static inline void fh_add_to_set(const int64_t *values, ptrdiff_t n, int64_t fir
         fh_add_one(values[i], first, span, set);
 }
 
-/* How many members a set has. */
+/* The number of members of a set. */
 static inline int64_t fh_count_set(const uint64_t *set, ptrdiff_t n_words)
 {
     int64_t n = 0;
@@ -50,7 +51,7 @@ static inline int64_t fh_count_set(const uint64_t *set, ptrdiff_t n_words)
     return n;
 }
 
-/* before[w] = how many members come before word w. */
+/* Writes to before[w] the number of members before word w. */
 static inline void fh_count_before(const uint64_t *set, ptrdiff_t n_words, int64_t *before)
 {
     int64_t n = 0;
@@ -61,7 +62,7 @@ static inline void fh_count_before(const uint64_t *set, ptrdiff_t n_words, int64
 }
 
 /* Writes the rows of a set's members, ascending. Every member must be an id. `ids` and `before` are
- * the directory, NULL where a member's place is its row. */
+ * the directory, or NULL if all numbers of the range are ids: then bit i is row i. */
 static inline void fh_list_set(const uint64_t *set, ptrdiff_t n_words, const uint64_t *ids,
                                const int64_t *before, int64_t *rows)
 {
@@ -80,7 +81,8 @@ static inline void fh_flag_set(const uint64_t *set, ptrdiff_t n_words, const uin
             flags[before[w] + fh_count_bits(ids[w] & ((bits & -bits) - 1))] = 1;
 }
 
-/* out[i] = live[i], and the next of the flags where it is set: as many as live rows. */
+/* There is one flag for each live row. Writes to out[i] the flag of row i, or 0 if it is not live.
+ * */
 static inline void fh_spread_flags(const uint8_t *live, ptrdiff_t n, const uint8_t *flags,
                                    uint8_t *out)
 {

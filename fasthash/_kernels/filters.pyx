@@ -1,4 +1,7 @@
-"""Sets of ids as bits, and the rows that they are: see filters.h."""
+"""Sets of ids as bits, and the rows of these ids; filters.h explains them.
+
+fasthash/_core/allowed.py decides when a filter becomes such a set.
+"""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
@@ -16,16 +19,16 @@ cdef extern from "filters.h" nogil:
 
 def add_to_set(const int64_t[::1] values, int64_t first, uint64_t span, uint64_t[::1] members):
     """
-    Add the values from `first` on, less than first + span, to a set.
+    Add the values in [first, first + span) to a set.
 
-    At least one value, span >= 1, and a bit for every number of the range.
+    There must be at least one value, span >= 1, and a bit for every number of the range.
     """
     with nogil:
         fh_add_to_set(&values[0], values.shape[0], first, span, &members[0])
 
 
 def count_set(const uint64_t[::1] members):
-    """How many members a set has, of at least one word."""
+    """Count the members of a set of at least one word."""
     cdef int64_t n
     with nogil:
         n = fh_count_set(&members[0], members.shape[0])
@@ -33,7 +36,7 @@ def count_set(const uint64_t[::1] members):
 
 
 def count_before(const uint64_t[::1] members, int64_t[::1] before):
-    """Write how many members come before each word of a set, of at least one word."""
+    """Write the number of members before each word of a set of at least one word."""
     with nogil:
         fh_count_before(&members[0], members.shape[0], &before[0])
 
@@ -41,10 +44,10 @@ def count_before(const uint64_t[::1] members, int64_t[::1] before):
 def list_set(const uint64_t[::1] members, const uint64_t[::1] ids, const int64_t[::1] before,
              int64_t[::1] rows):
     """
-    Write the rows of a set's members, ascending; as many as there is room for, at least one.
+    Write the rows of a set's members, ascending; `rows` has exactly that length, at least one.
 
-    Each must be one of the ids, of which so many come `before` a word; both are None where a
-    member's place is its row.
+    Each member must be an id. `ids` is the set of all ids, and `before` the number of ids before
+    each word; both are None if all numbers of the range are ids.
     """
     cdef const uint64_t *words = &ids[0] if ids is not None else NULL
     cdef const int64_t *counts = &before[0] if before is not None else NULL
@@ -54,13 +57,13 @@ def list_set(const uint64_t[::1] members, const uint64_t[::1] ids, const int64_t
 
 def flag_set(const uint64_t[::1] members, const uint64_t[::1] ids, const int64_t[::1] before,
              uint8_t[::1] flags):
-    """Set the flag of every member's row, as `list_set` finds it."""
+    """Set the flag of the row of every member; arguments as in `list_set`."""
     with nogil:
         fh_flag_set(&members[0], members.shape[0], &ids[0], &before[0], &flags[0])
 
 
 def spread_flags(const uint8_t[::1] live, const uint8_t[::1] flags, uint8_t[::1] out):
-    """Write the flags, one per live row, in the places of these rows, and 0 in all others."""
+    """Write the flags, one per live row, to these rows of `out`, and 0 to all other rows."""
     if live.shape[0] == 0 or flags.shape[0] == 0:
         return
     with nogil:

@@ -1,16 +1,17 @@
-/* What a fork does to the threads of OpenMP.
+/* Lets parent and child use OpenMP threads after a fork.
  *
  * GNU's runtime, libgomp, keeps the threads of a parallel region for the next one. A fork does not
- * copy them, so the next region in the child would wait for them without end. It does not matter who
- * ran the first region: every user of the same libgomp in the process shares its threads. So before
- * every fork the runtime is asked to end the threads that belong to the forking thread. Parent and
- * child both make new ones when they next run in parallel.
+ * copy them, so the next region in the child would wait for them without end. It does not matter
+ * which library ran the first region: all users of the same libgomp in the process share its
+ * threads. So before every fork, this file asks the runtime to end the threads that belong to the
+ * forking thread. Parent and child both start new ones when they next run in parallel.
  *
- * The function that does so, omp_pause_resource_all, came with OpenMP 5.0 (GCC 9). It is looked up in
- * the library that serves this module, because a build may meet an older one at run time. Where it is
- * missing, the child of a process that had other threads runs on one thread. LLVM's runtime, libomp,
- * resets itself in a child and is left alone. Windows cannot fork. A child of a fork that happened
- * before this module was loaded may have lost threads already; then it runs on one thread, too.
+ * The function that ends them, omp_pause_resource_all, came with OpenMP 5.0 (GCC 9). It is looked
+ * up at run time in the libgomp that this module uses, because that may be older than the one of
+ * the build. If it is missing, the child of a process that had other threads runs on one thread.
+ * LLVM's runtime, libomp, resets itself in a child, so nothing is done for it. Windows cannot fork.
+ * A child of a fork that happened before this module was loaded may have lost threads already; it
+ * runs on one thread, too.
  */
 #ifndef FASTHASH_FORK_H
 #define FASTHASH_FORK_H
@@ -28,34 +29,36 @@
 #define FH_PAUSE_NAME "omp_pause_resource_all"
 #endif
 
-/* omp_pause_hard, which older headers do not name. */
+/* The value of omp_pause_hard, which older headers do not define. */
 enum { FH_PAUSE_HARD = 2 };
 
 typedef int (*fh_pause_function)(int kind);
 
 static fh_pause_function fh_pause = NULL;
-/* Whether a child of the fork that this thread is about to make may not start threads. */
-static _Thread_local int fh_child_is_alone = 0;
-static int fh_alone = 0;
+/* This thread is about to fork: whether the child may use one thread only. */
+static _Thread_local int fh_child_limited = 0;
+/* Whether this process may use one thread only. */
+static int fh_limited = 0;
 
-/* Whether the process has more threads than the calling one; yes, where nobody can tell. */
+/* Whether the process has other threads than the calling one; true if this cannot be found out. */
 static inline int fh_has_other_threads(void)
 {
     struct stat tasks;
-    /* A folder has a link for each folder in it, here one per thread, and two of its own. */
+    /* A folder has two links, and one for each folder in it; here there is one folder per
+     * thread. */
     return stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink != 3;
 }
 
 static void fh_before_fork(void)
 {
-    /* A thread inside a parallel region cannot end the others of its team. */
-    fh_child_is_alone = fh_pause != NULL ? fh_pause(FH_PAUSE_HARD) != 0 : fh_has_other_threads();
+    /* This fails in a thread that is inside a parallel region. */
+    fh_child_limited = fh_pause != NULL ? fh_pause(FH_PAUSE_HARD) != 0 : fh_has_other_threads();
 }
 
-static void fh_after_fork_in_child(void) { fh_alone |= fh_child_is_alone; }
+static void fh_after_fork_in_child(void) { fh_limited |= fh_child_limited; }
 
-/* To be called once, when the module is imported; says whether a fork before may have lost threads.
- * Returns 0, or an error number of pthread_atfork. */
+/* Call once, when the module is imported. The argument says whether an earlier fork may have lost
+ * threads. Returns 0, or an error number of pthread_atfork. */
 static inline int fh_watch_forks(int may_have_lost_threads)
 {
     Dl_info runtime;
@@ -72,12 +75,12 @@ static inline int fh_watch_forks(int may_have_lost_threads)
             memcpy(&fh_pause, &found, sizeof found);
         }
     }
-    fh_alone = may_have_lost_threads;
+    fh_limited = may_have_lost_threads;
     return pthread_atfork(fh_before_fork, NULL, fh_after_fork_in_child);
 }
 
-/* Whether this process is a child that may not start threads. */
-static inline int fh_runs_alone(void) { return fh_alone; }
+/* Whether this process is a child that may use one thread only. */
+static inline int fh_has_one_thread(void) { return fh_limited; }
 
 #else
 
@@ -86,7 +89,7 @@ static inline int fh_watch_forks(int may_have_lost_threads)
     (void)may_have_lost_threads;
     return 0;
 }
-static inline int fh_runs_alone(void) { return 0; }
+static inline int fh_has_one_thread(void) { return 0; }
 
 #endif
 

@@ -1,7 +1,8 @@
-"""Stretches of codes laid out as bit planes, for the queries of a task; and when they gain.
+"""Stretches of codes laid out as bit planes, and the choice between bit planes and tiles.
 
-Whether a search uses them is decided here alone: `planes_for` says from the sizes whether they can
-gain, and `are_dense` while it runs whether the last stretch had so many hits that tiles are faster.
+Only this module decides whether a search uses bit planes. Before a search, `planes_for` decides by
+the sizes. While it runs, `are_dense` tells whether the last stretch had so many hits that tiles are
+faster. simd/planes.h explains bit planes.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint64_t
@@ -18,7 +19,7 @@ from fasthash._kernels.tiles cimport (
 
 
 cdef const fh_planes *planes_for(const Database *database, Py_ssize_t n_queries) noexcept nogil:
-    """The bit planes of the level in use where they can gain for n_queries of a task; else NULL."""
+    """The bit planes of the level in use if they are faster for n_queries of a task, else NULL."""
     cdef const fh_planes *planes = active_level().planes
     if planes == NULL or database.n_words > FH_PLANE_WORDS_MAX:
         return NULL
@@ -26,14 +27,14 @@ cdef const fh_planes *planes_for(const Database *database, Py_ssize_t n_queries)
 
 
 cdef int32_t plane_codes(const fh_planes *planes, const Database *database) noexcept nogil:
-    """How many codes are laid out at once, in whole blocks."""
+    """The number of codes that are laid out at once, in whole blocks."""
     cdef Py_ssize_t block_bytes = <Py_ssize_t>planes.bytes_per_word * database.n_words
     return <int32_t>(planes.block_codes * max(<Py_ssize_t>1, planes.stretch_bytes // block_bytes))
 
 
 cdef PlaneScan carve_plane_scan(const fh_planes *planes, const Database *database,
                                 Py_ssize_t n_queries, Arena *arena) noexcept nogil:
-    """The memory of a task; carved from an arena without memory it is only counted."""
+    """Divide the memory of a task; if the arena has no memory, only count the size."""
     cdef PlaneScan scan
     memset(&scan, 0, sizeof(PlaneScan))
     scan.planes = planes
@@ -50,7 +51,7 @@ cdef PlaneScan carve_plane_scan(const fh_planes *planes, const Database *databas
 
 cdef void choose_planes(PlaneScan *scan, const uint64_t *queries, Py_ssize_t n_queries,
                         int32_t n_words) noexcept nogil:
-    """Make these the queries of the scan; their bounds are the caller's to set."""
+    """Set the queries of the scan; the caller sets their bounds."""
     cdef Py_ssize_t q
     for q in range(n_queries):
         scan.planes.choose(queries + q * n_words, n_words, scan.choices + q * 64 * n_words)
@@ -70,7 +71,7 @@ cdef void lay_out_planes(PlaneScan *scan, const Database *database, Py_ssize_t s
     scan.n = n
     scan.codes = <const uint64_t *>(database.codes + start * n_bytes)
     if database.rows != NULL or n_bytes != 8 * n_words or n % planes.block_codes != 0:
-        # A block is read whole, in whole words.
+        # Copied, because a block is read as a whole, in whole words.
         for i in range(n):
             row = start + i if database.rows == NULL else database.rows[start + i]
             scan.rows[(i + 1) * n_words - 1] = 0

@@ -1,10 +1,11 @@
-/* Counting relevant codes per distance, and finding their ranks without sorting.
+/* Counts relevant codes per distance, and finds their ranks without sorting.
  *
- * Everything runs over one tile: distances of one query to n codes, int32, in order of id. What is
- * relevant is listed first, because it is rare: the loops over all codes then do nothing but count.
+ * The functions work on one tile: distances of one query to n codes, int32, in order of id.
+ * Relevant codes are few, so they are listed first, and the loops over all codes only count.
  *
- * A branch per relevant code would be mispredicted for nearly each of them, which costs more than
- * the rest together: every code gets its place, and those of the relevant ones are looked up.
+ * The place of a code is its number among the codes at its distance. A branch per relevant code
+ * would be mispredicted nearly every time, which would cost more than all the rest. So places are
+ * computed for all codes, and then looked up for the relevant ones.
  */
 #ifndef FASTHASH_RANKING_H
 #define FASTHASH_RANKING_H
@@ -19,8 +20,8 @@ static inline void fh_count_listed(const int32_t *FH_RESTRICT distances,
         counts[distances[positions[j]]]++;
 }
 
-/* A relevant code as it stands when the scan passes it: its place among all codes at its distance.
- * What lies closer is known only at the end. */
+/* What is noted of a relevant code during the scan: its distance, and its place among the codes at
+ * that distance. How many codes are closer is known only at the end of the scan. */
 typedef struct {
     int32_t distance;
     int32_t place;
@@ -40,7 +41,7 @@ static inline void fh_note_listed(const int32_t *FH_RESTRICT distances,
     }
 }
 
-/* Counts per distance become counts of what is closer. */
+/* Replaces counts per distance by the number of codes at smaller distances. */
 static inline void fh_counts_before(int64_t *counts, ptrdiff_t n)
 {
     int64_t before = 0;
@@ -51,9 +52,9 @@ static inline void fh_counts_before(int64_t *counts, ptrdiff_t n)
     }
 }
 
-/* Adds to a sum the precisions at the relevant ranks <= at, ranks from 1; hits[bins[rank]] grows for
- * every relevant rank < n_bins. Counts in relevant_closer as it goes, so that the notes of a query
- * may be given some at a time, in their order. */
+/* Adds to a sum the precisions at the relevant ranks <= at; ranks begin at 1. Adds 1 to
+ * hits[bins[rank]] for every relevant rank < n_bins. It counts in relevant_closer, so that the
+ * notes of a query may be passed in several calls, in their order. */
 static inline double fh_sum_precisions(const fh_note *notes, int64_t n, const int64_t *closer,
                                        int64_t *relevant_closer, int64_t at, const int32_t *bins,
                                        int64_t n_bins, int64_t *hits, double sum)

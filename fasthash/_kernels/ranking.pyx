@@ -1,8 +1,9 @@
-"""Evaluation kernels: relevant items counted per distance, and positions in database order.
+"""Kernels for metrics: count relevant codes per distance, and find their ranks.
 
-Relevance is "any shared label", tested on labels packed as bit masks of 64-bit words. Nothing of
-size queries x database is held: a task holds one tile and the distances of one query to it. `Ranks`
-takes the rows some at a time, so that its caller can answer an interrupt in between.
+fasthash/metrics/_relevance.py and ranking.py call them. A code is relevant if it shares a label
+with the query; labels are bit masks of 64-bit words. Nothing of size queries x database is held: a
+task holds one tile and the distances of one query to it. `Ranks` reads some of the rows in each
+call, so that its caller can handle an interrupt between two calls.
 """
 
 from cython.parallel cimport prange, threadid
@@ -35,7 +36,7 @@ import numpy as np
 cdef extern from "ranking.h" nogil:
     ctypedef struct fh_note:
         pass
-    Py_ssize_t fh_apart(Py_ssize_t n)
+    Py_ssize_t fh_buffer_stride(Py_ssize_t n)
     void fh_count(const int32_t *distances, int32_t n, int64_t *counts)
     void fh_count_listed(const int32_t *distances, const int32_t *positions, int32_t n_listed,
                          int64_t *counts)
@@ -50,12 +51,12 @@ cdef extern from "ranking.h" nogil:
 cdef enum:
     # Queries that share a prepared tile.
     TASK_QUERIES = 64
-    # Codes of a tile at most: with their labels, distances and places they stay near the processor.
+    # Largest number of codes in a tile: with labels, distances and places they stay in the cache.
     TILE_CODES = 2048
-    # `average_precision` counts and notes for as many queries at once as fit here, per thread.
+    # `average_precision` holds counts and notes of as many queries as fit into this, per thread.
     CHUNK_BYTES = 1 << 23
 
-# What all tasks share: codes and labels of both sides, and per query what is counted.
+# What all tasks share: queries, database and labels, and the counts of each query.
 cdef struct Evaluation:
     const uint64_t *queries
     const uint64_t *query_labels
@@ -65,16 +66,16 @@ cdef struct Evaluation:
     Py_ssize_t n_distances
     int64_t *totals
     int64_t *relevant
-    fh_note *notes                # NULL where nothing is noted
-    const int64_t *note_starts    # of each query
-    int64_t *n_noted              # of each query
+    fh_note *notes                # NULL if only counts are wanted
+    const int64_t *note_starts    # for each query, where its notes begin
+    int64_t *n_noted              # for each query, the number of its notes
 
 
 cdef Evaluation make_evaluation(const uint64_t *queries, Py_ssize_t n_queries,
                                 const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
                                 const uint64_t *query_labels, const uint64_t *labels,
                                 int32_t label_words) noexcept nogil:
-    """Without a place for what is counted and noted, which the caller adds."""
+    """Make it without memory for counts and notes, which the caller sets."""
     cdef Evaluation evaluation
     evaluation.queries = queries
     evaluation.query_labels = query_labels
@@ -99,22 +100,22 @@ cdef inline bint same_labels(const Evaluation *evaluation, Py_ssize_t a,
 
 
 cdef Py_ssize_t scratch_bytes(const Database *database) noexcept nogil:
-    """Of one thread: distances, places and listed positions of a tile; and the tile."""
-    return (whole_lines(12 * fh_apart(database.tile + FH_LANES_MAX))
+    """Memory of one thread: distances, places and listed positions of a tile, and the tile."""
+    return (whole_lines(12 * fh_buffer_stride(database.tile + FH_LANES_MAX))
             + whole_lines(8 * tile_buffer_words(database, database.tile)))
 
 
 cdef void scan_of_task(const Evaluation *evaluation, Py_ssize_t first, Py_ssize_t n_queries,
                        uint8_t *scratch) noexcept nogil:
-    """Count, and note where asked to, for n_queries queries from the first on."""
+    """Count, and write notes if wanted, for n_queries queries from the first on."""
     cdef const fh_level *level = active_level()
     cdef const Database *database = &evaluation.database
-    cdef Py_ssize_t apart = fh_apart(database.tile + FH_LANES_MAX)
+    cdef Py_ssize_t stride = fh_buffer_stride(database.tile + FH_LANES_MAX)
     cdef int32_t *distances = <int32_t *>scratch
-    cdef int32_t *places = distances + apart
-    cdef int32_t *listed = places + apart
+    cdef int32_t *places = distances + stride
+    cdef int32_t *listed = places + stride
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile,
-                                              <uint64_t *>(scratch + whole_lines(12 * apart)))
+                                              <uint64_t *>(scratch + whole_lines(12 * stride)))
     cdef Py_ssize_t start = 0, q
     cdef int32_t n, n_listed = 0
     cdef int64_t *totals
@@ -147,7 +148,7 @@ cdef void scan_of_task(const Evaluation *evaluation, Py_ssize_t first, Py_ssize_
 
 cdef void scan(const Evaluation *evaluation, Py_ssize_t n_queries, uint8_t *scratch,
                int n_threads) noexcept nogil:
-    """All tasks; the scratch holds `scratch_bytes` for each thread."""
+    """Run all tasks; `scratch` has `scratch_bytes` for each thread."""
     cdef Py_ssize_t per_thread = scratch_bytes(&evaluation.database), task, first
     cdef Py_ssize_t n_task = max(1, min(<Py_ssize_t>TASK_QUERIES,
                                         (n_queries + n_threads - 1) // n_threads))
@@ -159,7 +160,7 @@ cdef void scan(const Evaluation *evaluation, Py_ssize_t n_queries, uint8_t *scra
 
 
 cdef void counts_before(const Evaluation *evaluation, Py_ssize_t n_queries) noexcept nogil:
-    """Turn what `scan` has counted into counts of what is closer."""
+    """Turn the counts of `scan` into numbers of codes that are closer."""
     cdef Py_ssize_t n_distances = evaluation.n_distances, q
     for q in range(n_queries):
         fh_counts_before(evaluation.totals + q * n_distances, n_distances)
@@ -170,7 +171,7 @@ cdef void sum_precisions(const Evaluation *evaluation, Py_ssize_t n_queries, int
                          int64_t n_notes, int64_t at, const int32_t *bin_of_rank, int64_t n_bins,
                          int64_t *hits, Py_ssize_t hits_stride, double *sums,
                          int n_threads) noexcept nogil:
-    """Add up n_notes notes of every query, from the given one on, in the order of the notes."""
+    """Add up precisions for n_notes notes of every query, from `first_note` on, in order."""
     cdef Py_ssize_t n_distances = evaluation.n_distances, q
     cdef int64_t n_here
     for q in prange(n_queries, schedule="dynamic", num_threads=n_threads):
@@ -229,11 +230,11 @@ cdef class Ranks:
 
     @property
     def n_relevant(self):
-        """How many relevant codes are noted, per query."""
+        """Number of noted relevant codes, per query."""
         return np.asarray(self.n_noted)
 
     def advance(self, Py_ssize_t n_rows):
-        """Count the next rows for all queries, at least a tile; how many, 0 at the end."""
+        """Count the next rows, at least a tile; return their number, 0 at the end."""
         cdef Evaluation some = self.evaluation
         if self.row == self.evaluation.database.n:
             return 0
@@ -250,10 +251,10 @@ cdef class Ranks:
 
     def sum_precisions(self, int64_t first_note, int64_t n_notes, int64_t at,
                        const int32_t[::1] bin_of_rank, double[::1] sums, int64_t[:, ::1] hits):
-        """Add to sums[q] the precisions at the relevant ranks <= ``at``, ranks from 1.
+        """Add to sums[q] the precisions at the relevant ranks <= ``at``; ranks begin at 1.
 
-        ``hits[q, bin_of_rank[r]]`` grows by one for every relevant rank r that has a bin. When all
-        rows are counted; for n_notes notes of every query, from the given one on, in order.
+        Adds 1 to ``hits[q, bin_of_rank[r]]`` for every relevant rank r that has a bin. Call it when
+        all rows are counted. It reads n_notes notes of every query, from `first_note` on, in order.
         """
         with nogil:
             sum_precisions(&self.evaluation, self.n_queries, first_note, n_notes, at,
@@ -263,7 +264,7 @@ cdef class Ranks:
 
 # --- for callers from C ------------------------------------------------------
 
-# Counts and notes of some queries, in memory of their own.
+# Memory for the counts and notes of some queries.
 cdef struct Chunk:
     int64_t *counts         # totals, then relevant ones
     int64_t *note_starts
@@ -273,7 +274,10 @@ cdef struct Chunk:
 
 cdef void count_relevant(const Evaluation *evaluation, Py_ssize_t n_queries, uint8_t *scratch,
                          int64_t *n_relevant, int n_threads) noexcept nogil:
-    """How many codes share a label with each query; equal ones side by side are counted once."""
+    """Count the codes that share a label with each query.
+
+    If neighbouring queries have the same labels, the codes are counted once.
+    """
     cdef Py_ssize_t per_thread = scratch_bytes(&evaluation.database), q
     for q in prange(n_queries, schedule="dynamic", num_threads=n_threads):
         n_relevant[q] = -1
@@ -301,7 +305,7 @@ cdef int64_t count_relevant_to(const Evaluation *evaluation, Py_ssize_t q,
 
 cdef Py_ssize_t chunk_end(Py_ssize_t first, Py_ssize_t n_queries, const int64_t *n_relevant,
                           Py_ssize_t n_distances, Py_ssize_t budget) noexcept nogil:
-    """Where a chunk of at least one query ends that keeps to the budget."""
+    """Return the end of a chunk of at least one query whose memory is within the budget."""
     cdef Py_ssize_t used = 0, q = first
     while q < n_queries:
         used += 8 * n_relevant[q] + 16 * n_distances
@@ -314,7 +318,7 @@ cdef Py_ssize_t chunk_end(Py_ssize_t first, Py_ssize_t n_queries, const int64_t 
 cdef Py_ssize_t lay_out_chunk(Chunk *chunk, Py_ssize_t first, Py_ssize_t end,
                               const int64_t *n_relevant, Py_ssize_t n_distances,
                               void *memory) noexcept nogil:
-    """Divide the chunk's memory and return its size; NULL only asks for the size."""
+    """Divide the chunk's memory and return its size; with NULL, only compute the size."""
     cdef Arena arena = make_arena(memory)
     cdef Py_ssize_t n = end - first, q
     cdef int64_t n_notes = 0
@@ -356,9 +360,9 @@ cdef int average_precision(const uint8_t *queries, Py_ssize_t n_queries, const u
                            Py_ssize_t n, Py_ssize_t n_bytes, const uint64_t *query_labels,
                            const uint64_t *labels, int32_t label_words, int64_t at, double *out,
                            int n_threads) noexcept nogil:
-    """Average precision in database order of every query, NaN where nothing is relevant.
+    """Compute the average precision of every query, ties in database order.
 
-    at >= 1, n < 2^31. Returns 0, or -1 where there is no memory for it.
+    NaN for a query without a relevant code. at >= 1, n < 2^31. Returns 0, or -1 if memory is short.
     """
     cdef Py_ssize_t n_words = (n_bytes + 7) // 8, largest = 0, first = 0, end
     cdef Evaluation evaluation = make_evaluation(NULL, n_queries, codes, n, n_bytes, query_labels,

@@ -1,14 +1,15 @@
-/* Samples reconstructed from their nearest anchors: the choice of the anchors and their weights.
+/* Reconstructs samples from their nearest anchors: the weights. reconstruct_rows.h chooses anchors.
  *
- * The weights w >= 0 with sum 1 come from (C + g tr(C)/k I) w = 1, where C is the k x k Gram matrix
- * of (anchor - sample): clipped at 0, scaled to sum 1. Samples go FH_LANES at a time through one
- * Cholesky factorisation, a sample to a lane, so that the innermost loops have a fixed length and
- * no dependence between their steps: the compiler makes vector instructions of them, and what a
- * sample gets does not depend on its company.
+ * The weights w solve (C + g tr(C)/k I) w = 1, where C is the k x k Gram matrix of (anchor -
+ * sample); they are clipped at 0 and scaled to sum 1. FH_LANES samples go through one Cholesky
+ * factorisation together, one sample per lane. So the innermost loops have a fixed length, and
+ * their steps do not depend on each other: the compiler turns them into vector instructions. The
+ * result of a sample does not depend on the other samples.
  *
- * Cost per sample: a comparison per anchor for a bound and one with it, (1.5 k)^2 comparisons of
- * what is left, k^2 / 2 products of anchors gathered, k^3 / 6 + k^2 multiplications. Where rounding
- * might decide, n_features multiplications per candidate or per entry of C on top.
+ * Cost per sample: for each anchor, a comparison to find a bound and a comparison with the bound;
+ * (1.5 k)^2 comparisons of the remaining anchors; k^2 / 2 products of anchors read; k^3 / 6 + k^2
+ * multiplications. Where rounding could change the result, n_features more multiplications for each
+ * candidate or for each entry of C.
  */
 #ifndef FASTHASH_RECONSTRUCT_H
 #define FASTHASH_RECONSTRUCT_H
@@ -23,22 +24,23 @@
 /* Doubles in a cache line. */
 #define FH_LANES 8
 
-/* Scores that stay in registers: the least of groups of anchors; values that count smaller ones. */
+/* Numbers of values that stay in registers: smallest scores of groups of anchors; and values for
+   each of which smaller values are counted. */
 #define FH_GROUPS 16
 #define FH_COUNTED 8
 
-/* What all samples share, and scratch for one thread. */
+/* The arguments that all samples share, and scratch memory of one thread. */
 typedef struct {
     int64_t n_anchors;
     int64_t n_features;
     int64_t k;             /* 1 <= k <= n_anchors */
     double regularisation; /* > 0 */
     const double *gram;    /* n_anchors x n_anchors: products of the centred anchors */
-    double largest_norm;   /* of the centred anchors */
+    double largest_norm;   /* largest norm of the centred anchors */
     int64_t n_groups;      /* a multiple of FH_GROUPS, more than k */
     void *values;          /* 2 n_groups + FH_COUNTED, of any floating type */
     int32_t *candidates;   /* n_anchors */
-    int32_t *nearest;      /* k + 1, the last for what is not chosen */
+    int32_t *nearest;      /* k + 1; the last entry is overwritten by anchors not chosen */
     double *distances;     /* k */
     double *differences;   /* k x n_features */
     double *local;         /* k (k + 1) / 2 entries of FH_LANES: C by rows, then its factor */
@@ -47,8 +49,9 @@ typedef struct {
 
 static inline int64_t fh_round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-/* Puts a distance in its place among the `most` smallest, of which n are held, and its position
-   with it; of equals the earlier stays first. Returns how many are held now. */
+/* Inserts a distance and its position into the sorted list of the `most` smallest, which has n
+   entries. Among equal distances, the earlier one stays first. Returns the new number of
+   entries. */
 static inline int64_t fh_insert(double *distances, int32_t *positions, int64_t n, int64_t most,
                                 double distance, int32_t position)
 {
@@ -81,9 +84,9 @@ static inline void fh_sort_positions(int32_t *positions, int64_t n)
 /* Where row i of a lower triangle begins. */
 static inline int64_t fh_triangle(int64_t i) { return i * (i + 1) / 2; }
 
-/* Scales each lane's C to a mean diagonal of 1 and adds the regularisation. Without spread, where
-   all anchors equal the sample, there is no direction to prefer: the identity takes the place of C,
-   and the weights come out equal. So they do where squares overflow. */
+/* Scales the C of each lane to a mean diagonal of 1 and adds the regularisation. If all anchors
+   equal the sample, C is zero; then it is replaced by the identity, and the weights are equal. The
+   same happens if squares overflow. */
 static inline void fh_regularise(const fh_reconstruction *r)
 {
     double scale[FH_LANES] = {0};
@@ -108,7 +111,7 @@ static inline void fh_regularise(const fh_reconstruction *r)
             r->local[(fh_triangle(i) + i) * FH_LANES + lane] += diagonal[lane];
 }
 
-/* rest -= the product of two rows of n entries. */
+/* Subtracts the product of two rows of n entries from `rest`. */
 static inline void fh_subtract_product(double *restrict rest, const double *restrict a,
                                        const double *restrict b, int64_t n)
 {
@@ -122,11 +125,11 @@ static inline void fh_subtract_product(double *restrict rest, const double *rest
         rest[lane] = sum[lane];
 }
 
-/* Factors each lane's regularised C, solves for the ones vector, clips and normalises the weights.
-   The factor has the inverses of its diagonal in their place. A pivot is at least the
-   regularisation; where rounding made it less, it is lifted, so that no factorisation fails. The
-   sum of the weights before clipping is a positive quadratic form, so one of them is positive;
-   should rounding clip all, or overflow, they come out equal. */
+/* Factors the regularised C of each lane, solves for the vector of ones, clips and normalises the
+   weights. The factor stores the inverses of its diagonal. A pivot is at least the regularisation;
+   if rounding made it smaller, it is raised to that, so no factorisation fails. The sum of the
+   weights before clipping is a positive quadratic form, so at least one weight is positive. If
+   rounding makes all of them 0, or if they overflow, the weights are equal. */
 static inline void fh_solve(const fh_reconstruction *r)
 {
     double *w = r->weights;

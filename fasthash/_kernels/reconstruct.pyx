@@ -1,8 +1,9 @@
-"""Samples reconstructed from their nearest anchors: which anchors, and with what weights.
+"""Reconstruct samples from their nearest anchors: choose the anchors and compute the weights.
 
-A matrix product has given the scores of a block of samples; this chooses the anchors by them,
-solves for the weights and writes both as the rows of a CSR matrix. It holds no lock and starts no
-thread: a thread of the caller makes the product and calls this while the scores are in its cache.
+fasthash/models/rreh/_anchor_reconstruction.py computes the scores of a block of samples with a
+matrix product. This kernel chooses the anchors by their scores, solves for the weights, and writes
+both as rows of a CSR matrix. It needs no GIL and starts no threads: a thread of the caller computes
+the product and calls this kernel while the scores are in its cache.
 
 Arguments are trusted: lengths agree, there is an anchor, and 1 <= k <= number of anchors.
 """
@@ -51,9 +52,10 @@ def reconstruct(const real[:, ::1] x, const real[:, ::1] anchors, const real[:, 
     """
     Write the k nearest anchors of each sample, ascending, and their weights.
 
-    `centred` are the samples less the origin (rows contiguous, may lie apart), `gram` the products
-    of the anchors less the origin, `scores` the anchors' squared norms less twice the products with
-    the samples, both relative to the origin. k is the width of `indices`.
+    `centred` are the samples minus the origin; each row is contiguous, with gaps allowed between
+    rows. `gram` are the products of the anchors minus the origin. `scores` are the squared norms of
+    the anchors minus twice their products with the samples, both relative to the origin. k is the
+    width of `indices`.
     """
     cdef Py_ssize_t batch, i, n = x.shape[0], n_features = x.shape[1], k = indices.shape[1]
     cdef Py_ssize_t n_anchors = anchors.shape[0]

@@ -1,11 +1,12 @@
-/* Choosing the anchors of one sample and filling its lane, for one floating type.
+/* Chooses the anchors of one sample and fills its lane, for one floating type.
 
-   Included once per type with FH_REAL, FH_ROW(name), FH_EPSILON, FH_LEAST and FH_MOST defined: no
-   include guard.
+   reconstruct.h includes this file once per type, with FH_REAL, FH_ROW(name), FH_EPSILON, FH_LEAST
+   and FH_MOST defined; so it has no include guard.
 
-   A score is |a|^2 - 2 a.x, the squared distance less |x|^2, of an anchor and a sample relative to
-   the mean anchor; it comes from a matrix product in FH_REAL. Its error is bounded: it decides
-   where the bound lets it, differences in double where it does not. */
+   A score is |a|^2 - 2 a.x, the squared distance minus |x|^2, of an anchor and a sample relative to
+   the mean anchor. It comes from a matrix product in FH_REAL, and its error has a bound. Anchors
+   are chosen by their scores if the bound shows that the choice is right, else by differences in
+   double. */
 
 static inline double FH_ROW(fh_squared_norm)(const FH_REAL *x, int64_t n)
 {
@@ -27,9 +28,9 @@ static inline double FH_ROW(fh_squared_distance)(const FH_REAL *a, const FH_REAL
     return distance;
 }
 
-/* The k-th smallest of n values into kth[0], the one after it into kth[1]; n is a multiple of
-   FH_COUNTED and larger than k. Every value counts the smaller ones: n^2 comparisons, which for the
-   few values there are take less time than the branches of a sort that are guessed wrong. */
+/* Writes the k-th smallest of n values to kth[0] and the next one to kth[1]; n is a multiple of
+   FH_COUNTED and larger than k. For every value it counts the smaller ones. These are n^2
+   comparisons; n is small, so they take less time than the mispredicted branches of a sort. */
 static inline void FH_ROW(fh_kth_smallest)(const FH_REAL *values, int64_t n, int64_t k,
                                            FH_REAL *kth)
 {
@@ -62,8 +63,9 @@ static inline void FH_ROW(fh_kth_smallest)(const FH_REAL *values, int64_t n, int
     }
 }
 
-/* A score that at least k anchors do not exceed, and few more than k do not. Anchors are dealt out
-   to groups, half as many again as k or more; the k-th smallest of their least scores is one. */
+/* Returns a bound such that at least k anchors, but not many more, have a score of at most the
+   bound. The anchors are divided into groups, at least 1.5 k of them. The bound is the k-th
+   smallest of the smallest scores of the groups. */
 static inline FH_REAL FH_ROW(fh_bound_kth_score)(const fh_reconstruction *r, const FH_REAL *scores)
 {
     FH_REAL *least = r->values, kth[2];
@@ -86,8 +88,9 @@ static inline FH_REAL FH_ROW(fh_bound_kth_score)(const fh_reconstruction *r, con
     return kth[0];
 }
 
-/* Which of 16 scores are at most `limit`, as bits, the first lowest. Their sum in FH_REAL is exact,
-   and takes no conversion between types of different size. */
+/* Returns a bit for each of 16 scores, the first one lowest: whether it is at most `limit`. The
+   bits are added up in FH_REAL, which is exact and needs no conversion between types of different
+   size. */
 static inline uint64_t FH_ROW(fh_compare_16)(const FH_REAL *scores, FH_REAL limit)
 {
     static const FH_REAL bits[16] = {1,   2,   4,    8,    16,   32,   64,    128,
@@ -103,7 +106,7 @@ static inline uint64_t FH_ROW(fh_compare_16)(const FH_REAL *scores, FH_REAL limi
     return (uint64_t)(int)((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-/* The anchors with a score of at most `limit`, ascending; returns how many there are. */
+/* Lists the anchors with a score of at most `limit`, ascending; returns their number. */
 static inline int64_t FH_ROW(fh_find_candidates)(const fh_reconstruction *r,
                                                  const FH_REAL *restrict scores, FH_REAL limit)
 {
@@ -123,21 +126,21 @@ static inline int64_t FH_ROW(fh_find_candidates)(const fh_reconstruction *r,
     return n_candidates;
 }
 
-/* The k nearest anchors into r->nearest, ascending: by scores if the k-th and the next are further
-   apart than rounding could have moved them, else by differences, where equals are equal and the
-   lower anchor comes first. */
+/* Writes the k nearest anchors to r->nearest, ascending. They are chosen by scores if the k-th and
+   the next score differ by more than rounding could explain. Otherwise they are chosen by
+   differences, for which equal distances are equal, and the lower anchor comes first. */
 static inline void FH_ROW(fh_choose)(const fh_reconstruction *r, const FH_REAL *scores,
                                      const FH_REAL *sample, const FH_REAL *anchors, double norm)
 {
     const int64_t k = r->k, d = r->n_features;
     const double reach = (r->largest_norm + norm) * (r->largest_norm + norm);
-    /* A dot product of d terms is off by at most d roundings of the product of the lengths; the
-       rest is for centring, for the norms and for squares that underflow. */
+    /* The error of a dot product of d terms is at most d roundings of the product of the lengths.
+       The rest allows for centring, for the norms and for squares that underflow. */
     const double error = (double)(d + 8) * (FH_EPSILON / 2 * reach + FH_LEAST);
     int64_t n_candidates = r->n_anchors;
-    /* Otherwise squares may have overflowed, or there are hardly more anchors than k. */
+    /* If not, squares may have overflowed, or there are hardly more anchors than k. */
     if (reach < FH_MOST / 8 && r->n_groups < r->n_anchors) {
-        /* Two errors, and a third for the rounding of the limit itself. */
+        /* The errors of two scores, and one more for the rounding of the limit itself. */
         const FH_REAL limit = (FH_REAL)(FH_ROW(fh_bound_kth_score)(r, scores) + 3 * error);
         n_candidates = FH_ROW(fh_find_candidates)(r, scores, limit);
         if (n_candidates <= 2 * r->n_groups) {
@@ -169,13 +172,15 @@ static inline void FH_ROW(fh_choose)(const fh_reconstruction *r, const FH_REAL *
     fh_sort_positions(r->nearest, k);
 }
 
-/* A lane's C from the anchors' products and the scores, C_ij = a_i.a_j - a_i.x - a_j.x + |x|^2.
+/* Computes the C of a lane from the products of the anchors and from the scores,
+   C_ij = a_i.a_j - a_i.x - a_j.x + |x|^2.
 
-   Returns 0, with nothing done, where too much would cancel. An error of a score changes the
-   weights by about k times its ratio to the least eigenvalue, g tr(C) / k; that is to stay below
-   half the digits of FH_REAL. It does unless anchors and sample lie much closer together than to
-   the mean anchor: in float32 with k = 10 and g = .1, four times closer. An estimate, no bound:
-   it takes dot products, which BLAS adds up in partial sums, to be right but for a digit or so. */
+   Returns 0, and does nothing, if too many digits would cancel. An error of a score changes the
+   weights by about k times its ratio to the smallest eigenvalue, g tr(C) / k. This change must stay
+   below half the digits of FH_REAL. It does, unless anchors and sample are much closer to each
+   other than to the mean anchor: in float32 with k = 10 and g = .1, four times closer. This is an
+   estimate, not a bound: it assumes that dot products, which BLAS adds up in partial sums, are
+   right up to about one digit. */
 static inline int FH_ROW(fh_fill_from_scores)(const fh_reconstruction *r, const FH_REAL *scores,
                                               double norm, int lane)
 {
@@ -203,7 +208,7 @@ static inline int FH_ROW(fh_fill_from_scores)(const fh_reconstruction *r, const 
     return 1;
 }
 
-/* A lane's C from the differences themselves, in double. */
+/* Computes the C of a lane from the differences (anchor - sample), in double. */
 static inline void FH_ROW(fh_fill_from_differences)(const fh_reconstruction *r,
                                                     const FH_REAL *sample, const FH_REAL *anchors,
                                                     int lane)
@@ -226,8 +231,9 @@ static inline void FH_ROW(fh_fill_from_differences)(const fh_reconstruction *r,
     }
 }
 
-/* Reconstructs n <= FH_LANES samples. Rows: `samples` as given, n_features long; `centred` relative
-   to the mean anchor, stride apart; `scores`, n_anchors long; `indices` and `weights`, k long. */
+/* Reconstructs n <= FH_LANES samples. Rows of `samples`, as given, have n_features values. Rows of
+   `centred`, relative to the mean anchor, begin every `stride` values. Rows of `scores` have
+   n_anchors values, and rows of `indices` and `weights` have k. */
 static inline void FH_ROW(fh_reconstruct)(const fh_reconstruction *r, int n, const FH_REAL *samples,
                                           const FH_REAL *anchors, const FH_REAL *centred,
                                           int64_t stride, const FH_REAL *scores, int32_t *indices,

@@ -11,18 +11,18 @@ cdef extern from "selection.h" nogil:
 cdef struct TopkPlan:
     Py_ssize_t memory_bytes
     Database database
-    const fh_planes *planes    # NULL where only tiles are scanned
-    int32_t n_sample           # codes that give the first bound; 0 for no such bound
+    const fh_planes *planes    # NULL if only tiles are scanned
+    int32_t n_sample           # codes of the sample for the first bound; 0 for no such bound
     Py_ssize_t n_queries
     int64_t k
-    int64_t capacity           # candidates a selection may hold
+    int64_t capacity           # largest number of candidates of a selection
     int n_threads
     Py_ssize_t n_task          # queries per task
     Py_ssize_t n_parts         # of the database
     Py_ssize_t n_slots
     uint64_t *queries          # in whole words
     fh_selection *selections   # n_task per slot
-    uint8_t *slots             # what a task needs: per thread, or per part
+    uint8_t *slots             # memory of tasks: one slot per thread, or per part
     Py_ssize_t slot_bytes
 
 

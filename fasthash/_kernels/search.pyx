@@ -1,7 +1,8 @@
-"""Top-k search over packed codes, in the tasks of tasks.pyx. Order is always (distance, id).
+"""Top-k search over packed codes. The order is always (distance, position).
 
-`Topk` is called until nothing is left: between two calls its caller can answer an interrupt. A step
-is some rows of the parts that tasks are about at the time.
+tasks.pyx explains how a search is cut into tasks, and the words task, part, slot, round, step and
+stretch. selection.h keeps the k nearest. Call `Topk.advance` until it returns 0; between two calls
+the caller can handle an interrupt.
 """
 
 from cython.parallel cimport prange, threadid
@@ -65,31 +66,33 @@ cdef extern from "selection.h" nogil:
                              int32_t *out_distances, int64_t *out_positions)
 
 cdef enum:
-    # A group of queries scans all tiles of a stretch before the next group: the selections of a
-    # group stay in the cache from tile to tile, those of other groups are fetched once per stretch.
+    # A group of queries scans all tiles of a stretch before the next group does. So the selections
+    # of a group stay in the cache from tile to tile, and are fetched once per stretch. If a tile
+    # has more bytes than TILE_BYTES_MAX, a stretch is one tile.
     TILE_BYTES_MAX = 1 << 17
     GROUP_QUERIES = 32
-    # Bytes of selections a thread may hold; a large k lowers the number of queries per task.
+    # Largest size of the selections of a thread, in bytes; with a large k, a task has fewer
+    # queries.
     TASK_BYTES = 48 << 20
-    # The first scan of a query takes this many codes, later ones a quarter of what it has seen, so
-    # that the bound falls before much has been appended.
+    # The first scan of a query takes this many codes, and each later one a quarter of the codes
+    # seen so far. So the bound falls before many candidates have been appended.
     FIRST_BLOCK = 64
-    # Before bit planes are scanned, tiles bring the bounds down: they have seen this many codes.
+    # Before bit planes are scanned, this many codes are scanned in tiles, to lower the bounds.
     FIRST_CODES = 512
-    # From this k on a sample gives the first bound: one code of SAMPLE_SPARSITY, but not more than
-    # SAMPLE_CODES. Fewer codes than SAMPLE_LEAST say too little.
+    # From this k on, a sample gives the first bound. It has one code of every SAMPLE_SPARSITY, and
+    # at most SAMPLE_CODES. Fewer codes than SAMPLE_LEAST would give no useful bound.
     SAMPLE_K = 48
-    # The queries of a task share the gathering of the sample.
+    # A sample is taken only for at least this many queries, because a task gathers it once.
     SAMPLE_QUERIES = 8
     SAMPLE_SPARSITY = 64
     SAMPLE_CODES = 4096
     SAMPLE_LEAST = 1024
-    # Where more than one code of so many is asked for, bounds hardly help.
+    # If k is more than 1 / SELECTIVE of the rows, bounds hardly help.
     SELECTIVE = 32
 
 
-# What one task of a top-k needs beside its selections: their candidates and counts, one block of
-# hits, the rows of the sample, its tiles, and its bit planes.
+# Memory of one task in addition to its selections: their candidates and counts, the hits of one
+# block, the rows of the sample, tiles, and bit planes.
 cdef struct Workspace:
     int64_t *kept_positions
     int32_t *kept_distances
@@ -103,7 +106,7 @@ cdef struct Workspace:
 
 cdef int32_t sample_size(const Database *database, Py_ssize_t n_queries, Py_ssize_t n_parts,
                          int64_t k) noexcept nogil:
-    """How many codes give the first bound; 0 where a sample costs more than it saves."""
+    """The number of codes of the sample; 0 if a sample would cost more than it saves."""
     if n_queries < SAMPLE_QUERIES or n_parts > 1 or k < SAMPLE_K or k > database.n // SELECTIVE:
         return 0
     if database.n < SAMPLE_LEAST * SAMPLE_SPARSITY:
@@ -113,9 +116,9 @@ cdef int32_t sample_size(const Database *database, Py_ssize_t n_queries, Py_ssiz
 
 cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t k,
                         int n_threads) noexcept nogil:
-    """For at least one query and 1 <= k <= number of rows that may be found."""
+    """Plan a search for at least one query, with 1 <= k <= number of allowed rows."""
     cdef TopkPlan plan
-    # As many tasks as it takes: the tasks depend on the number of threads.
+    # PY_SSIZE_T_MAX tasks, because the number of tasks follows from the number of threads.
     n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
     plan.database = database[0]
     use_rows_for_few(&plan.database, n_queries)
@@ -135,14 +138,14 @@ cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t 
                                              TASK_BYTES // per_query))
     cdef Py_ssize_t n_tasks = (n_queries + plan.n_task - 1) // plan.n_task
     plan.n_threads = <int>min(<Py_ssize_t>n_threads, max(n_tasks, plan.n_parts))
-    # One slot per thread, or per part where parts wait for each other's candidates.
+    # One slot per thread; or one per part, because the candidates of all parts are merged.
     plan.n_slots = plan.n_threads if plan.n_parts == 1 else plan.n_parts
     lay_out_topk(&plan, NULL)
     return plan
 
 
 cdef void lay_out_topk(TopkPlan *plan, void *memory) noexcept nogil:
-    """Divide the plan's memory among its parts; NULL only finds out how much it needs."""
+    """Divide the plan's memory among its buffers; with NULL, only compute its size."""
     cdef Arena arena = make_arena(memory)
     cdef Arena slot = make_arena(NULL)
     carve_workspace(plan, &slot)
@@ -155,7 +158,7 @@ cdef void lay_out_topk(TopkPlan *plan, void *memory) noexcept nogil:
 
 
 cdef int32_t block_codes(const TopkPlan *plan) noexcept nogil:
-    """The most codes that are scanned at once."""
+    """The largest number of codes that are scanned at once."""
     if plan.planes == NULL:
         return plan.database.tile
     return max(plan.database.tile, plane_codes(plan.planes, &plan.database))
@@ -166,7 +169,7 @@ cdef Workspace carve_workspace(const TopkPlan *plan, Arena *arena) noexcept nogi
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n_kept = plan.n_task * plan.capacity
     cdef Py_ssize_t n_hits = block_codes(plan) + FH_LANES_MAX
-    # The rows of a sample are gathered, whether others are or not.
+    # The rows of a sample are always gathered, even if other rows are not.
     cdef Database gathered = database[0]
     work.kept_positions = <int64_t *>carve(arena, 8 * n_kept)
     work.kept_distances = <int32_t *>carve(arena, 4 * n_kept)
@@ -175,7 +178,7 @@ cdef Workspace carve_workspace(const TopkPlan *plan, Arena *arena) noexcept nogi
     work.hit_distances = <int32_t *>carve(arena, 4 * n_hits)
     work.sample = <int64_t *>carve(arena, 8 * plan.n_sample)
     if plan.n_sample > 0:
-        # Any address: while memory is only counted, work.sample is NULL.
+        # Any address that is not NULL: while only the size is computed, work.sample is NULL.
         gathered.rows = <const int64_t *>plan
     work.tile = <uint64_t *>carve(arena, 8 * max(
         tile_buffer_words(database, stretch_codes(database, plan.n_task)),
@@ -186,9 +189,9 @@ cdef Workspace carve_workspace(const TopkPlan *plan, Arena *arena) noexcept nogi
 
 cdef void run_topk(const TopkPlan *plan, const uint8_t *queries, int32_t *out_distances,
                    int64_t *out_positions, Py_ssize_t stride) noexcept nogil:
-    """The k nearest codes of every query, with a plan that has its memory.
+    """Find the k nearest codes of every query, with a plan that has its memory.
 
-    A query's answer lies `stride` values behind that of the query before.
+    The answer of each query begins `stride` values after that of the query before.
     """
     cdef Py_ssize_t n = plan.database.n, task
     write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
@@ -205,7 +208,7 @@ cdef Py_ssize_t n_topk_tasks(const TopkPlan *plan) noexcept nogil:
 
 
 cdef Py_ssize_t n_rounds(const TopkPlan *plan) noexcept nogil:
-    """A round fills the slots: with a task each, or with the parts for one query."""
+    """The number of rounds: a round is one task for each slot, or all parts for one query."""
     if plan.n_parts > 1:
         return plan.n_queries
     return (n_topk_tasks(plan) + plan.n_slots - 1) // plan.n_slots
@@ -214,7 +217,7 @@ cdef Py_ssize_t n_rounds(const TopkPlan *plan) noexcept nogil:
 cdef void topk_step(const TopkPlan *plan, Py_ssize_t round, Py_ssize_t row, Py_ssize_t n_rows,
                     int32_t *out_distances, int64_t *out_positions,
                     Py_ssize_t stride) noexcept nogil:
-    """n_rows rows from the given one on, in every part that the round is about."""
+    """Compare n_rows rows, from `row` on, in every part of the round."""
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n_parts = plan.n_parts, first = round * plan.n_slots, slot, n_here
     if n_parts == 1:
@@ -243,7 +246,7 @@ cdef void answer_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t task, Py
     for q in range(n_queries):
         selection = plan.selections + slot * plan.n_task + q
         if fh_selection_is_short(selection):
-            # The sample promised too near a bound: this query is searched again without one.
+            # The bound from the sample was too small: search again without it.
             select(plan, slot, q, first + q, 1, 0, 0, n, False)
         fh_selection_finish(selection, 1, 1, out_distances + (first + q) * stride,
                             out_positions + (first + q) * stride)
@@ -252,34 +255,34 @@ cdef void answer_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t task, Py
 cdef void topk_of_task(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t first,
                        Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t end, Py_ssize_t row,
                        Py_ssize_t n_rows) noexcept nogil:
-    """Select for n_queries queries from the first on among n_rows codes of [start, end).
+    """Select for n_queries queries, from `first` on, among n_rows codes of [start, end).
 
-    The selections begin at row 0 of these codes, and go on where the rows before ended.
+    `row` counts from `start`. At row 0 the selections are empty; later calls continue them.
     """
     select(plan, slot, 0, first, n_queries, start, row, min(end - start, row + n_rows),
            plan.n_sample > 0)
 
 
-cdef void select(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t seat, Py_ssize_t first,
+cdef void select(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t slot_query, Py_ssize_t first,
                  Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t row, Py_ssize_t end,
                  bint is_sampled) noexcept nogil:
-    """Select for n_queries queries from the first on among rows [row, end) behind `start`.
+    """Select for n_queries queries, from `first` on, among rows [row, end).
 
-    Their selections are those of the slot from `seat` on.
+    Rows count from `start`. The selections are those of the slot, from number `slot_query` on.
     """
     cdef const Database *database = &plan.database
     cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
     cdef Workspace work = carve_workspace(plan, &arena)
-    cdef fh_selection *selections = plan.selections + slot * plan.n_task + seat
+    cdef fh_selection *selections = plan.selections + slot * plan.n_task + slot_query
     cdef int32_t max_distance = <int32_t>(8 * database.n_bytes), n
     cdef const uint64_t *queries = plan.queries + first * database.n_words
     cdef Py_ssize_t q, n_hits
     cdef bint has_planes = plan.planes != NULL and n_queries >= plan.planes.least_queries
-    # Whether hits are so many that tiles are scanned. At first they are, without a sample.
+    # Whether there are so many hits that tiles are faster. Without a sample, this is so at first.
     cdef bint is_dense = row == 0 and not is_sampled
     if row == 0:
-        for q in range(seat, seat + n_queries):
-            fh_selection_start(&selections[q - seat], plan.k, plan.capacity, max_distance,
+        for q in range(slot_query, slot_query + n_queries):
+            fh_selection_start(&selections[q - slot_query], plan.k, plan.capacity, max_distance,
                                work.kept_distances + q * plan.capacity,
                                work.kept_positions + q * plan.capacity,
                                work.counts + q * (max_distance + 1))
@@ -298,24 +301,25 @@ cdef void select(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t seat, Py_ssiz
             n = <int32_t>min(<Py_ssize_t>n, end - row)
             n_hits = scan_tiles(database, queries, n_queries, start, row, n, selections, &work)
         if has_planes:
-            # What was appended while the bounds fell says nothing about what comes.
+            # While the bounds still fell, the number of hits said nothing about later hits.
             is_dense = row > 0 and are_dense(plan.planes, n_hits, n * n_queries)
         row = row + n
 
 
 cdef int32_t first_codes(const TopkPlan *plan) noexcept nogil:
-    """How many codes go before the first bit planes: until hits are rare if they come evenly."""
+    """The number of codes before the first bit planes; after them, evenly spread hits are rare."""
     cdef int64_t n = max(<int64_t>FIRST_CODES, plan.k * plan.planes.hit_codes)
     return <int32_t>min(n, <int64_t>1 << 20) // TILE_STEP * TILE_STEP
 
 
 cdef void bound_by_sample(const TopkPlan *plan, const uint64_t *queries, Py_ssize_t n_queries,
                           fh_selection *selections, const Workspace *work) noexcept nogil:
-    """Start every selection with a bound below which a sample says that there are k codes.
+    """Start every selection with a bound below which, by a sample, there are k codes.
 
-    Of n codes, n_sample are looked at, one of each n / n_sample neighbours. If the k nearest codes
-    are spread like the sample, k n_sample / n of them are in it, give or take the square root.
-    With three standard deviations more, few queries find less than k codes below the bound.
+    The sample is n_sample of n codes: one of each n / n_sample neighbours. If the k nearest codes
+    are spread evenly, about k n_sample / n of them are in the sample, with the square root of that
+    as the standard deviation. Three standard deviations are added, so that few queries find fewer
+    than k codes below the bound.
     """
     cdef Database sample = plan.database
     cdef double wanted = <double>plan.k * plan.n_sample / plan.database.n
@@ -325,7 +329,7 @@ cdef void bound_by_sample(const TopkPlan *plan, const uint64_t *queries, Py_ssiz
     cdef const uint64_t *codes
     wanted = wanted + 3 * sqrt(wanted) + 1
     for i in range(plan.n_sample):
-        # A place within the neighbours that follows no pattern: multiplicative hashing.
+        # Which of the neighbours: multiplicative hashing, so that the choice has no pattern.
         j = i * width + <Py_ssize_t>((<uint64_t>i * 0x9E3779B97F4A7C15ULL >> 32)
                                      % <uint64_t>width)
         work.sample[i] = j if plan.database.rows == NULL else plan.database.rows[j]
@@ -348,7 +352,7 @@ cdef void bound_by_sample(const TopkPlan *plan, const uint64_t *queries, Py_ssiz
 
 cdef int32_t keep_sampled(const Database *sample, int32_t start, int32_t n,
                           int32_t *distances) noexcept nogil:
-    """Drop the distances of sampled rows that may not be found."""
+    """Drop the distances of sampled rows that are not allowed."""
     cdef int32_t i, n_kept = 0
     for i in range(n):
         if sample.allowed[sample.rows[start + i]]:
@@ -359,7 +363,7 @@ cdef int32_t keep_sampled(const Database *sample, int32_t start, int32_t n,
 
 cdef Py_ssize_t scan_planes(const Database *database, Py_ssize_t start, Py_ssize_t row, int32_t n,
                             fh_selection *selections, Workspace *work) noexcept nogil:
-    """Offer n codes as bit planes to the selections of all queries; how many hits there were."""
+    """Scan n codes as bit planes, and append the hits of all queries; return their number."""
     cdef PlaneScan *scan = &work.planes
     cdef Py_ssize_t n_all = 0
     cdef int32_t q, n_hits
@@ -377,7 +381,7 @@ cdef Py_ssize_t scan_planes(const Database *database, Py_ssize_t start, Py_ssize
 cdef Py_ssize_t scan_tiles(const Database *database, const uint64_t *queries,
                            Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t row, int32_t n,
                            fh_selection *selections, const Workspace *work) noexcept nogil:
-    """Offer n codes in tiles to the selections of all queries; how many hits there were."""
+    """Scan n codes in tiles, and append the hits of all queries; return their number."""
     cdef TileBuffer buffer = make_tile_buffer(database, stretch_codes(database, n_queries),
                                               work.tile)
     cdef const uint64_t *codes = load_tile(database, start + row, n, &buffer)
@@ -399,7 +403,7 @@ cdef inline Py_ssize_t scan_tile(const uint64_t *query, const uint64_t *codes, i
                                  int32_t n, const Database *database, Py_ssize_t first,
                                  Py_ssize_t n_seen, fh_selection *selection,
                                  const Workspace *work) noexcept nogil:
-    """Offer one tile to one selection, at first in short blocks, while the bound falls fast."""
+    """Scan one tile for one query; blocks are short at first, while the bound falls fast."""
     cdef int32_t block = 0, n_block, n_hits
     cdef Py_ssize_t n_all = 0
     while block < n:
@@ -418,7 +422,7 @@ cdef inline Py_ssize_t scan_tile(const uint64_t *query, const uint64_t *codes, i
 
 cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t n_hits,
                              fh_selection *selection, const Workspace *work) noexcept nogil:
-    """Append the hits among the codes from the first on; those that may be found."""
+    """Append the hits that are allowed; positions of hits count from row `first`."""
     if database.allowed != NULL:
         n_hits = keep_allowed(database.allowed + first, n_hits, work.hit_positions,
                               work.hit_distances)
@@ -427,7 +431,7 @@ cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t
 
 
 cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexcept nogil:
-    """How many codes a top-k task lays out at once: one tile of codes that alone fill a cache."""
+    """The number of codes of a stretch: STRETCH_TILES tiles, or one tile for few queries."""
     cdef Py_ssize_t tile_bytes = 8 * <Py_ssize_t>database.tile * database.n_words
     if n_queries <= GROUP_QUERIES or tile_bytes > TILE_BYTES_MAX:
         return database.tile
@@ -435,10 +439,10 @@ cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexc
 
 
 cdef class Topk:
-    """The k nearest codes of every query, as positions among the searched rows (None: all).
+    """Find the k nearest codes of every query, as positions among the searched rows.
 
-    ``allowed`` (None: all) says which of them may be found; it goes with ``rows`` None. At least
-    one query, 1 <= k <= number of rows that may be found.
+    ``rows`` are the searched rows, None for all. ``allowed`` has a flag for every row, None for
+    all; only one of the two may be given. At least one query, and 1 <= k <= number of allowed rows.
     """
 
     cdef TopkPlan plan
@@ -461,7 +465,7 @@ cdef class Topk:
         lay_out_topk(&self.plan, &self.memory[0])
 
     def advance(self, Py_ssize_t n_words):
-        """Compare about so many 64-bit words per thread; how many it were, 0 at the end."""
+        """Compare about n_words 64-bit words per thread; return how many, 0 at the end."""
         cdef const TopkPlan *plan = &self.plan
         cdef const Database *database = &plan.database
         cdef const uint8_t *queries = &self.queries[0, 0]

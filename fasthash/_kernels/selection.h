@@ -1,12 +1,14 @@
-/* Exact top-k selection from a stream of (distance, position) pairs in ascending position.
+/* Exact top-k selection from pairs (distance, position) that arrive in ascending position. No heap.
  *
- * No heap: candidates are appended and counted in a histogram over the distances; as soon as k are
- * closer than a distance, that distance becomes the bound the scan compares with. Because positions
- * only grow, a later pair at the k-th distance loses the tie, so the comparison is strict and the
- * result (sorted by distance, then position) is unique.
+ * Candidates are appended, and counted in a histogram over the distances. As soon as k candidates
+ * are closer than a distance, that distance becomes the bound with which the scan compares.
+ * Positions only grow, so of two candidates at the same distance the earlier one is kept. Therefore
+ * the comparison with the bound is strict, and the result (sorted by distance, then position) is
+ * unique. The order of ties is decided here: to change it, see fh_selection_append and
+ * fh_selection_finish.
  *
- * Cost: amortised O(1) per candidate, O(k + max_distance) to finish. Memory: capacity pairs of 12
- * bytes and max_distance + 1 counts. Positions and counts are int64: memory is the only bound.
+ * Cost: amortised O(1) per candidate, O(k + max_distance) to finish. Memory: `capacity` pairs of 12
+ * bytes, and max_distance + 1 counts. Positions and counts are int64, so only memory limits them.
  */
 #ifndef FASTHASH_SELECTION_H
 #define FASTHASH_SELECTION_H
@@ -18,10 +20,10 @@
 typedef struct {
     int64_t k;
     int64_t capacity; /* at least k + the largest block that is appended at once */
-    int64_t n_kept;   /* candidates held, some of them already beaten */
+    int64_t n_kept;   /* candidates held; some of them are not among the k nearest any more */
     int64_t n_closer; /* candidates whose distance is < limit */
     int32_t max_distance;
-    int32_t limit; /* invariant: n_closer < k, or one class fewer would leave less than k */
+    int32_t limit; /* invariant: n_closer < k, or a limit less by 1 would leave fewer than k */
     int32_t *distances;
     int64_t *positions;
     int64_t *counts; /* candidates per distance, for distances < limit */
@@ -49,8 +51,8 @@ static inline void fh_selection_count(fh_selection *s, int32_t n, const int32_t 
         s->counts[distances[i]]++;
 }
 
-/* Starts with the bound below which the sample has n_wanted codes, if it has so many. The selection
- * may then end short of k, see fh_selection_is_short. */
+/* Sets the first bound to the smallest one below which the sample has n_wanted codes, if it has
+ * that many. Then the selection may find fewer than k candidates, see fh_selection_is_short. */
 static inline void fh_selection_start_below(fh_selection *s, int64_t n_wanted)
 {
     int64_t n = 0;
@@ -67,13 +69,13 @@ static inline void fh_selection_start_below(fh_selection *s, int64_t n_wanted)
 /* Whether fewer than k candidates were below the bound that a sample gave. */
 static inline int fh_selection_is_short(const fh_selection *s) { return s->n_closer < s->k; }
 
-/* Only pairs with distance < this can still enter the result. */
+/* Only pairs with a distance below this bound can still enter the result. */
 static inline int32_t fh_selection_bound(const fh_selection *s)
 {
     return s->n_closer >= s->k ? s->limit - 1 : s->limit;
 }
 
-/* Drops what is beaten: keeps the first k by (distance, position), still in ascending position. */
+/* Keeps only the first k candidates by (distance, position); they stay in ascending position. */
 static inline void fh_selection_compact(fh_selection *s)
 {
     const int32_t last = s->limit - 1;
@@ -93,7 +95,7 @@ static inline void fh_selection_compact(fh_selection *s)
     s->counts[last] = n_last;
 }
 
-/* Appends a block of hits, all of them below fh_selection_bound() when the block was scanned. */
+/* Appends a block of hits. All were below fh_selection_bound() when the block was scanned. */
 static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
                                        const int32_t *positions, const int32_t *distances)
 {
@@ -112,9 +114,9 @@ static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n
         s->n_closer -= s->counts[--s->limit];
 }
 
-/* Writes the k first of several selections, each over a later part of the database, by (distance,
- * position): a counting sort over all of them. They have at least k candidates between them; the
- * counts of the first are used up. */
+/* Writes the first k candidates of several selections by (distance, position), with a counting
+ * sort. Each selection is over a later part of the database than the one before. Together they have
+ * at least k candidates. The counts of the first selection are overwritten. */
 static inline void fh_selection_finish(fh_selection *parts, ptrdiff_t n_parts, ptrdiff_t stride,
                                        int32_t *out_distances, int64_t *out_positions)
 {
@@ -122,7 +124,7 @@ static inline void fh_selection_finish(fh_selection *parts, ptrdiff_t n_parts, p
     int64_t *places = parts->counts, start = 0;
     for (int32_t d = 0; d <= parts->max_distance; d++) {
         int64_t count = 0;
-        /* Counts at and past a selection's limit are of candidates it has dropped. */
+        /* Counts at the limit of a selection and above are of candidates that it has dropped. */
         for (ptrdiff_t p = 0; p < n_parts; p++)
             if (d < parts[p * stride].limit)
                 count += parts[p * stride].counts[d];

@@ -1,11 +1,12 @@
 /* A stable sort of positions by distance, in blocks that stay in the second-level cache.
  *
- * A counting sort over the whole database writes to as many places as there are distances, all over
- * memory, and each write waits for the counter that says where. So blocks of codes are sorted each
- * for itself, first counted and then written, their positions held as offsets into the block. The
- * ranking is written once and in order, distance by distance, from the runs of the blocks.
+ * A counting sort over the whole database would write to many distant places of memory, one for
+ * each distance, and each write would wait for a counter. So each block of codes is sorted
+ * separately: its codes are counted, and then their positions are written as offsets into the
+ * block. A *run* is the offsets of a block at one distance. At the end, the ranking is written once
+ * and in order: for each distance, the runs of all blocks.
  *
- * Cost per position: a place, a write, a copy. Memory: 2 bytes per position, and 2 bytes per
+ * Cost per position: one count, one write, one copy. Memory: 2 bytes per position, and 2 bytes per
  * distance and block. Fewer than 2^31 positions.
  */
 #ifndef FASTHASH_SORTING_H
@@ -13,11 +14,11 @@
 
 #include "counting.h"
 
-/* Codes of a block; an offset fits in uint16, and so does a run. */
+/* Number of codes in a block: an offset fits in uint16, and so does the length of a run. */
 enum { FH_BLOCK = 32768 };
 
-/* Sorts a block of n <= FH_BLOCK codes: their offsets by (distance, offset), and how many there are
- * at each distance. `counts` has room for all distances, `places` for the block. */
+/* Sorts a block of n <= FH_BLOCK codes: writes their offsets by (distance, offset), and the length
+ * of the run at each distance. `counts` has room for all distances, `places` for the block. */
 static inline void fh_sort_block(const int32_t *FH_RESTRICT distances, int32_t n,
                                  ptrdiff_t n_distances, int64_t *FH_RESTRICT counts,
                                  int32_t *FH_RESTRICT places, uint16_t *FH_RESTRICT runs,
@@ -25,7 +26,7 @@ static inline void fh_sort_block(const int32_t *FH_RESTRICT distances, int32_t n
 {
     memset(counts, 0, (size_t)n_distances * sizeof *counts);
     fh_place(distances, n, counts, places);
-    /* Places count from one. */
+    /* Places begin at 1. */
     int64_t start = -1;
     for (ptrdiff_t d = 0; d < n_distances; d++) {
         const int64_t run = counts[d];
@@ -41,17 +42,19 @@ static inline void fh_sort_block(const int32_t *FH_RESTRICT distances, int32_t n
         offsets[counts[distances[i]] + places[i]] = (uint16_t)i;
 }
 
-/* Where writing has come to: at this distance and block, so many positions are written. */
+/* How far the ranking is written: the next distance and block, and the number of positions so
+ * far. */
 typedef struct {
     int32_t distance;
     int64_t block;
     int64_t n_written;
 } fh_cursor;
 
-/* Goes on writing the first k positions, and their distances unless out_distances is NULL, for
- * `most` runs and positions or a run more; 0 when all are written. Block b begins with position
- * b * block; its offsets stand from there on, its runs at b * n_distances. `starts` has an entry per
- * block: where in the offsets its next run begins, at first b * block. */
+/* Continues to write the first k positions, and their distances unless out_distances is NULL. Stops
+ * after about `most` runs and positions. Returns 0 when all are written, else 1. Block b begins at
+ * position b * block; its offsets begin there too, and the lengths of its runs at b * n_distances.
+ * `starts` has an entry for each block: where in the offsets its next run begins, at first
+ * b * block. */
 static inline int fh_write_runs(const uint16_t *runs, const uint16_t *offsets, int64_t n_blocks,
                                 int64_t block, ptrdiff_t n_distances, int64_t *starts, int64_t k,
                                 int32_t *FH_RESTRICT out_distances, int64_t *FH_RESTRICT out,

@@ -14,11 +14,12 @@ cdef struct RankingPlan:
     Py_ssize_t n_tasks
     int32_t block              # codes sorted at once: a whole number of tiles
     Py_ssize_t n_blocks
-    Py_ssize_t apart           # from one query's distances to the next's
+    Py_ssize_t buffer_stride   # from the distances of one query to those of the next
     uint64_t *queries          # in whole words
-    uint8_t *slots             # what a task needs, per thread
+    uint8_t *slots             # memory of tasks: one slot per thread
     Py_ssize_t slot_bytes
-    # How far it is: tasks from this one on, a thread each, which have sorted so many blocks.
+    # Progress: the first task that runs now, and the number of blocks that the running tasks have
+    # sorted. Each thread runs one task.
     Py_ssize_t first_task
     Py_ssize_t n_sorted
 

@@ -1,8 +1,8 @@
 """Full ranking over packed codes: a stable sort by distance, for all rows or a k near their number.
 
-It reads the database in the tiles of tiles.pyx. Order is always (distance, position). `Ranking`,
-and `advance_ranking` below it, are called until nothing is left: between two calls their caller can
-answer an interrupt.
+sorting.h explains the sort. The order is always (distance, position). The database is read in
+tiles. Call `Ranking.advance`, or `advance_ranking`, until it returns 0; between two calls the
+caller can handle an interrupt.
 """
 
 from cython.parallel cimport prange, threadid
@@ -31,7 +31,7 @@ import numpy as np
 cdef extern from "sorting.h" nogil:
     enum:
         FH_BLOCK
-    Py_ssize_t fh_apart(Py_ssize_t n)
+    Py_ssize_t fh_buffer_stride(Py_ssize_t n)
     void fh_sort_block(const int32_t *distances, int32_t n, Py_ssize_t n_distances,
                        int64_t *counts, int32_t *places, uint16_t *runs, uint16_t *offsets)
     ctypedef struct fh_cursor:
@@ -43,20 +43,22 @@ cdef extern from "sorting.h" nogil:
                       int32_t *out_distances, int64_t *out, fh_cursor *cursor, int64_t most)
 
 cdef enum:
-    # Queries that share a prepared tile, while their sorted blocks stay in the second-level cache.
+    # Queries that share a tile; their sorted blocks stay in the second-level cache.
     TASK_QUERIES = 2
-    # What it takes to sort or write one position, in words compared.
+    # Work to sort or to write one position, in words compared.
     SORTED_WORDS = 8
     WRITTEN_WORDS = 16
-    # Ids of a cache line, and up to how many between two that are wanted are read on and on.
+    # Number of ids in a cache line; and if there are at most this many ids for each wanted one, ids
+    # are read in order, see `find_ascending`.
     LINE_IDS = 8
     ROWS_READ_ON = 1024
-    # From this share of the rows on, 1 / 8, sorting all of them costs less than selecting.
+    # If k is at least 1 / 8 of the rows, sorting all rows costs less than selecting.
     SORT_SHARE = 8
-    # From this k on, sorting: what ends a selection is one call, and takes a second for so many.
+    # With a larger k, all rows are sorted: the end of a selection is a single call, which would
+    # take more than a second.
     MOST_SELECTED = 1 << 24
 
-# What one task needs.
+# Memory of one task.
 cdef struct Workspace:
     uint64_t *tile_memory
     int32_t *distances     # per query, of one block
@@ -69,7 +71,7 @@ cdef struct Workspace:
 
 
 cdef bint sorts_all(int64_t k, int64_t n) noexcept nogil:
-    """Whether the k nearest of n rows come from sorting all of them, 1 <= k <= n."""
+    """Whether to find the k nearest of n rows by sorting all rows; 1 <= k <= n."""
     return n <= INT32_MAX and (k >= n // SORT_SHARE + (n % SORT_SHARE != 0) or k > MOST_SELECTED)
 
 
@@ -80,7 +82,7 @@ def sorts_all_rows(int64_t k, int64_t n):
 
 cdef RankingPlan plan_ranking(const Database *database, Py_ssize_t n_queries, int64_t k,
                               int n_threads) noexcept nogil:
-    """For at least one query, and 1 <= k <= n, with n below 2^31."""
+    """Plan a ranking of at least one query, with 1 <= k <= n and n below 2^31."""
     cdef RankingPlan plan
     plan.database = database[0]
     plan.n_queries = n_queries
@@ -92,14 +94,14 @@ cdef RankingPlan plan_ranking(const Database *database, Py_ssize_t n_queries, in
     plan.n_task = max(<Py_ssize_t>1, min(<Py_ssize_t>TASK_QUERIES, n_queries // n_threads))
     plan.n_tasks = (n_queries + plan.n_task - 1) // plan.n_task
     plan.n_threads = <int>min(<Py_ssize_t>n_threads, plan.n_tasks)
-    plan.apart = fh_apart(plan.block + FH_LANES_MAX)
+    plan.buffer_stride = fh_buffer_stride(plan.block + FH_LANES_MAX)
     plan.first_task = plan.n_sorted = 0
     lay_out_ranking(&plan, NULL)
     return plan
 
 
 cdef void lay_out_ranking(RankingPlan *plan, void *memory) noexcept nogil:
-    """Divide the plan's memory among its parts; NULL only finds out how much it needs."""
+    """Divide the plan's memory among its buffers; with NULL, only compute its size."""
     cdef Arena arena = make_arena(memory)
     cdef Arena slot = make_arena(NULL)
     carve_workspace(plan, &slot)
@@ -115,8 +117,8 @@ cdef Workspace carve_workspace(const RankingPlan *plan, Arena *arena) noexcept n
     cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, n_task = plan.n_task
     cdef Py_ssize_t n_runs = n_task * plan.n_blocks
     work.tile_memory = <uint64_t *>carve(arena, 8 * tile_buffer_words(database, database.tile))
-    work.distances = <int32_t *>carve(arena, 4 * n_task * plan.apart)
-    work.places = <int32_t *>carve(arena, 4 * plan.apart)
+    work.distances = <int32_t *>carve(arena, 4 * n_task * plan.buffer_stride)
+    work.places = <int32_t *>carve(arena, 4 * plan.buffer_stride)
     work.counts = <int64_t *>carve(arena, 8 * n_distances)
     work.starts = <int64_t *>carve(arena, 8 * n_runs)
     work.cursors = <fh_cursor *>carve(arena, n_task * <Py_ssize_t>sizeof(fh_cursor))
@@ -157,18 +159,19 @@ cdef void sort_of_task(const RankingPlan *plan, Py_ssize_t task, Py_ssize_t slot
             codes = load_tile(database, start + tile, n, &buffer)
             for q in range(n_queries):
                 level.distances(queries + q * database.n_words, codes, n, database.n_words,
-                                work.distances + q * plan.apart + tile)
+                                work.distances + q * plan.buffer_stride + tile)
             tile = tile + n
         for q in range(n_queries):
-            fh_sort_block(work.distances + q * plan.apart, n_block, n_distances, work.counts,
-                          work.places, work.runs + (q * plan.n_blocks + block) * n_distances,
+            fh_sort_block(work.distances + q * plan.buffer_stride, n_block, n_distances,
+                          work.counts, work.places,
+                          work.runs + (q * plan.n_blocks + block) * n_distances,
                           work.offsets + q * database.n + start)
 
 
 cdef int write_of_task(const RankingPlan *plan, Py_ssize_t task, Py_ssize_t slot,
                        int32_t *out_distances, int64_t *out_positions, Py_ssize_t stride,
                        int64_t most) noexcept nogil:
-    """Go on writing the answers to a task's queries, for about `most` positions; 0 at the end."""
+    """Write about `most` more positions of the answers to a task's queries; return 0 at the end."""
     cdef const Database *database = &plan.database
     cdef Workspace work = workspace(plan, slot)
     cdef Py_ssize_t n_distances = 8 * database.n_bytes + 1, n_blocks = plan.n_blocks, q, block, at
@@ -197,10 +200,10 @@ cdef int write_of_task(const RankingPlan *plan, Py_ssize_t task, Py_ssize_t slot
 cdef Py_ssize_t advance_ranking(RankingPlan *plan, const uint8_t *queries, Py_ssize_t n_words,
                                 int32_t *out_distances, int64_t *out_positions,
                                 Py_ssize_t stride) noexcept nogil:
-    """Do the work of comparing about so many words per thread; how many it were, 0 at the end.
+    """Do work worth about n_words compared words per thread; return how much, 0 at the end.
 
-    A query's answer lies `stride` values behind that of the query before; `out_distances` may be
-    NULL.
+    The answer of each query begins `stride` values after that of the query before. `out_distances`
+    may be NULL.
     """
     cdef const Database *database = &plan.database
     cdef Py_ssize_t per_row = plan.n_task * (database.n_words + SORTED_WORDS), task
@@ -230,16 +233,16 @@ cdef Py_ssize_t advance_ranking(RankingPlan *plan, const uint8_t *queries, Py_ss
                               n_words // WRITTEN_WORDS + 1)
     if left == 0:
         plan.first_task, plan.n_sorted = first_task + n_here, 0
-        # Less than was asked for, which says nothing of the speed.
+        # At most n_words: the last call had less work, and must not look faster than it was.
         return min(n_words, plan.n_task * plan.k * WRITTEN_WORDS)
     return n_words
 
 
 cdef class Ranking:
-    """The first out.shape[1] positions among the searched rows, by (distance, position).
+    """Find the first out.shape[1] positions of the searched rows, by (distance, position).
 
-    Sorts them all: for a k near n. At least one query and one row, fewer than 2^31 rows.
-    `out_distances` may be None.
+    It sorts all rows, for a k near their number. At least one query and one row, and fewer than
+    2^31 rows. `out_distances` may be None.
     """
 
     cdef RankingPlan plan
@@ -273,12 +276,12 @@ cdef class Ranking:
 
 def find_ascending(const int64_t[::1] ids, const int64_t[::1] wanted, int64_t[::1] rows):
     """
-    Write the row of each wanted id among the ascending ids, -1 where it is missing; at least one.
+    Write the row of each wanted id among the ascending ids, -1 if it is missing; at least one id.
 
-    Steps from the row found last, then a binary search between two of them. Steps double, so that
-    what is wanted costs O(log(ids)) in any order; but where many are wanted, a step is a cache line
-    at first: then all ids are read in order, which the processor does ahead, and nothing waits for
-    memory.
+    The search moves in steps from the last row found, and then does a binary search within the last
+    step. Steps double, so an id costs O(log(number of ids)) in any order. If many ids are wanted,
+    the first steps are one cache line each: then all ids are read in order, the processor loads
+    them ahead, and the search does not wait for memory.
     """
     cdef Py_ssize_t i, n = ids.shape[0], low = 0, high, step, middle, read_on = 0, limit
     cdef int64_t id

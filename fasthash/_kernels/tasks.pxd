@@ -1,11 +1,11 @@
-"""The cutting of a search into tasks."""
+"""How a search is cut into tasks; tasks.pyx explains the words, with a figure."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from fasthash._kernels.tiles cimport Database
 
 cdef enum:
-    # A stretch is this many tiles: what a top-k lays out at once, in the second-level cache.
+    # A stretch of a top-k search is this many tiles; it fits into the second-level cache.
     STRETCH_TILES = 8
 
 

@@ -1,7 +1,23 @@
-"""How a search is cut into tasks: some queries against a part of the database.
+"""How a search is cut into tasks. The sizes of tasks and parts are decided here.
 
-A task walks its part in tiles and scans each with all its queries. Ids ascend within it, so results
-depend neither on the number of threads nor on the tiles.
+                   rows of the database
+                 0                                                                n
+                 ├───────────── part 0 ────────────┼──────────── part 1 ──────────┤
+    queries      ├─ stretch ─┼─ stretch ─┼─ … ─────┼─ stretch ─┼─ stretch ─┼─ … ──┤
+    0 … 255      │tile│tile│…                      │                              │
+    256 … 511    │                                 │                              │
+
+- A *task* compares up to `TASK_QUERIES` queries with one part. It reads the part tile by tile, and
+  compares each tile with all its queries. Rows ascend within a part, so results depend neither on
+  the number of threads nor on the size of tiles.
+- A *part* is a range of rows. The whole database is one part, unless there are too few queries for
+  all threads.
+- A *stretch* is the codes that a task lays out at once: some tiles, or some blocks of bit planes.
+- A *tile* is the codes that fit into the first-level cache; tiles.pyx decides how many.
+- A *slot* is the memory of one running task. There is one per thread; if there are several parts,
+  there is one per part.
+- A *round* is the tasks that run at the same time, one in each slot.
+- A *step* is the rows that all tasks of a round compare in one call of `advance`.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -9,16 +25,17 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from fasthash._kernels.tiles cimport Database, make_database
 
 cdef enum:
-    # Queries per task. Laying out a tile costs as much as two to four queries that scan it.
+    # Largest number of queries per task. Laying out a tile takes as long as two to four queries
+    # take to scan it.
     TASK_QUERIES = 256
-    # A database is cut into parts for several threads only where each gets this many bytes, some
-    # hundred microseconds of work: threads that wake up late cost more than they save on less.
+    # A part has at least this many bytes, some hundred microseconds of work. With smaller parts,
+    # threads that wake up late would cost more time than they save.
     PART_BYTES = 1 << 21
 
 
 cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
                             int n_threads) noexcept nogil:
-    """Into how many parts the database is cut: one, unless there are too few queries to share."""
+    """The number of parts: one, unless there are too few queries for all threads."""
     if n_queries >= 4 * <Py_ssize_t>n_threads:
         return 1
     return max(1, min(<Py_ssize_t>n_threads, database.n * database.n_bytes // PART_BYTES))
@@ -26,29 +43,29 @@ cdef Py_ssize_t count_parts(const Database *database, Py_ssize_t n_queries,
 
 cdef Py_ssize_t part_start(const Database *database, Py_ssize_t part,
                            Py_ssize_t n_parts) noexcept nogil:
-    """Where a part begins, in whole tiles."""
+    """The first row of a part; a part is a whole number of tiles."""
     cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
     return min(database.n, (n_tiles * part // n_parts) * database.tile)
 
 
 cdef Py_ssize_t part_rows(const Database *database, Py_ssize_t n_parts) noexcept nogil:
-    """Rows of the longest part."""
+    """The number of rows of the longest part."""
     cdef Py_ssize_t n_tiles = (database.n + database.tile - 1) // database.tile
     return min(database.n, (n_tiles + n_parts - 1) // n_parts * database.tile)
 
 
 cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
                              Py_ssize_t n_words, Py_ssize_t cost) noexcept nogil:
-    """How many rows a task of n_queries compares for n_words words, at `cost` words a code.
+    """The rows of a step in which a task of n_queries compares n_words words, `cost` per code.
 
-    At least what a top-k lays out at once, and whole tiles, as everywhere; or all there are.
+    At least a stretch of a top-k search, and a whole number of tiles; at most all rows.
     """
     cdef Py_ssize_t least = <Py_ssize_t>database.tile * STRETCH_TILES
     return min(database.n, max(<Py_ssize_t>1, n_words // (n_queries * cost * least)) * least)
 
 
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil:
-    """Tasks of about the same size: one for each thread, or more of at most `TASK_QUERIES`."""
+    """The number of queries per task: tasks have about the same size, and each thread gets one."""
     cdef Py_ssize_t n_tasks = max(<Py_ssize_t>n_threads,
                                   (n_queries + TASK_QUERIES - 1) // TASK_QUERIES)
     return max(<Py_ssize_t>1, (n_queries + n_tasks - 1) // n_tasks)
@@ -56,7 +73,7 @@ cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept n
 
 cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
                           int32_t *distances) noexcept nogil:
-    """Drop the hits that may not be found; hits are few, so asking here costs next to nothing."""
+    """Drop the hits that are not allowed. Hits are few, so this costs nearly nothing."""
     cdef int32_t i, n = 0
     for i in range(n_hits):
         if allowed[positions[i]]:
@@ -68,6 +85,7 @@ cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *posit
 
 cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                        const int64_t[::1] rows, const uint8_t[::1] allowed):
+    """Make the `Database` of a search from its arrays; `rows` and `allowed` may be None."""
     cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
                                            queries.shape[0])
     if rows is not None:

@@ -1,10 +1,10 @@
-"""What the other kernel modules use of the scan: the level in use, prepared tiles, scratch memory.
+"""Declarations for the other kernel modules: the level in use, tiles, scratch memory, plans.
 
-tiles.pyx owns the one dispatch table; the functions reach other modules through its capsule.
+tiles.pyx owns the only dispatch table; other modules call its functions through its capsule.
 
-A kernel that needs memory has a plan: made from sizes alone, laid out in `memory_bytes` of memory
-that its caller brings, then run. So numpy's memory and C's serve alike, and nothing is allocated
-while a kernel runs.
+A kernel that needs memory has a *plan*. First the plan is made from sizes. Then the caller brings
+`memory_bytes` bytes of memory, and the plan divides them. Then the plan is run. So a caller may use
+memory of numpy or of C, and nothing is allocated while a kernel runs.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
@@ -50,26 +50,27 @@ cdef extern from "simd/simd.h" nogil:
         const fh_planes *planes
 
 cdef enum:
-    # A tile is a multiple of this many codes, so that it holds whole groups at any level.
+    # The number of codes of a tile is a multiple of this, so that it has whole groups at any level.
     TILE_STEP = 64
 
-# The codes a search runs over: rows of a database, all of them or the listed ones.
+# The codes that are searched: all rows of a database, or the listed ones.
 cdef struct Database:
     const uint8_t *codes
     const int64_t *rows     # NULL for all
-    const uint8_t *allowed  # NULL for all, else nonzero for rows that may be found
-    Py_ssize_t n            # how many are searched
+    const uint8_t *allowed  # NULL for all, else nonzero for rows that are allowed
+    Py_ssize_t n            # number of rows that are searched
     Py_ssize_t n_bytes
     int32_t n_words
     int32_t tile            # codes per tile
-    bint by_rows            # whether tiles are rows as they lie, only to be scanned
+    bint by_rows            # whether tiles are rows as they lie; such tiles can only be scanned
 
-# One thread's tile, and the rows gathered for it.
+# The tile of one thread, and the rows gathered for it.
 cdef struct TileBuffer:
     uint64_t *prepared
     uint8_t *gathered
 
-# Memory handed out piece by piece, in whole cache lines; without memory it only counts.
+# Memory that is divided among buffers, in whole cache lines. If `memory` is NULL, `carve` returns
+# NULL and only the size is counted.
 cdef struct Arena:
     uint8_t *memory
     Py_ssize_t used

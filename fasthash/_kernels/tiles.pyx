@@ -1,7 +1,11 @@
-"""What all searches share: the level in use, threads, codes laid out in tiles.
+"""The size of a tile, the number of threads and the instruction-set level are decided here.
 
-A database is walked in tiles that stay in the first-level cache, laid out once for the registers
-and then compared with all queries of a task.
+- Tile: a search reads the database in tiles that stay in the first-level cache. A tile is laid out
+  once for the registers, and then compared with all queries of a task. `TILE_BYTES`,
+  `FEW_TILE_BYTES` and `cut_into_tiles` decide its size.
+- Threads: `usable_threads` limits what a caller may ask for; `threads_for` decides how many threads
+  a kernel starts.
+- Level: `use_level` chooses one; simd/dispatch.c holds the one in use.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint64_t, uintptr_t
@@ -37,18 +41,20 @@ cdef extern from *:
 
 cdef extern from "fork.h" nogil:
     int fh_watch_forks(int may_have_lost_threads)
-    int fh_runs_alone()
+    int fh_has_one_thread()
 
 cdef enum:
-    # Bytes of a tile: it shares the first-level cache with the hits of one scan.
+    # Bytes of a tile; the hits of a scan are in the first-level cache too.
     TILE_BYTES = 1 << 15
-    # Rows are scanned as they lie for so many queries, whose time a layout would not be worth.
+    # With at most this many queries, rows are scanned as they lie in memory: laying them out would
+    # take longer than it saves.
     ROW_QUERIES = 2
-    # A few more wait for the memory: with small tiles it hardly pauses while they scan.
+    # With at most this many queries, reading memory takes most of the time. Small tiles keep the
+    # memory busy while the queries scan.
     FEW_QUERIES = 4
     FEW_TILE_BYTES = 1 << 13
-    # The most threads of a call: 4 for each processor, and so many where there are fewer. A system
-    # that cannot start a thread ends the process.
+    # The largest number of threads of a call: 4 for each processor, but at least 64. There is a
+    # limit because a process ends if the system cannot start a thread.
     MOST_PER_PROCESSOR = 4
     MOST_ANYWHERE = 64
 
@@ -59,23 +65,23 @@ def openmp_version():
 
 
 def openmp_max_threads():
-    """How many threads the OpenMP runtime would start from the calling thread."""
+    """The number of threads that the OpenMP runtime would start from the calling thread."""
     return FH_MAX_THREADS()
 
 
-# A thread gets at least this much work, in 64-bit words compared: some ten microseconds, what it
-# takes to wake a thread.
+# A thread gets at least this much work, in 64-bit words compared: some ten microseconds, about the
+# time to wake a thread.
 LEAST_WORK = 1 << 16
 cdef Py_ssize_t least_work = LEAST_WORK
 
 
 cdef int usable_threads(int n_threads) noexcept nogil:
-    """How many threads a request for n_threads >= 1 may have, 0 asking for what OpenMP would start.
+    """The largest number of threads for a request of n_threads >= 1; 0 means OpenMP's default.
 
-    One without OpenMP, and one in a forked child whose threads fork.h could not save. A kernel
-    takes as many of them as `threads_for` says.
+    It is 1 without OpenMP, and in a forked child that may use one thread only, see fork.h. A kernel
+    starts as many of them as `threads_for` returns.
     """
-    if FH_OPENMP == 0 or fh_runs_alone():
+    if FH_OPENMP == 0 or fh_has_one_thread():
         return 1
     if n_threads == 0:
         n_threads = FH_MAX_THREADS()
@@ -83,10 +89,11 @@ cdef int usable_threads(int n_threads) noexcept nogil:
 
 
 cdef int threads_for(int n_threads, Py_ssize_t n_tasks, double n_words) noexcept nogil:
-    """How many of n_threads a kernel starts for so many tasks, together worth n_words compared.
+    """The number of threads that a kernel starts for n_tasks tasks, together worth n_words words.
 
-    The one place that decides it: no more threads than tasks, and `least_work` for each. At least
-    one. The work is a double because a product of sizes may not fit into an integer.
+    At most n_threads, and no more than tasks; each gets at least `least_work`. At least one. Only
+    this function decides it. The work is a double, because a product of sizes may not fit into an
+    integer.
     """
     cdef double worth = n_words / least_work
     if worth < n_threads:
@@ -105,7 +112,7 @@ def started_threads(int n_threads, Py_ssize_t n_tasks, double n_words):
 
 
 def use_least_work(Py_ssize_t n_words):
-    """Set the least work of a thread, from 1 on; what it was. For tests of small problems."""
+    """Set the least work of a thread, at least 1, for tests; return the value before."""
     global least_work
     before = least_work
     least_work = n_words
@@ -125,7 +132,7 @@ def level_in_use():
 
 
 def use_level(str name not None):
-    """Switch to another level; not while a kernel runs. ValueError where the machine lacks it."""
+    """Switch to another level, while no kernel runs; ValueError if this machine lacks it."""
     if fh_use_level(name.encode()) != 0:
         raise ValueError(
             f"the instruction-set level {name!r} is not available here: this machine and build "
@@ -139,7 +146,7 @@ cdef const fh_level *active_level() noexcept nogil:
 
 cdef Database make_database(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
                             Py_ssize_t n_queries) noexcept nogil:
-    """All rows of some codes; a caller may name rows or say which are allowed afterwards."""
+    """Make a database of all rows. A caller may then set `rows` or `allowed`."""
     cdef Database database
     database.codes = codes
     database.rows = NULL
@@ -154,14 +161,15 @@ cdef Database make_database(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_byt
 
 
 cdef void cut_into_tiles(Database *database, Py_ssize_t tile_bytes) noexcept nogil:
-    # In Py_ssize_t, as a step of wide codes exceeds 32 bits. At most 4,096 codes.
+    """Set the number of codes of a tile: a multiple of TILE_STEP, or all codes; at most 4,096."""
+    # In Py_ssize_t, because TILE_STEP wide codes may have more bytes than 32 bits can say.
     database.tile = <int32_t>min(
         max(<Py_ssize_t>1, tile_bytes // (8 * TILE_STEP * <Py_ssize_t>database.n_words))
         * TILE_STEP, max(<Py_ssize_t>1, database.n))
 
 
 cdef void use_rows_for_few(Database *database, Py_ssize_t n_queries) noexcept nogil:
-    """Let a search of few queries scan rows as they lie, where the level in use can."""
+    """For few queries, scan rows as they lie in memory, if the level in use can."""
     if n_queries > ROW_QUERIES or database.n_bytes <= 8:
         return
     if database.n_bytes % active_level().row_bytes == 0:
@@ -170,12 +178,12 @@ cdef void use_rows_for_few(Database *database, Py_ssize_t n_queries) noexcept no
 
 
 cdef double words_compared(const Database *database, Py_ssize_t n_queries) noexcept nogil:
-    """What a search of all the codes costs, in 64-bit words."""
+    """The number of 64-bit words that a search of all codes compares."""
     return <double>n_queries * <double>database.n * database.n_words
 
 
 cdef Py_ssize_t tile_buffer_words(const Database *database, int32_t n_codes) noexcept nogil:
-    """64-bit words one thread needs to load n_codes: laid out, gathered, and room to align."""
+    """The 64-bit words that a thread needs to load n_codes: laid out, gathered, and aligned."""
     cdef Py_ssize_t n_words = <Py_ssize_t>(n_codes + FH_LANES_MAX) * database.n_words
     return (1 if database.rows == NULL else 2) * n_words + 8
 
@@ -191,7 +199,7 @@ cdef TileBuffer make_tile_buffer(const Database *database, int32_t n_codes,
 
 cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32_t n,
                                const TileBuffer *buffer) noexcept nogil:
-    """Codes [start, start + n) laid out for scanning; rows of 64 bits need no laying out."""
+    """Lay out codes [start, start + n) for a scan. Codes of 64 bits are returned as they are."""
     cdef const uint8_t *codes
     cdef int32_t i
     if database.rows == NULL:
@@ -210,14 +218,14 @@ cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32
 
 cdef void write_words(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_bytes,
                       uint64_t *words) noexcept nogil:
-    """Codes as rows of whole 64-bit words, zero padded."""
+    """Copy codes to rows of whole 64-bit words, padded with zeros."""
     cdef Py_ssize_t i, n_words = (n_bytes + 7) // 8
     for i in range(n):
         words[(i + 1) * n_words - 1] = 0
         memcpy(words + i * n_words, codes + i * n_bytes, n_bytes)
 
 
-# The level is chosen once, here: it must not change between two searches.
+# The level is chosen once, at import: it must not change between two searches.
 fh_active_level()
 if os.environ.get("FASTHASH_SIMD"):
     use_level(os.environ["FASTHASH_SIMD"])

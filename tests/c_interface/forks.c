@@ -26,7 +26,7 @@ int main(int n_arguments, char **arguments)
     const pid_t child = fork();
     if (child == 0) {
         alarm(20);
-        const int n_threads = fh_runs_alone() ? 1 : 2;
+        const int n_threads = fh_has_one_thread() ? 1 : 2;
         const int n = run(n_threads);
         puts(n == 2 ? "child on several threads" : "child on one thread");
         fflush(stdout);

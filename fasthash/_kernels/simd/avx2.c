@@ -1,16 +1,18 @@
-/* AVX2 level (Haswell, Zen and later): four codes to a register, bits counted by table.
+/* AVX2 level (Haswell, Zen and later): four codes in a register; bits are counted with a table.
  *
- * A byte shuffle looks up the bit counts of 32 nibbles at once. One table holds 4 + count for the low
- * nibbles, the other 4 - count for the high ones, so that the sum of absolute differences, which adds
- * up the bytes of a code, joins both nibbles too: 8 operations per word of four codes, with the xor.
+ * A byte shuffle looks up the bit counts of 32 nibbles at once. One table holds 4 + count for the
+ * low nibbles, the other 4 - count for the high nibbles. The instruction that adds absolute
+ * differences of bytes then gives the sum of both counts over a code. This takes 8 operations per
+ * word of four codes, with the xor.
  *
- * Wider codes pay less, because full adders reduce seven words x0 ... x6 to three before the tables:
- * ones, twos and fours. Codes and query are stored as running xors X[i] = x0 ^ ... ^ xi (an xor of
- * both is still the running xor of the differences). The adder of X[i-2], x[i-1] and xi then has its
- * sum for nothing, it is X[i], and its carry for three operations, X[i] ^ (X[i-1] | (X[i] ^ X[i-2])).
- * Seven words cost 41 operations instead of 56, three words 19 instead of 24.
+ * Wider codes take fewer operations per word: full adders reduce seven words x0 ... x6 to three,
+ * ones, twos and fours, before the tables. Codes and query are stored as running xors X[i] = x0 ^
+ * ... ^ xi; the xor of the two is the running xor of the differences. Then the adder of X[i-2],
+ * x[i-1] and xi needs no operation for its sum, which is X[i], and three operations for its carry,
+ * X[i] ^ (X[i-1] | (X[i] ^ X[i-2])). Seven words take 41 operations instead of 56, and three words
+ * 19 instead of 24.
  *
- * The compare with the bound is shared by several groups, as in the AVX-512 level.
+ * Several groups share one comparison with the bound, as in the AVX-512 level.
  */
 #include "simd.h"
 
@@ -22,10 +24,11 @@
 
 enum { LANES = 4 };
 
-/* The running xors of a query are kept on the stack; wider codes do without. */
+/* The running xors of a query are kept on the stack. Codes of more words do not use them. */
 enum { MIXED_WORDS_MAX = 512 };
 
-/* Row m: the 32-bit halves that hold the values of the 64-bit lanes set in m, in order. */
+/* Row m: the numbers of the 32-bit halves with the values of the 64-bit lanes set in m, in
+ * order. */
 static const int32_t compressed_halves[16][LANES] = {
     {0, 0, 0, 0}, {0, 0, 0, 0}, {2, 0, 0, 0}, {0, 2, 0, 0}, {4, 0, 0, 0}, {0, 4, 0, 0},
     {2, 4, 0, 0}, {0, 2, 4, 0}, {6, 0, 0, 0}, {0, 6, 0, 0}, {2, 6, 0, 0}, {0, 2, 6, 0},
@@ -34,10 +37,12 @@ static const int32_t compressed_halves[16][LANES] = {
 
 static INLINE __m256i broadcast(uint64_t word) { return _mm256_set1_epi64x((long long)word); }
 
-/* --- running xors ------------------------------------------------------------------------------- */
+/* --- running xors
+ * ------------------------------------------------------------------------------- */
 
-/* How many of the next words go through adders together, counted from word 0 of a code. sum_words
- * follows the same rule: a sum holds a whole number of sevens, or all the words that are left. */
+/* The number of words that go through adders together next, counted from word 0 of a code.
+ * sum_words follows the same rule: a sum has a whole number of sevens, or all the words that are
+ * left. */
 static inline int32_t block_words(int32_t n_left, int32_t n_words)
 {
     if (n_words > MIXED_WORDS_MAX)
@@ -45,7 +50,7 @@ static inline int32_t block_words(int32_t n_left, int32_t n_words)
     return n_left >= 7 ? 7 : n_left >= 3 ? 3 : 1;
 }
 
-/* The first running xor of a block is needed only as X[2] ^ X[0], and stored as that. */
+/* Of the first running xor of a block, only X[2] ^ X[0] is needed, so that is stored. */
 static void mix_query(const uint64_t *query, int32_t n_words, uint64_t *mixed)
 {
     for (int32_t w = 0, n_block; w < n_words; w += n_block) {
@@ -75,9 +80,10 @@ static INLINE void mix_group(uint64_t *group, int32_t n_words)
     }
 }
 
-/* --- distances ---------------------------------------------------------------------------------- */
+/* --- distances
+ * ---------------------------------------------------------------------------------- */
 
-/* Carry of the adder whose sum is `sum`, from the xors of its inputs. */
+/* The carry of the adder whose sum is `sum`, from xors of its inputs. */
 static INLINE __m256i carry(__m256i sum, __m256i one_pair, __m256i other_pair)
 {
     return _mm256_xor_si256(sum, _mm256_or_si256(one_pair, other_pair));
@@ -145,8 +151,8 @@ static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *gro
     return total;
 }
 
-/* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
- * behind them; wider tiles hold whole groups. */
+/* Distances of the last group, of which only the first n lanes are codes. Only for 64-bit codes may
+ * the memory after them be missing; wider tiles have whole groups. */
 static INLINE __m256i last_distances(const uint64_t *query, const uint64_t *group, int32_t n_words,
                                      int32_t n)
 {
@@ -157,7 +163,8 @@ static INLINE __m256i last_distances(const uint64_t *query, const uint64_t *grou
     return group_distances(query, words, 1);
 }
 
-/* --- scan --------------------------------------------------------------------------------------- */
+/* --- scan
+ * --------------------------------------------------------------------------------------- */
 
 /* Bit i: lane i holds a distance below the limit. */
 static INLINE int hit_mask(__m256i distance, __m256i limit)
@@ -177,7 +184,7 @@ static INLINE int32_t append(__m256i distance, int hits, int32_t first, int32_t 
     return n_hits + _mm_popcnt_u32((unsigned)hits);
 }
 
-/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. */
+/* When this is inlined, `unroll` is a constant, and so is `n_words` except in the general case. */
 static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
                                     int32_t n_words, int32_t unroll, int32_t bound,
                                     int32_t *positions, int32_t *distances)
@@ -191,12 +198,14 @@ static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile,
         __m256i nearest = distance[0];
         for (int32_t u = 1; u < unroll; u++) {
             distance[u] = group_distances(query, tile + u * stride, n_words);
-            /* Distances are below 2^31, so 32-bit minima and compares serve the 64-bit lanes. */
+            /* Distances are below 2^31, so 32-bit minima and comparisons are right for 64-bit
+             * lanes. */
             nearest = _mm256_min_epi32(nearest, distance[u]);
         }
         const __m256i any = _mm256_cmpgt_epi32(limit, nearest);
         if (!_mm256_testz_si256(any, any)) {
-            /* A block with a hit has cost one mispredicted branch; its groups are not asked again. */
+            /* A block with a hit has cost one mispredicted branch. Its groups need no branch of
+             * their own. */
             for (int32_t u = 0; u < unroll; u++)
                 n_hits = append(distance[u], hit_mask(distance[u], limit), i + u * LANES, n_hits,
                                 positions, distances);
@@ -271,10 +280,12 @@ AVX2 static void avx2_distances(const uint64_t *query, const uint64_t *tile, int
     }
 }
 
-/* --- prepare ------------------------------------------------------------------------------------ */
+/* --- prepare
+ * ------------------------------------------------------------------------------------ */
 
-/* The word at `bytes`, of which n_left bytes belong to a row of n_bytes; the rest comes out as zero.
- * A word that the row does not fill is read backwards from the row's end where the row has 8 bytes. */
+/* Loads the word at `bytes`, of which n_left bytes belong to a row of n_bytes; the others become
+ * zero. If the row does not fill the word but has at least 8 bytes, its last 8 bytes are loaded and
+ * shifted. */
 static inline uint64_t load_word(const uint8_t *bytes, ptrdiff_t n_left, ptrdiff_t n_bytes)
 {
     uint64_t word = 0;
@@ -299,7 +310,7 @@ static INLINE void prefetch(const uint8_t *codes)
     _mm_prefetch((const char *)codes + PREFETCH_BYTES, _MM_HINT_T0);
 }
 
-/* Four words of four codes. */
+/* Transposes four words of four codes. */
 static INLINE void transpose_fours(const uint8_t *codes, ptrdiff_t n_bytes, uint64_t *group)
 {
     for (int row = 0; row < LANES; row++)
@@ -315,7 +326,7 @@ static INLINE void transpose_fours(const uint8_t *codes, ptrdiff_t n_bytes, uint
     _mm256_storeu_si256(words + 3, _mm256_permute2x128_si256(ab_odd, cd_odd, 0x31));
 }
 
-/* Four codes of two words. */
+/* Transposes four codes of two words. */
 static INLINE void transpose_pairs(const uint8_t *codes, uint64_t *group)
 {
     const __m256i a = load(codes), b = load(codes + 32);
@@ -325,7 +336,7 @@ static INLINE void transpose_pairs(const uint8_t *codes, uint64_t *group)
     _mm256_storeu_si256(words + 1, _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(a, b), 0xd8));
 }
 
-/* Any width, n <= 4 codes. */
+/* Lays out n <= 4 codes of any width. */
 static INLINE void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
                                  uint64_t *group)
 {
@@ -353,9 +364,10 @@ AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes
     }
 }
 
-/* --- labels ------------------------------------------------------------------------------------- */
+/* --- labels
+ * ------------------------------------------------------------------------------------- */
 
-/* Up to 64 classes, four rows at a time. */
+/* For up to 64 classes, four rows at a time; else as the scalar level. */
 AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
                                        int32_t n_words, int32_t *positions)
 {
@@ -393,7 +405,7 @@ AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *la
         .planes = level_planes,                                                                    \
     }
 static const fh_level level = LEVEL("avx2", &fh_avx2_planes);
-/* AVX-512 without VPOPCNTDQ (Skylake-X, Cascade Lake): only bit planes gain by wider registers. */
+/* AVX-512 without VPOPCNTDQ (Skylake-X, Cascade Lake): wider registers help only bit planes. */
 static const fh_level with_wide_planes = LEVEL("avx512bw", &fh_avx512bw_planes);
 
 const fh_level *fh_level_avx2(void) { return &level; }

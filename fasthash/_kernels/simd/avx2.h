@@ -1,8 +1,8 @@
-/* What the files of the AVX2 level share: how bits are counted by table.
+/* For all files of the AVX2 level: bits are counted with a table; avx2.c explains it.
  *
- * Overflow bound: a byte of the low sums grows by at most 8 per word, whether its words are looked up
- * one by one (4 + 4) or as ones, twos and fours (8 + 16 + 32 for seven words). WORDS_PER_SUM words
- * stay below 256; then the bytes are added up.
+ * Overflow bound: a byte of the low sums grows by at most 8 per word, whether words are looked up
+ * one by one (4 + 4) or as ones, twos and fours (8 + 16 + 32 for seven words). It stays below 256
+ * for WORDS_PER_SUM words; then the bytes are added up.
  */
 #ifndef FASTHASH_AVX2_H
 #define FASTHASH_AVX2_H
@@ -11,8 +11,8 @@
 
 #include <immintrin.h>
 
-/* Inlining is forced: only then are widths constants, and left to itself GCC makes calls out of some
- * of the wider ones. */
+/* Inlining is forced, because only then the widths are constants. Without it, GCC does not inline
+ * some of the wider ones. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
 #define AVX2 __attribute__((target("avx2,popcnt")))
 #define INLINE AVX2 inline __attribute__((always_inline))
@@ -24,8 +24,8 @@
 /* A multiple of seven and at most 31. */
 enum { WORDS_PER_SUM = 28 };
 
-/* How far ahead of what is read a tile's layout, or a scan of rows, asks for memory: a page of codes,
- * so that the memory stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
+/* The layout of a tile, and a scan of rows, prefetch memory this far ahead: a page, so that memory
+ * stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
 enum { PREFETCH_BYTES = 4096 };
 
 static INLINE __m256i load(const void *words) { return _mm256_loadu_si256(words); }

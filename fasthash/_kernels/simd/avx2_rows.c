@@ -1,7 +1,8 @@
-/* AVX2 level, one or two queries: rows as they lie, 32 bytes of one code to a register.
+/* AVX2 level, one or two queries: rows as they lie in memory, 32 bytes of one code in a register.
  *
- * The four counts of a register's words are not added up row by row: eight rows are, in registers of
- * 32-bit lanes, by a shift and an or, two unpackings and two additions for each four.
+ * The counts of the four words of a register are not added up for each row. They are added up for
+ * eight rows together, in registers of 32-bit lanes: a shift and an or, two unpack operations and
+ * two additions for each four rows.
  */
 #include "simd.h"
 
@@ -9,7 +10,7 @@
 
 #include "avx2.h"
 
-/* The last bytes of a row, of which a register holds 32: n_bytes is a multiple of eight. */
+/* A mask of the words of a row in its last register; n_bytes is a multiple of 8. */
 static INLINE __m256i last_words(ptrdiff_t n_bytes)
 {
     const int64_t n_words = n_bytes % 32 == 0 ? 4 : n_bytes % 32 / 8;
@@ -21,7 +22,7 @@ static INLINE __m256i differing(const uint8_t *query, const uint8_t *row)
     return _mm256_xor_si256(load(row), load(query));
 }
 
-/* Differing bits of a row, or of a register of short rows, for each of four words. */
+/* Counts the differing bits of a row, or of a register of short rows, for each of four words. */
 static INLINE __m256i count_row(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes,
                                 __m256i last)
 {
@@ -51,8 +52,8 @@ static INLINE __m256i count_row(const uint8_t *query, const uint8_t *row, ptrdif
     return _mm256_add_epi64(total, _mm256_sad_epu8(sums.low, sums.high));
 }
 
-/* Sums of neighbouring words of four registers that lie `step` apart, as 32-bit lanes: those of
- * register i are lanes i and 4 + i. */
+/* Counts four registers, which begin every `step` bytes, and adds counts of neighbouring words. The
+ * results are 32-bit lanes; those of register i are lanes i and 4 + i. */
 static INLINE __m256i count_four(const uint8_t *query, const uint8_t *row, ptrdiff_t step,
                                  ptrdiff_t n_bytes, __m256i last)
 {
@@ -112,7 +113,7 @@ AVX2 int32_t fh_avx2_scan_rows(const uint64_t *query, const uint8_t *codes, int3
                                ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
                                int32_t *distances)
 {
-    /* A register of short rows meets the query twice. */
+    /* A register holds two short rows, so it needs the query twice. */
     const uint64_t twice[4] = {query[0], query[1], query[0], query[1]};
 #define SCAN(width)                                                                                \
     return scan_rows_of(n_bytes == 16 ? (const uint8_t *)twice : (const uint8_t *)query, codes, n, \

@@ -1,13 +1,14 @@
-/* AVX-512 level with VPOPCNTDQ (Ice Lake, Zen 4 and later): eight codes to a register.
+/* AVX-512 level with VPOPCNTDQ (Ice Lake, Zen 4 and later): eight codes in a register.
  *
- * Cost per eight codes of W words: W loads, xors and popcounts, W - 1 additions. The compare with the
- * bound is shared: distances of UNROLL groups are joined by their minimum, one compare and one branch
- * follow, and only a block that has a hit looks at its groups one by one. On Intel, where popcount
- * and compare go through the same port, this is what lets 64-bit codes come near one register of
- * popcounts per cycle.
+ * Cost per eight codes of W words: W loads, xors and popcounts, W - 1 additions. Several groups, a
+ * block, share one comparison with the bound: of the minimum of their distances. Only if a block
+ * has a hit, its groups are compared one by one. On Intel, popcounts and comparisons use the same
+ * port; with the shared comparison, 64-bit codes take little more than a cycle for each register of
+ * popcounts.
  *
- * Carry-save adders over running xors, as in the AVX2 level, do not pay: they leave a third of the
- * popcounts, but xors, adders and additions share two ports, and 16 words save 3 operations of 48.
+ * Carry-save adders over running xors, as in the AVX2 level, are not faster here. They leave a
+ * third of the popcounts, but xors, adders and additions share two ports, and 16 words save 3
+ * operations of 48.
  */
 #include "simd.h"
 
@@ -23,9 +24,9 @@
 
 enum { LANES = 8 };
 
-/* How far ahead of what it reads a tile's layout asks for memory: half a page of codes, so that the
- * memory stays busy while a few queries scan the tile. A whole page is more than the processor keeps
- * waiting for. A prefetch past the end does no harm. */
+/* The layout of a tile prefetches memory this far ahead: half a page, so that memory stays busy
+ * while a few queries scan the tile. With a whole page, more loads would wait than the processor
+ * can hold. A prefetch past the end does no harm. */
 enum { PREFETCH_BYTES = 2048 };
 
 static inline __mmask8 first_lanes(int32_t n) { return (__mmask8)((1u << n) - 1); }
@@ -44,8 +45,8 @@ AVX512 static inline __m512i group_distances(const uint64_t *query, const uint64
     return total;
 }
 
-/* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
- * behind them; wider tiles hold whole groups. */
+/* Distances of the last group, of which only the first n lanes are codes. Only for 64-bit codes may
+ * the memory after them be missing; wider tiles have whole groups. */
 AVX512 static inline __m512i last_distances(const uint64_t *query, const uint64_t *group,
                                             int32_t n_words, int32_t n)
 {
@@ -55,8 +56,8 @@ AVX512 static inline __m512i last_distances(const uint64_t *query, const uint64_
     return _mm512_popcnt_epi64(_mm512_xor_si512(words, _mm512_set1_epi64((long long)query[0])));
 }
 
-/* Compressing in the register and storing whole is several times faster than a compressing store on
- * some processors; the outputs have room for it. */
+/* Compresses in a register and stores the whole register. On some processors this is several times
+ * faster than a compressing store. The outputs have room for it. */
 AVX512 static inline int32_t append(__m512i distance, __mmask8 hits, int32_t first, int32_t n_hits,
                                     int32_t *positions, int32_t *distances)
 {
@@ -69,8 +70,8 @@ AVX512 static inline int32_t append(__m512i distance, __mmask8 hits, int32_t fir
     return n_hits + (int32_t)_mm_popcnt_u32(hits);
 }
 
-/* Distances of `unroll` groups, joined by their minimum if only that is asked for. They are below
- * 2^32, so the cheaper 32-bit minimum is that of the 64-bit lanes. */
+/* The minimum over `unroll` groups of their distances, lane by lane. Distances are below 2^32, so
+ * the cheaper 32-bit minimum is right for 64-bit lanes. */
 AVX512 static inline __m512i nearest_of_block(const uint64_t *query, const uint64_t *tile,
                                               int32_t n_words, int32_t unroll)
 {
@@ -81,7 +82,7 @@ AVX512 static inline __m512i nearest_of_block(const uint64_t *query, const uint6
     return nearest;
 }
 
-/* Appends the hits of a block that has some. */
+/* Appends the hits of a block that has at least one. */
 AVX512 static inline int32_t append_block(const uint64_t *query, const uint64_t *tile,
                                           int32_t n_words, int32_t unroll, __m512i limit,
                                           int32_t first, int32_t n_hits, int32_t *positions,
@@ -103,10 +104,10 @@ AVX512 static inline int32_t append_block(const uint64_t *query, const uint64_t 
     return n_hits;
 }
 
-/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. Up to 64
- * blocks are scanned without a branch, which of them have a hit is kept in one word; the blocks that
- * have are then computed again. With a hit in every few blocks this is cheaper than a branch that is
- * mispredicted for each. */
+/* When this is inlined, `unroll` is a constant, and so is `n_words` except in the general case. Up
+ * to 64 blocks are scanned without a branch; one word says which of them have a hit. These blocks
+ * are then computed again. If every few blocks have a hit, this is cheaper than a mispredicted
+ * branch for each of them. */
 AVX512 static inline int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
                                            int32_t n_words, int32_t unroll, int32_t bound,
                                            int32_t *positions, int32_t *distances)
@@ -167,7 +168,8 @@ AVX512 static int32_t avx512_scan(const uint64_t *query, const uint64_t *tile, i
 AVX512 static inline void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
                                              int32_t n_words, int32_t *distances)
 {
-    /* The low halves of the lanes of two groups, in one shuffle: narrowing each takes two. */
+    /* One shuffle takes the low halves of the lanes of two groups; narrowing each group would take
+     * two operations. */
     const __m512i halves =
         _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
@@ -197,7 +199,7 @@ AVX512 static void avx512_distances(const uint64_t *query, const uint64_t *tile,
     }
 }
 
-/* Eight codes of two words: two registers in, even and odd words out. */
+/* Lays out eight codes of two words: two registers become one of even and one of odd words. */
 AVX512 static inline void prepare_pairs(const uint8_t *codes, uint64_t *group)
 {
     const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
@@ -209,8 +211,8 @@ AVX512 static inline void prepare_pairs(const uint8_t *codes, uint64_t *group)
     _mm512_storeu_si512(group + LANES, _mm512_permutex2var_epi64(a, odd, b));
 }
 
-/* Eight codes of four words: pairs of registers give two words of four codes, pairs of those give
- * one word of eight. */
+/* Lays out eight codes of four words: pairs of registers give two words of four codes; pairs of
+ * these give one word of eight codes. */
 AVX512 static inline void prepare_fours(const uint8_t *codes, uint64_t *group)
 {
     const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
@@ -229,8 +231,8 @@ AVX512 static inline void prepare_fours(const uint8_t *codes, uint64_t *group)
     _mm512_storeu_si512(group + 3 * LANES, _mm512_shuffle_i64x2(ab_last, cd_last, 0xee));
 }
 
-/* Any width, eight words of n <= 8 codes at a time; masked loads end at the row's last byte, missing
- * codes and bytes come out as zero. */
+/* Lays out n <= 8 codes of any width, eight words at a time. Masked loads end at the last byte of a
+ * row; missing codes and bytes become zero. */
 AVX512 static inline void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
                                         uint64_t *group)
 {
@@ -266,18 +268,19 @@ AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_b
         prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
 }
 
-/* --- rows as they are --------------------------------------------------------------------------- */
+/* --- rows as they are
+ * --------------------------------------------------------------------------- */
 
-/* A page ahead, as rows follow each other faster than tiles. */
+/* A scan of rows prefetches a page ahead, because it reads rows faster than a tile is laid out. */
 enum { ROW_PREFETCH_BYTES = 4096 };
 
-/* The last bytes of a row, of which a register holds 64. */
+/* A mask of the bytes of a row in its last register. */
 static inline __mmask64 last_bytes(ptrdiff_t n_bytes)
 {
     return n_bytes % 64 == 0 ? ~UINT64_C(0) : (UINT64_C(1) << n_bytes % 64) - 1;
 }
 
-/* Differing bits of a row, or of a register of short rows, for each of eight words. */
+/* Counts the differing bits of a row, or of a register of short rows, for each of eight words. */
 AVX512 static inline __m512i count_row(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes)
 {
     __m512i total = _mm512_setzero_si512();
@@ -295,8 +298,8 @@ AVX512 static inline __m512i count_row(const uint8_t *query, const uint8_t *row,
                                                     _mm512_maskz_loadu_epi8(last, query + start))));
 }
 
-/* Sums of neighbouring words of four registers that lie `step` apart, as 32-bit lanes: those of
- * register i are lanes i, 4 + i, 8 + i and 12 + i. */
+/* Counts four registers, which begin every `step` bytes, and adds counts of neighbouring words. The
+ * results are 32-bit lanes; those of register i are lanes i, 4 + i, 8 + i and 12 + i. */
 AVX512 static inline __m512i count_four(const uint8_t *query, const uint8_t *row, ptrdiff_t step,
                                         ptrdiff_t n_bytes)
 {
@@ -309,7 +312,7 @@ AVX512 static inline __m512i count_four(const uint8_t *query, const uint8_t *row
     return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
 }
 
-/* Neighbouring quarters of two registers, added. */
+/* Adds neighbouring quarters of two registers. */
 AVX512 static inline __m512i add_quarters(__m512i a, __m512i b)
 {
     return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
@@ -369,7 +372,7 @@ AVX512 static int32_t avx512_scan_rows(const uint64_t *query, const uint8_t *cod
                                        ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
                                        int32_t *distances)
 {
-    /* A register of short rows meets the query as often. */
+    /* A register holds several short rows, so it needs the query as often. */
     uint64_t repeated[8];
     const uint8_t *bytes = (const uint8_t *)query;
     if (n_bytes == 16 || n_bytes == 32) {
@@ -391,7 +394,7 @@ AVX512 static int32_t avx512_scan_rows(const uint64_t *query, const uint8_t *cod
 #undef SCAN
 }
 
-/* Up to 64 classes, sixteen rows at a time. */
+/* For up to 64 classes, sixteen rows at a time; else as the scalar level. */
 AVX512 static int32_t avx512_list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
                                            int32_t n_words, int32_t *positions)
 {
@@ -402,7 +405,7 @@ AVX512 static int32_t avx512_list_relevant(const uint64_t *query, const uint64_t
     __m512i position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     int32_t n_relevant = 0;
     for (int32_t i = 0; i < n; i += 2 * LANES) {
-        /* Lanes past the end load as zero, which shares nothing. */
+        /* Lanes past the end are loaded as zero, which shares no label. */
         const uint32_t present = n - i < 2 * LANES ? (1u << (n - i)) - 1 : 0xffff;
         const __m512i low = _mm512_maskz_loadu_epi64((__mmask8)present, labels + i);
         const __m512i high =

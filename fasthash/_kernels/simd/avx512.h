@@ -1,4 +1,4 @@
-/* What the files of the AVX-512 levels share. */
+/* For all files of the AVX-512 levels. */
 #ifndef FASTHASH_AVX512_H
 #define FASTHASH_AVX512_H
 

@@ -1,7 +1,7 @@
-/* Finds the instruction-set levels this machine can run and remembers the one in use.
+/* Finds the instruction-set levels that this machine can run, and holds the one in use.
  *
- * A level counts as supported only where the processor has the instructions (CPUID) and the operating
- * system saves the registers they use (XCR0): a kernel that runs without the second dies of SIGILL.
+ * A level is supported if the processor has the instructions (CPUID) and the operating system saves
+ * the registers that they use (XCR0). Without the second, a kernel would end with SIGILL.
  */
 #include "simd.h"
 
@@ -31,7 +31,7 @@ enum { EAX, EBX, ECX, EDX };
 
 static int has_bit(int value, int bit) { return (int)(((unsigned)value >> bit) & 1u); }
 
-/* What the levels need, out of what CPUID and XCR0 say. */
+/* The features that the levels need, from CPUID and XCR0. */
 typedef struct {
     int avx2, avx512bw, avx512_vpopcntdq;
 } Features;
@@ -50,7 +50,7 @@ static Features find_features(void)
         return features;
     cpuid(7, 0, r);
     const uint64_t saved = read_xcr0();
-    /* XMM and YMM, and with AVX-512 the opmasks and both halves of the ZMM state. */
+    /* Bits of XCR0: XMM and YMM; with AVX-512 also the opmasks and both halves of the ZMM state. */
     const uint64_t ymm_state = 0x06, zmm_state = 0xe6;
     const int bmi = has_bit(r[EBX], 3) && has_bit(r[EBX], 8);
     const int f = has_bit(r[EBX], 16), bw = has_bit(r[EBX], 30), vl = has_bit(r[EBX], 31);
@@ -75,13 +75,13 @@ int fh_supported_levels(const fh_level **levels)
     if (features.avx512_vpopcntdq)
         levels[n++] = fh_level_avx512();
 #endif
-    /* Part of every AArch64 processor. */
+    /* Every AArch64 processor has NEON. */
     if (fh_level_neon() != NULL)
         levels[n++] = fh_level_neon();
     return n;
 }
 
-/* Set while the Python module that owns it is being imported, and by tests; read by every kernel. */
+/* Set while tiles.pyx is imported, and by tests; read by every kernel. */
 static const fh_level *active = NULL;
 
 const fh_level *fh_active_level(void)

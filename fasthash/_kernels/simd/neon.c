@@ -1,11 +1,11 @@
-/* NEON level (every little-endian AArch64): four codes to two registers, bits counted per byte.
+/* NEON level (every little-endian AArch64): four codes in two registers; bits are counted per byte.
  *
  * Cost per four codes of W words: 2 W xors and byte counts, 2 (W - 1) additions, and three pairwise
- * additions for every WORDS_PER_SUM words, which leave the four distances in one register of 32-bit
+ * additions for every WORDS_PER_SUM words. These leave the four distances in one register of 32-bit
  * lanes. Several groups share one minimum across lanes and one branch, as in the AVX-512 level.
  *
- * Overflow bound: a byte grows by at most 8 per word and the first pairwise addition doubles it, so
- * WORDS_PER_SUM = 15 words reach at most 240.
+ * Overflow bound: a byte grows by at most 8 per word, and the first pairwise addition doubles it.
+ * So it reaches at most 240 for WORDS_PER_SUM = 15 words.
  */
 #include "simd.h"
 
@@ -24,7 +24,7 @@ enum { LANES = 4 };
 
 enum { WORDS_PER_SUM = 15, REGISTERS_PER_SUM = 4095 };
 
-/* Set bits per byte of one word of two codes. */
+/* Counts the differing bits per byte, for one word of two codes. */
 static INLINE uint8x16_t count_bytes(const uint64_t *words, uint64_t query)
 {
     const uint8x16_t code = vld1q_u8((const uint8_t *)words);
@@ -56,8 +56,8 @@ static INLINE int32x4_t group_distances(const uint64_t *query, const uint64_t *g
     return vreinterpretq_s32_u32(total);
 }
 
-/* The last group, of which only the first n lanes are there. Only 64-bit codes may lack the memory
- * behind them; wider tiles hold whole groups. */
+/* Distances of the last group, of which only the first n lanes are codes. Only for 64-bit codes may
+ * the memory after them be missing; wider tiles have whole groups. */
 static INLINE int32x4_t last_distances(const uint64_t *query, const uint64_t *group,
                                        int32_t n_words, int32_t n)
 {
@@ -68,7 +68,7 @@ static INLINE int32x4_t last_distances(const uint64_t *query, const uint64_t *gr
     return group_distances(query, words, 1);
 }
 
-/* Written always, counted only when below the bound: no branch to mispredict. */
+/* Always written, but counted only if below the bound: there is no branch to mispredict. */
 static INLINE int32_t append(int32x4_t distance, int32_t n, int32_t bound, int32_t first,
                              int32_t n_hits, int32_t *positions, int32_t *distances)
 {
@@ -82,7 +82,7 @@ static INLINE int32_t append(int32x4_t distance, int32_t n, int32_t bound, int32
     return n_hits;
 }
 
-/* `unroll` and, but for the general case, `n_words` are constants where this is inlined. */
+/* When this is inlined, `unroll` is a constant, and so is `n_words` except in the general case. */
 static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
                                     int32_t n_words, int32_t unroll, int32_t bound,
                                     int32_t *positions, int32_t *distances)
@@ -154,7 +154,7 @@ static void neon_distances(const uint64_t *query, const uint64_t *tile, int32_t 
     }
 }
 
-/* Two words of two rows become one word of two codes, twice. */
+/* Turns two words of two rows into the first words of both, and the second words of both. */
 static INLINE void transpose_pair(const uint8_t *row, ptrdiff_t n_bytes, uint64_t *words)
 {
     const uint64x2_t a = vreinterpretq_u64_u8(vld1q_u8(row));
@@ -191,7 +191,7 @@ static void neon_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uin
         prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
 }
 
-/* One row at a time, in registers of sixteen bytes and one of eight; n_bytes is a multiple of eight. */
+/* Scans one row at a time, 16 bytes per register and 8 at the end; n_bytes is a multiple of 8. */
 static int32_t neon_scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
                               ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
                               int32_t *distances)
@@ -199,7 +199,7 @@ static int32_t neon_scan_rows(const uint64_t *query, const uint8_t *codes, int32
     const uint8_t *bytes = (const uint8_t *)query;
     int32_t n_hits = 0;
     for (int32_t i = 0; i < n; i++, codes += n_bytes) {
-        /* Two bytes of a lane add up to at most 16 for each register. */
+        /* A lane grows by at most 16 for each register: two bytes of 8 bits. */
         uint16x8_t total = vdupq_n_u16(0);
         int32_t distance = 0;
         ptrdiff_t start = 0;
@@ -221,7 +221,7 @@ static int32_t neon_scan_rows(const uint64_t *query, const uint8_t *codes, int32
     return n_hits;
 }
 
-/* Without a compress instruction there is no faster list than the scalar one. */
+/* NEON has no compress instruction, so the scalar list_relevant is the fastest. */
 static const fh_level level = {
     .name = "neon",
     .lanes = LANES,

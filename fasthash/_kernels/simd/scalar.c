@@ -1,8 +1,10 @@
 /* Portable level: xor and popcount in plain C11, one code at a time.
  *
- * Cost per code of W words: W loads and xors, 11 W operations that count the bits of every byte, and
- * one sum over the bytes, two to five operations with a multiplication. A byte grows by at most 8 per
- * word: WORDS_PER_SUM words stay below 256.
+ * Cost per code of W words: W loads and xors, 11 W operations that count the bits of every byte,
+ * and a sum over the bytes, which takes two to five operations, one of them a multiplication.
+ *
+ * Overflow bound: a byte grows by at most 8 per word, so it stays below 256 for WORDS_PER_SUM
+ * words.
  */
 #include "simd.h"
 
@@ -17,7 +19,7 @@ static inline uint64_t load_word(const uint64_t *word)
     return value;
 }
 
-/* Set bits of every byte. */
+/* Counts the bits of every byte. */
 static inline uint64_t count_bytes(uint64_t word)
 {
     word -= (word >> 1) & UINT64_C(0x5555555555555555);
@@ -53,7 +55,7 @@ static inline void distances_of_width(const uint64_t *query, const uint64_t *til
 static void scalar_distances(const uint64_t *query, const uint64_t *tile, int32_t n,
                              int32_t n_words, int32_t *distances)
 {
-    /* A width known at compile time unrolls the loop over words. */
+    /* If the width is a constant, the compiler unrolls the loop over words. */
     switch (n_words) {
     case 1: distances_of_width(query, tile, n, 1, distances); break;
     case 2: distances_of_width(query, tile, n, 2, distances); break;
@@ -69,8 +71,8 @@ static int32_t scalar_scan(const uint64_t *query, const uint64_t *tile, int32_t 
     scalar_distances(query, tile, n, n_words, distances);
     int32_t n_hits = 0;
     for (int32_t i = 0; i < n; i++) {
-        /* Written always, counted only when below the bound: no branch to mispredict. The write
-         * position never passes i, so distances[i] is still unread when it is overwritten. */
+        /* Always written, but counted only if below the bound: there is no branch to mispredict.
+         * The write position is never after i, so distances[i] is read before it is overwritten. */
         const int32_t d = distances[i];
         positions[n_hits] = i;
         distances[n_hits] = d;
@@ -79,7 +81,7 @@ static int32_t scalar_scan(const uint64_t *query, const uint64_t *tile, int32_t 
     return n_hits;
 }
 
-/* Rows of whole words are tiles of this level. */
+/* Rows of whole words have the layout of this level's tiles. */
 static int32_t scalar_scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
                                 ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
                                 int32_t *distances)
@@ -102,7 +104,7 @@ static void scalar_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, u
     }
 }
 
-/* Written always, counted only when relevant: no branch to mispredict. */
+/* Always written, but counted only if relevant: there is no branch to mispredict. */
 int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, int32_t n,
                                 int32_t n_words, int32_t *positions)
 {

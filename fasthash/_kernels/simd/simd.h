@@ -1,31 +1,32 @@
 /* The contract between the kernels and the instruction-set levels.
  *
- * One C file per instruction set fills one fh_level; dispatch.c finds out what the processor and the
- * operating system support and holds the only global, the level in use.
+ * One C file per instruction set fills one fh_level. dispatch.c finds out what the processor and
+ * the operating system support, and holds the only global variable, the level in use.
  *
- * Codes are scanned in tiles that are prepared once and then compared with many queries. A tile holds
- * groups of `lanes` codes, in a group word by word, the lanes of a word side by side:
+ * Codes are scanned in tiles, which are prepared once and then compared with many queries. A tile
+ * consists of groups of `lanes` codes. A group is stored word by word; the same word of all its
+ * codes is contiguous:
  *
  *     tile[(group * n_words + word) * lanes + lane]
  *
- * so that one register holds the same word of `lanes` codes and no distance needs a sum across a
- * register. Codes are padded with zero bits to whole 64-bit words: 72 bits cost what 128 cost. What
- * the words of a tile say is the level's own affair (AVX2 stores running xors of words): only the
- * level that laid a tile out can scan it.
+ * So one register holds the same word of `lanes` codes, and no distance needs a sum across a
+ * register. Codes are padded with zero bits to whole 64-bit words, so 72 bits cost as much as 128.
+ * A level may store other values than the words of the codes (AVX2 stores running xors of them). So
+ * only the level that laid a tile out can scan it.
  *
- * With n_words = 1 this is the order of the rows themselves, and a tile may be the caller's codes as
- * they are: for n_words = 1 no function reads past the n codes or expects any alignment. Otherwise a
- * tile is aligned to 64 bytes and holds whole groups, the lanes past n zero.
+ * With n_words = 1, this is the order of the rows themselves, and a tile may be the caller's codes
+ * as they are: for n_words = 1 no function reads past the n codes or needs any alignment. Otherwise
+ * a tile is aligned to 64 bytes and has whole groups; lanes past n are zero.
  *
- * Every level computes the same integers; only the speed differs. Callers have validated everything:
- * no function here checks its arguments.
+ * Every level computes the same integers; only the speed differs. Callers have checked the
+ * arguments; no function here checks them.
  *
  *   codes    n rows of n_bytes bytes each, no alignment required
  *   query    n_words 64-bit words, zero padded like the codes
  *   n        at most FH_TILE_MAX codes, so that positions fit in int32
  *   n_bytes  at most FH_CODE_BYTES_MAX, so that a distance (8 * n_bytes) fits in int32
  *
- * Tests define FH_EMULATED where other code stands in for the instructions of a level.
+ * Tests define FH_EMULATED if other code emulates the instructions of a level.
  */
 #ifndef FASTHASH_SIMD_H
 #define FASTHASH_SIMD_H
@@ -48,26 +49,27 @@ typedef struct {
 } fh_plane_queries;
 
 /* Codes as bit planes, for many queries: a register holds one bit of many codes. A block of
- * block_codes codes takes n_words * bytes_per_word bytes. Codes are whole words, n_words of them, at
- * most FH_PLANE_WORDS_MAX. */
+ * block_codes codes takes n_words * bytes_per_word bytes. Codes are whole words, n_words of them,
+ * at most FH_PLANE_WORDS_MAX. */
 #define FH_PLANE_WORDS_MAX 63
 
 typedef struct {
     int block_codes;
     int bytes_per_word;
-    int stretch_bytes; /* so many bytes are compared at once, or one block */
-    int least_queries; /* laying out a block costs as much as so many queries save */
-    int hit_codes;     /* a hit costs as much as a query saves on so many codes */
+    int stretch_bytes; /* codes of this many bytes, or one block, are compared at once */
+    int least_queries; /* with this many queries, bit planes save the time of laying out a block */
+    int hit_codes;     /* a hit costs as much time as bit planes save a query on this many codes */
 
-    /* Lays one block out: block_codes codes, one behind the other. */
+    /* Lays one block out: block_codes codes, one after the other. */
     void (*lay_out)(const uint8_t *codes, int32_t n_words, uint8_t *planes);
 
-    /* Writes which planes a query takes, 64 * n_words bytes. */
+    /* Writes which planes a query uses, in 64 * n_words bytes. */
     void (*choose)(const uint64_t *query, int32_t n_words, uint8_t *choices);
 
-    /* Compares n codes, whose blocks are laid out one behind the other, the last one filled up with
-     * any codes. Returns the first query from `first` on that has hits, or queries->n: codes whose
-     * distance is below the query's bound. Writes its hits as fh_level.scan does, and how many. */
+    /* Compares n codes, whose blocks are laid out one after the other; the last block is filled up
+     * with any codes. A hit is a code whose distance is below the bound of a query. Returns the
+     * first query, from `first` on, that has hits, or queries->n if none has. Writes the hits of
+     * that query as fh_level.scan does, and their number. */
     int32_t (*scan)(const fh_plane_queries *queries, const uint64_t *codes, const uint8_t *planes,
                     int32_t n, int32_t first, int32_t *n_hits, int32_t *positions,
                     int32_t *distances);
@@ -76,8 +78,8 @@ typedef struct {
 typedef struct {
     const char *name;
     int lanes;
-    /* Whether single words may be counted by an instruction: what needs no registers of its own, as
-     * the probing of tables, asks this. */
+    /* Whether the processor has an instruction that counts the bits of one word. Kernels that work
+     * on single words, such as the probing of tables, use it. */
     int counts_words;
 
     /* Lays n rows out as a tile of whole groups. */
@@ -87,32 +89,33 @@ typedef struct {
     void (*distances)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                       int32_t *distances);
 
-    /* Appends (i, distance) of every code whose distance is < bound, in order of i, and returns how
-     * many there were. Both outputs have room for n + FH_LANES_MAX entries; what lies behind the
-     * returned count may be overwritten. */
+    /* Writes (i, distance) of every code whose distance is < bound, in order of i, and returns
+     * their number. Both outputs have room for n + FH_LANES_MAX entries; entries after the returned
+     * number may be overwritten. */
     int32_t (*scan)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                     int32_t bound, int32_t *positions, int32_t *distances);
 
-    /* As scan, over n codes as they lie, rows of n_bytes > 8, a multiple of row_bytes: for so few
-     * queries that a tile is not worth its layout. */
+    /* Like scan, over n codes as they lie in memory: rows of n_bytes bytes, more than 8 and a
+     * multiple of row_bytes. It is for so few queries that laying out a tile would take longer than
+     * it saves. */
     int row_bytes;
     int32_t (*scan_rows)(const uint64_t *query, const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
                          int32_t bound, int32_t *positions, int32_t *distances);
 
-    /* Lists the rows that share a label with the query, positions ascending, and returns how many.
-     * Labels are bits, n_words words to a row, in rows and not in a tile. `positions` has room for
-     * n + FH_LANES_MAX entries; what lies behind the returned count may be overwritten. */
+    /* Lists the rows that share a label with the query, ascending, and returns their number. Labels
+     * are bits, n_words words for each row, in rows and not in a tile. `positions` has room for
+     * n + FH_LANES_MAX entries; entries after the returned number may be overwritten. */
     int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
                              int32_t n_words, int32_t *positions);
 
-    const fh_planes *planes; /* NULL where the level has none */
+    const fh_planes *planes; /* NULL if the level has none */
 } fh_level;
 
-/* list_relevant of the scalar level, for levels and widths that have no faster one. */
+/* The list_relevant of the scalar level, for levels and widths without a faster one. */
 int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, int32_t n,
                                 int32_t n_words, int32_t *positions);
 
-/* One function per instruction set; NULL where the target architecture cannot have it. */
+/* One function per instruction set; it returns NULL if the target architecture does not have it. */
 const fh_level *fh_level_scalar(void);
 const fh_level *fh_level_avx2(void);
 const fh_level *fh_level_avx512bw(void);
@@ -123,14 +126,15 @@ const fh_level *fh_level_neon(void);
 extern const fh_planes fh_avx2_planes, fh_avx512bw_planes, fh_avx512_planes;
 #endif
 
-/* The levels this machine can run, slowest first; returns how many. `levels` holds FH_LEVELS_MAX. */
+/* Writes the levels that this machine can run, slowest first, and returns their number. `levels`
+ * has room for FH_LEVELS_MAX. */
 #define FH_LEVELS_MAX 8
 int fh_supported_levels(const fh_level **levels);
 
 /* The level in use. It is the fastest supported one until fh_use_level names another. */
 const fh_level *fh_active_level(void);
 
-/* Returns 0, or -1 where this machine has no level of that name (the level in use then stays). */
+/* Returns 0; or -1 if this machine has no level of that name, and then the level in use stays. */
 int fh_use_level(const char *name);
 
 #endif
