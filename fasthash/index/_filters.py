@@ -1,4 +1,8 @@
-"""The ``filter=`` of a search: which of the held codes may be found."""
+"""The ``filter=`` of a search: `allowed_rows` turns ids, or a function of ids, into rows.
+
+`SortedCodes.allowed` in ``_snapshot`` finds the rows of ids, for many ids with the `Directory` of
+``_core/allowed.py``. A `PreparedFilter` keeps the rows for later searches.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from ._storage import CodeStorage
 
 __all__ = ["Filter", "PreparedFilter", "allowed_rows"]
 
-# Rows of the base and of the recent codes that may be found; None for all.
+# The allowed rows of the base and of the recent codes; None for all.
 _Rows = tuple[Allowed | None, Allowed | None]
 
 
