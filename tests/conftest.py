@@ -9,6 +9,9 @@ from hypothesis import settings
 # Before a runtime of OpenMP is loaded: the threads of several processes share the cores, and one
 # that spins while it waits takes a core from another.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# OpenBLAS always spins, and waits for the thread that has no core.
+if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from fasthash._kernels import tiles as kernels
 

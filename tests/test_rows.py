@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 from scipy import sparse
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import fasthash as fh
 from fasthash._core.pieces import cut, smaller_pieces
 from fasthash._core.rows import Rows
 from fasthash._core.validation import check_rows
-from fasthash._core.workers import Workers
+from fasthash._core.workers import Workers, threads_of_products
 from fasthash.models.amsh import _fit as amsh_fit
 
 
@@ -168,15 +168,29 @@ def test_an_error_in_a_strip_ends_the_work(n_threads):
     assert len(done) < 20
 
 
-def test_linear_algebra_has_one_thread_per_call_and_gets_its_threads_back():
-    def threads():
-        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+def threads_of_linear_algebra():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    before = threads()
-    with Workers(2) as workers:
-        (during,) = set(map(tuple, workers.map(lambda blocks: threads(), [slice(0, 1)])))
-    assert set(during) == {1}
-    assert threads() == before
+
+def test_linear_algebra_has_one_thread_per_call_and_gets_its_threads_back():
+    # More than one, whatever the processes of this suite have.
+    with threadpool_limits(2, "blas"):
+        before = threads_of_linear_algebra()
+        assert set(before) == {2}
+        with Workers(2) as workers:
+            threads = workers.map(lambda blocks: threads_of_linear_algebra(), [slice(0, 1)])
+            (during,) = set(map(tuple, threads))
+        assert set(during) == {1}
+        assert threads_of_linear_algebra() == before
+
+
+def test_a_limit_of_linear_algebra_is_never_raised():
+    """A user who sets OPENBLAS_NUM_THREADS=1 means every fit."""
+    with threadpool_limits(2, "blas"):
+        for n_threads, expected in ((1, 1), (2, 2), (5, 2)):
+            with threads_of_products(n_threads):
+                assert set(threads_of_linear_algebra()) == {expected}
+            assert set(threads_of_linear_algebra()) == {2}
 
 
 def test_what_must_finish_finishes_before_the_interrupt():

@@ -32,10 +32,16 @@ def add_up(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
 
 
 def threads_of_products(n_threads: int) -> AbstractContextManager[Any]:
-    """Limit the threads of matrix products in this process, until the context ends."""
-    from threadpoolctl import threadpool_limits
+    """
+    Limit the threads of matrix products in this process, until the context ends.
 
-    return threadpool_limits(n_threads, "blas")
+    A smaller limit stays: OPENBLAS_NUM_THREADS, or a limit of threadpoolctl.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    libraries = ThreadpoolController().select(user_api="blas")
+    allowed = [library["num_threads"] for library in libraries.info()]
+    return libraries.limit(limits=min([n_threads, *allowed]))
 
 
 class Workers(AbstractContextManager["Workers"]):
