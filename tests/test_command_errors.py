@@ -26,7 +26,7 @@ ERRORS = [
     ("fit --data emoji/emoji.npz --output m --set n_bits=3", 1, "use --bits"),
     ("fit --data emoji/emoji.npz --output m --set width=-1", 1, "width must be finite"),
     ("fit --data emoji/emoji.npz --output m --labels y.npy", 1, "--labels goes with --features"),
-    ("fit --data emoji/emoji.npz --output m --pairs y.npy", 1, "AMSH learns from labels alone"),
+    ("fit --data emoji/emoji.npz --output m --pairs y.npy", 1, "AMSH learns only from labels"),
     ("fit --features image=emoji/emoji.npz:I_tr --output m", 1, "--labels is missing"),
     ("fit --features emoji/emoji.npz --output m", 2, "not of the form modality=path"),
     ("fit --features a=emoji/emoji.npz:X b=emoji/emoji.npz --output m", 1, "no array 'X'"),

@@ -4,8 +4,7 @@
  * are closer than a distance, that distance becomes the bound with which the scan compares.
  * Positions only grow, so of two candidates at the same distance the earlier one is kept. Therefore
  * the comparison with the bound is strict, and the result (sorted by distance, then position) is
- * unique. The order of ties is decided here: to change it, see fh_selection_append and
- * fh_selection_finish.
+ * unique.
  *
  * Cost: amortised O(1) per candidate, O(k + max_distance) to finish. Memory: `capacity` pairs of 12
  * bytes, and max_distance + 1 counts. Positions and counts are int64, so only memory limits them.

@@ -74,9 +74,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         n_bits=options.bits, random_state=options.seed, **parameters
     )
     if options.labels and not learns_from(model, "labels"):
-        raise ValueError(f"--labels: {options.method} learns from pairs alone; leave it out")
+        raise ValueError(f"--labels: {options.method} learns only from pairs; leave it out")
     if options.pairs and not learns_from(model, "pairs"):
-        raise ValueError(f"--pairs: {options.method} learns from labels alone; leave it out")
+        raise ValueError(f"--pairs: {options.method} learns only from labels; leave it out")
     features, labels, pairs = inputs.read_samples(options, printer)
     if labels is None and learns_from(model, "labels"):
         missing = (
@@ -84,7 +84,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             if options.data is None
             else f"{options.data} has no labels, such as L_tr"
         )
-        raise ValueError(f"{missing}: {options.method} learns from labels, others from pairs alone")
+        raise ValueError(
+            f"{missing}: {options.method} learns from labels, the others only from pairs"
+        )
     counts = {name: int(x.shape[0]) for name, x in features.items()}
     if pairs is None and len(set(counts.values())) > 1 and learns_from(model, "pairs"):
         raise ValueError(

@@ -1,6 +1,7 @@
 """Recall of a search by codes: the share of the nearest vectors by cosine that it finds.
 
 A search by codes may fetch more candidates than it returns, and sort them by cosine similarity.
+Recall at k for labels or for pairs is in ``fasthash/metrics``.
 """
 
 from __future__ import annotations
