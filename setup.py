@@ -108,6 +108,11 @@ EXTENSIONS = [
         [f"{KERNELS}/calls.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{INCLUDE}/fasthash.h"],
     ),
+    Extension(
+        "fasthash._kernels.index_calls",
+        [f"{KERNELS}/index_calls.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/multi_index.h", f"{INCLUDE}/fasthash.h"],
+    ),
     # Generated; Cython takes the module's name from the file's.
     Extension(SHARED, [f"{KERNELS}/{SHARED}.c"]),
     Extension(

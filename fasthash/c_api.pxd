@@ -22,6 +22,7 @@ cdef extern from "fasthash.h" nogil:
         FASTHASH_ERROR_ROOM
         FASTHASH_ERROR_STRIDE
         FASTHASH_ERROR_STOPPED
+        FASTHASH_ERROR_BITS
 
     ctypedef struct fasthash_search:
         const uint8_t *queries
@@ -35,6 +36,9 @@ cdef extern from "fasthash.h" nogil:
         int (*poll)(void *context) noexcept nogil
         void *context
         int n_threads
+
+    ctypedef struct fasthash_index:
+        pass
 
     ctypedef struct fasthash_table:
         int version
@@ -63,6 +67,14 @@ cdef extern from "fasthash.h" nogil:
         int (*rank_of)(const fasthash_search *search, int64_t *ids) noexcept nogil
         int (*within_of)(const fasthash_search *search, int64_t radius, int64_t *limits,
                          int32_t *distances, int64_t *ids, int64_t n_room) noexcept nogil
+        int (*index_create)(const fasthash_search *search, int64_t n_bits,
+                            fasthash_index **index) noexcept nogil
+        int (*index_topk)(const fasthash_index *index, const fasthash_search *search, int64_t k,
+                          int32_t *distances, int64_t *ids) noexcept nogil
+        int (*index_within)(const fasthash_index *index, const fasthash_search *search,
+                            int64_t radius, int64_t *limits, int32_t *distances, int64_t *ids,
+                            int64_t n_room) noexcept nogil
+        void (*index_free)(fasthash_index *index) noexcept nogil
 
 cdef extern from "fasthash.h":
     const fasthash_table *fasthash_import() except NULL

@@ -2,7 +2,8 @@
 
 `fasthash.h`, in the folder that `fasthash.get_include()` returns, describes them. This module
 checks arguments, as the public functions of `fasthash` do for Python, and fills the table.
-`_kernels/calls.pyx` allocates memory for the plans of the kernels and runs the searches.
+`_kernels/calls.pyx` allocates memory for the plans of the kernels and runs the searches;
+`_kernels/index_calls.pyx` does so for indexes.
 
 To add a function, for example another distance:
 
@@ -20,7 +21,7 @@ To add a function, for example another distance:
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, UINT32_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 
 cdef extern from "<stdint.h>" nogil:
@@ -34,6 +35,14 @@ from fasthash._kernels.calls cimport (
     search_rank,
     search_topk,
     search_within,
+)
+from fasthash._kernels.index_calls cimport (
+    Index,
+    create_index,
+    free_index,
+    has_zero_padding,
+    topk_in_index,
+    within_in_index,
 )
 from fasthash._kernels.ranking cimport average_precision as average_precision_of_codes
 from fasthash._kernels.tiles cimport FH_CODE_BYTES_MAX, active_level, usable_threads
@@ -66,6 +75,8 @@ cdef const char *message(int error) noexcept nogil:
         return b"a stride must be at least n_bytes, or 0 for rows without gaps"
     if error == FASTHASH_ERROR_STOPPED:
         return b"the search was stopped by its poll function"
+    if error == FASTHASH_ERROR_BITS:
+        return b"n_bits must be 0 or the bits of n_bytes bytes, and the padding bits must be 0"
     return b"fasthash has no error with this number"
 
 
@@ -142,17 +153,18 @@ cdef int topk(const uint8_t *queries, int64_t n_queries, const uint8_t *database
               int64_t n_bytes, int64_t k, const uint8_t *allowed, int32_t *out_distances,
               int64_t *ids, int n_threads) noexcept nogil:
     cdef Search search = plain(queries, n_queries, database, n, n_bytes, allowed, n_threads)
-    return checked_topk(&search, k, out_distances, ids)
+    return checked_topk(NULL, &search, k, out_distances, ids)
 
 
 cdef int topk_of(const fasthash_search *described_search, int64_t k, int32_t *out_distances,
                  int64_t *ids) noexcept nogil:
     cdef Search search = described(described_search)
-    return checked_topk(&search, k, out_distances, ids)
+    return checked_topk(NULL, &search, k, out_distances, ids)
 
 
-cdef int checked_topk(Search *search, int64_t k, int32_t *out_distances,
+cdef int checked_topk(const Index *index, Search *search, int64_t k, int32_t *out_distances,
                       int64_t *ids) noexcept nogil:
+    """In the index, or by a scan where there is none."""
     cdef int error = check(search)
     if error != FASTHASH_OK:
         return error
@@ -164,6 +176,8 @@ cdef int checked_topk(Search *search, int64_t k, int32_t *out_distances,
         return FASTHASH_ERROR_K
     if out_distances == NULL or ids == NULL:
         return FASTHASH_ERROR_NULL
+    if index != NULL:
+        return topk_in_index(index, search, k, out_distances, ids)
     return search_topk(search, k, out_distances, ids)
 
 
@@ -207,7 +221,7 @@ cdef int within(const uint8_t *queries, int64_t n_queries, const uint8_t *databa
     if out_distances == NULL or ids == NULL:
         return FASTHASH_ERROR_NULL
     cdef Answer answer = Answer(0, 0, NULL, NULL, True)
-    cdef int error = checked_within(&search, radius, limits, &answer)
+    cdef int error = checked_within(NULL, &search, radius, limits, &answer)
     # A result without hits has an address too. After several blocks, memory may be left over.
     if (error == FASTHASH_OK and (answer.ids == NULL or answer.capacity != answer.n)
             and not resize(&answer, max(<int64_t>1, answer.n))):
@@ -224,16 +238,22 @@ cdef int within(const uint8_t *queries, int64_t n_queries, const uint8_t *databa
 cdef int within_of(const fasthash_search *described_search, int64_t radius, int64_t *limits,
                    int32_t *out_distances, int64_t *ids, int64_t n_room) noexcept nogil:
     cdef Search search = described(described_search)
+    return within_room(NULL, &search, radius, limits, out_distances, ids, n_room)
+
+
+cdef int within_room(const Index *index, Search *search, int64_t radius, int64_t *limits,
+                     int32_t *out_distances, int64_t *ids, int64_t n_room) noexcept nogil:
     if n_room < 0 or n_room > PTRDIFF_MAX // 8:
         return FASTHASH_ERROR_ROOM
     if n_room > 0 and (out_distances == NULL or ids == NULL):
         return FASTHASH_ERROR_NULL
     cdef Answer answer = Answer(0, n_room, out_distances, ids, False)
-    return checked_within(&search, radius, limits, &answer)
+    return checked_within(index, search, radius, limits, &answer)
 
 
-cdef int checked_within(Search *search, int64_t radius, int64_t *limits,
+cdef int checked_within(const Index *index, Search *search, int64_t radius, int64_t *limits,
                         Answer *answer) noexcept nogil:
+    """In the index, or by a scan where there is none."""
     cdef int error = FASTHASH_ERROR_NULL if limits == NULL else check(search)
     if error != FASTHASH_OK:
         return error
@@ -241,12 +261,78 @@ cdef int checked_within(Search *search, int64_t radius, int64_t *limits,
         return FASTHASH_ERROR_COUNT
     if radius < 0:
         return FASTHASH_ERROR_RADIUS
-    return search_within(search, <int32_t>min(radius, 8 * search.n_bytes), limits, answer)
+    radius = min(radius, 8 * search.n_bytes)
+    if index != NULL:
+        return within_in_index(index, search, <int32_t>radius, limits, answer)
+    return search_within(search, <int32_t>radius, limits, answer)
 
 
 cdef void release(void *memory) noexcept nogil:
     free(memory)
 
+
+# --- an index ----------------------------------------------------------------
+
+cdef int index_create(const fasthash_search *described_search, int64_t n_bits,
+                      fasthash_index **index) noexcept nogil:
+    cdef Search search = described(described_search)
+    # The caller may free it after any error.
+    if index == NULL:
+        return FASTHASH_ERROR_NULL
+    index[0] = NULL
+    search.queries, search.n_queries, search.query_stride = NULL, 0, 0
+    cdef int error = check(&search)
+    if error != FASTHASH_OK:
+        return error
+    if search.n > UINT32_MAX:
+        return FASTHASH_ERROR_COUNT
+    if n_bits == 0:
+        n_bits = 8 * search.n_bytes
+    if n_bits < 8 * search.n_bytes - 7 or n_bits > 8 * search.n_bytes:
+        return FASTHASH_ERROR_BITS
+    return create_index(&search, <int32_t>n_bits, <Index **>index)
+
+
+cdef int index_topk(const fasthash_index *index, const fasthash_search *described_search,
+                    int64_t k, int32_t *out_distances, int64_t *ids) noexcept nogil:
+    cdef Search search = described(described_search)
+    cdef int error = look_into(<const Index *>index, &search)
+    if error != FASTHASH_OK:
+        return error
+    return checked_topk(<const Index *>index, &search, k, out_distances, ids)
+
+
+cdef int index_within(const fasthash_index *index, const fasthash_search *described_search,
+                      int64_t radius, int64_t *limits, int32_t *out_distances, int64_t *ids,
+                      int64_t n_room) noexcept nogil:
+    cdef Search search = described(described_search)
+    cdef int error = look_into(<const Index *>index, &search)
+    if error != FASTHASH_OK:
+        return error
+    return within_room(<const Index *>index, &search, radius, limits, out_distances, ids, n_room)
+
+
+cdef int look_into(const Index *index, Search *search) noexcept nogil:
+    """Let a search be about the codes of the index, if it can be."""
+    if index == NULL:
+        return FASTHASH_ERROR_NULL
+    search.database, search.n, search.stride = index.tables.codes, index.tables.n, 0
+    cdef int error = check(search)
+    if error != FASTHASH_OK:
+        return error
+    if search.n_bytes != index.tables.n_bytes:
+        return FASTHASH_ERROR_WIDTH
+    if not has_zero_padding(search.queries, search.query_stride, search.n_queries,
+                            search.n_bytes, index.tables.n_bits):
+        return FASTHASH_ERROR_BITS
+    return FASTHASH_OK
+
+
+cdef void index_free(fasthash_index *index) noexcept nogil:
+    free_index(<Index *>index)
+
+
+# --- ranking quality ---------------------------------------------------------
 
 cdef int average_precision(const uint8_t *queries, int64_t n_queries, const uint8_t *database,
                            int64_t n, int64_t n_bytes, const uint64_t *query_labels,
@@ -290,5 +376,9 @@ table.distances_of = &distances_of
 table.topk_of = &topk_of
 table.rank_of = &rank_of
 table.within_of = &within_of
+table.index_create = &index_create
+table.index_topk = &index_topk
+table.index_within = &index_within
+table.index_free = &index_free
 
 TABLE = PyCapsule_New(&table, "fasthash.c_api.TABLE", NULL)

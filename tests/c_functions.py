@@ -8,7 +8,9 @@ import numpy as np
 
 from fasthash import c_api
 
-OK, MEMORY, NULL, COUNT, WIDTH, K, RADIUS, THREADS, LABELS, AT, ROOM, STRIDE, STOPPED = range(13)
+OK, MEMORY, NULL, COUNT, WIDTH, K, RADIUS, THREADS, LABELS, AT, ROOM, STRIDE, STOPPED, BITS = range(
+    14
+)
 
 I64, INT, POINTER = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
 
@@ -21,6 +23,7 @@ class Table(ctypes.Structure):
         for name in (
             *("version", "message", "simd_level", "distances", "topk", "within", "release"),
             *("average_precision", "rank", "distances_of", "topk_of", "rank_of", "within_of"),
+            *("index_create", "index_topk", "index_within", "index_free"),
         )
     ]
 
@@ -67,6 +70,12 @@ c_distances_of = _function("distances_of", ctypes.POINTER(Search), POINTER)
 c_topk_of = _function("topk_of", ctypes.POINTER(Search), I64, POINTER, POINTER)
 c_rank_of = _function("rank_of", ctypes.POINTER(Search), POINTER)
 c_within_of = _function("within_of", ctypes.POINTER(Search), I64, POINTER, POINTER, POINTER, I64)
+c_index_create = _function("index_create", ctypes.POINTER(Search), I64, POINTER)
+c_index_topk = _function("index_topk", POINTER, ctypes.POINTER(Search), I64, POINTER, POINTER)
+c_index_within = _function(
+    "index_within", POINTER, ctypes.POINTER(Search), I64, POINTER, POINTER, POINTER, I64
+)
+c_index_free = _function("index_free", POINTER, result=None)
 c_release = _function("release", POINTER, result=None)
 c_average_precision = _function(
     "average_precision", *_CODES, POINTER, POINTER, I64, I64, POINTER, INT

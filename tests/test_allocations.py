@@ -72,6 +72,13 @@ count("ended", pointer(codes), 50, n, pointer(distances), pointer(ids))
 """
 
 
+INDEX = """
+codes = np.random.default_rng(0).integers(0, 256, (300_000, 8), dtype=np.uint8)
+distances, ids = np.empty(10_000, np.int32), np.empty(10_000, np.int64)
+count("index", pointer(codes), 1000, len(codes), pointer(distances), pointer(ids))
+"""
+
+
 def run(tmp_path, program):
     """What a program prints that counts with the shim."""
     shim = tmp_path / "allocations.so"
@@ -94,6 +101,10 @@ def run(tmp_path, program):
 
 def test_a_search_that_is_ended_holds_no_memory(tmp_path):
     assert run(tmp_path, PROGRAM + ENDED) == "ended 0\n"
+
+
+def test_an_index_gives_its_memory_back(tmp_path):
+    assert run(tmp_path, PROGRAM + INDEX) == "index 0\n"
 
 
 def test_a_call_allocates_as_often_however_large_it_is(tmp_path):

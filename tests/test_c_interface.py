@@ -93,8 +93,8 @@ def consumer(tmp_path_factory):
 
 def test_what_the_page_prints_builds_and_runs(page, tmp_path):
     blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
-    assert [language for language, _ in blocks] == ["c", "c", "cython", "python", "python"]
-    names = ["nearest_c.c", "records.c", "nearest_cython.pyx", "setup.py", "use.py"]
+    assert [language for language, _ in blocks] == [*["c"] * 3, "cython", "python", "python"]
+    names = ["nearest_c.c", "records.c", "indexed.c", "nearest_cython.pyx", "setup.py", "use.py"]
     for name, (_, text) in zip(names, blocks, strict=True):
         assert f"`{name}`" in page or name == "use.py"
         (tmp_path / name).write_text(text)
@@ -106,7 +106,7 @@ def test_what_the_page_prints_builds_and_runs(page, tmp_path):
 def test_the_page_lists_every_error(page, consumer):
     header = (Path(fh.get_include()) / "fasthash.h").read_text()
     errors = re.findall(r"(FASTHASH_ERROR_\w+) = (\d+)", header)
-    assert len(errors) == 12
+    assert len(errors) == 13
     assert re.findall(r"\| `(FASTHASH_ERROR_\w+)` \| (\d+) \|", page) == errors
     sentences = {consumer.message(int(number)) for _, number in errors}
     assert len(sentences) == len(errors)
@@ -319,6 +319,32 @@ def test_rows_with_gaps(consumer, problem, gaps, k, radius, room, n_threads, mas
             assert_same(answer, expected)
 
 
+@given(
+    problem=search_problems(max_queries=80, max_codes=200),
+    gaps=st.tuples(st.sampled_from([0, 3]), st.sampled_from([0, 3])),
+    k=st.integers(1, 30),
+    radius=st.integers(0, 60),
+    n_threads=st.integers(0, 3),
+    masked=st.booleans(),
+    polled=st.booleans(),
+)
+def test_an_index(consumer, problem, gaps, k, radius, n_threads, masked, polled):
+    queries, database, n_bits = problem
+    allowed = np.arange(len(database) + 1, dtype=np.uint8) % 3 if masked else None
+    mask = None if allowed is None else allowed[:-1] != 0
+    rows = with_gaps(queries, gaps[0]), with_gaps(database, gaps[1])
+    search = consumer.Described(*rows, allowed, n_threads, 1 << 30 if polled else -1)
+    index = consumer.Index(search, n_bits)
+    assert_same(search.topk(k, index), fh.topk(queries, database, k, filter=mask))
+    expected = fh.within(queries, database, radius, filter=mask)
+    n_found = len(expected[1])
+    assert_same(search.within(radius, n_found, index), expected)
+    if n_found > 0:
+        answer = search.within(radius, n_found - 1, index)
+        np.testing.assert_array_equal(answer[0], expected[0])
+        assert answer[1] is None
+
+
 @pytest.mark.parametrize(
     ("level", "n_queries", "n_bytes"),
     [
@@ -370,6 +396,16 @@ def test_a_search_is_ended(consumer, n_calls, gap):
     ended(4, "topk", 500_000)
     ended(4, "rank")
     ended(10, "distances")
+
+
+def test_an_index_refuses_padding_that_is_set(consumer):
+    code = np.full((1, 1), 255, np.uint8)
+    for n_bits in (7, 9, -1):
+        with pytest.raises(ValueError, match="n_bits must be 0 or the bits"):
+            consumer.Index(consumer.Described(code, code, None, 1), n_bits)
+    index = consumer.Index(consumer.Described(code, code - 1, None, 1), 7)
+    with pytest.raises(ValueError, match="the padding bits must be 0"):
+        consumer.Described(code, code, None, 1).topk(1, index)
 
 
 def test_errors(consumer):

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash._kernels.multi_index import Tables
+from fasthash._kernels.multi_index import Tables, best_n_tables
 from fasthash.index import _plan as plan_module
 from fasthash.index._plan import Plan
 from fasthash.index._storage import CodeStorage
-from fasthash.index._tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
+from fasthash.index._tables import MAX_CODES, CodeTables, expected_costs
 from reference import hamming as reference
 from reference import multi_index as twin
 from strategies import random_codes, simd

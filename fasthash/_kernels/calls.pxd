@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-ctypedef int (*poll_function)(void *context) noexcept nogil
+from fasthash._kernels.tiles cimport poll_function
 
 # What a search is about: `fasthash_search` of fasthash.h, with every stride filled in.
 cdef struct Search:
@@ -26,7 +26,20 @@ cdef struct Answer:
     int64_t *ids
     bint grows                 # whether the arrays may be allocated anew
 
+# Who is asked whether to go on, and after how much work, in words compared per thread.
+cdef struct Pace:
+    poll_function poll
+    void *context
+    Py_ssize_t n_words     # from one question to the next
+    Py_ssize_t n_done      # since the last question
+    double since           # when that was
 
+
+cdef Pace make_pace(const Search *search) noexcept nogil
+cdef bint is_stopped(Pace *pace) noexcept nogil
+cdef int64_t count_allowed(const uint8_t *allowed, int64_t n) noexcept nogil
+cdef void copy_rows(uint8_t *out, const uint8_t *codes, Py_ssize_t stride, Py_ssize_t n_bytes,
+                    const int64_t *rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil
 cdef int search_distances(const Search *search, int32_t *out) noexcept nogil
 cdef int search_topk(const Search *search, int64_t k, int32_t *out_distances,
                      int64_t *ids) noexcept nogil

@@ -77,15 +77,6 @@ cdef double STEP_SECONDS = 0.1
 
 # --- steps -------------------------------------------------------------------
 
-# Who is asked whether to go on, and after how much work, in words compared per thread.
-cdef struct Pace:
-    poll_function poll
-    void *context
-    Py_ssize_t n_words     # from one question to the next
-    Py_ssize_t n_done      # since the last question
-    double since           # when that was
-
-
 cdef double seconds_now() noexcept nogil:
     cdef timespec now
     timespec_get(&now, TIME_UTC)
@@ -404,7 +395,8 @@ cdef int search_within(const Search *search, int32_t radius, int64_t *limits,
                        Answer *answer) noexcept nogil:
     """Search for some queries at a time, so that the scratch has a bound; append what they find.
 
-    From the first hit on for which there is no room, hits are only counted.
+    The limits begin at what the answer has. From the first hit on for which there is no room, hits
+    are only counted.
     """
     cdef Database codes = make_database(search.database, search.n, search.n_bytes, search.n_queries)
     codes.allowed = search.allowed
@@ -417,7 +409,7 @@ cdef int search_within(const Search *search, int32_t radius, int64_t *limits,
     cdef Stage stage
     cdef int error = make_stage(search, rows_copied(&plan.database), &stage)
     cdef void *memory = NULL
-    limits[0] = 0
+    limits[0] = answer.n
     while first < search.n_queries and error == FASTHASH_OK:
         if first == 0 or n_here > search.n_queries - first:
             # The last queries may be searched in more parts than the others.

@@ -6,7 +6,10 @@ from numpy.typing import NDArray
 SUBSTRING_BITS_MAX: Final[int]
 NARROW_BITS: Final[int]
 BUCKET_COST: Final[int]
+FREE_COST: Final[int]
 
+def best_n_tables(n_bits: int, n: int) -> int: ...
+def default_budget(n: int) -> int: ...
 def table_bytes(n: int, n_bits: int, n_tables: int) -> int: ...
 
 @final

@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.runtime import ForkSafeLock
 from .._core.scan import join_within, scan_topk, scan_within
+from .._kernels.multi_index import best_n_tables
 from ._snapshot import SortedCodes
-from ._tables import MAX_CODES, CodeTables, best_n_tables, expected_costs
+from ._tables import MAX_CODES, CodeTables, expected_costs
 
 __all__ = ["Plan", "plan_of"]
 

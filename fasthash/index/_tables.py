@@ -15,23 +15,15 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.pieces import Pace, blocks_of
 from .._core.scan import join_within, scan_topk, scan_within
-from .._kernels.multi_index import BUCKET_COST, SUBSTRING_BITS_MAX
+from .._kernels.multi_index import BUCKET_COST, FREE_COST, best_n_tables, default_budget
 from .._kernels.multi_index import Tables as _Tables
 
-__all__ = ["MAX_CODES", "CodeTables", "best_n_tables", "expected_costs"]
+__all__ = ["MAX_CODES", "CodeTables", "expected_costs"]
 
 Value = TypeVar("Value", bound=np.generic)
 
 # Rows are uint32 in the tables.
 MAX_CODES = 2**32 - 1
-
-# With fewer bits per substring, visiting buckets costs more than it saves, for any number of codes.
-_SUBSTRING_BITS_MIN = 8
-
-# The budget of a query without measurements: a scan compares about this many codes in the time in
-# which the tables compare one, and this cost is always allowed.
-_SCAN_ADVANTAGE = 8
-_FREE_COST = 10_000
 
 # A first estimate, until a search takes long enough to measure candidates and not the call itself.
 _SECONDS_PER_CANDIDATE = 1.5e-9
@@ -39,17 +31,6 @@ _MEASURABLE_SECONDS = 2e-4
 
 # Largest cost of all queries of the first call, so that an interrupt is handled soon.
 _FIRST_COST = 1 << 24
-
-
-def best_n_tables(n_bits: int, n: int) -> int:
-    """
-    Choose how many tables serve n codes best.
-
-    Substrings of log2(n) bits (Norouzi, Punjani, Fleet, section 3.3): a bucket then holds about one
-    code, and the bounds of a table's buckets take no more than 4 n bytes.
-    """
-    substring_bits = min(SUBSTRING_BITS_MAX, max(_SUBSTRING_BITS_MIN, max(n, 1).bit_length() - 1))
-    return -(-n_bits // substring_bits)
 
 
 def expected_costs(n_bits: int, n: int, limit: float) -> list[float]:
@@ -135,7 +116,7 @@ class CodeTables:
     @property
     def default_budget(self) -> int:
         """What a query may cost where the speed of a scan is not known."""
-        return len(self._codes) // _SCAN_ADVANTAGE + _FREE_COST
+        return default_budget(len(self._codes))
 
     def topk(
         self,
@@ -159,7 +140,7 @@ class CodeTables:
         flags = None if allowed is None else allowed.flags.view(np.uint8)
         distances, rows = np.empty(shape, np.int32), np.empty(shape, np.int64)
         done = np.zeros(len(queries), np.uint8)
-        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).cut(len(queries)):
+        for q in Pace(_FIRST_COST // max(budget, FREE_COST) + 1).cut(len(queries)):
             costs = np.zeros(q.stop - q.start, np.int64)
             start = time.perf_counter()
             self._tables.topk(
@@ -186,7 +167,7 @@ class CodeTables:
             return scan_within(queries, self._codes, radius, n_threads, allowed)
         done = np.zeros(len(queries), np.uint8)
         answers = []
-        for q in Pace(_FIRST_COST // max(budget, _FREE_COST) + 1).cut(len(queries)):
+        for q in Pace(_FIRST_COST // max(budget, FREE_COST) + 1).cut(len(queries)):
             costs = np.zeros(q.stop - q.start, np.int64)
             start = time.perf_counter()
             counts, found, rows = self._tables.within(

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.runtime import ForkSafeLock
 from .._core.validation import check_count
-from .._kernels.multi_index import SUBSTRING_BITS_MAX
+from .._kernels.multi_index import SUBSTRING_BITS_MAX, best_n_tables
 from ._code_index import CodeIndex
 from ._plan import Plan, plan_of
 from ._snapshot import SortedCodes
-from ._tables import MAX_CODES, CodeTables, best_n_tables
+from ._tables import MAX_CODES, CodeTables
 
 __all__ = ["MultiIndexHash"]
 

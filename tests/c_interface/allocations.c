@@ -149,3 +149,37 @@ long of_ended(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries,
     }
     return n_held - before;
 }
+
+/* What is still held after an index was made, searched and freed, and after one was ended, or -1. */
+long of_index(const fasthash_table *fh, const uint8_t *codes, int64_t n_queries, int64_t n,
+              int32_t *distances, int64_t *ids)
+{
+    const long before = n_held;
+    fasthash_index *index;
+    fasthash_search search = {0};
+    search.queries = search.database = codes;
+    search.n_queries = n_queries;
+    search.n = n;
+    search.n_bytes = 8;
+    search.n_threads = 1;
+    if (fh->index_create(&search, 0, &index) != FASTHASH_OK)
+        return -1;
+    if (fh->index_topk(index, &search, 10, distances, ids) != FASTHASH_OK)
+        return -1;
+    /* There is no room for the codes that the queries are themselves. */
+    if (fh->index_within(index, &search, 20, ids, distances, ids, 1) != FASTHASH_ERROR_ROOM)
+        return -1;
+    int n_polls = 1;
+    search.poll = end_after;
+    search.context = &n_polls;
+    if (fh->index_topk(index, &search, 10, distances, ids) != FASTHASH_ERROR_STOPPED)
+        return -1;
+    n_polls = 1;
+    if (fh->index_within(index, &search, 20, ids, NULL, NULL, 0) != FASTHASH_ERROR_STOPPED)
+        return -1;
+    fh->index_free(index);
+    n_polls = 1;
+    if (fh->index_create(&search, 0, &index) != FASTHASH_ERROR_STOPPED)
+        return -1;
+    return n_held - before;
+}

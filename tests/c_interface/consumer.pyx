@@ -12,6 +12,7 @@ from fasthash.c_api cimport (
     FASTHASH_ERROR_ROOM,
     FASTHASH_TABLE_VERSION,
     fasthash_import,
+    fasthash_index,
     fasthash_raise,
     fasthash_search,
     fasthash_table,
@@ -221,14 +222,20 @@ cdef class Described:
             fasthash_raise(fh, error)
         return out
 
-    def topk(self, int64_t k):
+    def topk(self, int64_t k, Index index=None):
+        """By a scan, or in the index."""
         found_distances = np.empty((len(self.queries), k), np.int32)
         ids = np.empty((len(self.queries), k), np.int64)
         cdef int32_t[:, ::1] distances_view = found_distances
         cdef int64_t[:, ::1] ids_view = ids
+        cdef fasthash_index *held = index.held if index is not None else NULL
         cdef int error
         with nogil:
-            error = fh.topk_of(&self.search, k, &distances_view[0, 0], &ids_view[0, 0])
+            if held == NULL:
+                error = fh.topk_of(&self.search, k, &distances_view[0, 0], &ids_view[0, 0])
+            else:
+                error = fh.index_topk(held, &self.search, k, &distances_view[0, 0],
+                                      &ids_view[0, 0])
         if error:
             fasthash_raise(fh, error)
         return found_distances, ids
@@ -243,8 +250,9 @@ cdef class Described:
             fasthash_raise(fh, error)
         return ids
 
-    def within(self, int64_t radius, int64_t n_room):
+    def within(self, int64_t radius, int64_t n_room, Index index=None):
         """Limits, distances and ids; of the last two nothing where there is no room for all."""
+        cdef fasthash_index *held = index.held if index is not None else NULL
         limits = np.empty(len(self.queries) + 1, np.int64)
         found_distances, ids = np.empty(n_room, np.int32), np.empty(n_room, np.int64)
         cdef int64_t[::1] limits_view = limits
@@ -254,10 +262,30 @@ cdef class Described:
         cdef int64_t *out_ids = &ids_view[0] if n_room > 0 else NULL
         cdef int error
         with nogil:
-            error = fh.within_of(&self.search, radius, &limits_view[0], out_distances, out_ids,
-                                 n_room)
+            if held == NULL:
+                error = fh.within_of(&self.search, radius, &limits_view[0], out_distances,
+                                     out_ids, n_room)
+            else:
+                error = fh.index_within(held, &self.search, radius, &limits_view[0],
+                                        out_distances, out_ids, n_room)
         if error == FASTHASH_ERROR_ROOM:
             return limits, None, None
         if error:
             fasthash_raise(fh, error)
         return limits, found_distances[:limits[-1]], ids[:limits[-1]]
+
+
+cdef class Index:
+    """The database of a search in tables."""
+
+    cdef fasthash_index *held
+
+    def __init__(self, Described described, int64_t n_bits):
+        cdef int error
+        with nogil:
+            error = fh.index_create(&described.search, n_bits, &self.held)
+        if error:
+            fasthash_raise(fh, error)
+
+    def __dealloc__(self):
+        fh.index_free(self.held)
