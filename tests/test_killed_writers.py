@@ -5,6 +5,7 @@ command that writes a file is tried at every moment.
 """
 
 import io
+import itertools
 import os
 import re
 import signal
@@ -168,18 +169,9 @@ def kill():
 
 
 def arm(moment, size):
-    """Have this process killed at a moment of the next write."""
+    """Have this process killed at a moment of the write that it has begun."""
     sync, replace = files.sync, os.replace
-    if moment in ("first byte", "half", "in place"):
-        KillingFile.left = 1 if moment == "first byte" else size // 2
-
-        def opened(path, mode):
-            if mode == "rb":
-                return open(path, mode)
-            return io.BufferedWriter(KillingFile(path, mode), 512)
-
-        # A name of the module stands before the one that is built in.
-        files.open = opened
+    KillingFile.left = 1 if moment == "first byte" else size // 2
     # What writes past Python's file objects is killed here.
     files.sync = lambda file: sync(file) if "rename" in moment else kill()
 
@@ -192,17 +184,54 @@ def arm(moment, size):
     os.replace = replaced
 
 
-def killed_at(moment, size, write, path):
-    """Write in a child that is killed at this moment."""
+def opened_to_be_killed(moment, size, path, mode):
+    """
+    Open a file in a forked child, which writes to it and is killed at this moment.
+
+    Only the child gets the file; the parent gets None, when the child is dead.
+    """
     child = os.fork()
     if child == 0:
-        try:
-            arm(moment, size)
-            write(path, 1)
-        finally:
-            os._exit(9)
+        arm(moment, size)
+        if moment in ("first byte", "half"):
+            return io.BufferedWriter(KillingFile(path, mode), 512)
+        return open(path, mode)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, moment
+    return None
+
+
+def write_with_killed_children(write, path, size, before_kill, after_kill, moments=MOMENTS):
+    """
+    Write a file. Where it is opened, children go on instead, one after the other, and are killed.
+
+    What leads to the file, such as a fit, happens once for all of them.
+    """
+    parent, n_killed = os.getpid(), 0
+
+    def opened(temporary, mode):
+        nonlocal n_killed
+        if mode == "rb" or n_killed or os.path.dirname(temporary) != str(path.parent):
+            return open(temporary, mode)
+        for moment, has_old in itertools.product(moments, [True, False]):
+            before_kill(has_old)
+            file = opened_to_be_killed(moment, size, temporary, mode)
+            if file is not None:
+                return file
+            n_killed += 1
+            after_kill(moment, has_old)
+        return open(temporary, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # A name of the module stands before the one that is built in.
+        patch.setattr(files, "open", opened, raising=False)
+        try:
+            write(path, 1)
+        finally:
+            # A child that nothing has killed must not go on with the tests.
+            if os.getpid() != parent:
+                os._exit(9)
+    assert n_killed == 2 * len(moments)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -212,33 +241,41 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path, name):
     path, write = folder / name, WRITERS[name]
     write(path, 0)
     before = path.read_bytes()
-    # The versions differ, so that one is not taken for the other.
-    write(path, 1)
-    assert path.read_bytes() != before
-    for moment in MOMENTS:
-        for old in (before, None):
-            path.unlink()
-            if old is not None:
-                path.write_bytes(old)
-            killed_at(moment, len(before), write, path)
-            if moment == "after rename":
-                assert path.read_bytes() != before
-                read(path)
-            elif old is None:
-                assert not path.exists()
-            else:
-                assert path.read_bytes() == before
-            # At worst a file with a name of its own, as the documentation says.
-            beside = sorted(set(os.listdir(folder)) - {name})
-            assert len(beside) == (moment != "after rename")
-            for one in beside:
-                assert re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.tmp", one)
-            # The next write is not disturbed by it.
-            write(path, 0)
+    left = set()
+
+    def before_kill(has_old):
+        path.unlink(missing_ok=True)
+        if has_old:
+            path.write_bytes(before)
+
+    def after_kill(moment, has_old):
+        if moment == "after rename":
+            assert path.read_bytes() != before
             read(path)
-            for one in beside:
-                (folder / one).unlink()
-            assert os.listdir(folder) == [name]
+        elif has_old:
+            assert path.read_bytes() == before
+        else:
+            assert not path.exists()
+        # At worst a file with a name of its own, as the documentation says.
+        beside = set(os.listdir(folder)) - {name}
+        assert len(beside) == (moment != "after rename")
+        for one in beside:
+            assert re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.tmp", one)
+            (folder / one).unlink()
+        left.update(beside)
+
+    write_with_killed_children(write, path, len(before), before_kill, after_kill)
+    # The versions differ, so that one is not taken for the other.
+    assert path.read_bytes() != before
+    read(path)
+    assert os.listdir(folder) == [name]
+    # The next write is not disturbed by what a killed one left.
+    for one in left:
+        (folder / one).write_bytes(b"left")
+    write(path, 0)
+    read(path)
+    assert {one.name for one in folder.iterdir() if one.read_bytes() == b"left"} == left
+    assert set(os.listdir(folder)) == {name, *left}
 
 
 def test_a_writer_in_place_is_found(tmp_path, monkeypatch):
@@ -248,7 +285,13 @@ def test_a_writer_in_place_is_found(tmp_path, monkeypatch):
     save_index(path, 0)
     before = path.read_bytes()
     monkeypatch.setattr(index_file, "replacing", lambda path: files.open(path, "wb"))
-    killed_at("in place", len(before), save_index, path)
-    assert path.read_bytes() != before
-    with pytest.raises(ValueError, match=r"x\.index holds neither an index nor"):
-        read(path)
+
+    def before_kill(has_old):
+        path.write_bytes(before)
+
+    def after_kill(moment, has_old):
+        assert path.read_bytes() != before
+        with pytest.raises(ValueError, match=r"x\.index holds neither an index nor"):
+            read(path)
+
+    write_with_killed_children(save_index, path, len(before), before_kill, after_kill, ["half"])
