@@ -137,7 +137,7 @@ def inverse_factor(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float6
     lower, failed = lapack.dpotrf(gram, lower=True, clean=True)
     if failed:
         raise ValueError(
-            f"ridge={ridge} is lost in rounding: the squares of features sum to "
+            f"ridge={ridge} is lost in rounding, because the squares of features sum to "
             f"{gram.diagonal().max():.1g}: scale the features down or raise the ridge"
         )
     return lapack.dtrtri(lower, lower=True, overwrite_c=True)[0]
