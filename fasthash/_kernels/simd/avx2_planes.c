@@ -23,8 +23,8 @@
 #endif
 
 #define BLOCK 256
-/* They share the first-level cache with the choices of the queries. */
-#define STRETCH_BYTES (1 << 14)
+/* They share the first-level cache of 32 KiB with the choices of the queries. */
+#define STRETCH_BYTES (3 << 13)
 typedef __m256i Plane;
 
 static INLINE Plane load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
@@ -34,12 +34,13 @@ static INLINE Plane both(Plane a, Plane b) { return _mm256_and_si256(a, b); }
 static INLINE Plane differ(Plane a, Plane b) { return _mm256_xor_si256(a, b); }
 static INLINE int any_clear(Plane a) { return !_mm256_testc_si256(a, _mm256_set1_epi8(-1)); }
 
+/* Between `low` before and after lies one operation, as many adders wait for it one after the other. */
 #define ADD(carry, low, b, c)                                                                      \
     do {                                                                                           \
         const Plane b_ = (b), c_ = (c);                                                            \
-        const Plane lb_ = differ(low, b_), lc_ = differ(low, c_);                                  \
-        carry = differ(low, both(lb_, lc_));                                                       \
-        low = differ(lb_, c_);                                                                     \
+        const Plane bc_ = differ(b_, c_), bl_ = differ(b_, low);                                   \
+        carry = differ(b_, both(bc_, bl_));                                                        \
+        low = differ(low, bc_);                                                                    \
         KEEP(low);                                                                                 \
     } while (0)
 

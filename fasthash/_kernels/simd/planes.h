@@ -91,38 +91,42 @@ static void choose(const uint64_t *query, int32_t n_words, uint8_t *choices)
 #define CARRY(i)                                                                                   \
     load(planes + (ptrdiff_t)8 * PLANE_BYTES * (i) + (ptrdiff_t)choices[i] * (PLANE_BYTES / 32))
 
-/* Bit i is clear where code i of the block is nearer than the bound; start = 2^M - bound. M and, for
- * narrow codes, n_words are constants where this is inlined. */
+/* Adds sixteen carries to the counters of weight 2 to 16; what they overflow by has weight 32. */
+static INLINE Plane add_carries(const uint8_t *planes, const uint8_t *choices, Plane *counter)
+{
+    Plane a, b, c, d, e, f, over;
+    ADD(a, counter[1], CARRY(0), CARRY(1));
+    ADD(b, counter[1], CARRY(2), CARRY(3));
+    ADD(c, counter[2], a, b);
+    ADD(a, counter[1], CARRY(4), CARRY(5));
+    ADD(b, counter[1], CARRY(6), CARRY(7));
+    ADD(d, counter[2], a, b);
+    ADD(e, counter[3], c, d);
+    ADD(a, counter[1], CARRY(8), CARRY(9));
+    ADD(b, counter[1], CARRY(10), CARRY(11));
+    ADD(c, counter[2], a, b);
+    ADD(a, counter[1], CARRY(12), CARRY(13));
+    ADD(b, counter[1], CARRY(14), CARRY(15));
+    ADD(d, counter[2], a, b);
+    ADD(f, counter[3], c, d);
+    ADD(over, counter[4], e, f);
+    return over;
+}
+
+/* Bit i is clear where code i of the block is nearer than the bound; the counters start with
+ * `started`: bit i of 2^M - bound in started[i]. M and, for narrow codes, n_words are constants where
+ * this is inlined. */
 static INLINE Plane not_nearer(const uint8_t *planes, const uint8_t *choices, int32_t n_words,
-                               int M, uint32_t start)
+                               int M, const Plane *started)
 {
     Plane counter[PLANE_BITS_MAX + 1];
     for (int i = 1; i <= M; i++)
-        counter[i] = filled(start >> i & 1);
-    Plane twos = counter[1], fours = counter[2], eights = counter[3], sixteens = counter[4];
+        counter[i] = started[i];
     for (int32_t w = 0; w < n_words; w++, planes += WORD_BYTES, choices += 32) {
-        Plane thirty_two[2];
-        for (int half = 0; half < 2; half++) {
-            Plane a, b, c, d, e, f;
-            const int i = 16 * half;
-            ADD(a, twos, CARRY(i), CARRY(i + 1));
-            ADD(b, twos, CARRY(i + 2), CARRY(i + 3));
-            ADD(c, fours, a, b);
-            ADD(a, twos, CARRY(i + 4), CARRY(i + 5));
-            ADD(b, twos, CARRY(i + 6), CARRY(i + 7));
-            ADD(d, fours, a, b);
-            ADD(e, eights, c, d);
-            ADD(a, twos, CARRY(i + 8), CARRY(i + 9));
-            ADD(b, twos, CARRY(i + 10), CARRY(i + 11));
-            ADD(c, fours, a, b);
-            ADD(a, twos, CARRY(i + 12), CARRY(i + 13));
-            ADD(b, twos, CARRY(i + 14), CARRY(i + 15));
-            ADD(d, fours, a, b);
-            ADD(f, eights, c, d);
-            ADD(thirty_two[half], sixteens, e, f);
-        }
+        const Plane first = add_carries(planes, choices, counter);
+        const Plane second = add_carries(planes + WORD_BYTES / 2, choices + 16, counter);
         Plane carry;
-        ADD(carry, counter[5], thirty_two[0], thirty_two[1]);
+        ADD(carry, counter[5], first, second);
         for (int i = 6; i <= M; i++) {
             const Plane next = both(counter[i], carry);
             counter[i] = differ(counter[i], carry);
@@ -176,11 +180,13 @@ static INLINE int32_t scan_of_width(const fh_plane_queries *queries, int32_t n_w
     for (*n_hits = 0; q < queries->n && *n_hits == 0; q++) {
         const uint32_t start = (1u << M) - (uint32_t)queries->bounds[q];
         const uint8_t *choices = queries->choices + (2 * (ptrdiff_t)q + (start & 1)) * 32 * n_words;
-        Plane far[CODES_MAX / BLOCK];
+        Plane far[CODES_MAX / BLOCK], started[PLANE_BITS_MAX + 1];
+        for (int i = 1; i <= M; i++)
+            started[i] = filled(start >> i & 1);
         Plane all_far = filled(1);
         for (int32_t b = 0; b * BLOCK < n; b++) {
             far[b] = not_nearer(planes + (ptrdiff_t)b * n_words * WORD_BYTES, choices, n_words, M,
-                                start);
+                                started);
             all_far = both(all_far, far[b]);
         }
         if (any_clear(all_far))
