@@ -5,7 +5,7 @@
 - ``planes``: batches of codes laid out as bit planes, and when a search uses them.
 - ``distances``, ``search`` (top-k), ``radius``, ``sorting`` (full ranking), ``ranking`` (average
   precision), ``multi_index`` (tables): one kind of search each.
-- ``calls``: searches for the C interface.
+- ``calls``, ``index_calls``: searches, and an index, for the C interface.
 - ``filters``: sets of ids as bits.
 - ``discrete``, ``reconstruct``: inner loops of the models AMSH and RREH.
 
