@@ -60,7 +60,7 @@ def against_faiss(args):
         start = time.perf_counter()
         index.search(queries[:1], 1, n_threads=args.threads)
         built = time.perf_counter() - start
-        per_code = index._tables.nbytes / len(index)
+        per_code = (index.nbytes - index.codes.nbytes - index.ids.nbytes) / len(index)
         print(
             f"{spread}: n = {args.n:,}, {args.bits} bits; built in {built:.2f} s, "
             f"{per_code:.1f} bytes per code in tables and {args.bits / 8:g} for the code"
@@ -116,7 +116,7 @@ def regret(args):
                 index.add(codes)
             # Building the tables is not counted: let the plan earn them first, where they pay.
             for _ in range(10):
-                if indexes[0]._plan is None or indexes[0]._plan.tables is None:
+                if not indexes[0]._has_tables:
                     indexes[0].search(queries, 1, n_threads=args.threads)
             for n_queries in (1000, 100, 1):
                 for k in (1, 10, 100):
@@ -160,7 +160,7 @@ def regret_of(args, planned, scanned, tables, queries, n_queries, k):
     ratio = trimmed["planned"] / best
     each = ", ".join(f"{method} {s / n_queries * 1e6:,.1f}" for method, s in trimmed.items())
     print(
-        f"n = {len(scanned):,}, {'with' if planned._plan.tables else 'without'} tables, "
+        f"n = {len(scanned):,}, {'with' if planned._has_tables else 'without'} tables, "
         f"{n_queries} queries, k = {k}: microseconds per query: {each}; regret {ratio:.2f}",
         flush=True,
     )

@@ -75,7 +75,9 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--repeats", type=int, default=7, help="rounds per measurement")
     parser.add_argument("--output", type=Path, help="file to write")
-    parser.add_argument("--update", action="store_true", help="replace sections of RESULTS.md")
+    parser.add_argument(
+        "--update", action="store_true", help="replace sections of the output, or of RESULTS.md"
+    )
     parser.add_argument("--data", type=Path, help="folder of wiki.npz and uci_digits.npz")
     options = parser.parse_args()
     is_partial = options.quick or len(options.sections) < len(SECTIONS)
@@ -90,15 +92,20 @@ def main() -> None:
     context = Context(options.quick, options.repeats, limits, options.data)
     parts: dict[str, str] = {}
     if options.update:
-        output = RESULTS
-        facts, parts = _read(RESULTS.read_text())
+        output = options.output or RESULTS
+        facts, parts = _read(output.read_text())
     # Peers that multiply matrices stay on one thread, as fasthash does.
     with threadpool_limits(1, "blas"):
         for name in options.sections:
             section = SECTIONS[name]
             tables = [table.markdown() for table in section.run(context)]
             if options.update:
-                tables.insert(0, f"Measured again on {dict(describe())['Date']}.")
+                now = dict(describe())
+                tables.insert(
+                    0,
+                    f"Measured again on {now['Date']}; {now['Processor']}, level "
+                    f"{now['Instruction-set level']}.",
+                )
             parts[section.TITLE] = "\n\n".join([f"## {section.TITLE}", *tables])
             if output is not None:
                 # After every section: a run that breaks off leaves what it has measured.

@@ -25,6 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 OUTSIDE = [
     "benchmarks/README.md",
     "benchmarks/RESULTS.md",
+    "benchmarks/RESULTS-avx512.md",
     "CHANGELOG.md",
     "CITATION.cff",
     "CONTRIBUTING.md",
@@ -37,6 +38,7 @@ SEE_ALSO = re.compile(r"(?P<heading>See Also\n-+\n)(?P<items>(?:.+\n?)+)")
 # Where the methods of a private base class are shown.
 SHOWN_AS = {
     "CodeIndex": "HammingIndex",
+    "HeldCodes": "HammingIndex",
     "SavedModel": "CrossModalHasher",
     "_LinearTransformer": "ITQ",
 }
