@@ -41,7 +41,7 @@ def save_index(path, version):
 def save_tables(path, version):
     index = fh.MultiIndexHash(64)
     index.add(np.random.default_rng(version).integers(0, 256, (3000, 8), np.uint8))
-    index.save(path)
+    index.save(path, tables=True)
 
 
 def save_model(path, version):
