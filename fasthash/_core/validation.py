@@ -1,6 +1,6 @@
 """Checks of the arguments of public functions: counts, numbers, choices, filters, features, pairs.
 
-Packed codes are checked in `fasthash/codes.py`, labels in `labels`. A public function checks its
+Packed codes are checked in `fasthash/codes`, labels in `labels`. A public function checks its
 arguments once; private functions and kernels trust them. Each error names the argument, its value,
 and what to do.
 """
