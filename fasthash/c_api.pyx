@@ -85,7 +85,7 @@ cdef const char *simd_level() noexcept nogil:
 
 
 cdef int check(Search *search) noexcept nogil:
-    """What every search asks of its codes; fills in the strides of rows without gaps."""
+    """Check what all searches have in common, and set the strides of rows without gaps."""
     cdef int64_t n_bytes = search.n_bytes
     if search.n_queries < 0 or search.n < 0:
         return FASTHASH_ERROR_COUNT
@@ -115,7 +115,7 @@ cdef Search plain(const uint8_t *queries, int64_t n_queries, const uint8_t *data
 
 
 cdef Search described(const fasthash_search *search) noexcept nogil:
-    """What the caller describes; nothing at all, which no check lets pass, for NULL."""
+    """Copy the description; for NULL return one that `check` refuses."""
     if search == NULL:
         return Search(NULL, 1, 0, NULL, 1, 0, 1, NULL, NULL, NULL, 1)
     return Search(search.queries, search.n_queries, search.query_stride, search.database, search.n,
@@ -313,7 +313,7 @@ cdef int index_within(const fasthash_index *index, const fasthash_search *descri
 
 
 cdef int look_into(const Index *index, Search *search) noexcept nogil:
-    """Let a search be about the codes of the index, if it can be."""
+    """Check a search, and make the codes of the index its database."""
     if index == NULL:
         return FASTHASH_ERROR_NULL
     search.database, search.n, search.stride = index.tables.codes, index.tables.n, 0

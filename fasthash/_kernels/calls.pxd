@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from fasthash._kernels.tiles cimport poll_function
 
-# What a search is about: `fasthash_search` of fasthash.h, with every stride filled in.
+# A search: `fasthash_search` of fasthash.h, but no stride is 0.
 cdef struct Search:
     const uint8_t *queries
     int64_t n_queries
@@ -14,7 +14,7 @@ cdef struct Search:
     int64_t stride
     int64_t n_bytes
     const uint8_t *allowed
-    poll_function poll         # NULL for a search that nobody ends
+    poll_function poll         # NULL if the caller never ends the search
     void *context
     int n_threads
 
@@ -24,15 +24,16 @@ cdef struct Answer:
     int64_t capacity
     int32_t *distances
     int64_t *ids
-    bint grows                 # whether the arrays may be allocated anew
+    bint grows                 # whether the arrays may be reallocated
 
-# Who is asked whether to go on, and after how much work, in words compared per thread.
+# The function that is asked whether to go on, and how much work lies between two questions, counted
+# in words that a thread compares.
 cdef struct Pace:
     poll_function poll
     void *context
-    Py_ssize_t n_words     # from one question to the next
-    Py_ssize_t n_done      # since the last question
-    double since           # when that was
+    Py_ssize_t n_words     # to do before the next question
+    Py_ssize_t n_done      # done since the last question
+    double since           # when the last question was answered, in seconds
 
 
 cdef Pace make_pace(const Search *search) noexcept nogil

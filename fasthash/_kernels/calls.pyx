@@ -1,8 +1,8 @@
-"""Searches for callers from C: memory brought to the plans, rows with gaps, and a way to end.
+"""Searches for callers from C: they allocate memory, read rows with gaps, and can be ended.
 
-A search that nobody may end, of rows without gaps, is one run of its plan. Any other goes in steps
-over some of the rows. Before a step, rows with gaps are copied, and the caller is asked whether to
-go on. Functions return an error of fasthash.h.
+A search of rows without gaps, which has no poll function, runs its plan once. Any other search
+takes steps, each over some of the rows. Before a step, the rows with gaps are copied, and the poll
+function is asked whether to go on. Functions return an error of fasthash.h.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
@@ -65,9 +65,9 @@ cdef enum:
     COPY_BYTES = 1 << 22
     # What the first step compares, in 64-bit words per thread: less than a millisecond.
     FIRST_WORDS = 1 << 20
-    # Where a search may be ended, so many queries per thread go over the rows at a time.
+    # A search with a poll function compares so many queries per thread with all rows at a time.
     POLLED_QUERIES = 256
-    # So many queries per thread are not shared out by parts of the database.
+    # With at least so many queries per thread, the database is not cut into parts.
     UNDIVIDED_QUERIES = 4
     # What it takes to write a hit, in words compared.
     HIT_WORDS = 32
@@ -113,14 +113,14 @@ cdef bint is_stopped(Pace *pace) noexcept nogil:
 
 # --- rows with gaps ----------------------------------------------------------
 
-# Queries without gaps, and room for some rows without gaps.
+# The queries without gaps, and memory for the rows of one step without gaps.
 cdef struct Stage:
     const uint8_t *queries
     const uint8_t *database
     Py_ssize_t stride
     Py_ssize_t n_bytes
     uint8_t *copied
-    Py_ssize_t room        # rows copied at once; 0 where all are read where they lie
+    Py_ssize_t room        # how many rows are copied at once; 0 if they have no gaps
     void *memory
 
 
@@ -171,7 +171,10 @@ cdef void copy_rows(uint8_t *out, const uint8_t *codes, Py_ssize_t stride, Py_ss
 
 cdef void bring_rows(const Stage *stage, const int64_t *rows, Py_ssize_t first, Py_ssize_t n,
                      Database *database) noexcept nogil:
-    """Copy n rows with gaps, and let the database begin where its row 0 would lie before them."""
+    """Copy n rows with gaps; nothing to do for others.
+
+    The database then begins where row 0 would lie if all rows before these had been copied too.
+    """
     if stage.room > 0:
         copy_rows(stage.copied, stage.database, stage.stride, stage.n_bytes, rows, first, n)
         database.codes = <const uint8_t *>(<uintptr_t>stage.copied
@@ -179,7 +182,10 @@ cdef void bring_rows(const Stage *stage, const int64_t *rows, Py_ssize_t first, 
 
 
 cdef int threads_of(const Search *search, Py_ssize_t n_queries) noexcept nogil:
-    """Threads of a search; rows with gaps are copied for one part of the database at a time."""
+    """How many threads a search may have.
+
+    With gaps, so few that the database is not cut into parts: rows are copied for one part only.
+    """
     cdef int n_threads = usable_threads(search.n_threads)
     if has_gaps(search):
         n_threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>n_threads,
@@ -252,7 +258,7 @@ cdef int search_topk(const Search *search, int64_t k, int32_t *out_distances,
     cdef TopkPlan plan = plan_topk(&codes, search.n_queries, n_found,
                                    threads_of(search, search.n_queries))
     if has_gaps(search):
-        # A sample would be rows from everywhere.
+        # A sample needs rows from everywhere, and only those of one step are copied.
         plan.n_sample = 0
         lay_out_topk(&plan, NULL)
     cdef Stage stage
@@ -318,7 +324,7 @@ cdef int sort_rows(const Search *search, const uint8_t *allowed, int64_t n_allow
     cdef Database codes = make_database(search.database, search.n, search.n_bytes, search.n_queries)
     codes.n = n_allowed
     if allowed != NULL and not has_gaps(search):
-        # The list comes later; the plan asks only whether there is one.
+        # Any address but NULL: the plan asks only whether there is a list, which is made below.
         codes.rows = <const int64_t *>allowed
     cdef RankingPlan plan = plan_ranking(&codes, search.n_queries, k,
                                          usable_threads(search.n_threads))
@@ -364,7 +370,7 @@ cdef int ranking_in_steps(const Search *search, RankingPlan *plan, const Stage *
             return FASTHASH_ERROR_STOPPED
         n_words = pace.n_words
         if stage.room > 0 and plan.n_sorted < plan.n_blocks:
-            # Room for one block: the least work of a step.
+            # Only the rows of one block have been copied. The least work is one block.
             n_words = 1
             first = plan.n_sorted * plan.block
             bring_rows(stage, rows, first, min(stage.room, plan.database.n - first),
@@ -376,7 +382,7 @@ cdef int ranking_in_steps(const Search *search, RankingPlan *plan, const Stage *
 # --- all within a radius -----------------------------------------------------
 
 cdef bint resize(Answer *answer, int64_t capacity) noexcept nogil:
-    """Change the capacity; false without a change of the hits if there is no memory."""
+    """Change the capacity; return false and keep the hits if there is no memory."""
     if capacity > PTRDIFF_MAX // 8:
         return False
     cdef void *distances = realloc(answer.distances, 4 * capacity)
@@ -432,7 +438,10 @@ cdef int search_within(const Search *search, int32_t radius, int64_t *limits,
 
 cdef int within_of_some(WithinPlan *plan, const Stage *stage, Pace *pace, Py_ssize_t first,
                         int64_t *limits, Answer *answer) noexcept nogil:
-    """Count, and write where there is room, what the plan's queries find, from the first on."""
+    """Search for as many queries as the plan has, from query `first` on.
+
+    Their hits are counted, and written if there is room for all of them.
+    """
     cdef int64_t found, q
     start_within(plan, stage.queries + first * stage.n_bytes)
     cdef int error = within_in_steps(plan, stage, pace, 0, NULL, NULL)
@@ -454,7 +463,7 @@ cdef int within_of_some(WithinPlan *plan, const Stage *stage, Pace *pace, Py_ssi
 
 cdef int within_in_steps(WithinPlan *plan, const Stage *stage, Pace *pace, int64_t n_found,
                          int32_t *out_distances, int64_t *ids) noexcept nogil:
-    """One scan of all rows: it counts, or writes n_found hits."""
+    """Scan all rows once: count the hits, or write all n_found of them."""
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n = part_rows(database, plan.n_parts), row = 0, n_rows
     cdef Py_ssize_t cost = database.n_words + <Py_ssize_t>(

@@ -1,9 +1,9 @@
 """An index for callers from C: codes in the tables of multi-index hashing, searched exactly.
 
-A search probes some queries at a time. A query that would cost more than its budget is answered by
-a scan of the codes, together with others of the same block. Where tables are of no use, because
-few rows may be found, many are wanted, or most queries have exceeded their budget, only the scan
-runs. Functions return an error of fasthash.h.
+A search probes the tables for a block of queries at a time. The queries of the block that exceed
+their budget are then answered by one scan of the codes. Only a scan runs if tables are of no use:
+if few rows may be found, if k is a large share of them, or if most queries so far have exceeded
+their budget. Functions return an error of fasthash.h.
 """
 
 from cython.parallel cimport prange, threadid
@@ -68,14 +68,14 @@ cdef extern from "fasthash.h" nogil:
         FASTHASH_ERROR_STOPPED
 
 cdef enum:
-    # Queries that are probed before it is decided whether others are, and at most at a time.
+    # The queries of the first block, after which tables may be given up, and of the largest block.
     FIRST_QUERIES = 64
     BLOCK_QUERIES = 1024
-    # Hits of a block, if all queries find as much as their budget lets them: 128 MiB.
+    # The most hits of a block if every query uses up its budget: 128 MiB.
     BLOCK_HITS = 1 << 24
     # What a query costs at least, in candidates.
     QUERY_COST = 256
-    # Up to this share of the rows, 1 / 64, a search of rows that may be found is a scan.
+    # Only a scan runs if at most one row of so many may be found.
     FEW_SHARE = 64
 
 
@@ -137,7 +137,7 @@ cdef bint has_zero_padding(const uint8_t *codes, Py_ssize_t stride, int64_t n,
 
 # --- blocks of queries -------------------------------------------------------
 
-# What a search does to a block of queries, and what it knows of those before.
+# The block of queries that a search probes, and what the queries before it have cost.
 cdef struct Probing:
     const Index *index
     const Search *search
@@ -147,8 +147,8 @@ cdef struct Probing:
     int64_t first          # of the block
     int64_t n              # queries of the block
     int64_t n_probed       # queries so far, without this block
-    int64_t n_failed       # of them exceeded their budget
-    double cost            # candidates that they took
+    int64_t n_failed       # how many of them have exceeded their budget
+    double cost            # what they have cost, in candidates
     uint8_t *done          # per query of the block: whether it is answered
     int64_t *costs         # per query of the block
 
@@ -163,7 +163,7 @@ cdef Probing make_probing(const Index *index, const Search *search) noexcept nog
 
 
 cdef bint is_scanned(const Index *index, int64_t n_allowed) noexcept nogil:
-    """Whether so few rows may be found that no table need be asked."""
+    """Whether so few rows may be found that tables are of no use."""
     return n_allowed <= index.tables.n // FEW_SHARE
 
 
@@ -190,7 +190,7 @@ cdef int64_t next_block(Probing *probing) noexcept nogil:
 
 
 cdef int64_t note_block(Probing *probing) noexcept nogil:
-    """After a block has been probed: note what it cost; how many of its queries are left."""
+    """Note what a block has cost; return how many of its queries have exceeded their budget."""
     cdef int64_t q, n_left = 0, cost = 0
     for q in range(probing.n):
         n_left += probing.done[q] == 0
@@ -293,7 +293,7 @@ cdef void probe_topk(Probing *probing, int64_t k, int64_t stride, uint64_t *keys
 
 cdef int scan_topk_of_left(const Probing *probing, int64_t n_left, int64_t k,
                            int32_t *out_distances, int64_t *ids) noexcept nogil:
-    """Scan for the queries of the block that are left, and put their answers between the others."""
+    """Scan for the queries of the block that are left, and write their answers to their places."""
     cdef Py_ssize_t n_bytes = probing.search.n_bytes
     cdef int64_t q, place = 0
     cdef int64_t *found_ids

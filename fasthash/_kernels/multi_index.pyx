@@ -14,7 +14,7 @@ from fasthash._kernels.tiles cimport active_level, poll_function, threads_for
 import numpy as np
 
 cdef extern from "Python.h":
-    # Declared so that it may be called where an exception cannot be raised at once.
+    # The exception stays set, and the caller of the caller raises it.
     int check_signals "PyErr_CheckSignals"() noexcept
 
 cdef extern from "multi_index.h" nogil:
@@ -123,8 +123,8 @@ cdef int build_tables(const fh_multi_index *index, int n_threads, poll_function 
                       void *context) noexcept nogil:
     """Sort the rows of every table; the tables have their memory.
 
-    `poll` (NULL: nobody) is asked about ten times a second. What it returns, if it is not 0, ends
-    the work and is returned.
+    `poll`, unless it is NULL, is called about ten times a second. If it does not return 0, the work
+    ends and this function returns the same.
     """
     cdef int64_t first, end, n_rows
     cdef int32_t j

@@ -53,7 +53,7 @@ cdef enum:
     # The number of codes of a tile is a multiple of this, so that it has whole groups at any level.
     TILE_STEP = 64
 
-# Who is asked now and then whether long work shall go on: anything but 0 ends it.
+# A function that long work calls now and then; any result but 0 ends the work.
 ctypedef int (*poll_function)(void *context) noexcept nogil
 
 # The codes that are searched: all rows of a database, or the listed ones.
