@@ -85,7 +85,8 @@ class StopError(Exception):
 @pytest.mark.parametrize("init", ["random", "pca"])
 @pytest.mark.parametrize("tol", [0, 1e-2])
 def test_a_fit_interrupted_anywhere_ends_as_if_it_had_not_been(small_blocks, tol, init):
-    features, labels = make()
+    # Few blocks, but more rows than the sample that hash functions start from.
+    features, labels = make(sizes=(45, 42))
     events = []
     parameters = {"n_sweeps": 4, "tol": tol, "init": init}
     whole = hasher(**parameters).fit(features, labels, callback=lambda *event: events.append(event))
@@ -124,7 +125,7 @@ def test_latents_completed_at_random_are_so_again_after_an_interrupt():
 
 
 def test_an_interrupt_by_the_keyboard_keeps_the_old_model_and_the_work_done(small_blocks):
-    features, labels = make(sizes=(3000, 2500))
+    features, labels = make(sizes=(600, 500))
     other_features, other_labels = make(seed=1)
     model = hasher().fit(other_features, other_labels)
     kept = model.codes_["image"]
