@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # Modules that are public as a whole.
 _PUBLIC_MODULES = (
     "audio",
+    "codes",
     "datasets",
     "embeddings",
     "experiments",

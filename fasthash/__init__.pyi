@@ -1,5 +1,5 @@
 # What the lazy names of __init__.py are, for type checkers and editors.
-from . import audio, datasets, embeddings, experiments, interchange, metrics, models
+from . import audio, codes, datasets, embeddings, experiments, interchange, metrics, models
 from ._core.runtime import simd_level, simd_levels
 from .codes import pack, unpack
 from .hamming import distances, rank, topk, within
@@ -30,6 +30,7 @@ __all__ = [
     "__version__",
     "audio",
     "average_precision",
+    "codes",
     "datasets",
     "distances",
     "embeddings",

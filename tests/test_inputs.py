@@ -139,13 +139,17 @@ WORDS = np.array([2**63 + 5, 7], np.uint64)
 @pytest.mark.parametrize(
     ("given", "remedy"),
     [
-        (WORDS, "a.astype('>u8').view(np.uint8).reshape(len(a), -1)"),
-        (["ff00", "01ff"], 'np.frombuffer(bytes.fromhex("".join(a)), np.uint8)'),
+        (WORDS, "fasthash.codes.from_integers(a, 64)"),
+        (WORDS[:, None], "a.astype('>u8').view(np.uint8).reshape(len(a), -1)"),
+        (np.array([-(2**63), 5]), "fasthash.codes.from_integers(a, 64, signed=True)"),
+        (["ff00", "01ff"], "fasthash.codes.from_hex(a)"),
+        (["01100", "11111"], "fasthash.codes.from_bit_strings(a)"),
+        (np.array(["ff00"], object), "fasthash.codes.from_hex(a)"),
         ([b"\xff\0", b"\1\xff"], 'np.frombuffer(b"".join(a), np.uint8)'),
-        ("ff00", 'np.frombuffer(bytes.fromhex("".join(a)), np.uint8).reshape(1, -1)'),
+        ("ff00", "fasthash.codes.from_hex([a])"),
         (b"\xff\0", "np.frombuffer(a, np.uint8).reshape(1, -1)"),
-        ([ImageHash(np.eye(2) > 0)], "pack([x.hash.ravel() for x in a])"),
-        (ImageHash(np.eye(2) > 0), "pack([a.hash.ravel()])"),
+        ([ImageHash(np.eye(2) > 0)], "fasthash.codes.from_image_hashes(a)"),
+        (ImageHash(np.eye(2) > 0), "fasthash.codes.from_image_hashes([a])"),
         (np.array([[7, 200]]), "np.asarray(a, np.uint8)"),
         (np.array([[0, 1]]), "pack(np.asarray(a, bool))"),
         (np.array([[True, False]]), "pack(a)"),
@@ -160,7 +164,7 @@ def test_the_remedy_that_an_error_names_is_the_end_of_the_way(given, remedy):
     assert remedy in str(caught.value)
     if ".reshape(len(a)" in str(caught.value) and ".reshape" not in remedy:
         remedy += ".reshape(len(a), -1)"
-    remedied = eval(remedy, {"np": np, "a": given, "pack": fh.pack})
+    remedied = eval(remedy, {"np": np, "a": given, "pack": fh.pack, "fasthash": fh})
     assert remedied.dtype in (np.uint8, np.int8) and remedied.ndim == 2
     fh.topk(remedied, remedied, 1)
 

@@ -25,6 +25,7 @@ POSITIONAL = {
     *(
         "database_labels",
         "features",
+        "hashes",
         "i",
         "ids",
         "labels",

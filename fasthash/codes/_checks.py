@@ -193,10 +193,21 @@ def _advice(x: NDArray[Any], name: str) -> str:
         return f"{x.dtype}, all 0 or 1: pass {as_bits}, or {as_bytes}"
     if lowest >= 0 and largest <= 255:
         return f"{x.dtype}: pass {as_bytes}"
+    bits = 8 * x.dtype.itemsize
+    if lowest >= 0 and x.ndim == 1:
+        return (
+            f"{x.dtype} up to {largest}: pass fasthash.codes.from_integers({name}, {bits}) if each "
+            "is a whole hash"
+        )
     if lowest >= 0:
         return (
             f"{x.dtype} up to {largest}: pass {WORDS_TO_BYTES.format(name, x.dtype.itemsize)} if "
             "each is a whole hash, or a word of one"
+        )
+    if x.ndim == 1 and (lowest < -128 or largest > 127):
+        return (
+            f"{x.dtype} from {lowest} on: pass fasthash.codes.from_integers({name}, {bits}, "
+            "signed=True) if each is a whole hash, as databases store 64 bits"
         )
     return (
         f"{x.dtype} from {lowest} on: pass pack({name}), which makes bits of signs, or "
@@ -206,13 +217,15 @@ def _advice(x: NDArray[Any], name: str) -> str:
 
 def no_numbers(x: NDArray[Any], name: str) -> TypeError:
     """The error for text, bytes and objects, which says how to make codes of them."""
-    n_rows = 1 if x.ndim == 0 else f"len({name})"
+    column = f"[{name}]" if x.ndim == 0 else name
     if x.dtype.kind in "UT":
         return TypeError(
             f"{name} holds text, dtype {x.dtype}: if it is hexadecimal, pass "
-            f'np.frombuffer(bytes.fromhex("".join({name})), np.uint8).reshape({n_rows}, -1)'
+            f"fasthash.codes.from_hex({column}); if it has one 0 or 1 per bit, pass "
+            f"fasthash.codes.from_bit_strings({column})"
         )
     if x.dtype.kind == "S":
+        n_rows = 1 if x.ndim == 0 else f"len({name})"
         whole = name if x.ndim == 0 else f'b"".join({name})'
         return TypeError(
             f"{name} holds bytes, dtype {x.dtype}: pass "
@@ -221,8 +234,20 @@ def no_numbers(x: NDArray[Any], name: str) -> TypeError:
     if x.dtype.kind == "O" and x.size:
         first = x.flat[0]
         if isinstance(getattr(first, "hash", None), np.ndarray):
-            each = f"[{name}.hash.ravel()]" if x.ndim == 0 else f"[x.hash.ravel() for x in {name}]"
-            return TypeError(f"{name} holds {type(first).__name__} objects: pass pack({each})")
+            return TypeError(
+                f"{name} holds {type(first).__name__} objects: pass "
+                f"fasthash.codes.from_image_hashes({column})"
+            )
+        if isinstance(first, str):
+            return TypeError(
+                f"{name} holds text among Python objects: if it is hexadecimal, pass "
+                f"fasthash.codes.from_hex({column})"
+            )
+        if isinstance(first, int) and not isinstance(first, bool):
+            return TypeError(
+                f"{name} holds Python integers: pass fasthash.codes.from_integers({column}, "
+                "n_bits) if each is a whole hash"
+            )
         return TypeError(
             f"{name} holds Python objects, the first of type {type(first).__name__}: pass an array "
             "of booleans or numbers"
