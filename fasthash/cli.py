@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import traceback
@@ -74,7 +75,9 @@ def _parse(given: list[str]) -> argparse.Namespace:
     return parser.parse_args(command_arguments.with_config(given, options.command, config))
 
 
+@functools.cache
 def _parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands, once in a process: a short command takes less time."""
     parser = command_arguments.Parser(
         prog="fasthash",
         description="Binary codes that several modalities share, searched exactly.",

@@ -38,7 +38,10 @@ def all_distances(queries, database):
 
 def random_codes(n, n_bits, seed=0):
     """n uniform packed codes."""
-    return np.packbits(np.random.default_rng(seed).random((n, n_bits)) < 0.5, axis=1)
+    codes = np.random.default_rng(seed).integers(0, 256, (n, -(-n_bits // 8)), np.uint8)
+    # Padding bits are zero.
+    codes[:, -1] &= 0xFF << (-n_bits % 8) & 0xFF
+    return codes
 
 
 @contextlib.contextmanager
