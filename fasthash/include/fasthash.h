@@ -198,7 +198,8 @@ typedef struct fasthash_table {
      *
      * The codes are copied, so the caller may change or free them afterwards. n must be below 2^32.
      * An index takes the memory of the copy, and about n_bits / log2(n) tables: 4 to 8 bytes for
-     * each code in each table, and up to 7 more where n_bits is at most 64. */
+     * each code in each table, and up to 7 more where n_bits is at most 64. A table takes at least
+     * 1 KiB. */
     int (*index_create)(const fasthash_search *search, int64_t n_bits, fasthash_index **index);
 
     /* Since version 3: as `topk_of` and `within_of`, with the same results, for the codes of an
