@@ -100,7 +100,7 @@ LONG_CALLS = {
         "index.add(y, ids=order, replace=True)",
         f"{_HOLDS_CODES}; order = np.random.default_rng(1).permutation(n); y = x[order]",
         "len(index) == n and np.array_equal(index.codes[::9], x[::9])",
-        10_000_000,
+        5_000_000,
     ),
     "compact": LongCall(
         "other = fh.HammingIndex(8); other.add(x); other.remove(removed); other.compact()",
@@ -110,7 +110,7 @@ LONG_CALLS = {
         "index.save('x.index')",
         f"{_HOLDS_CODES}; import os; old = fh.HammingIndex(8); old.add(x[:5]); old.save('x.index')",
         "os.listdir() == ['x.index'] and len(fh.load('x.index', mmap=True)) in (5, n)",
-        150_000_000,
+        50_000_000,
     ),
     "load": LongCall("fh.load('x.index')", f"{_HOLDS_CODES}; index.save('x.index')", n=100_000_000),
     "verify": LongCall(
