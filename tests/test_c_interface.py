@@ -55,7 +55,8 @@ def run_python(folder, *arguments):
     Cython looks for ``fasthash/c_api.pxd`` along the path and does not see editable installations.
     """
     path = os.pathsep.join([str(folder), str(Path(fh.__file__).parents[1])])
-    environment = {**os.environ, "PYTHONPATH": path}
+    # The tests wait longer for an optimizing compiler than for the extensions.
+    environment = {"CFLAGS": "-O0", **os.environ, "PYTHONPATH": path}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
