@@ -156,7 +156,7 @@ def test_a_plan_that_knows_both_methods_gives_the_same_answers(monkeypatch):
     index = fh.HammingIndex(64)
     index.add(codes)
     monkeypatch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
-    monkeypatch.setattr(plan_module, "_PATIENCE", 1)
+    monkeypatch.setattr(plan_module, "_RETRY_AFTER", 1)
     for _, k, n in itertools.product(range(8), (1, 10), (1, 100)):
         found = index.search(queries[:n], k, n_threads=1)
         assert_same(found, fh.topk(queries[:n], codes, k))

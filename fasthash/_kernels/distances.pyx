@@ -1,4 +1,4 @@
-"""The distances of every query to every code, over the tiles of tiles.pyx."""
+"""The distances of every query to every code. Each thread takes a tile of codes at a time."""
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, uint8_t, uint64_t

@@ -1,4 +1,4 @@
-"""Radius search over packed codes, in the tasks of tasks.pyx.
+"""Radius search over packed codes: how a task counts and writes its hits; tasks.pyx cuts the tasks.
 
 Two scans: the first counts the hits, the second writes each at its place. `Within` is called until
 nothing is left: between two calls its caller can answer an interrupt.

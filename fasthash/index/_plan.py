@@ -18,8 +18,8 @@ case is twice a scan.
 Tables are built only if they are likely to pay for themselves. While there are none, the distances
 that scans find show how long the tables would have taken. The tables are built when the time that
 they would have saved, including the queries that wait in the same call, exceeds the time to build
-them. This is the known strategy of renting until the rent equals the price. If tables would never
-be faster, they are never built.
+them. So the time lost is at most twice what it would be if the searches to come were known (the
+ski-rental problem). If tables would never be faster, they are never built.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ _MOST_QUERIES = 4096
 _TRIALS = 2
 
 # The slower method is tried again when the faster has run this many times as long as a trial.
-_PATIENCE = 32
+_RETRY_AFTER = 32
 
-# If a scan took this many times as long as the tables, its measurement was right.
+# A scan whose time is this many times that of the tables is not tried again: its measurement cannot
+# be wrong by so much.
 _CLEAR = 4
 
 # Estimates before there are measurements: seconds per word of 64 bits that a scan compares with one
@@ -172,12 +173,14 @@ class Plan:
             tables = self.tables or self._build(n_threads)
             budget = tables.default_budget
             return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
-        # More queries at once cost less each, up to the size of a trial. Similar k cost the same.
-        crowd = min(n, _TRIAL_QUERIES).bit_length()
-        rarity = 0 if allowed is None else (len(self._codes) // max(1, allowed.n)).bit_length()
-        scanning = self._timing(kind, crowd, n_threads, rarity, None)
+        # Searches of one class are assumed to take the same time per query. Numbers of queries up to
+        # the size of a trial, shares of allowed rows, and k count to a power of two.
+        size_class = min(n, _TRIAL_QUERIES).bit_length()
+        n_per_allowed = 0 if allowed is None else len(self._codes) // max(1, allowed.n)
+        filter_class = n_per_allowed.bit_length()
+        scanning = self._timing(kind, size_class, n_threads, filter_class, None)
         probed_extent = extent.bit_length() if kind == "nearest" else extent
-        probing = self._timing(kind, crowd, n_threads, rarity, probed_extent)
+        probing = self._timing(kind, size_class, n_threads, filter_class, probed_extent)
         parts: list[tuple[Any, ...]] = []
         first = 0
         while first < n:
@@ -246,24 +249,24 @@ class Plan:
             return True, few
         slower = probing if scan_is_faster else scanning
         is_open = scan_is_faster or scanning.seconds < _CLEAR * probing.seconds
-        if is_open and slower.waited > _PATIENCE * few * slower.seconds:
+        if is_open and slower.waited > _RETRY_AFTER * few * slower.seconds:
             return not scan_is_faster, few
         return scan_is_faster, many
 
     def _timing(
-        self, kind: str, crowd: int, n_threads: int, rarity: int, extent: int | None
+        self, kind: str, size_class: int, n_threads: int, filter_class: int, extent: int | None
     ) -> _Timing:
         """
         The measurements of a method. A scan takes the same time for every extent, so its extent is
         None.
         """
-        key = kind, crowd, n_threads, rarity, extent
+        key = kind, size_class, n_threads, filter_class, extent
         timing = self._timings.get(key)
         if timing is None:
             is_scan = extent is None
             # Queries in a batch share what a scan reads and lays out.
             n_words = len(self._codes) * -(-self._n_bits // 64)
-            estimate = n_words * _SECONDS_PER_WORD / (crowd * n_threads) if is_scan else 0.0
+            estimate = n_words * _SECONDS_PER_WORD / (size_class * n_threads) if is_scan else 0.0
             timing = self._timings[key] = _Timing(is_scan, estimate)
         return timing
 
