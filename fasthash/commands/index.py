@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import looks_unpacked
 from . import arguments, inputs
+from .codes import add_codes, read_codes
 from .encode import add_encoding
 from .printing import Printer
 
@@ -38,11 +38,12 @@ def declare(commands: Any) -> None:
         "fasthash index build emoji.index --codes image-codes.npy",
     )
     _add_index(build)
-    _add_codes(build)
+    _add_items(build)
     build.add_argument(
         "--bits",
         type=arguments.positive,
-        help="length of the codes (default: that of the model, or 8 bits per byte)",
+        help="length of the codes (default: that of the model, or 8 bits per byte); needed for "
+        "hashes that are integers",
     )
     build.add_argument("--overwrite", action="store_true", help="replace an existing index")
     build.add_argument(
@@ -64,7 +65,7 @@ def declare(commands: Any) -> None:
         "--features emoji/emoji.npz:I_te",
     )
     _add_index(add)
-    _add_codes(add)
+    _add_items(add)
     add.add_argument(
         "--replace",
         action="store_true",
@@ -154,8 +155,8 @@ def _add_index(command: argparse.ArgumentParser) -> None:
     command.add_argument("index", metavar="INDEX", type=Path, help="the index file")
 
 
-def _add_codes(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--codes", metavar="SOURCE", help="packed codes, uint8")
+def _add_items(command: argparse.ArgumentParser) -> None:
+    add_codes(command, "what to add")
     add_encoding(command)
     command.add_argument(
         "--ids",
@@ -164,20 +165,16 @@ def _add_codes(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _read_codes(options: argparse.Namespace, printer: Printer) -> tuple[NDArray[np.uint8], int]:
+def _read_items(
+    options: argparse.Namespace, n_bits: int | None, printer: Printer
+) -> tuple[NDArray[np.uint8], int]:
     """Read codes, or encode features, and return the codes and their length in bits."""
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     if options.codes is not None:
-        codes = inputs.read_codes(options.codes)
-        # Only 'build' has the option --bits, because an existing index knows its length.
-        if getattr(options, "bits", 0) is None and looks_unpacked(codes):
-            raise ValueError(
-                f"{options.codes} holds only 0 and 1, {codes.shape[1]} in a row: if each is a bit, "
-                "pack them with fasthash.pack; if these are packed codes, say how long they are by "
-                f"--bits {8 * codes.shape[1]}"
-            )
-        return codes, 8 * codes.shape[1]
+        return read_codes(options.codes, n_bits, options.read_as)
+    if options.read_as is not None:
+        raise ValueError("--read-as goes with --codes")
     if options.model is None:
         raise ValueError("--model is missing: --features are encoded by a model")
     model = inputs.load_model(options.model)
@@ -198,7 +195,7 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
             f"{options.index} exists: add to it with 'fasthash index add', or pass --overwrite"
         )
     arguments.output_file(str(options.index))
-    codes, n_bits = _read_codes(options, printer)
+    codes, n_bits = _read_items(options, options.bits, printer)
     index = HammingIndex(options.bits or n_bits)
     index.add(codes, ids=_read_ids(options))
     index.save(options.index, tables=options.tables)
@@ -208,7 +205,7 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
 def _add(options: argparse.Namespace, printer: Printer) -> None:
     index = load_index(options.index, mmap=False)
     has_tables = index._has_tables
-    codes, _ = _read_codes(options, printer)
+    codes, _ = _read_items(options, index.n_bits, printer)
     index.add(codes, ids=_read_ids(options), replace=options.replace)
     index.save(options.index, tables=has_tables)
     printer.result(*describe_index(options.index, index))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import check_codes
 from ..datasets.layouts import Part, UnknownLayoutError, read_layout
 from ..datasets.readers import read_array, read_labels, read_numbers
 from . import arguments
@@ -26,7 +25,6 @@ __all__ = [
     "method_of",
     "n_bits_of",
     "named",
-    "read_codes",
     "read_data",
     "read_ids",
     "read_modalities",
@@ -194,24 +192,6 @@ def read_ids(source: str) -> NDArray[Any]:
     """Read one-dimensional ids. uint8 becomes int64, because a uint8 filter means packed bits."""
     ids = np.asarray(read_labels(source))
     return ids.astype(np.int64) if ids.dtype == np.uint8 else ids
-
-
-def read_codes(source: str) -> NDArray[np.uint8]:
-    """
-    Read packed codes. Codes of int8 become uint8.
-
-    Raises
-    ------
-    ValueError
-        If the array does not hold packed codes.
-    """
-    codes = read_array(source)
-    if np.dtype(codes.dtype) not in (np.uint8, np.int8) or codes.ndim != 2:
-        raise ValueError(
-            f"{source} holds {codes.dtype} of shape {tuple(codes.shape)}, and packed codes are "
-            "uint8 of shape (n, bytes): 'fasthash encode' makes them of features"
-        )
-    return check_codes(codes if isinstance(codes, np.ndarray) else np.asarray(codes), source)
 
 
 def check_can_save() -> None:

@@ -18,6 +18,7 @@ from ..datasets.readers import read_numbers, read_texts
 from ..embeddings import codes_of_signs
 from ..reranking import rerank
 from . import arguments, inputs
+from .codes import add_codes, read_codes
 from .encode import add_encoding
 from .index import load_index
 from .printing import Printer
@@ -44,7 +45,7 @@ def declare(commands: Any) -> None:
         "--features emoji/emoji.npz:T_te --rows 0:3 -k 5 --names emoji/train.csv:name",
     )
     search.add_argument("index", metavar="INDEX", help="the index file")
-    search.add_argument("--codes", metavar="SOURCE", help="queries as packed codes, uint8")
+    add_codes(search, "queries")
     add_encoding(search)
     search.add_argument(
         "--rows",
@@ -130,6 +131,8 @@ def _queries(
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     source = options.codes if options.features is None else options.features
+    if options.read_as is not None and (options.codes is None or source == "-"):
+        raise ValueError("--read-as goes with --codes and a file")
     encode, read = _encoder_and_reader(options, n_bits, printer)
     if source == "-":
         read_lines = _codes_of_lines if options.features is None else _features_of_lines
@@ -154,7 +157,7 @@ def _encoder_and_reader(
 ) -> tuple[Callable[[Any], NDArray[np.uint8]], Callable[[str], Any]]:
     """Return a function that encodes queries, and a function that reads them from a file."""
     if options.features is None:
-        return np.asarray, inputs.read_codes
+        return np.asarray, lambda source: read_codes(source, n_bits, options.read_as)[0]
     if options.signs:
         if options.model is not None:
             raise ValueError("--signs need no --model")

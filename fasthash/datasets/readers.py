@@ -20,6 +20,7 @@ __all__ = [
     "describe_arrays",
     "list_arrays",
     "read_array",
+    "read_as_written",
     "read_labels",
     "read_numbers",
     "read_texts",
@@ -215,6 +216,22 @@ def as_labels(array: Any) -> Any:
     return labels
 
 
+def read_as_written(source: str | os.PathLike[str]) -> Any:
+    """
+    Read an array as `read_array` does, but the cells of a text file stay text.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        In the cases of `read_array`, and if no array is named and the file holds several.
+    """
+    path, name, found = _find(source)
+    if name is None:
+        raise ValueError(_several_arrays(path, found))
+    one = found[name]
+    return (one.read_texts or one.read)()
+
+
 def read_texts(source: str | os.PathLike[str]) -> NDArray[np.str_]:
     """
     Read one text per row, such as captions, exactly as it is written in a text file.
@@ -227,11 +244,7 @@ def read_texts(source: str | os.PathLike[str]) -> NDArray[np.str_]:
         In the cases of `read_array`, and if the array is not one-dimensional or holds values that
         are neither text nor integers.
     """
-    path, name, found = _find(source)
-    if name is None:
-        raise ValueError(_several_arrays(path, found))
-    one = found[name]
-    array = np.asarray((one.read_texts or one.read)())
+    array = np.asarray(read_as_written(source))
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if array.ndim != 1:
