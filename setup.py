@@ -25,7 +25,7 @@ SHARED = "fasthash._kernels._cyutility"
 SIMD_SOURCES = [
     f"{KERNELS}/simd/{name}.c"
     for name in (
-        *("dispatch", "scalar", "avx2", "avx2_rows", "avx2_planes"),
+        *("dispatch", "scalar", "avx2", "avx2_rows", "avx2_planes", "avx2_weights"),
         *("avx512", "avx512_planes", "neon"),
     )
 ]

@@ -14,6 +14,7 @@ cdef extern from "simd/simd.h" nogil:
         FH_LANES_MAX
         FH_CODE_BYTES_MAX
         FH_PLANE_WORDS_MAX
+        FH_WEIGHTED_LANES_MAX
     ctypedef struct fh_plane_queries:
         int32_t n
         int32_t n_words
@@ -31,6 +32,13 @@ cdef extern from "simd/simd.h" nogil:
         int32_t (*scan)(const fh_plane_queries *queries, const uint64_t *codes,
                         const uint8_t *planes, int32_t n, int32_t first, int32_t *n_hits,
                         int32_t *positions, int32_t *distances) noexcept nogil
+    ctypedef struct fh_weights:
+        int lanes
+        int spread
+        void (*prepare)(const uint8_t *codes, int32_t n, int32_t n_bytes,
+                        uint8_t *tile) noexcept nogil
+        int32_t (*scan)(const uint8_t *tables, const uint8_t *tile, int32_t n, int32_t n_bytes,
+                        int32_t bound, int32_t *positions, int32_t *distances) noexcept nogil
     ctypedef struct fh_level:
         const char *name
         int lanes
@@ -48,6 +56,7 @@ cdef extern from "simd/simd.h" nogil:
         int32_t (*list_relevant)(const uint64_t *query, const uint64_t *labels, int32_t n,
                                  int32_t n_words, int32_t *positions) noexcept nogil
         const fh_planes *planes
+        const fh_weights *weights
 
 cdef enum:
     # The number of codes of a tile is a multiple of this, so that it has whole groups at any level.
@@ -100,6 +109,7 @@ cdef inline void *carve(Arena *arena, Py_ssize_t n_bytes) noexcept nogil:
 
 
 cdef const fh_level *active_level() noexcept nogil
+cdef void cut_into_tiles(Database *database, Py_ssize_t tile_bytes) noexcept nogil
 cdef void use_rows_for_few(Database *database, Py_ssize_t n_queries) noexcept nogil
 cdef int usable_threads(int n_threads) noexcept nogil
 cdef int threads_for(int n_threads, Py_ssize_t n_tasks, double n_words) noexcept nogil

@@ -3,8 +3,9 @@
  *     cc -I fasthash/_kernels/simd check_level.c fasthash/_kernels/simd/?*.c && ./a.out [level ...]
  *
  * Every level of the machine, or those named: lay out a tile, distances, scan, over widths, tails and
- * bounds; scan rows as they lie; lay out bit planes and scan them; list the rows that share a label. Codes and labels end
- * where an unreadable page begins, and so do the outputs: one byte too far is a segmentation fault.
+ * bounds; scan rows as they lie; lay out bit planes and scan them; list the rows that share a label;
+ * scan with weights. Codes and labels end where an unreadable page begins, and so do the outputs:
+ * one byte too far is a segmentation fault.
  * Prints the levels it has checked, one per line; exits with 1 at a difference.
  */
 #define _DEFAULT_SOURCE
@@ -277,6 +278,50 @@ static void check_all_planes(void)
     }
 }
 
+/* Weighted distances, from tables of any entries that fit; codes and outputs end before guard pages.
+ */
+static void check_weights(int32_t n, int32_t n_bytes)
+{
+    static uint8_t tables[32 * BYTES_MAX];
+    static int32_t expected[CODES_MAX];
+    const fh_weights *weights = level->weights;
+    uint8_t *codes = codes_memory.end - (ptrdiff_t)n * n_bytes;
+    uint8_t *tile = (uint8_t *)tile_memory;
+    int32_t *positions = (int32_t *)(void *)positions_memory.end - n;
+    int32_t *distances = (int32_t *)(void *)distances_memory.end - n;
+    for (ptrdiff_t i = 0; i < 32 * (ptrdiff_t)n_bytes; i++)
+        tables[i] = i % 32 < 16 ? (uint8_t)(random_word() % 201) : (uint8_t)(random_word() % 56);
+    tables[0] = 200, tables[16] = 55;
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n * n_bytes; i++)
+        codes[i] = (uint8_t)(random_word() & random_word());
+    for (int32_t i = 0; i < n; i++) {
+        const uint8_t *code = codes + (ptrdiff_t)i * n_bytes;
+        expected[i] = 0;
+        for (ptrdiff_t j = 0; j < n_bytes; j++)
+            expected[i] += tables[32 * j + code[j] / 16] + tables[32 * j + 16 + code[j] % 16];
+    }
+    if (weights->prepare != NULL)
+        weights->prepare(codes, n, n_bytes, tile);
+    else
+        tile = codes;
+    const int32_t some = expected[random_word() % (uint64_t)n];
+    const int32_t bounds[] = {0, 1, some, some + 1, 255 * n_bytes + 1};
+    for (size_t b = 0; b < sizeof bounds / sizeof *bounds; b++) {
+        const int32_t n_hits =
+            weights->scan(tables, tile, n, n_bytes, bounds[b], positions, distances);
+        int32_t n_expected = 0;
+        for (int32_t i = 0; i < n; i++) {
+            if (expected[i] >= bounds[b])
+                continue;
+            expect(n_expected < n_hits, "weights miss a hit", n_bytes, n, bounds[b]);
+            expect(positions[n_expected] == i, "weights, position", n_bytes, n, bounds[b]);
+            expect(distances[n_expected++] == expected[i], "weights, distance", n_bytes, n,
+                   bounds[b]);
+        }
+        expect(n_hits == n_expected, "weights find too much", n_bytes, n, bounds[b]);
+    }
+}
+
 static void check_level(const fh_level *checked)
 {
     static const int32_t wide[] = {191, 192,  193,  232,  240,  248,      249,
@@ -297,6 +342,13 @@ static void check_level(const fh_level *checked)
             check_list(n, n_words, ~UINT64_C(0));
             check_list(n, n_words, 0);
         }
+    for (int32_t n_bytes = 1; n_bytes <= 70; n_bytes++)
+        for (int32_t n = 1; n <= CODES_MAX; n += 1 + n / 2)
+            check_weights(n, n_bytes);
+    for (int32_t n_bytes = 254; n_bytes <= 260; n_bytes++)
+        for (int32_t n = 30; n <= 34; n++)
+            check_weights(n + n_bytes % 3 * 64, n_bytes);
+    check_weights(3, 1000);
     check_all_planes();
     puts(level->name);
 }

@@ -403,6 +403,7 @@ AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *la
         .scan_rows = fh_avx2_scan_rows,                                                            \
         .list_relevant = avx2_list_relevant,                                                       \
         .planes = level_planes,                                                                    \
+        .weights = &fh_avx2_weights,                                                               \
     }
 static const fh_level level = LEVEL("avx2", &fh_avx2_planes);
 /* AVX-512 without VPOPCNTDQ (Skylake-X, Cascade Lake): wider registers help only bit planes. */

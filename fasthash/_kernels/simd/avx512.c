@@ -431,6 +431,7 @@ static const fh_level level = {
     .scan_rows = avx512_scan_rows,
     .list_relevant = avx512_list_relevant,
     .planes = &fh_avx512_planes,
+    .weights = &fh_avx2_weights,
 };
 
 const fh_level *fh_level_avx512(void) { return &level; }

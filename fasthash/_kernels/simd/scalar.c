@@ -127,6 +127,28 @@ int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, i
     return n_relevant;
 }
 
+static int32_t scan_weighted(const uint8_t *tables, const uint8_t *tile, int32_t n, int32_t n_bytes,
+                             int32_t bound, int32_t *positions, int32_t *distances)
+{
+    int32_t n_hits = 0;
+    for (int32_t i = 0; i < n; i++, tile += n_bytes) {
+        int32_t distance = 0;
+        for (ptrdiff_t j = 0; j < n_bytes; j++)
+            distance += tables[32 * j + (tile[j] >> 4)] + tables[32 * j + 16 + (tile[j] & 15)];
+        positions[n_hits] = i;
+        distances[n_hits] = distance;
+        n_hits += distance < bound;
+    }
+    return n_hits;
+}
+
+const fh_weights fh_scalar_weights = {
+    .lanes = 1,
+    .spread = 1,
+    .prepare = NULL,
+    .scan = scan_weighted,
+};
+
 static const fh_level level = {
     .name = "scalar",
     .lanes = 1,
@@ -137,6 +159,7 @@ static const fh_level level = {
     .row_bytes = 8,
     .scan_rows = scalar_scan_rows,
     .list_relevant = fh_list_relevant_scalar,
+    .weights = &fh_scalar_weights,
 };
 
 const fh_level *fh_level_scalar(void) { return &level; }

@@ -75,6 +75,29 @@ typedef struct {
                     int32_t *distances);
 } fh_planes;
 
+/* Codes compared with a query that has a weight for each bit: the distance of a code is the sum of
+ * the weights of the bits in which it differs from the query. Weights are integers of at least 0,
+ * and those of a byte add up to at most 255.
+ *
+ * A query is given by tables, 2 * n_bytes of 16 entries. Entry v of table 2 j is the distance that
+ * the high nibble of byte j adds if its value is v; table 2 j + 1 is that of the low nibble. */
+#define FH_WEIGHTED_LANES_MAX 32
+#define FH_WEIGHTED_BYTES_MAX (INT32_MAX / 255 - 1)
+
+typedef struct {
+    int lanes;  /* codes are laid out in groups of this many; a tile has whole groups */
+    int spread; /* bytes of a tile for each byte of a code */
+
+    /* Lays n rows out as a tile. NULL if the scan reads rows as they lie. */
+    void (*prepare)(const uint8_t *codes, int32_t n, int32_t n_bytes, uint8_t *tile);
+
+    /* Writes (i, distance) of every code whose distance is < bound, in order of i, and returns
+     * their number. The bound is at most the sum of the weights + 1. Both outputs have room for n
+     * entries; entries after the returned number may be overwritten. */
+    int32_t (*scan)(const uint8_t *tables, const uint8_t *tile, int32_t n, int32_t n_bytes,
+                    int32_t bound, int32_t *positions, int32_t *distances);
+} fh_weights;
+
 typedef struct {
     const char *name;
     int lanes;
@@ -109,7 +132,11 @@ typedef struct {
                              int32_t n_words, int32_t *positions);
 
     const fh_planes *planes; /* NULL if the level has none */
+    const fh_weights *weights;
 } fh_level;
+
+/* Of the scalar level, and of levels without a faster one. */
+extern const fh_weights fh_scalar_weights;
 
 /* The list_relevant of the scalar level, for levels and widths without a faster one. */
 int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, int32_t n,
@@ -124,6 +151,7 @@ const fh_level *fh_level_neon(void);
 
 #if defined(__x86_64__) || defined(_M_X64)
 extern const fh_planes fh_avx2_planes, fh_avx512bw_planes, fh_avx512_planes;
+extern const fh_weights fh_avx2_weights;
 #endif
 
 /* Writes the levels that this machine can run, slowest first, and returns their number. `levels`
