@@ -60,6 +60,11 @@ EXTENSIONS = [
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
     Extension(
+        "fasthash._kernels.weighted",
+        [f"{KERNELS}/weighted.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
+    ),
+    Extension(
         "fasthash._kernels.radius",
         [f"{KERNELS}/radius.pyx"],
         depends=SIMD_HEADERS,

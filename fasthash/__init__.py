@@ -48,6 +48,7 @@ _MODULE_OF = {
     "simd_level": "._core.runtime",
     "simd_levels": "._core.runtime",
     "topk": ".hamming",
+    "topk_weighted": ".asymmetric",
     "unpack": ".codes",
     "within": ".hamming",
 }

@@ -1,6 +1,7 @@
 # What the lazy names of __init__.py are, for type checkers and editors.
 from . import audio, codes, datasets, embeddings, experiments, interchange, metrics, models
 from ._core.runtime import simd_level, simd_levels
+from .asymmetric import topk_weighted
 from .codes import pack, unpack
 from .hamming import distances, rank, topk, within
 from .include import get_include
@@ -51,6 +52,7 @@ __all__ = [
     "simd_level",
     "simd_levels",
     "topk",
+    "topk_weighted",
     "unpack",
     "within",
 ]

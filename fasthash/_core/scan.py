@@ -18,6 +18,7 @@ from .._kernels import distances as _distances
 from .._kernels import radius as _radius
 from .._kernels import search as _search
 from .._kernels import sorting as _sorting
+from .._kernels import weighted as _weighted
 from .allowed import Allowed
 from .interruptible import copy, in_helper_thread, take
 from .pieces import Pace, blocks_of, cut
@@ -32,6 +33,7 @@ __all__ = [
     "scan_distances",
     "scan_rank",
     "scan_topk",
+    "scan_weighted",
     "scan_within",
 ]
 
@@ -119,14 +121,53 @@ def scan_topk(
                     queries[q], codes, rows, is_allowed, n_found, nearest, positions, n_threads
                 )
             _run(search, pace)
-    ids = found if rows is None else _take(rows, found)
-    if n_found == k:
-        return distances, ids
-    missing = ((0, 0), (0, k - n_found))
-    return (
-        np.pad(distances, missing, constant_values=-1),
-        np.pad(ids, missing, constant_values=-1),
-    )
+    return _pad(distances, found if rows is None else _take(rows, found), k)
+
+
+def scan_weighted(
+    weights: NDArray[np.int16],
+    codes: NDArray[np.uint8],
+    k: int,
+    n_threads: int,
+    allowed: Allowed | None = None,
+    sizes: CallSizes = _SIZES,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """
+    Find the k rows of every query with the smallest weights of differing bits.
+
+    Parameters
+    ----------
+    weights : ndarray of int16, shape (n_queries, 8 n_bytes)
+        Positive where the query has bit 1, negative where it has bit 0. The absolute weights of a
+        byte add up to at most 255.
+    codes : ndarray of uint8, shape (n, n_bytes)
+    k : int
+    n_threads : int
+        As resolved by `runtime.resolve_threads`.
+    allowed : Allowed, optional
+        The rows that may be found; by default all.
+    sizes : CallSizes, optional
+
+    Returns
+    -------
+    distances : ndarray of int32, shape (n_queries, k)
+        Sums of the absolute weights of the bits that differ, ascending; -1 where missing.
+    rows : ndarray of int64, shape (n_queries, k)
+        Ascending among equal distances; -1 where missing.
+    """
+    rows, flags, n_allowed = _restrict(allowed, codes, len(weights))
+    n_found = min(k, n_allowed)
+    distances = np.empty((len(weights), n_found), np.int32)
+    found = np.empty((len(weights), n_found), np.int64)
+    if found.size:
+        n_searched = n_allowed if flags is None else len(codes)
+        is_allowed = None if flags is None else flags.view(np.uint8)
+        for q, pace in _calls(len(weights), n_searched, codes, sizes):
+            search = _weighted.WeightedTopk(
+                weights[q], codes, rows, is_allowed, n_found, distances[q], found[q], n_threads
+            )
+            _run(search, pace)
+    return _pad(distances, found if rows is None else _take(rows, found), k)
 
 
 def scan_within(
@@ -294,6 +335,20 @@ def _calls(
         pace = Pace(sizes.first_words, sizes.seconds)
         for some in cut(n_queries, most=min(sizes.sharing_queries, at_once)):
             yield some, pace
+
+
+def _pad(
+    distances: NDArray[np.int32], ids: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Fill the answers up to k columns with -1."""
+    n_found = ids.shape[1]
+    if n_found == k:
+        return distances, ids
+    missing = ((0, 0), (0, k - n_found))
+    return (
+        np.pad(distances, missing, constant_values=-1),
+        np.pad(ids, missing, constant_values=-1),
+    )
 
 
 def _take(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:

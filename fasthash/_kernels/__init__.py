@@ -3,8 +3,9 @@
 - ``tiles``: the instruction-set level in use, the number of threads, and the size of a tile.
 - ``tasks``: how a search is cut into tasks; the words for pieces of work, with a figure.
 - ``planes``: batches of codes laid out as bit planes, and when a search uses them.
-- ``distances``, ``search`` (top-k), ``radius``, ``sorting`` (full ranking), ``ranking`` (average
-  precision), ``multi_index`` (tables): one kind of search each.
+- ``distances``, ``search`` (top-k), ``weighted`` (top-k with a weight for each bit), ``radius``,
+  ``sorting`` (full ranking), ``ranking`` (average precision), ``multi_index`` (tables): one kind of
+  search each.
 - ``calls``, ``index_calls``: searches, and an index, for the C interface.
 - ``filters``: sets of ids as bits.
 - ``discrete``, ``reconstruct``: inner loops of the models AMSH and RREH.

@@ -1,0 +1,19 @@
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+@final
+class WeightedTopk:
+    def __new__(
+        cls,
+        weights: NDArray[np.int16],
+        codes: NDArray[np.uint8],
+        rows: NDArray[np.int64] | None,
+        allowed: NDArray[np.uint8] | None,
+        k: int,
+        out_distances: NDArray[np.int32],
+        out_positions: NDArray[np.int64],
+        n_threads: int,
+    ) -> WeightedTopk: ...
+    def advance(self, n_words: int) -> int: ...

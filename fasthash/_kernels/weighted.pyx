@@ -1,0 +1,340 @@
+"""Top-k search with a weight for each bit. The order is always (distance, position).
+
+The distance is the sum of the weights of the bits in which a code differs from the query, an
+integer. So selection.h keeps the k nearest, as in search.pyx. A query becomes tables, from which
+simd/ adds up distances; simd.h explains them. tasks.pyx explains the words task, part, slot, round
+and step. Call `WeightedTopk.advance` until it returns 0; between two calls the caller can handle an
+interrupt.
+"""
+
+from cython.parallel cimport prange
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.string cimport memcpy
+
+from fasthash._kernels.tasks cimport (
+    count_parts,
+    keep_allowed,
+    part_rows,
+    part_start,
+    queries_per_task,
+    rows_of_step,
+)
+from fasthash._kernels.tiles cimport (
+    FH_WEIGHTED_LANES_MAX,
+    TILE_STEP,
+    Arena,
+    Database,
+    active_level,
+    carve,
+    cut_into_tiles,
+    fh_weights,
+    make_arena,
+    make_database,
+    threads_for,
+    words_compared,
+)
+
+import numpy as np
+
+cdef extern from *:
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+cdef extern from "selection.h" nogil:
+    ctypedef struct fh_selection:
+        pass
+    void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
+                            int32_t *distances, int64_t *positions, int64_t *counts)
+    int32_t fh_selection_bound(const fh_selection *s)
+    void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
+                             const int32_t *positions, const int32_t *distances)
+    void fh_selection_finish(fh_selection *parts, Py_ssize_t n_parts, Py_ssize_t stride,
+                             int32_t *out_distances, int64_t *out_positions)
+
+cdef enum:
+    # Bytes of a tile as it is laid out; it stays in the first-level cache.
+    TILE_BYTES = 1 << 15
+    # The weights of a byte add up to at most this.
+    BYTE_SUM_MAX = 255
+    # Bytes of the tables of a byte: two tables of 16 entries.
+    TABLE_BYTES = 32
+    # Largest size of the selections of a thread, in bytes; with a large k or long codes, a task has
+    # fewer queries.
+    TASK_BYTES = 48 << 20
+    # The first scan of a query takes this many codes, and each later one a quarter of the codes
+    # seen so far. So the bound falls before many candidates have been appended.
+    FIRST_BLOCK = 64
+
+cdef struct Plan:
+    Database database
+    const int16_t *weights     # 8 * n_bytes for each query
+    Py_ssize_t n_queries
+    int64_t k
+    int64_t capacity           # largest number of candidates of a selection
+    int n_threads
+    Py_ssize_t n_task          # queries per task
+    Py_ssize_t n_parts         # of the database
+    Py_ssize_t n_slots         # one per thread; or one per part
+    fh_selection *selections   # n_task per slot
+    uint8_t *slots
+    Py_ssize_t slot_bytes
+    Py_ssize_t memory_bytes
+
+# Memory of one task in addition to its selections.
+cdef struct Workspace:
+    int64_t *kept_positions
+    int32_t *kept_distances
+    int64_t *counts
+    int32_t *hit_positions
+    int32_t *hit_distances
+    uint8_t *tables
+    uint8_t *tile
+    uint8_t *gathered
+
+
+cdef Plan make_plan(const Database *database, const int16_t *weights, Py_ssize_t n_queries,
+                    int64_t k, int n_threads) noexcept nogil:
+    """Plan a search for at least one query, with 1 <= k <= number of allowed rows."""
+    cdef Plan plan
+    # PY_SSIZE_T_MAX tasks, because the number of tasks follows from the number of threads.
+    n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
+    plan.database = database[0]
+    cut_into_tiles(&plan.database, TILE_BYTES // active_level().weights.spread)
+    database = &plan.database
+    plan.weights = weights
+    plan.n_queries = n_queries
+    plan.k = k
+    plan.capacity = min(<int64_t>database.n, 2 * k) + database.tile
+    plan.n_parts = count_parts(database, n_queries, n_threads)
+    plan.n_task = 1
+    if plan.n_parts == 1:
+        plan.n_task = max(<Py_ssize_t>1, min(
+            queries_per_task(n_queries, n_threads),
+            TASK_BYTES // (12 * plan.capacity + 8 * n_counts(database))))
+    plan.n_threads = <int>min(<Py_ssize_t>n_threads, max(n_tasks(&plan), plan.n_parts))
+    plan.n_slots = plan.n_threads if plan.n_parts == 1 else plan.n_parts
+    return plan
+
+
+cdef void lay_out(Plan *plan, void *memory) noexcept nogil:
+    """Divide the plan's memory among its buffers; with NULL, only compute its size."""
+    cdef Arena arena = make_arena(memory)
+    cdef Arena slot = make_arena(NULL)
+    carve_workspace(plan, &slot)
+    plan.slot_bytes = slot.used
+    plan.selections = <fh_selection *>carve(
+        &arena, plan.n_slots * plan.n_task * <Py_ssize_t>sizeof(fh_selection))
+    plan.slots = <uint8_t *>carve(&arena, plan.n_slots * plan.slot_bytes)
+    plan.memory_bytes = arena.used
+
+
+cdef Workspace carve_workspace(const Plan *plan, Arena *arena) noexcept nogil:
+    cdef Workspace work
+    cdef const Database *database = &plan.database
+    cdef Py_ssize_t n_kept = plan.n_task * plan.capacity
+    cdef const fh_weights *weights = active_level().weights
+    cdef Py_ssize_t tile_bytes = (database.tile + FH_WEIGHTED_LANES_MAX) * database.n_bytes
+    work.kept_positions = <int64_t *>carve(arena, 8 * n_kept)
+    work.kept_distances = <int32_t *>carve(arena, 4 * n_kept)
+    work.counts = <int64_t *>carve(arena, 8 * plan.n_task * n_counts(database))
+    work.hit_positions = <int32_t *>carve(arena, 4 * database.tile)
+    work.hit_distances = <int32_t *>carve(arena, 4 * database.tile)
+    work.tables = <uint8_t *>carve(arena, plan.n_task * TABLE_BYTES * database.n_bytes)
+    work.tile = <uint8_t *>carve(arena, weights.spread * tile_bytes)
+    work.gathered = <uint8_t *>carve(arena, tile_bytes if database.rows != NULL else 0)
+    return work
+
+
+cdef Py_ssize_t n_counts(const Database *database) noexcept nogil:
+    """The number of different distances."""
+    return BYTE_SUM_MAX * database.n_bytes + 1
+
+
+cdef Py_ssize_t n_tasks(const Plan *plan) noexcept nogil:
+    return (plan.n_queries + plan.n_task - 1) // plan.n_task
+
+
+cdef Py_ssize_t n_rounds(const Plan *plan) noexcept nogil:
+    """The number of rounds: a round is one task for each slot, or all parts for one query."""
+    if plan.n_parts > 1:
+        return plan.n_queries
+    return (n_tasks(plan) + plan.n_slots - 1) // plan.n_slots
+
+
+cdef void step(const Plan *plan, Py_ssize_t round, Py_ssize_t row, Py_ssize_t n_rows,
+               int32_t *out_distances, int64_t *out_positions) noexcept nogil:
+    """Compare n_rows rows, from `row` on, in every part of the round."""
+    cdef const Database *database = &plan.database
+    cdef Py_ssize_t n_parts = plan.n_parts, first = round * plan.n_slots, slot, n_here
+    if n_parts == 1:
+        n_here = min(plan.n_slots, n_tasks(plan) - first)
+        for slot in prange(n_here, schedule="static", num_threads=plan.n_threads):
+            answer_task(plan, slot, first + slot, row, n_rows, out_distances, out_positions)
+        return
+    for slot in prange(n_parts, schedule="static", num_threads=plan.n_threads):
+        select(plan, slot, round, 1, part_start(database, slot, n_parts),
+               part_start(database, slot + 1, n_parts), row, n_rows)
+    if row + n_rows >= part_rows(database, n_parts):
+        fh_selection_finish(plan.selections, n_parts, 1, out_distances + round * plan.k,
+                            out_positions + round * plan.k)
+
+
+cdef void answer_task(const Plan *plan, Py_ssize_t slot, Py_ssize_t task, Py_ssize_t row,
+                      Py_ssize_t n_rows, int32_t *out_distances,
+                      int64_t *out_positions) noexcept nogil:
+    cdef Py_ssize_t first = task * plan.n_task, n = plan.database.n, q
+    cdef Py_ssize_t n_queries = min(plan.n_task, plan.n_queries - first)
+    select(plan, slot, first, n_queries, 0, n, row, n_rows)
+    if row + n_rows < n:
+        return
+    for q in range(n_queries):
+        fh_selection_finish(plan.selections + slot * plan.n_task + q, 1, 1,
+                            out_distances + (first + q) * plan.k,
+                            out_positions + (first + q) * plan.k)
+
+
+cdef void select(const Plan *plan, Py_ssize_t slot, Py_ssize_t first, Py_ssize_t n_queries,
+                 Py_ssize_t start, Py_ssize_t end, Py_ssize_t row,
+                 Py_ssize_t n_rows) noexcept nogil:
+    """Select for n_queries queries, from `first` on, among n_rows codes of [start, end).
+
+    `row` counts from `start`. At row 0 the selections are empty; later calls continue them.
+    """
+    cdef const Database *database = &plan.database
+    cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
+    cdef Workspace work = carve_workspace(plan, &arena)
+    cdef fh_selection *selections = plan.selections + slot * plan.n_task
+    cdef Py_ssize_t q, query_bytes = TABLE_BYTES * database.n_bytes
+    cdef const uint8_t *codes
+    cdef int32_t n
+    if row == 0:
+        for q in range(n_queries):
+            start_query(plan, first + q, q, &selections[q], &work)
+    end = min(end, start + row + n_rows)
+    while start + row < end:
+        n = <int32_t>min(<Py_ssize_t>database.tile, end - start - row)
+        codes = load(database, start + row, n, &work)
+        for q in range(n_queries):
+            scan_tile(database, work.tables + q * query_bytes, codes, start + row, n, row,
+                      &selections[q], &work)
+        row = row + n
+
+
+cdef void start_query(const Plan *plan, Py_ssize_t query, Py_ssize_t q, fh_selection *selection,
+                      const Workspace *work) noexcept nogil:
+    """Write the tables of a query, query q of its task, and start its selection."""
+    cdef Py_ssize_t n_bytes = plan.database.n_bytes, nibble
+    cdef const int16_t *weights = plan.weights + 8 * query * n_bytes
+    cdef uint8_t *entries = work.tables + q * TABLE_BYTES * n_bytes
+    cdef int32_t max_distance = 0, distance, value, bit, weight
+    for nibble in range(2 * n_bytes):
+        for value in range(16):
+            distance = 0
+            for bit in range(4):
+                # A negative weight differs from bit 1, and a positive one from bit 0.
+                weight = weights[4 * nibble + bit]
+                if weight < 0 and (value >> (3 - bit)) & 1:
+                    distance = distance - weight
+                elif weight > 0 and not (value >> (3 - bit)) & 1:
+                    distance = distance + weight
+            entries[16 * nibble + value] = <uint8_t>distance
+        for bit in range(4):
+            weight = weights[4 * nibble + bit]
+            max_distance = max_distance + (-weight if weight < 0 else weight)
+    fh_selection_start(selection, plan.k, plan.capacity, max_distance,
+                       work.kept_distances + q * plan.capacity,
+                       work.kept_positions + q * plan.capacity,
+                       work.counts + q * n_counts(&plan.database))
+
+
+cdef const uint8_t *load(const Database *database, Py_ssize_t start, int32_t n,
+                         const Workspace *work) noexcept nogil:
+    """Gather codes [start, start + n) if they are listed rows, and lay them out for a scan."""
+    cdef const uint8_t *codes = database.codes + start * database.n_bytes
+    cdef int32_t i
+    if database.rows != NULL:
+        for i in range(n):
+            memcpy(work.gathered + i * database.n_bytes,
+                   database.codes + database.rows[start + i] * database.n_bytes, database.n_bytes)
+        codes = work.gathered
+    if active_level().weights.prepare == NULL:
+        return codes
+    active_level().weights.prepare(codes, n, <int32_t>database.n_bytes, work.tile)
+    return work.tile
+
+
+cdef void scan_tile(const Database *database, const uint8_t *tables, const uint8_t *codes,
+                    Py_ssize_t first, int32_t n, Py_ssize_t n_seen, fh_selection *selection,
+                    const Workspace *work) noexcept nogil:
+    """Scan one tile for one query; blocks are short at first, while the bound falls fast."""
+    cdef const fh_weights *weights = active_level().weights
+    cdef Py_ssize_t code_bytes = weights.spread * database.n_bytes
+    cdef int32_t block = 0, n_block, n_hits
+    while block < n:
+        n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
+                                   (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
+                               <Py_ssize_t>(n - block))
+        n_hits = weights.scan(tables, codes + block * code_bytes, n_block,
+                              <int32_t>database.n_bytes, fh_selection_bound(selection),
+                              work.hit_positions, work.hit_distances)
+        if n_hits > 0 and database.allowed != NULL:
+            n_hits = keep_allowed(database.allowed + first + block, n_hits, work.hit_positions,
+                                  work.hit_distances)
+        if n_hits > 0:
+            fh_selection_append(selection, first + block, n_hits, work.hit_positions,
+                                work.hit_distances)
+        block = block + n_block
+
+
+cdef class WeightedTopk:
+    """Find the k nearest codes of every query, as positions among the searched rows.
+
+    ``weights`` has 8 * n_bytes integers for each query, at most 255 in total for each byte;
+    a query wants bit 1 where its weight is positive, and 0 where it is negative. ``rows`` are the
+    searched rows, None for all. ``allowed`` has a flag for every row, None for all; only one of the
+    two may be given. At least one query, and 1 <= k <= number of allowed rows.
+    """
+
+    cdef Plan plan
+    cdef const int16_t[:, ::1] weights
+    cdef const uint8_t[:, ::1] codes
+    cdef const int64_t[::1] rows
+    cdef const uint8_t[::1] allowed
+    cdef int32_t[:, ::1] out_distances
+    cdef int64_t[:, ::1] out_positions
+    cdef uint8_t[::1] memory
+    cdef Py_ssize_t round, row
+
+    def __cinit__(self, const int16_t[:, ::1] weights, const uint8_t[:, ::1] codes,
+                  const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
+                  int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
+        cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
+                                               weights.shape[0])
+        if rows is not None:
+            database.rows, database.n = &rows[0], rows.shape[0]
+        if allowed is not None:
+            database.allowed = &allowed[0]
+        self.weights, self.codes, self.rows, self.allowed = weights, codes, rows, allowed
+        self.out_distances, self.out_positions = out_distances, out_positions
+        self.plan = make_plan(&database, &weights[0, 0], weights.shape[0], k, n_threads)
+        lay_out(&self.plan, NULL)
+        self.memory = np.empty(self.plan.memory_bytes, np.uint8)
+        lay_out(&self.plan, &self.memory[0])
+
+    def advance(self, Py_ssize_t n_words):
+        """Compare about n_words 64-bit words per thread; return how many, 0 at the end."""
+        cdef const Plan *plan = &self.plan
+        cdef const Database *database = &plan.database
+        cdef int32_t *out_distances = &self.out_distances[0, 0]
+        cdef int64_t *out_positions = &self.out_positions[0, 0]
+        cdef Py_ssize_t n_left, n_rows, n_done = 0
+        with nogil:
+            while n_done < n_words and self.round < n_rounds(plan):
+                n_left = part_rows(database, plan.n_parts) - self.row
+                n_rows = min(n_left, rows_of_step(database, plan.n_task, n_words - n_done,
+                                                  database.n_words))
+                step(plan, self.round, self.row, n_rows, out_distances, out_positions)
+                self.row += n_rows
+                n_done += n_rows * plan.n_task * database.n_words
+                if n_rows == n_left:
+                    self.row, self.round = 0, self.round + 1
+        return n_done
