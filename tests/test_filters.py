@@ -222,3 +222,11 @@ def test_threads_share_a_prepared_filter_while_the_index_changes():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_first_padding_bit_of_a_packed_filter_is_refused():
+    codes = np.zeros((13, 2), np.uint8)
+    last = np.packbits(np.arange(16) == 12)
+    assert fh.topk(codes[:1], codes, 1, filter=last)[1].tolist() == [[12]]
+    with pytest.raises(ValueError, match="bits set after the last of the 13 rows"):
+        fh.topk(codes[:1], codes, 1, filter=np.packbits(np.arange(16) == 13))

@@ -8,6 +8,7 @@ from scipy import sparse
 
 import fasthash as fh
 from fasthash._core.pieces import smaller_pieces
+from fasthash._core.validation import check_count, check_pairs
 from fasthash.cli import main
 from fasthash.codes import pack_signs
 from fasthash.datasets.readers import read_labels
@@ -450,3 +451,15 @@ def test_counts_that_are_none_are_refused_by_name(value, message):
     ):
         with pytest.raises((TypeError, ValueError), match=f"^{name} must be .*{message}"):
             function()
+
+
+def test_bounds_belong_to_what_is_allowed():
+    assert check_count(2**31 - 1, "k") == 2**31 - 1 and check_count(1, "k") == 1
+    for wrong in (0, 2**31):
+        with pytest.raises(ValueError, match="k must be at"):
+            check_count(wrong, "k")
+    pairs = [[0, 0], [3, 4]]
+    np.testing.assert_array_equal(check_pairs(pairs, {"a": 4, "b": 5}), pairs)
+    for wrong in ([[0, 0], [4, 4]], [[0, 0], [3, 5]], [[0, 0], [3, -1]]):
+        with pytest.raises(ValueError, match="row numbers go from 0 to"):
+            check_pairs(wrong, {"a": 4, "b": 5})

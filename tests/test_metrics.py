@@ -269,3 +269,12 @@ def test_what_average_precision_refuses(options, error, message):
 def test_ranks_out_of_range(ranks):
     with pytest.raises((TypeError, ValueError), match="ranks"):
         fh.precision_at(CODES, CODES, [0] * 4, [0] * 4, ranks=ranks)
+
+
+def test_more_sets_of_labels_than_bits_of_a_word():
+    """Each query has a class of its own: 150 sets, which take three words."""
+    n = 150
+    codes, labels = random_codes(n, 64), np.arange(n)
+    # Of the nearest codes only the query itself is relevant.
+    scores = fh.average_precision(codes, codes, labels, labels, ties="expected")
+    np.testing.assert_array_equal(scores, 1)
