@@ -16,7 +16,8 @@ To add a function, for example another distance:
    allocates with `malloc` and calls the kernel, return an error number. Add the sentence of a new
    error to `message`, and assign the function to the table at the end of this file.
 4. A kernel that only Python has called needs a `cdef` function in the `.pxd` beside it. A distance
-   other than the Hamming distance needs a kernel of its own: see CONTRIBUTING.md.
+   other than the Hamming distance needs a kernel of its own: CONTRIBUTING.md, "Add a kernel in five
+   steps".
 5. Test it from C through `tests/c_functions.py`, and add it to docs/calling-from-c.md.
 """
 

@@ -68,7 +68,8 @@ cdef extern from "selection.h" nogil:
 cdef enum:
     # A group of queries scans all tiles of a stretch before the next group does. So the selections
     # of a group stay in the cache from tile to tile, and are fetched once per stretch. If a tile
-    # has more bytes than TILE_BYTES_MAX, a stretch is one tile.
+    # has more bytes than TILE_BYTES_MAX, a stretch is one tile. TILE_BYTES_MAX is four times
+    # TILE_BYTES (tiles.pyx), so this happens only with very wide codes.
     TILE_BYTES_MAX = 1 << 17
     GROUP_QUERIES = 32
     # Largest size of the selections of a thread, in bytes; with a large k, a task has fewer

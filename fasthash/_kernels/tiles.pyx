@@ -2,7 +2,8 @@
 
 - Tile: a search reads the database in tiles that stay in the first-level cache. A tile is laid out
   once for the registers, and then compared with all queries of a task. `TILE_BYTES`,
-  `FEW_TILE_BYTES` and `cut_into_tiles` decide its size.
+  `FEW_TILE_BYTES` and `cut_into_tiles` decide its size. `TILE_BYTES_MAX` in search.pyx depends on
+  `TILE_BYTES` and must be larger: only a tile of very wide codes has more bytes.
 - Threads: `usable_threads` limits what a caller may ask for; `threads_for` decides how many threads
   a kernel starts.
 - Level: `use_level` chooses one; simd/dispatch.c holds the one in use.

@@ -79,8 +79,10 @@ class HeldCodes:
 
         Notes
         -----
-        Amortised O(n). Codes are kept apart and searched in addition if their ids are not larger
-        than all others, or if tables exist already, until they are an eighth of the codes.
+        Amortised O(n). Added codes are kept apart and searched in addition if an id is not larger
+        than all others, if codes have been removed, if the index is a mapped file, or if there are
+        tables or may be later. They are merged with the others when they are more than 4,096 and
+        more than an eighth of the others.
 
         Examples
         --------

@@ -70,11 +70,11 @@ class MultiIndexHash(CodeIndex):
     first of them, which is computed from the code itself.
 
     The tables are built at the first search, in O(n · n_tables), unless they come from a file that
-    was saved with ``tables=True``. They stay valid after changes:
-    removed codes are marked, and added codes are searched in addition until they are an eighth of
-    all. Then the tables are built again. They take 4 bytes per code and table, at most 4 more for
-    the buckets, and for codes of up to 64 bits also the bits outside the substring. Ten million
-    codes of 64 bits need about 33 bytes per code.
+    was saved with ``tables=True``. They stay valid after changes: removed codes are marked, and
+    added codes are searched in addition. When these are more than 4,096 and more than an eighth of
+    the codes in the tables, the tables are built again. They take 4 bytes per code and table, at
+    most 4 more for the buckets, and for codes of up to 64 bits also the bits outside the substring.
+    Ten million codes of 64 bits need about 33 bytes per code.
 
     References
     ----------

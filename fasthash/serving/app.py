@@ -1,4 +1,9 @@
-"""The ASGI application: the page, the operations of the API, and their description."""
+"""The ASGI application: the page, the operations of the API, and their description.
+
+A search request enters here first, in `_endpoint`, which checks its values and starts the operation
+in a thread. The operation is a function of ``operations``; it calls ``collection``, which calls
+`index.search`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Codes of one or several lengths, searched by text, by an item, by features or by a code."""
+"""Codes of one or several lengths, searched by text, by an item, by features or by a code.
+
+A search request comes from ``app`` by way of ``operations``. Every kind of search ends in
+`Collection.search_code`, which calls `index.search`.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 The application makes its routes and checks from this table, and the description of the API is
 written from it too. The table lacks operations that a collection does not support, such as a search
 by text without a model.
+
+A search request comes from ``app``. Its function here, such as `_search` or `_neighbours`, calls
+the collection, and makes JSON of the answers. `Collection.search_code` calls `index.search`.
 """
 
 from __future__ import annotations
