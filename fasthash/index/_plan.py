@@ -173,8 +173,8 @@ class Plan:
             tables = self.tables or self._build(n_threads)
             budget = tables.default_budget
             return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
-        # Searches of one class are assumed to take the same time per query. Numbers of queries up to
-        # the size of a trial, shares of allowed rows, and k count to a power of two.
+        # Searches of one class are assumed to take the same time per query. Numbers of queries up
+        # to the size of a trial, shares of allowed rows, and k count to a power of two.
         size_class = min(n, _TRIAL_QUERIES).bit_length()
         n_per_allowed = 0 if allowed is None else len(self._codes) // max(1, allowed.n)
         filter_class = n_per_allowed.bit_length()
