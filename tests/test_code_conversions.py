@@ -1,5 +1,7 @@
 """Codes as hexadecimal text, integers, strings of 0 and 1, image hashes: round trips, refusals."""
 
+import decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -340,6 +342,12 @@ def test_what_from_bit_strings_refuses(texts, n_bits, message):
         ([1, float("nan")], 8, {}, r"values\[1\] is nan: every row must have a hash"),
         (np.array([1, np.nan]), 8, {}, r"values\[1\] is nan: every row must have a hash"),
         ([1, 2.0], 8, {}, r"values\[1\] is 2.0: it is of type float.*53 bits"),
+        (
+            [1, decimal.Decimal(2)],
+            8,
+            {},
+            r"values\[1\] is Decimal\('2'\): it is of type Decimal.*pass int\(x\) of each",
+        ),
         (np.array([1.0]), 8, {}, r"values must be integers, got dtype float64: floats hold"),
         ([True], 8, {}, r"values\[0\] is True: it is of type bool, and an integer is needed"),
         (np.array([True]), 8, {}, r"values must be integers, got dtype bool: pass booleans"),

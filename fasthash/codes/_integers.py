@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,13 @@ from ._columns import as_column, is_missing, refusal
 
 __all__ = ["codes_of_integers", "from_integers", "to_integers"]
 
-ByteOrder = Literal["big", "little"]
-
 
 def from_integers(
-    values: ArrayLike, n_bits: int, *, signed: bool = False, byteorder: ByteOrder = "big"
+    values: ArrayLike,
+    n_bits: int,
+    *,
+    signed: bool = False,
+    byteorder: str = "big",
 ) -> NDArray[np.uint8]:
     """
     Convert integers to packed codes.
@@ -72,7 +74,7 @@ def to_integers(
     n_bits: int | None = None,
     *,
     signed: bool = False,
-    byteorder: ByteOrder = "big",
+    byteorder: str = "big",
 ) -> NDArray[Any]:
     """
     Convert packed codes to integers.
@@ -132,7 +134,11 @@ def to_integers(
 
 
 def codes_of_integers(
-    values: Any, name: str, n_bits: int, signed: bool = False, byteorder: ByteOrder = "big"
+    values: Any,
+    name: str,
+    n_bits: int,
+    signed: bool = False,
+    byteorder: str = "big",
 ) -> NDArray[np.uint8]:
     """Do what `from_integers` does; errors call the integers by `name`."""
     n_bits = check_count(n_bits, "n_bits")
@@ -201,6 +207,8 @@ def _checked_integers(block: Sequence[Any], name: str, start: int) -> list[int]:
                 reason += ": floats hold only the first 53 bits of a hash"
             elif isinstance(value, str | bytes):
                 reason += ": fasthash.codes.from_hex reads hexadecimal text"
+            elif hasattr(value, "__int__"):
+                reason += ": pass int(x) of each if all are whole numbers"
             raise TypeError(refusal(name, row, value, reason))
     return [int(value) for value in block]
 
