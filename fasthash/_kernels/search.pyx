@@ -89,7 +89,7 @@ cdef enum:
     SAMPLE_CODES = 4096
     SAMPLE_LEAST = 1024
     # If k is more than 1 / SELECTIVE of the rows, bounds hardly help.
-    SELECTIVE = 32
+    SELECTIVE = 8
 
 
 # Memory of one task in addition to its selections: their candidates and counts, the hits of one
