@@ -35,6 +35,7 @@ import section_ranking
 import section_reconstruct
 import section_rreh
 import section_rreh_scale
+import section_weighted
 from limits import Limits, NoCompilerError
 from machine import describe
 from report import NOT_MET, Context
@@ -48,6 +49,7 @@ SECTIONS: dict[str, ModuleType] = {
     "ranking": section_ranking,
     "peers": section_peers,
     "masks": section_masks,
+    "weighted": section_weighted,
     "memory": section_memory,
     "amsh": section_amsh,
     "reconstruct": section_reconstruct,

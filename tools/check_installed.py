@@ -22,6 +22,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 KERNEL_TESTS = [
     "test_codes",
     "test_hamming",
+    "test_asymmetric",
     "test_many_queries",
     "test_filters",
     "test_metrics",

@@ -82,8 +82,9 @@ fi
 # Two at a time, each with about half of the work. What times an interrupt is not about memory.
 tests=("${run[@]}" -m pytest -q -p no:cacheprovider --hypothesis-profile=few
     -k "not interrupt" "$@")
-"${tests[@]}" tests/test_hamming.py tests/test_scan.py tests/test_metrics.py \
-    tests/test_many_queries.py tests/test_discrete_kernels.py tests/test_reconstruct_kernels.py \
+"${tests[@]}" tests/test_hamming.py tests/test_asymmetric.py tests/test_scan.py \
+    tests/test_metrics.py tests/test_many_queries.py \
+    tests/test_discrete_kernels.py tests/test_reconstruct_kernels.py \
     > first.log 2>&1 &
 first=$!
 "${tests[@]}" tests/test_multi_index.py tests/test_index.py tests/test_index_changes.py \
