@@ -53,6 +53,9 @@ cdef extern from "selection.h" nogil:
 cdef enum:
     # Bytes of a tile as it is laid out; it stays in the first-level cache.
     TILE_BYTES = 1 << 15
+    # With at most this many queries, small tiles keep the memory busy while the queries scan.
+    FEW_QUERIES = 4
+    FEW_TILE_BYTES = 1 << 13
     # The weights of a byte add up to at most this.
     BYTE_SUM_MAX = 255
     # Bytes of the tables of a byte: two tables of 16 entries.
@@ -98,7 +101,8 @@ cdef Plan make_plan(const Database *database, const int16_t *weights, Py_ssize_t
     # PY_SSIZE_T_MAX tasks, because the number of tasks follows from the number of threads.
     n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
     plan.database = database[0]
-    cut_into_tiles(&plan.database, TILE_BYTES // active_level().weights.spread)
+    cut_into_tiles(&plan.database, (FEW_TILE_BYTES if n_queries <= FEW_QUERIES else TILE_BYTES)
+                   // active_level().weights.spread)
     database = &plan.database
     plan.weights = weights
     plan.n_queries = n_queries

@@ -26,54 +26,69 @@ enum { SPREAD = 2, STEP = SPREAD * CODES };
 /* --- layout
  * ------------------------------------------------------------------------------------- */
 
-/* Writes eight bytes of 16 codes, nibble by nibble; of the bytes, n_left are there, of the codes,
- * n. */
+/* Fetches the lines of 8 * CODES bytes, a page ahead. */
+static INLINE void prefetch(const uint8_t *codes)
+{
+    for (int line = 0; line < 8 * CODES; line += 64)
+        _mm_prefetch((const char *)codes + PREFETCH_BYTES + line, _MM_HINT_T0);
+}
+
+/* The eight bytes of a row at `bytes`, of which n_left are there; the others are zero. */
+static INLINE __m128i load_eight(const uint8_t *bytes, ptrdiff_t n_left)
+{
+    uint64_t word = 0;
+    memcpy(&word, bytes, n_left >= 8 ? 8 : (size_t)n_left);
+    return _mm_cvtsi64_si128((long long)word);
+}
+
+/* Writes eight bytes of 32 codes, nibble by nibble; of the bytes, n_left are there, of the codes,
+ * n. Codes 16 to 31 are in the upper halves of the registers. */
 static INLINE void transpose_eight(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
                                    ptrdiff_t n_left, uint8_t *out)
 {
-    __m128i rows[16], pairs[8], fours[8], eights[8];
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m128i zero = _mm_setzero_si128();
+    __m256i rows[16], pairs[8], fours[8], eights[8];
     for (int r = 0; r < 16; r++) {
-        uint64_t word = 0;
-        if (r < n)
-            memcpy(&word, codes + r * n_bytes, n_left >= 8 ? 8 : (size_t)n_left);
-        rows[r] = _mm_cvtsi64_si128((long long)word);
+        const __m128i low = r < n ? load_eight(codes + r * n_bytes, n_left) : zero;
+        const __m128i high = r + 16 < n ? load_eight(codes + (r + 16) * n_bytes, n_left) : zero;
+        rows[r] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
     }
     /* Rows that are 8, 4, 2 and 1 apart are interleaved, so that they end in ascending order. */
     for (int i = 0; i < 8; i++)
-        pairs[i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
+        pairs[i] = _mm256_unpacklo_epi8(rows[i], rows[i + 8]);
     for (int i = 0; i < 4; i++) {
-        fours[i] = _mm_unpacklo_epi8(pairs[i], pairs[i + 4]);
-        fours[i + 4] = _mm_unpackhi_epi8(pairs[i], pairs[i + 4]);
+        fours[i] = _mm256_unpacklo_epi8(pairs[i], pairs[i + 4]);
+        fours[i + 4] = _mm256_unpackhi_epi8(pairs[i], pairs[i + 4]);
     }
     for (int half = 0; half < 2; half++)
         for (int i = 0; i < 2; i++) {
-            const __m128i a = fours[4 * half + i], b = fours[4 * half + i + 2];
-            eights[4 * half + i] = _mm_unpacklo_epi8(a, b);
-            eights[4 * half + i + 2] = _mm_unpackhi_epi8(a, b);
+            const __m256i a = fours[4 * half + i], b = fours[4 * half + i + 2];
+            eights[4 * half + i] = _mm256_unpacklo_epi8(a, b);
+            eights[4 * half + i + 2] = _mm256_unpackhi_epi8(a, b);
         }
     for (int j = 0; j < 8 && j < n_left; j++) {
-        const __m128i a = eights[j / 2 * 2], b = eights[j / 2 * 2 + 1];
-        const __m128i bytes = j % 2 == 0 ? _mm_unpacklo_epi8(a, b) : _mm_unpackhi_epi8(a, b);
-        const __m128i nibble = _mm_set1_epi8(15);
-        _mm_storeu_si128((__m128i *)(out + j * STEP),
-                         _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble));
-        _mm_storeu_si128((__m128i *)(out + j * STEP + CODES), _mm_and_si128(bytes, nibble));
+        const __m256i a = eights[j / 2 * 2], b = eights[j / 2 * 2 + 1];
+        const __m256i bytes = j % 2 == 0 ? _mm256_unpacklo_epi8(a, b) : _mm256_unpackhi_epi8(a, b);
+        __m256i *nibbles = (__m256i *)(out + j * STEP);
+        _mm256_storeu_si256(nibbles, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble));
+        _mm256_storeu_si256(nibbles + 1, _mm256_and_si256(bytes, nibble));
     }
 }
 
 AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, int32_t n_bytes, uint8_t *tile)
 {
-    for (int32_t i = 0; i < n; i += CODES) {
-        for (int32_t half = 0; half < CODES; half += 16) {
-            const uint8_t *first = codes + (ptrdiff_t)(i + half) * n_bytes;
-            uint8_t *out = tile + (ptrdiff_t)i * SPREAD * n_bytes + half;
-            int32_t start = 0;
-            if (n - i - half >= 16)
-                for (; start + 8 <= n_bytes; start += 8)
-                    transpose_eight(first + start, 16, n_bytes, 8, out + (ptrdiff_t)start * STEP);
-            for (; start < n_bytes; start += 8)
-                transpose_eight(first + start, n - i - half, n_bytes, n_bytes - start,
-                                out + (ptrdiff_t)start * STEP);
+    for (int32_t i = 0; i < n; i += CODES, codes += (ptrdiff_t)CODES * n_bytes) {
+        int32_t start = 0;
+        if (n - i >= CODES)
+            for (; start + 8 <= n_bytes; start += 8, tile += 8 * STEP) {
+                prefetch(codes + (ptrdiff_t)start * CODES);
+                transpose_eight(codes + start, CODES, n_bytes, 8, tile);
+            }
+        for (; start < n_bytes; start += 8) {
+            const int32_t n_left = n_bytes - start < 8 ? n_bytes - start : 8;
+            transpose_eight(codes + start, n - i, n_bytes, n_left, tile);
+            tile += n_left * STEP;
         }
     }
 }
