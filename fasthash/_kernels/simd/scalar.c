@@ -65,10 +65,9 @@ static void scalar_distances(const uint64_t *query, const uint64_t *tile, int32_
     }
 }
 
-static int32_t scalar_scan(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
-                           int32_t bound, int32_t *positions, int32_t *distances)
+/* Keeps the distances that are below the bound, with their positions, and returns their number. */
+static int32_t keep_below(int32_t n, int32_t bound, int32_t *positions, int32_t *distances)
 {
-    scalar_distances(query, tile, n, n_words, distances);
     int32_t n_hits = 0;
     for (int32_t i = 0; i < n; i++) {
         /* Always written, but counted only if below the bound: there is no branch to mispredict.
@@ -79,6 +78,13 @@ static int32_t scalar_scan(const uint64_t *query, const uint64_t *tile, int32_t 
         n_hits += d < bound;
     }
     return n_hits;
+}
+
+static int32_t scalar_scan(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                           int32_t bound, int32_t *positions, int32_t *distances)
+{
+    scalar_distances(query, tile, n, n_words, distances);
+    return keep_below(n, bound, positions, distances);
 }
 
 /* Rows of whole words have the layout of this level's tiles. */
@@ -127,19 +133,44 @@ int32_t fh_list_relevant_scalar(const uint64_t *query, const uint64_t *labels, i
     return n_relevant;
 }
 
+/* The two tables of a byte are joined to one of 256 entries, for BYTES_JOINED bytes of all codes at
+ * a time. */
+enum { BYTES_JOINED = 16 };
+
+/* Adds the distances over n_bytes <= BYTES_JOINED bytes of codes that lie code_bytes apart. */
+static inline void add_weighted(const uint8_t *tables, const uint8_t *codes, int32_t n,
+                                ptrdiff_t code_bytes, int32_t n_bytes, int32_t *distances)
+{
+    uint8_t joined[BYTES_JOINED][256];
+    for (int32_t j = 0; j < n_bytes; j++, tables += 32)
+        for (int high = 0; high < 16; high++)
+            for (int low = 0; low < 16; low++)
+                joined[j][16 * high + low] = (uint8_t)(tables[high] + tables[16 + low]);
+    for (int32_t i = 0; i < n; i++, codes += code_bytes) {
+        int32_t even = 0, odd = 0, j = 0;
+        for (; j + 2 <= n_bytes; j += 2) {
+            even += joined[j][codes[j]];
+            odd += joined[j + 1][codes[j + 1]];
+        }
+        if (j < n_bytes)
+            even += joined[j][codes[j]];
+        distances[i] += even + odd;
+    }
+}
+
 static int32_t scan_weighted(const uint8_t *tables, const uint8_t *tile, int32_t n, int32_t n_bytes,
                              int32_t bound, int32_t *positions, int32_t *distances)
 {
-    int32_t n_hits = 0;
-    for (int32_t i = 0; i < n; i++, tile += n_bytes) {
-        int32_t distance = 0;
-        for (ptrdiff_t j = 0; j < n_bytes; j++)
-            distance += tables[32 * j + (tile[j] >> 4)] + tables[32 * j + 16 + (tile[j] & 15)];
-        positions[n_hits] = i;
-        distances[n_hits] = distance;
-        n_hits += distance < bound;
-    }
-    return n_hits;
+    memset(distances, 0, (size_t)n * sizeof *distances);
+    int32_t j = 0;
+    /* If the number of bytes is a constant, the compiler unrolls the loop over them. */
+    for (; j + BYTES_JOINED <= n_bytes; j += BYTES_JOINED)
+        add_weighted(tables + 32 * (ptrdiff_t)j, tile + j, n, n_bytes, BYTES_JOINED, distances);
+    if (n_bytes - j == 8)
+        add_weighted(tables + 32 * (ptrdiff_t)j, tile + j, n, n_bytes, 8, distances);
+    else if (j < n_bytes)
+        add_weighted(tables + 32 * (ptrdiff_t)j, tile + j, n, n_bytes, n_bytes - j, distances);
+    return keep_below(n, bound, positions, distances);
 }
 
 const fh_weights fh_scalar_weights = {
