@@ -214,8 +214,8 @@ AVX2 static int32_t avx2_scan(const uint8_t *tables, const uint8_t *tile, int32_
     for (; i < n; i += CODES) {
         int32_t found[CODES];
         sum_wide(tables, tile + (ptrdiff_t)i * SPREAD * n_bytes, n_bytes, found);
-        n_hits = append(found, n - i < CODES ? n - i : CODES, i, bound, n_hits, positions,
-                        distances);
+        n_hits =
+            append(found, n - i < CODES ? n - i : CODES, i, bound, n_hits, positions, distances);
     }
     return n_hits;
 }
