@@ -75,9 +75,8 @@ def _parse(given: list[str]) -> argparse.Namespace:
     return parser.parse_args(command_arguments.with_config(given, options.command, config))
 
 
-@functools.cache
-def _parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands, once in a process: a short command takes less time."""
+def _new_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
     parser = command_arguments.Parser(
         prog="fasthash",
         description="Binary codes that several modalities share, searched exactly.",
@@ -102,9 +101,13 @@ def _parser() -> argparse.ArgumentParser:
         completion,
     ):
         command.declare(commands)
-    # The command "completion" needs the whole parser.
-    parser.set_defaults(parser=_parser)
+    # The command "completion" needs the whole parser, and changes it.
+    parser.set_defaults(parser=_new_parser)
     return parser
+
+
+# Built once in a process, for those who call `main` more than once.
+_parser = functools.cache(_new_parser)
 
 
 def _is_set(options: argparse.Namespace, name: str) -> bool:

@@ -190,11 +190,16 @@ def test_no_address_leads_to_a_file(raw, path):
 
 
 @pytest.fixture(scope="module")
-def raw(folder):
+def address(folder):
     with serving(*OWN, "--port", 0, cwd=folder) as (url, *_):
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-        with contextlib.closing(connection):
-            yield connection
+        yield url.removeprefix("http://")
+
+
+@pytest.fixture
+def raw(address):
+    # For one test: the server closes connections on which nothing comes.
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        yield connection
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

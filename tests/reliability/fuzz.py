@@ -33,7 +33,8 @@ def read_index(data, folder):
     if data[:1] == b"\0":
         text, _, body = data[1:].partition(b"\n")
         text = text[:4000]
-        data = index_file._header(text, index_file.HEADER_BYTES + len(body)) + body
+        size = index_file.HEADER_BYTES + len(body)
+        data = index_file._header(text, size, has_tables=b"n_tables" in text) + body
     path.write_bytes(data)
     for mmap in (False, True):
         try:
@@ -182,13 +183,14 @@ def make_seeds(target, folder, corpus):
     model = fh.CCAITQ(4, random_state=0).fit({"image": features, "text": features[:, :5]})
     model.save(folder / "seed.model")
     if target == "index":
-        for kind in (fh.HammingIndex, fh.MultiIndexHash):
+        for kind, tables in ((fh.HammingIndex, False), *((fh.MultiIndexHash, x) for x in (0, 1))):
             index = kind(N_BITS)
             index.add(codes)
-            index.save(corpus / kind.__name__)
-            data = (corpus / kind.__name__).read_bytes()
+            seed = corpus / f"{kind.__name__}-{int(tables)}"
+            index.save(seed, tables=bool(tables))
+            data = seed.read_bytes()
             text = data[32 : 32 + int.from_bytes(data[24:28], "little")]
-            (corpus / f"{kind.__name__}-inside").write_bytes(b"\0" + text + b"\n" + data[4096:])
+            (corpus / f"{seed.name}-inside").write_bytes(b"\0" + text + b"\n" + data[4096:])
     elif target == "model":
         (corpus / "model").write_bytes((folder / "seed.model").read_bytes())
         text = model_parts(folder)[0]["content"]
