@@ -68,7 +68,8 @@ Written by `python benchmarks/run.py`; what is measured and how: [README.md](REA
 
 Machines differ and are noisy, so only ratios within one run mean something. What stands in a row
 was measured in turn, round by round. A figure is the median over rounds of the ratio within a
-round, in brackets the quartiles. Answers were compared with the peer's before they were timed."""
+round, in brackets the quartiles. Answers were compared with the peer's before they were timed.
+A section that was measured again says when, and on which processor."""
 
 
 def main() -> None:
@@ -92,10 +93,11 @@ def main() -> None:
         print(f"no shares of the limit: {error}", file=sys.stderr)
         limits = None
     context = Context(options.quick, options.repeats, limits, options.data)
+    introduction = INTRODUCTION
     parts: dict[str, str] = {}
     if options.update:
         output = options.output or RESULTS
-        facts, parts = _read(output.read_text())
+        introduction, facts, parts = _read(output.read_text())
     # Peers that multiply matrices stay on one thread, as fasthash does.
     with threadpool_limits(1, "blas"):
         for name in options.sections:
@@ -111,20 +113,23 @@ def main() -> None:
             parts[section.TITLE] = "\n\n".join([f"## {section.TITLE}", *tables])
             if output is not None:
                 # After every section: a run that breaks off leaves what it has measured.
-                output.write_text(_document(facts, context, parts))
+                output.write_text(_document(introduction, facts, context, parts))
     if output is None:
-        print(_document(facts, context, parts))
+        print(_document(introduction, facts, context, parts))
 
 
-def _read(document: str) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """Facts and sections of a document, as `_document` wrote them."""
+def _read(document: str) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
+    """Introduction, facts and sections of a document, as `_document` wrote them."""
     head, *sections = document.split("\n\n## ")
+    introduction = head.split("\n\n- ", 1)[0]
     facts = [line[2:].split(": ", 1) for line in head.splitlines() if line.startswith("- ")]
     parts = {text.split("\n", 1)[0]: f"## {text.rstrip()}" for text in sections}
-    return [(name, value) for name, value in facts], parts
+    return introduction, [(name, value) for name, value in facts], parts
 
 
-def _document(facts: list[tuple[str, str]], context: Context, parts: dict[str, str]) -> str:
+def _document(
+    introduction: str, facts: list[tuple[str, str]], context: Context, parts: dict[str, str]
+) -> str:
     head = "\n".join(f"- {name}: {value}" for name, value in facts)
     text = "\n\n".join(parts.values())
     if context.quick:
@@ -133,7 +138,7 @@ def _document(facts: list[tuple[str, str]], context: Context, parts: dict[str, s
         n_missed = len(re.findall(re.escape(NOT_MET) + "|not measured", text))
         n_met = len(re.findall(r"[,;] met\b", text))
         verdict = f"{n_met} of {n_met + n_missed} targets met."
-    return "\n\n".join([INTRODUCTION, head, verdict, text]) + "\n"
+    return "\n\n".join([introduction, head, verdict, text]) + "\n"
 
 
 if __name__ == "__main__":

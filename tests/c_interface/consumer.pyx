@@ -272,7 +272,8 @@ cdef class Described:
             return limits, None, None
         if error:
             fasthash_raise(fh, error)
-        return limits, found_distances[:limits[-1]], ids[:limits[-1]]
+        cdef int64_t n_found = limits_view[len(self.queries)]
+        return limits, found_distances[:n_found], ids[:n_found]
 
 
 cdef class Index:
