@@ -199,11 +199,13 @@ class Plan:
                     farthest = _middle(parts[-1][0][:, -1]) if kind == "nearest" else extent
                     self._count_saving(scanning.seconds, farthest, count, n - first)
             else:
-                if scanning.n_trials:
-                    workers = min(n_threads, count)
-                    budget = int(scanning.seconds * workers / self.tables.seconds_per_candidate)
-                else:
-                    budget = self.tables.default_budget
+                # The few queries that exceed their budget are scanned apart from the batch, which
+                # costs more per query.
+                workers = min(n_threads, count) if scanning.n_trials else 0
+                budget = max(
+                    int(scanning.seconds * workers / self.tables.seconds_per_candidate),
+                    self.tables.default_budget,
+                )
                 parts.append(
                     self._probe(self.tables, kind, extent, part, budget, n_threads, allowed)
                 )
