@@ -10,6 +10,7 @@ import pytest
 
 import fasthash as fh
 from command_line import PROGRAM
+from fasthash.commands.search import _codes_of_lines
 from fasthash.datasets import read_layout
 
 pytest.importorskip("safetensors", reason="models are saved with safetensors")
@@ -47,6 +48,13 @@ def test_codes_of_standard_input(emoji, capsys):
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(answer["distances"] == [0] for answer in answers)
     assert done.returncode == 1 and "no code of 64 bits, 16 hexadecimal digits: 'ff'" in done.stderr
+
+
+def test_a_code_of_standard_input_has_no_spaces():
+    code = _codes_of_lines(0, [b' "00ff"\n'], 16)
+    assert code.tolist() == [[0, 255]]
+    with pytest.raises(ValueError, match="query 1 of standard input is no code of 16 bits"):
+        _codes_of_lines(0, [b"00 ff"], 16)
 
 
 def test_a_reader_that_goes_away_is_no_error_to_shout_about(emoji):

@@ -15,6 +15,7 @@ from fasthash import cli, models
 from fasthash._core.pieces import smaller_pieces
 from fasthash.commands.inputs import METHODS
 from fasthash.datasets import read_layout
+from fasthash.metrics._ties import RULES_FOR_RANKINGS
 from serving_process import serving
 from strategies import random_codes
 
@@ -242,6 +243,12 @@ def test_tables_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):
     assert result(capsys, "index add some.index --codes codes.npy")["n"] == 79_999
     assert result(capsys, "index info some.index")["tables"]
     assert result(capsys, "index verify some.index")["verified"]
+
+
+def test_evaluate_offers_the_rules_for_ties_that_its_measures_have():
+    command = cli._parser()._subparsers._group_actions[0].choices["evaluate"]
+    (ties,) = (action for action in command._actions if action.dest == "ties")
+    assert ties.choices == RULES_FOR_RANKINGS
 
 
 def test_evaluate_gives_what_the_library_gives(emoji, capsys):

@@ -110,7 +110,6 @@ def scan_topk(
     if found.size:
         n_searched = n_allowed if flags is None else len(codes)
         is_sorted = flags is None and _sorting.sorts_all_rows(n_found, n_searched)
-        is_allowed = None if flags is None else flags.view(np.uint8)
         for q, pace in _calls(len(queries), n_searched, codes, sizes):
             nearest, positions = distances[q], found[q]
             search: _Steps
@@ -118,7 +117,7 @@ def scan_topk(
                 search = _sorting.Ranking(queries[q], codes, rows, nearest, positions, n_threads)
             else:
                 search = _search.Topk(
-                    queries[q], codes, rows, is_allowed, n_found, nearest, positions, n_threads
+                    queries[q], codes, rows, flags, n_found, nearest, positions, n_threads
                 )
             _run(search, pace)
     return _pad(distances, found if rows is None else _take(rows, found), k)
@@ -161,10 +160,9 @@ def scan_weighted(
     found = np.empty((len(weights), n_found), np.int64)
     if found.size:
         n_searched = n_allowed if flags is None else len(codes)
-        is_allowed = None if flags is None else flags.view(np.uint8)
         for q, pace in _calls(len(weights), n_searched, codes, sizes):
             search = _weighted.WeightedTopk(
-                weights[q], codes, rows, is_allowed, n_found, distances[q], found[q], n_threads
+                weights[q], codes, rows, flags, n_found, distances[q], found[q], n_threads
             )
             _run(search, pace)
     return _pad(distances, found if rows is None else _take(rows, found), k)
@@ -193,12 +191,11 @@ def scan_within(
     sizes : CallSizes, optional
     """
     rows, flags, n_allowed = _restrict(allowed, codes, len(queries))
-    is_allowed = None if flags is None else flags.view(np.uint8)
     answers = []
     n_searched = n_allowed if flags is None else len(codes)
     at_once = _radius.queries_at_once(radius)
     for q, pace in _calls(len(queries), n_searched, codes, sizes, at_once):
-        search = _radius.Within(queries[q], codes, rows, is_allowed, radius, n_threads)
+        search = _radius.Within(queries[q], codes, rows, flags, radius, n_threads)
         _run(search, pace)
         answers.append((search.limits, search.distances, search.positions))
         # Free its scratch memory before the next search allocates its own.
@@ -373,10 +370,10 @@ def _words_of(codes: NDArray[np.uint8]) -> int:
 
 def _restrict(
     allowed: Allowed | None, codes: NDArray[np.uint8], n_queries: int, k: int = 0
-) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None, int]:
+) -> tuple[NDArray[np.int64] | None, NDArray[np.uint8] | None, int]:
     """(rows to gather or None, flags of the allowed rows or None, number of allowed rows)."""
     if allowed is None or allowed.is_everything:
         return None, None, len(codes)
     if allowed.is_gathered(n_queries, _words_of(codes)) or _sorting.sorts_all_rows(k, allowed.n):
         return allowed.rows, None, allowed.n
-    return None, allowed.flags, allowed.n
+    return None, allowed.flags.view(np.uint8), allowed.n

@@ -272,7 +272,7 @@ cdef class Within:
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                   const int64_t[::1] rows, const uint8_t[::1] allowed, int32_t radius,
                   int n_threads):
-        cdef Database database = searched(queries, codes, rows, allowed)
+        cdef Database database = searched(queries.shape[0], codes, rows, allowed)
         self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
         self.plan = plan_within(&database, queries.shape[0], radius, n_threads)
         self.memory = np.empty(self.plan.memory_bytes, np.uint8)

@@ -2,11 +2,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from fasthash._kernels.selection cimport fh_selection
 from fasthash._kernels.tiles cimport Database, fh_planes
-
-cdef extern from "selection.h" nogil:
-    ctypedef struct fh_selection:
-        pass
 
 cdef struct TopkPlan:
     Py_ssize_t memory_bytes

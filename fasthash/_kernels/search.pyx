@@ -19,6 +19,17 @@ from fasthash._kernels.planes cimport (
     plane_codes,
     planes_for,
 )
+from fasthash._kernels.selection cimport (
+    fh_selection,
+    fh_selection_append,
+    fh_selection_bound,
+    fh_selection_count,
+    fh_selection_finish,
+    fh_selection_is_short,
+    fh_selection_start,
+    fh_selection_start_below,
+    next_block,
+)
 from fasthash._kernels.tasks cimport (
     STRETCH_TILES,
     count_parts,
@@ -53,18 +64,6 @@ import numpy as np
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
 
-cdef extern from "selection.h" nogil:
-    void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
-                            int32_t *distances, int64_t *positions, int64_t *counts)
-    void fh_selection_count(fh_selection *s, int32_t n, const int32_t *distances)
-    void fh_selection_start_below(fh_selection *s, int64_t n_wanted)
-    int fh_selection_is_short(const fh_selection *s)
-    int32_t fh_selection_bound(const fh_selection *s)
-    void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
-                             const int32_t *positions, const int32_t *distances)
-    void fh_selection_finish(fh_selection *parts, Py_ssize_t n_parts, Py_ssize_t stride,
-                             int32_t *out_distances, int64_t *out_positions)
-
 cdef enum:
     # A group of queries scans all tiles of a stretch before the next group does. So the selections
     # of a group stay in the cache from tile to tile, and are fetched once per stretch. If a tile
@@ -75,9 +74,6 @@ cdef enum:
     # Largest size of the selections of a thread, in bytes; with a large k, a task has fewer
     # queries.
     TASK_BYTES = 48 << 20
-    # The first scan of a query takes this many codes, and each later one a quarter of the codes
-    # seen so far. So the bound falls before many candidates have been appended.
-    FIRST_BLOCK = 64
     # Before bit planes are scanned, this many codes are scanned in tiles, to lower the bounds.
     FIRST_CODES = 512
     # From this k on, a sample gives the first bound. It has one code of every SAMPLE_SPARSITY, and
@@ -408,9 +404,7 @@ cdef inline Py_ssize_t scan_tile(const uint64_t *query, const uint64_t *codes, i
     cdef int32_t block = 0, n_block, n_hits
     cdef Py_ssize_t n_all = 0
     while block < n:
-        n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
-                                   (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
-                               <Py_ssize_t>(n - block))
+        n_block = next_block(n_seen + block, n - block)
         n_hits = scan_loaded(database, query, codes, tile + block, n_block,
                              fh_selection_bound(selection), work.hit_positions,
                              work.hit_distances)
@@ -458,7 +452,7 @@ cdef class Topk:
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                   const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
                   int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
-        cdef Database database = searched(queries, codes, rows, allowed)
+        cdef Database database = searched(queries.shape[0], codes, rows, allowed)
         self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
         self.out_distances, self.out_positions = out_distances, out_positions
         self.plan = plan_topk(&database, queries.shape[0], k, n_threads)

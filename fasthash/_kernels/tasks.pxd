@@ -19,5 +19,5 @@ cdef Py_ssize_t rows_of_step(const Database *database, Py_ssize_t n_queries,
 cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept nogil
 cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
                           int32_t *distances) noexcept nogil
-cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+cdef Database searched(Py_ssize_t n_queries, const uint8_t[:, ::1] codes,
                        const int64_t[::1] rows, const uint8_t[::1] allowed)

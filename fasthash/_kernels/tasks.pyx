@@ -83,11 +83,11 @@ cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *posit
     return n
 
 
-cdef Database searched(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+cdef Database searched(Py_ssize_t n_queries, const uint8_t[:, ::1] codes,
                        const int64_t[::1] rows, const uint8_t[::1] allowed):
     """Make the `Database` of a search from its arrays; `rows` and `allowed` may be None."""
     cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
-                                           queries.shape[0])
+                                           n_queries)
     if rows is not None:
         database.rows, database.n = &rows[0], rows.shape[0]
     if allowed is not None:

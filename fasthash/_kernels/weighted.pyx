@@ -11,6 +11,14 @@ from cython.parallel cimport prange
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
+from fasthash._kernels.selection cimport (
+    fh_selection,
+    fh_selection_append,
+    fh_selection_bound,
+    fh_selection_finish,
+    fh_selection_start,
+    next_block,
+)
 from fasthash._kernels.tasks cimport (
     count_parts,
     keep_allowed,
@@ -18,10 +26,10 @@ from fasthash._kernels.tasks cimport (
     part_start,
     queries_per_task,
     rows_of_step,
+    searched,
 )
 from fasthash._kernels.tiles cimport (
     FH_WEIGHTED_LANES_MAX,
-    TILE_STEP,
     Arena,
     Database,
     active_level,
@@ -29,7 +37,6 @@ from fasthash._kernels.tiles cimport (
     cut_into_tiles,
     fh_weights,
     make_arena,
-    make_database,
     threads_for,
     words_compared,
 )
@@ -38,17 +45,6 @@ import numpy as np
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
-
-cdef extern from "selection.h" nogil:
-    ctypedef struct fh_selection:
-        pass
-    void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
-                            int32_t *distances, int64_t *positions, int64_t *counts)
-    int32_t fh_selection_bound(const fh_selection *s)
-    void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
-                             const int32_t *positions, const int32_t *distances)
-    void fh_selection_finish(fh_selection *parts, Py_ssize_t n_parts, Py_ssize_t stride,
-                             int32_t *out_distances, int64_t *out_positions)
 
 cdef enum:
     # Bytes of a tile as it is laid out; it stays in the first-level cache.
@@ -63,9 +59,6 @@ cdef enum:
     # Largest size of the selections of a thread, in bytes; with a large k or long codes, a task has
     # fewer queries.
     TASK_BYTES = 48 << 20
-    # The first scan of a query takes this many codes, and each later one a quarter of the codes
-    # seen so far. So the bound falls before many candidates have been appended.
-    FIRST_BLOCK = 64
 
 cdef struct Plan:
     Database database
@@ -274,9 +267,7 @@ cdef void scan_tile(const Database *database, const uint8_t *tables, const uint8
     cdef Py_ssize_t code_bytes = weights.spread * database.n_bytes
     cdef int32_t block = 0, n_block, n_hits
     while block < n:
-        n_block = <int32_t>min(max(<Py_ssize_t>FIRST_BLOCK,
-                                   (n_seen + block) // (4 * TILE_STEP) * TILE_STEP),
-                               <Py_ssize_t>(n - block))
+        n_block = next_block(n_seen + block, n - block)
         n_hits = weights.scan(tables, codes + block * code_bytes, n_block,
                               <int32_t>database.n_bytes, fh_selection_bound(selection),
                               work.hit_positions, work.hit_distances)
@@ -311,12 +302,7 @@ cdef class WeightedTopk:
     def __cinit__(self, const int16_t[:, ::1] weights, const uint8_t[:, ::1] codes,
                   const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
                   int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
-        cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
-                                               weights.shape[0])
-        if rows is not None:
-            database.rows, database.n = &rows[0], rows.shape[0]
-        if allowed is not None:
-            database.allowed = &allowed[0]
+        cdef Database database = searched(weights.shape[0], codes, rows, allowed)
         self.weights, self.codes, self.rows, self.allowed = weights, codes, rows, allowed
         self.out_distances, self.out_positions = out_distances, out_positions
         self.plan = make_plan(&database, &weights[0, 0], weights.shape[0], k, n_threads)

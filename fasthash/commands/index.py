@@ -49,8 +49,8 @@ def declare(commands: Any) -> None:
     build.add_argument(
         "--tables",
         action="store_true",
-        help="also store the tables of multi-index hashing, so that the first search is as fast as "
-        "later ones; of use for 32,768 codes or more whose neighbours are near; the file gets two "
+        help="also store the tables of multi-index hashing, so that searches use them from the "
+        "first on; of use for 32,768 codes or more whose neighbours are near; the file gets two "
         "to four times as large",
     )
     build.set_defaults(run=_build)

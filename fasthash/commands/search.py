@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import sys
+from binascii import unhexlify
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -219,7 +220,7 @@ def _codes_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray[np.u
     codes = np.empty((len(lines), n_bytes), np.uint8)
     for row, line in enumerate(lines):
         try:
-            code = bytes.fromhex(line.decode().strip().strip('"'))
+            code = unhexlify(line.strip().strip(b'"'))
             if len(code) != n_bytes:
                 raise ValueError
             codes[row] = np.frombuffer(code, np.uint8)
