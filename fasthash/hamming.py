@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core.allowed import allow
+from ._core.excluded import check_exclude_self, drop_own, drop_own_within
 from ._core.runtime import resolve_threads
 from ._core.scan import MAX_SORTED, scan_distances, scan_rank, scan_topk, scan_within
 from ._core.validation import check_count, check_filter
@@ -73,6 +74,7 @@ def topk(
     k: int,
     *,
     filter: ArrayLike | None = None,
+    exclude_self: bool = False,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """
@@ -90,6 +92,9 @@ def topk(
         Rows that may be found, by default all. Either booleans of shape (n,); or these booleans
         packed by `numpy.packbits`, uint8 of shape (ceil(n / 8),); or row numbers in any order, of
         any integer dtype except uint8.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the database. The queries must be the database. Other
+        rows with the same code are found.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -104,7 +109,7 @@ def topk(
     ------
     TypeError, ValueError
         If the codes are not packed or differ in width, k is less than 1, or the filter does not
-        fit.
+        fit; or with `exclude_self`, if the queries are not the database.
 
     See Also
     --------
@@ -129,11 +134,18 @@ def topk(
     (array([[0, 1]], dtype=int32), array([[0, 2]]))
     >>> fh.topk(fh.pack([[1.0, 1.0]]), database, k=1, filter=[1, 2])
     (array([[1]], dtype=int32), array([[2]]))
+    >>> fh.topk(database, database, k=1, exclude_self=True)[1]
+    array([[2],
+           [2],
+           [0]])
     """
     queries, database = _check_pair(queries, "queries", database, "database")
     k = check_count(k, "k")
     allowed = allow(check_filter(filter, len(database)), len(database))
-    return scan_topk(queries, database, k, resolve_threads(n_threads), allowed)
+    if not check_exclude_self(exclude_self, queries, database, ("queries", "database")):
+        return scan_topk(queries, database, k, resolve_threads(n_threads), allowed)
+    found = scan_topk(queries, database, k + 1, resolve_threads(n_threads), allowed)
+    return drop_own(*found, np.arange(len(queries)))
 
 
 def within(
@@ -142,6 +154,7 @@ def within(
     radius: int,
     *,
     filter: ArrayLike | None = None,
+    exclude_self: bool = False,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """
@@ -157,6 +170,8 @@ def within(
         Largest distance that counts, in bits; inclusive.
     filter : array_like of bool, uint8 or int, optional
         Rows that may be found, by default all; as in `topk`.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the database, as in `topk`.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -173,7 +188,7 @@ def within(
     ------
     TypeError, ValueError
         If the codes are not packed or differ in width, the radius is negative, or the filter does
-        not fit.
+        not fit; or with `exclude_self`, if the queries are not the database.
 
     See Also
     --------
@@ -198,7 +213,9 @@ def within(
     queries, database = _check_pair(queries, "queries", database, "database")
     radius = min(check_count(radius, "radius", minimum=0, maximum=None), 8 * queries.shape[1])
     allowed = allow(check_filter(filter, len(database)), len(database))
-    return scan_within(queries, database, radius, resolve_threads(n_threads), allowed)
+    is_own_left_out = check_exclude_self(exclude_self, queries, database, ("queries", "database"))
+    found = scan_within(queries, database, radius, resolve_threads(n_threads), allowed)
+    return drop_own_within(*found, np.arange(len(queries))) if is_own_left_out else found
 
 
 def rank(

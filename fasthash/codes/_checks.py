@@ -119,9 +119,9 @@ def _are_packed(codes: object) -> TypeGuard[NDArray[np.uint8]]:
     )
 
 
-def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
+def check_ids(ids: ArrayLike, name: str = "ids") -> NDArray[np.int64]:
     """
-    Check ids that are to be looked up.
+    Check ids that are to be looked up; `name` is that of the argument.
 
     Returns
     -------
@@ -133,19 +133,19 @@ def check_ids(ids: ArrayLike) -> NDArray[np.int64]:
     TypeError, ValueError
         If they are not integers in one dimension.
     """
-    given = as_array(ids, "ids")
+    given = as_array(ids, name)
     if given.size == 0:
         given = given.astype(np.int64)
     if given.dtype.kind not in "iu":
         raise TypeError(
-            f"ids must be integers, got dtype {given.dtype}: pass ids.astype(np.int64) if they are "
-            "whole numbers"
+            f"{name} must be integers, got dtype {given.dtype}: pass {name}.astype(np.int64) if "
+            "they are whole numbers"
         )
     if given.ndim != 1:
         hint = f" (for a single one pass [{given}])" if given.ndim == 0 else ""
-        raise ValueError(f"ids must have one dimension, got shape {given.shape}{hint}")
+        raise ValueError(f"{name} must have one dimension, got shape {given.shape}{hint}")
     if given.dtype == np.uint64 and given.size and given.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"ids holds {given.max()}, which does not fit in int64")
+        raise ValueError(f"{name} holds {given.max()}, which does not fit in int64")
     return np.ascontiguousarray(given, np.int64)
 
 

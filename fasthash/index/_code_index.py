@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.excluded import drop_own, drop_own_within
 from .._core.pieces import blocks_of
 from .._core.runtime import resolve_threads
 from .._core.scan import merge_topk, merge_within
 from .._core.validation import check_count
-from ..codes import check_codes
+from ..codes import check_codes, check_ids
 from ._filters import Filter, PreparedFilter, allowed_rows
 from ._held_codes import HeldCodes
 from ._index_file import check_content, read_index, write_index
@@ -84,6 +85,7 @@ class CodeIndex(HeldCodes):
         k: int,
         *,
         filter: Filter | None = None,
+        exclude: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """
@@ -100,6 +102,9 @@ class CodeIndex(HeldCodes):
             find nothing. Or a callable that gets all ids held, ascending, and returns a boolean for
             each. Or the result of `prepare_filter`. An array of booleans is refused, because an
             index has ids and no rows: pass ``index.ids[booleans]``.
+        exclude : array_like of int, shape (n_queries,), optional
+            An id for each query, which that query does not find, such as its own id in a search of
+            the held codes. An id that is not held excludes nothing.
         n_threads : int, optional
             Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -113,7 +118,8 @@ class CodeIndex(HeldCodes):
         Raises
         ------
         TypeError, ValueError
-            If the queries are not codes of `n_bits`, k is less than 1, or the filter does not fit.
+            If the queries are not codes of `n_bits`, k is less than 1, the filter does not fit, or
+            `exclude` does not have one id per query.
 
         See Also
         --------
@@ -127,10 +133,22 @@ class CodeIndex(HeldCodes):
         >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
         >>> index.search(fh.pack([[-1.0, -1.0]]), k=2)
         (array([[0, 2]], dtype=int32), array([[50, 70]]))
+        >>> index.search(index.codes, k=1, exclude=index.ids)
+        (array([[2],
+               [2]], dtype=int32), array([[70],
+               [50]]))
         """
         queries = check_codes(queries, "queries", self.n_bits)
         k = check_count(k, "k")
         threads = resolve_threads(n_threads)
+        if exclude is None:
+            return self._nearest(queries, k, filter, threads)
+        own = _check_exclude(exclude, len(queries))
+        return drop_own(*self._nearest(queries, k + 1, filter, threads), own)
+
+    def _nearest(
+        self, queries: NDArray[np.uint8], k: int, filter: Filter | None, threads: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         state = self._storage.state
         in_base, in_recent = allowed_rows(self._storage, state, filter)
         distances, rows = self._searcher(state.base, threads).topk(queries, k, threads, in_base)
@@ -147,6 +165,7 @@ class CodeIndex(HeldCodes):
         radius: int,
         *,
         filter: Filter | None = None,
+        exclude: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
         """
@@ -160,6 +179,8 @@ class CodeIndex(HeldCodes):
             Largest distance that counts, in bits; inclusive.
         filter : array_like of int, set of int, callable, or PreparedFilter, optional
             Which codes may be found, as in `search`.
+        exclude : array_like of int, shape (n_queries,), optional
+            An id for each query, which that query does not find, as in `search`.
         n_threads : int, optional
             Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -175,8 +196,8 @@ class CodeIndex(HeldCodes):
         Raises
         ------
         TypeError, ValueError
-            If the queries are not codes of `n_bits`, the radius is negative, or the filter does not
-            fit.
+            If the queries are not codes of `n_bits`, the radius is negative, the filter does not
+            fit, or `exclude` does not have one id per query.
 
         See Also
         --------
@@ -194,6 +215,14 @@ class CodeIndex(HeldCodes):
         queries = check_codes(queries, "queries", self.n_bits)
         radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
         threads = resolve_threads(n_threads)
+        if exclude is None:
+            return self._near(queries, radius, filter, threads)
+        own = _check_exclude(exclude, len(queries))
+        return drop_own_within(*self._near(queries, radius, filter, threads), own)
+
+    def _near(
+        self, queries: NDArray[np.uint8], radius: int, filter: Filter | None, threads: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
         state = self._storage.state
         in_base, in_recent = allowed_rows(self._storage, state, filter)
         searcher = self._searcher(state.base, threads)
@@ -362,6 +391,13 @@ class CodeIndex(HeldCodes):
     def _recent_searcher(self, codes: SortedCodes) -> Any:
         """An object that searches recent codes, which the next change replaces."""
         raise NotImplementedError
+
+
+def _check_exclude(exclude: ArrayLike, n_queries: int) -> NDArray[np.int64]:
+    own = check_ids(exclude, "exclude")
+    if len(own) != n_queries:
+        raise ValueError(f"exclude must have one id per query, {n_queries} in all, got {len(own)}")
+    return own
 
 
 def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,98 @@
+"""Searches of a set against itself, in which each query leaves its own code out.
+
+Each search first finds one code more than asked for. `drop_own` and `drop_own_within` then drop the
+query's own code by its id, not by its place: equal codes may stand before it. If the own code is
+not among the answers, `drop_own` drops the last one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pieces import blocks_of
+
+__all__ = ["check_exclude_self", "check_flag", "drop_own", "drop_own_within"]
+
+Value = TypeVar("Value", bound=np.generic)
+
+
+def check_flag(value: object, name: str) -> bool:
+    """
+    Return an argument that is True or False.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_exclude_self(
+    exclude_self: bool, queries: NDArray[Any], database: NDArray[Any], names: tuple[str, str]
+) -> bool:
+    """
+    Check that query i is row i of the database, if `exclude_self` is True.
+
+    Raises
+    ------
+    TypeError
+        If `exclude_self` is neither True nor False.
+    ValueError
+        If the queries are not the database. `names` are those of the two arguments.
+    """
+    if not check_flag(exclude_self, "exclude_self"):
+        return False
+    of = f"exclude_self=True is for a search of a set against itself, but {names[0]} and {names[1]}"
+    if queries.shape != database.shape:
+        raise ValueError(f"{of} have the shapes {queries.shape} and {database.shape}")
+    for some in [] if queries is database else blocks_of(queries):
+        differs = (queries[some] != database[some]).any(axis=1)
+        if differs.any():
+            raise ValueError(f"{of} differ in row {some.start + int(differs.argmax())}")
+    return True
+
+
+def drop_own(
+    distances: NDArray[Value], ids: NDArray[np.int64], own: NDArray[np.int64]
+) -> tuple[NDArray[Value], NDArray[np.int64]]:
+    """
+    Leave out of each row of answers the own id, or the last answer if it is not there.
+
+    Parameters
+    ----------
+    distances, ids : ndarray, shape (n_queries, k + 1)
+    own : ndarray of int64, shape (n_queries,)
+
+    Returns
+    -------
+    distances, ids : ndarray, shape (n_queries, k)
+    """
+    shape = (ids.shape[0], ids.shape[1] - 1)
+    others, other_ids = np.empty(shape, distances.dtype), np.empty(shape, np.int64)
+    for some in blocks_of(ids):
+        is_kept = ids[some] != own[some, None]
+        is_kept[is_kept.all(axis=1), -1] = False
+        others[some] = distances[some][is_kept].reshape(-1, shape[1])
+        other_ids[some] = ids[some][is_kept].reshape(-1, shape[1])
+    return others, other_ids
+
+
+def drop_own_within(
+    limits: NDArray[np.int64],
+    distances: NDArray[Value],
+    ids: NDArray[np.int64],
+    own: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[Value], NDArray[np.int64]]:
+    """Leave the own id out of the answers of a radius search, where it is among them."""
+    is_kept = np.empty(len(ids), bool)
+    for some in blocks_of(ids):
+        query = np.searchsorted(limits, np.arange(some.start, some.stop), side="right") - 1
+        is_kept[some] = ids[some] != own[query]
+    n_dropped = np.concatenate([np.zeros(1, np.int64), np.cumsum(~is_kept)])
+    return limits - n_dropped[limits], distances[is_kept], ids[is_kept]
