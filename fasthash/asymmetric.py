@@ -8,27 +8,17 @@ exact, so results do not depend on the number of threads or the instruction set.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core.allowed import allow
-from ._core.arrays import as_array
-from ._core.pieces import cut
 from ._core.runtime import resolve_threads
 from ._core.scan import scan_weighted
 from ._core.validation import check_count, check_filter
+from ._core.weights import check_weights, round_weights
 from .codes import check_codes
 
 __all__ = ["topk_weighted"]
-
-# The largest sum of the rounded weights of a byte, before they are rounded: each of the eight adds
-# at most a half, and the kernels add up the weights of a byte in 8 bits.
-_BYTE_SUM = 251
-
-# The sum of all rounded weights, 255 for a byte, must fit in int32.
-_MAX_BYTES = (2**31 - 1) // 255 - 1
 
 
 def topk_weighted(
@@ -104,7 +94,7 @@ def topk_weighted(
     >>> ids, scores.round(2)
     (array([[0, 2, 3, 1]]), array([[ 2.5,  1.5, -1.5, -2.5]]))
     """
-    values = _check_weights(weights)
+    values = check_weights(weights)
     codes = check_codes(database, "database")
     n_bits = values.shape[1]
     if codes.shape[1] != (n_bits + 7) // 8:
@@ -112,81 +102,8 @@ def topk_weighted(
             f"weights has {n_bits} columns, one per bit, which needs codes of "
             f"{(n_bits + 7) // 8} bytes, but database has codes of {codes.shape[1]}"
         )
-    if codes.shape[1] > _MAX_BYTES:
-        raise ValueError(
-            f"database has codes of {codes.shape[1]} bytes; the limit with weights is {_MAX_BYTES}"
-        )
     k = check_count(k, "k")
     allowed = allow(check_filter(filter, len(codes)), len(codes))
-    rounded, largest, step = _round_weights(values, 8 * codes.shape[1])
-    distances, ids = scan_weighted(rounded, codes, k, resolve_threads(n_threads), allowed)
-    total = np.abs(rounded).sum(axis=1, dtype=np.int64)[:, None]
-    # In this order, because a step may be smaller than any float.
-    scores = (total - 2 * distances.astype(np.int64)) * step * largest
-    scores[ids < 0] = np.nan
-    return scores, ids
-
-
-def _check_weights(weights: ArrayLike) -> NDArray[Any]:
-    x = as_array(weights, "weights")
-    if x.dtype.kind not in "fiu":
-        raise TypeError(f"weights must hold real numbers, got dtype {x.dtype}")
-    if x.ndim != 2:
-        hint = " (for a single query pass weights[None, :])" if x.ndim == 1 else ""
-        raise ValueError(
-            f"weights must have two dimensions, one query per row, got shape {x.shape}{hint}"
-        )
-    if x.shape[1] == 0:
-        raise ValueError("weights has no columns: pass one weight per bit")
-    return x
-
-
-def _round_weights(
-    values: NDArray[Any], n_columns: int
-) -> tuple[NDArray[np.int16], NDArray[np.float64], NDArray[np.float64]]:
-    """
-    Round the weights of every query to multiples of a step.
-
-    Returns
-    -------
-    rounded : ndarray of int16, shape (n_queries, n_columns)
-        Zero in the columns of padding bits. At most 255 in total for each byte, without the signs.
-    largest, step : ndarray of float64, shape (n_queries, 1)
-        The largest absolute weight of a query, and the step as a multiple of it.
-
-    Raises
-    ------
-    ValueError
-        If a weight is not finite, or the sum of the weights of a query may overflow.
-    """
-    n, n_bits = values.shape
-    rounded = np.zeros((n, n_columns), np.int16)
-    largest, step = np.zeros((n, 1)), np.zeros((n, 1))
-    for some in cut(n, n_columns):
-        block = np.zeros((some.stop - some.start, n_columns))
-        with np.errstate(over="ignore"):
-            block[:, :n_bits] = values[some]
-        is_usable = np.isfinite(block)
-        if not is_usable.all():
-            row, column = np.argwhere(~is_usable)[0]
-            raise ValueError(
-                f"weights[{some.start + row}, {column}] is {values[some][row, column]}: weights "
-                "must be finite numbers of float64"
-            )
-        largest[some, 0] = np.abs(block).max(axis=1)
-        if largest[some].max() > np.finfo(np.float64).max / (2 * n_columns):
-            raise ValueError(
-                f"weights has values up to {largest[some].max():g}: the sum of {n_bits} of them "
-                "may overflow; scale them first"
-            )
-        # Queries whose weights are all zero stay zero.
-        block /= np.where(largest[some] == 0, 1, largest[some])
-        sizes = np.abs(block)
-        # Added in a fixed order, so that the step is the same on every machine.
-        sums = sizes[:, 0::8].copy()
-        for bit in range(1, 8):
-            sums += sizes[:, bit::8]
-        step[some, 0] = sums.max(axis=1) / _BYTE_SUM
-        block /= np.where(step[some] == 0, 1, step[some])
-        rounded[some] = np.rint(block)
-    return rounded, largest, step
+    rounded = round_weights(values)
+    distances, ids = scan_weighted(rounded.values, codes, k, resolve_threads(n_threads), allowed)
+    return rounded.scores(distances, ids), ids

@@ -61,6 +61,12 @@ def test_indexes_leave_out_an_id_per_query(kind, problem, k, seed):
     np.testing.assert_array_equal(distances, expected[:, :, 0])
     rows = expected[:, :, 1]
     np.testing.assert_array_equal(found, np.where(rows < 0, -1, ids[rows]) if len(ids) else rows)
+    weights = np.where(fh.unpack(codes, n_bits), 1.0, -1.0).reshape(len(codes), n_bits)
+    for candidates in (None, 1):
+        _, found = index.search(weights=weights, k=k, candidates=candidates, exclude=ids)
+        np.testing.assert_array_equal(
+            found, np.where(rows < 0, -1, ids[rows]) if len(ids) else rows
+        )
     radius = k % (n_bits + 1)
     found = as_lists(*index.within(codes, radius, exclude=ids))
     assert found == [[(d, ids[j]) for d, j in row] for row in others_by_sorting(codes, radius)]

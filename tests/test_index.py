@@ -128,3 +128,37 @@ def test_filters_of_ids_in_any_order(gaps, share):
     expected = fh.topk(codes[:5], codes[allowed], 9)
     np.testing.assert_array_equal(d, expected[0])
     np.testing.assert_array_equal(found, np.append(ids[allowed], -1)[expected[1]])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, TypeError, "pass either queries, .* or weights, .*; got neither"),
+        ({"queries": random_codes(1, 12), "weights": [[1.0] * 12]}, TypeError, "got both"),
+        ({"weights": [[1.0] * 11]}, ValueError, "weights has 11 columns, but n_bits=12"),
+        ({"weights": [1.0] * 12}, ValueError, r"weights\[None, :\]"),
+        ({"weights": [[np.nan] * 12]}, ValueError, r"weights\[0, 0\] is nan"),
+        ({"weights": [[1.0] * 12], "candidates": 0}, ValueError, "candidates must be at least 1"),
+        ({"weights": [[1.0] * 12], "k": None}, TypeError, "k must be an integer, got None"),
+        ({"queries": random_codes(1, 12), "candidates": 9}, TypeError, "candidates is given with"),
+    ],
+)
+def test_searches_with_weights_that_are_refused(options, error, message):
+    index = fh.HammingIndex(12)
+    with pytest.raises(error, match=message):
+        index.search(**{"k": 2, **options})
+
+
+def test_weights_are_rounded_once_for_codes_added_before_and_after():
+    """The steps would differ if each part of the index were rounded by itself."""
+    index = fh.MultiIndexHash(16)
+    index.add(random_codes(50, 16), ids=np.arange(50) * 2)
+    index.search(random_codes(1, 16), 1)
+    index.add(random_codes(50, 16, seed=1), ids=np.arange(50) * 2 + 1)
+    assert len(index._storage.state.recent) == 50
+    weights = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
+    scores, ids = index.search(weights=weights, k=100)
+    expected, rows = fh.topk_weighted(weights, index.codes, 100)
+    np.testing.assert_array_equal(ids, rows)
+    np.testing.assert_array_equal(scores, expected)
+    assert np.isnan(index.search(weights=weights, k=101, candidates=1)[0][:, 100]).all()

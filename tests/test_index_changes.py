@@ -59,6 +59,11 @@ class Changes(RuleBasedStateMachine):
             np.random.default_rng(seed).integers(8, size=n)
         ]
 
+    def weights(self, seed):
+        # Few different weights, so that scores tie; and a large one, so that small ones are 0.
+        values = [-1.0, -1.0, 0.0, 0.001, 1.0, 60.0]
+        return np.random.default_rng(seed).choice(values, size=(3, self.n_bits))
+
     @rule(n=st.integers(0, 6), seed=st.integers(0, 99))
     def add_numbered(self, n, seed):
         self.index.add(self.codes(n, seed))
@@ -134,6 +139,12 @@ class Changes(RuleBasedStateMachine):
         assert_same(found, self.twin.search(queries, k, allowed))
         found = self.index.within(queries, radius, n_threads=n_threads, filter=chosen)
         assert_same(found, self.twin.within(queries, radius, allowed))
+        weights = self.weights(seed)
+        for candidates in (None, radius + 1):
+            options = {"candidates": candidates, "n_threads": n_threads, "filter": chosen}
+            found = self.index.search(weights=weights, k=k, **options)
+            expected = self.twin.search_weighted(weights.tolist(), k, allowed, candidates)
+            assert_same(found, expected)
 
     @invariant()
     def holds_the_same(self):
@@ -170,6 +181,7 @@ def test_many_codes_removed_added_and_filtered(kind, seed):
     rng = np.random.default_rng(seed)
     index, codes = clustered_index(kind, seed=seed % 3)
     queries = codes[rng.integers(0, len(codes), 40)]
+    weights = rng.normal(size=(40, 64))
     index.search(queries, 3)
     searcher = index._storage.state.base.searcher
     gone = rng.choice(len(codes), 20_000, replace=False)
@@ -190,6 +202,11 @@ def test_many_codes_removed_added_and_filtered(kind, seed):
         for n in (1, 40):
             d, found = fh.topk(queries[:n], held_codes[rows], 12)
             assert_same(index.search(queries[:n], 12, filter=chosen), (d, held_ids[rows][found]))
+            scores, found = fh.topk_weighted(weights[:n], held_codes[rows], 12)
+            assert_same(
+                index.search(weights=weights[:n], k=12, filter=chosen),
+                (scores, held_ids[rows][found]),
+            )
             limits, d, found = fh.within(queries[:n], held_codes[rows], 6)
             assert_same(
                 index.within(queries[:n], 6, filter=chosen), (limits, d, held_ids[rows][found])

@@ -43,6 +43,9 @@ POSITIONAL = {
 }
 # Data and parameters of estimators that may be left out.
 OPTIONAL = {"labels", "n_bits", "pairs", "y"}
+# Where weights may take the place of queries, as keywords, queries and the k after them are
+# optional.
+OPTIONAL_BESIDE_WEIGHTS = {"queries", "k"}
 
 
 def public_callables():
@@ -69,13 +72,15 @@ CALLABLES = dict(public_callables())
 
 @pytest.mark.parametrize("name", sorted(CALLABLES))
 def test_only_data_and_k_or_radius_may_be_positional(name):
-    for parameter in inspect.signature(CALLABLES[name]).parameters.values():
+    parameters = inspect.signature(CALLABLES[name]).parameters
+    optional = OPTIONAL | OPTIONAL_BESIDE_WEIGHTS if "weights" in parameters else OPTIONAL
+    for parameter in parameters.values():
         if parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
             continue
         assert parameter.kind is parameter.POSITIONAL_OR_KEYWORD, parameter
         assert parameter.name in POSITIONAL, f"{parameter.name} must be a keyword: put * before it"
         if parameter.default is not parameter.empty:
-            assert parameter.name in OPTIONAL, f"{parameter.name} has a default: put * before it"
+            assert parameter.name in optional, f"{parameter.name} has a default: put * before it"
 
 
 def test_the_walk_meets_functions_methods_and_constructors():

@@ -1,4 +1,4 @@
-"""`CodeIndex`: what both indexes share: codes held, filtered search, files.
+"""`CodeIndex`: what both indexes share: codes that are searched, and files of them.
 
 A subclass decides how a set of codes is searched: see `HammingIndex` and `MultiIndexHash`.
 """
@@ -8,231 +8,20 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from .._core.excluded import drop_own, drop_own_within
-from .._core.pieces import blocks_of
 from .._core.runtime import resolve_threads
-from .._core.scan import merge_topk, merge_within
-from .._core.validation import check_count
-from ..codes import check_codes, check_ids
-from ._filters import Filter, PreparedFilter, allowed_rows
-from ._held_codes import HeldCodes
 from ._index_file import check_content, read_index, write_index
+from ._searched_codes import SearchedCodes
 from ._snapshot import SortedCodes
 from ._tables import CodeTables
 
 __all__ = ["CodeIndex"]
 
 
-class CodeIndex(HeldCodes):
-    """
-    Base of the indexes: held codes that can be searched and saved.
-
-    Any number of threads may search while others change the index. A search answers for the state
-    at its begin.
-    """
+class CodeIndex(SearchedCodes):
+    """Base of the indexes: codes that can be searched and saved."""
 
     # Names of the constructor arguments except n_bits, which are also attributes.
     _options: ClassVar[tuple[str, ...]] = ()
-
-    def prepare_filter(self, ids: Filter) -> PreparedFilter:
-        """
-        Look up the ids of a filter once, for use in many searches.
-
-        Parameters
-        ----------
-        ids : array_like of int, set of int, or callable
-            Which codes may be found, as the ``filter`` of `search`.
-
-        Returns
-        -------
-        PreparedFilter
-            A value for the ``filter`` of `search` and `within` of this index. It stays valid when
-            the index changes: an id that is added later may be found if it is among the given ids.
-            A callable is called again after a change.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is not a filter.
-
-        See Also
-        --------
-        search : Search with a filter.
-
-        Notes
-        -----
-        O(ids given + codes held / 64), or a sort of the given ids if the ids held are far apart. A
-        search with a prepared filter takes about as long as one without, and less if the filter
-        allows few codes.
-
-        Examples
-        --------
-        >>> import fasthash as fh
-        >>> index = fh.HammingIndex(n_bits=2)
-        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
-        >>> group = index.prepare_filter([50, 60])
-        >>> index.search(fh.pack([[1.0, 1.0]]), k=1, filter=group)
-        (array([[2]], dtype=int32), array([[50]]))
-        """
-        return PreparedFilter(self._storage, ids)
-
-    def search(
-        self,
-        queries: ArrayLike,
-        k: int,
-        *,
-        filter: Filter | None = None,
-        exclude: ArrayLike | None = None,
-        n_threads: int | None = None,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """
-        Find the k nearest codes of every query, exactly.
-
-        Parameters
-        ----------
-        queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8))
-            Packed codes, as made by `pack`.
-        k : int
-            How many codes to return for each query; may exceed the number of codes held.
-        filter : array_like of int, set of int, callable, or PreparedFilter, optional
-            Which codes may be found, by default all. Either ids in any order; ids that are not held
-            find nothing. Or a callable that gets all ids held, ascending, and returns a boolean for
-            each. Or the result of `prepare_filter`. An array of booleans is refused, because an
-            index has ids and no rows: pass ``index.ids[booleans]``.
-        exclude : array_like of int, shape (n_queries,), optional
-            An id for each query, which that query does not find, such as its own id in a search of
-            the held codes. An id that is not held excludes nothing.
-        n_threads : int, optional
-            Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
-
-        Returns
-        -------
-        distances : ndarray of int32, shape (n_queries, k)
-            Ascending; -1 where fewer than k codes may be found.
-        ids : ndarray of int64, shape (n_queries, k)
-            Ascending among equal distances; -1 where missing.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the queries are not codes of `n_bits`, k is less than 1, the filter does not fit, or
-            `exclude` does not have one id per query.
-
-        See Also
-        --------
-        within : All codes within a radius.
-        fasthash.topk : The same search without an index, which answers with rows.
-
-        Examples
-        --------
-        >>> import fasthash as fh
-        >>> index = fh.HammingIndex(n_bits=2)
-        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
-        >>> index.search(fh.pack([[-1.0, -1.0]]), k=2)
-        (array([[0, 2]], dtype=int32), array([[50, 70]]))
-        >>> index.search(index.codes, k=1, exclude=index.ids)
-        (array([[2],
-               [2]], dtype=int32), array([[70],
-               [50]]))
-        """
-        queries = check_codes(queries, "queries", self.n_bits)
-        k = check_count(k, "k")
-        threads = resolve_threads(n_threads)
-        if exclude is None:
-            return self._nearest(queries, k, filter, threads)
-        own = _check_exclude(exclude, len(queries))
-        return drop_own(*self._nearest(queries, k + 1, filter, threads), own)
-
-    def _nearest(
-        self, queries: NDArray[np.uint8], k: int, filter: Filter | None, threads: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        state = self._storage.state
-        in_base, in_recent = allowed_rows(self._storage, state, filter)
-        distances, rows = self._searcher(state.base, threads).topk(queries, k, threads, in_base)
-        answer = distances, _ids_of(state.base, rows)
-        if len(state.recent) == 0:
-            return answer
-        searcher = self._recent_searcher(state.recent)
-        distances, rows = searcher.topk(queries, k, threads, in_recent)
-        return merge_topk([answer, (distances, _ids_of(state.recent, rows))], k)
-
-    def within(
-        self,
-        queries: ArrayLike,
-        radius: int,
-        *,
-        filter: Filter | None = None,
-        exclude: ArrayLike | None = None,
-        n_threads: int | None = None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        """
-        Find all codes within a Hamming radius of every query.
-
-        Parameters
-        ----------
-        queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8))
-            Packed codes, as made by `pack`.
-        radius : int
-            Largest distance that counts, in bits; inclusive.
-        filter : array_like of int, set of int, callable, or PreparedFilter, optional
-            Which codes may be found, as in `search`.
-        exclude : array_like of int, shape (n_queries,), optional
-            An id for each query, which that query does not find, as in `search`.
-        n_threads : int, optional
-            Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
-
-        Returns
-        -------
-        limits : ndarray of int64, shape (n_queries + 1,)
-            The answers to query i are at ``[limits[i]:limits[i + 1]]`` of the other two.
-        distances : ndarray of int32, shape (n_found,)
-            Ascending within a query.
-        ids : ndarray of int64, shape (n_found,)
-            Ascending among equal distances.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the queries are not codes of `n_bits`, the radius is negative, the filter does not
-            fit, or `exclude` does not have one id per query.
-
-        See Also
-        --------
-        search : The k nearest codes.
-        fasthash.within : The same search without an index, which answers with rows.
-
-        Examples
-        --------
-        >>> import fasthash as fh
-        >>> index = fh.HammingIndex(n_bits=2)
-        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
-        >>> index.within(fh.pack([[-1.0, -1.0]]), radius=1)
-        (array([0, 1]), array([0], dtype=int32), array([50]))
-        """
-        queries = check_codes(queries, "queries", self.n_bits)
-        radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
-        threads = resolve_threads(n_threads)
-        if exclude is None:
-            return self._near(queries, radius, filter, threads)
-        own = _check_exclude(exclude, len(queries))
-        return drop_own_within(*self._near(queries, radius, filter, threads), own)
-
-    def _near(
-        self, queries: NDArray[np.uint8], radius: int, filter: Filter | None, threads: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        state = self._storage.state
-        in_base, in_recent = allowed_rows(self._storage, state, filter)
-        searcher = self._searcher(state.base, threads)
-        limits, distances, rows = searcher.within(queries, radius, threads, in_base)
-        answer = limits, distances, _ids_of(state.base, rows)
-        if len(state.recent) == 0:
-            return answer
-        searcher = self._recent_searcher(state.recent)
-        limits, distances, rows = searcher.within(queries, radius, threads, in_recent)
-        return merge_within([answer, (limits, distances, _ids_of(state.recent, rows))])
 
     def save(self, path: str | os.PathLike[str], *, tables: bool = False) -> None:
         """
@@ -376,35 +165,6 @@ class CodeIndex(HeldCodes):
         searcher = self._storage.state.base.searcher
         return searcher is not None and searcher.tables is not None
 
-    def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
-        """
-        An object that searches these codes; made at the first search, then kept with them.
-
-        Its `tables` are None or `CodeTables`; `tables_to_keep` builds them if it may use them.
-        """
-        raise NotImplementedError
-
     def _searcher_by_tables(self, codes: SortedCodes, tables: CodeTables) -> Any:
         """An object that searches these codes by tables from a file."""
         raise NotImplementedError
-
-    def _recent_searcher(self, codes: SortedCodes) -> Any:
-        """An object that searches recent codes, which the next change replaces."""
-        raise NotImplementedError
-
-
-def _check_exclude(exclude: ArrayLike, n_queries: int) -> NDArray[np.int64]:
-    own = check_ids(exclude, "exclude")
-    if len(own) != n_queries:
-        raise ValueError(f"exclude must have one id per query, {n_queries} in all, got {len(own)}")
-    return own
-
-
-def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Replace rows by ids; -1 stays -1."""
-    if len(codes) == 0:
-        return rows
-    ids = np.empty(rows.shape, np.int64)
-    for some in blocks_of(rows):
-        ids[some] = np.where(rows[some] >= 0, codes.ids[rows[some]], rows[some])
-    return ids

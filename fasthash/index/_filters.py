@@ -20,10 +20,10 @@ from ..codes import check_ids
 from ._snapshot import Snapshot
 from ._storage import CodeStorage
 
-__all__ = ["Filter", "PreparedFilter", "allowed_rows"]
+__all__ = ["AllowedRows", "Filter", "PreparedFilter", "allowed_rows"]
 
 # The allowed rows of the base and of the recent codes; None for all.
-_Rows = tuple[Allowed | None, Allowed | None]
+AllowedRows = tuple[Allowed | None, Allowed | None]
 
 
 class PreparedFilter:
@@ -59,7 +59,7 @@ class PreparedFilter:
             "prepare_filter of the other index"
         )
 
-    def _rows_in(self, state: Snapshot) -> _Rows:
+    def _rows_in(self, state: Snapshot) -> AllowedRows:
         """The allowed rows in this state; looked up again if the last call had another one."""
         # In a local: another thread may look up another state.
         known = self._known
@@ -79,7 +79,7 @@ class PreparedFilter:
 class _Known:
     """The allowed rows in one state; holds weak references to the state, to recognise it."""
 
-    def __init__(self, state: Snapshot, found: Allowed | None, rows: _Rows) -> None:
+    def __init__(self, state: Snapshot, found: Allowed | None, rows: AllowedRows) -> None:
         self.base = weakref.ref(state.base)
         self._live = _no_array if state.live is None else weakref.ref(state.live)
         self._recent = weakref.ref(state.recent)
@@ -95,7 +95,7 @@ class _Known:
 Filter = ArrayLike | Callable[[NDArray[np.int64]], ArrayLike] | PreparedFilter
 
 
-def allowed_rows(storage: CodeStorage, state: Snapshot, given: Filter | None) -> _Rows:
+def allowed_rows(storage: CodeStorage, state: Snapshot, given: Filter | None) -> AllowedRows:
     """
     Turn a filter into rows of the base and of the recent codes.
 
@@ -151,12 +151,12 @@ def _ids_of(given: Any) -> NDArray[np.int64]:
     return check_ids(chosen)
 
 
-def _in_state(state: Snapshot, found: Allowed, ids: NDArray[np.int64]) -> _Rows:
+def _in_state(state: Snapshot, found: Allowed, ids: NDArray[np.int64]) -> AllowedRows:
     """The found rows of the base that are still held, and the rows of recent codes."""
     return found if state.live is None else found.only(state.live), state.recent.allowed(ids)
 
 
-def _of_function(state: Snapshot, given: Callable[[NDArray[np.int64]], ArrayLike]) -> _Rows:
+def _of_function(state: Snapshot, given: Callable[[NDArray[np.int64]], ArrayLike]) -> AllowedRows:
     flags = as_array(given(state.ids), "filter")
     if flags.dtype != bool:
         raise TypeError(

@@ -247,6 +247,20 @@ class Snapshot:
             rows = np.where((rows >= 0) & self.live[rows], rows, -1)
         return rows, self.recent.find(ids)
 
+    def codes_at(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """
+        Gather the codes of ids of any shape; a code of zeros where an id is not held.
+
+        Returns
+        -------
+        ndarray of uint8, shape (*ids.shape, n_bytes)
+        """
+        codes = np.zeros((ids.size, self.base.codes.shape[1]), np.uint8)
+        for part, rows in zip((self.base, self.recent), self.find(ids.reshape(-1)), strict=True):
+            is_held = rows >= 0
+            codes[is_held] = part.codes[rows[is_held]]
+        return codes.reshape(*ids.shape, codes.shape[1])
+
     @cached_property
     def ids(self) -> NDArray[np.int64]:
         """All ids held, ascending, read-only."""

@@ -154,13 +154,8 @@ class CodeStorage:
         """
         ids = check_ids(ids)
         state = self.state
-        in_base, in_recent = rows = state.find(ids)
-        _refuse_missing(ids, rows)
-        codes = np.empty((len(ids), state.base.codes.shape[1]), np.uint8)
-        is_recent = in_recent >= 0
-        codes[~is_recent] = state.base.codes[in_base[~is_recent]]
-        codes[is_recent] = state.recent.codes[in_recent[is_recent]]
-        return codes
+        _refuse_missing(ids, state.find(ids))
+        return state.codes_at(ids)
 
     def _with(self, state: Snapshot, codes: NDArray[np.uint8], ids: NDArray[np.int64]) -> Snapshot:
         """The state with further codes, whose ids ascend and are not held."""

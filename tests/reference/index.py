@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.asymmetric import bit, rounded, step_of
 from reference.hamming import distance
 
 
@@ -49,6 +50,37 @@ class Index:
             for place, (d, found) in enumerate(self._sorted(query, allowed)[:k]):
                 distances[i, place], ids[i, place] = d, found
         return distances, ids
+
+    def search_weighted(
+        self,
+        weights: Sequence[Sequence[float]],
+        k: int,
+        allowed: Container[int] | None = None,
+        candidates: int | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The k codes with the largest scores; what is missing is NaN and -1."""
+        scores = np.full((len(weights), k), np.nan)
+        ids = np.full((len(weights), k), -1, np.int64)
+        for i, query in enumerate(weights):
+            signs = np.packbits([w >= 0 for w in query])
+            nearest = self._sorted(signs, allowed)
+            if candidates is not None:
+                nearest = nearest[: max(k, candidates)]
+            largest, step = step_of(query)
+            whole = rounded(query)
+            ranked = sorted(
+                (
+                    -sum(
+                        w * bit(np.frombuffer(self.held[n], np.uint8), j)
+                        for j, w in enumerate(whole)
+                    ),
+                    n,
+                )
+                for _, n in nearest
+            )
+            for place, (negative, found) in enumerate(ranked[:k]):
+                scores[i, place], ids[i, place] = -negative * step * largest, found
+        return scores, ids
 
     def within(
         self, queries: NDArray[np.uint8], radius: int, allowed: Container[int] | None = None

@@ -1,0 +1,362 @@
+"""`SearchedCodes`: what both indexes share: searches with a filter, by codes or by weights.
+
+A subclass decides how a set of codes is searched by Hamming distance. A search with weights is a
+scan, or sorts the nearest codes by Hamming distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._core.allowed import Allowed
+from .._core.excluded import drop_own, drop_own_within
+from .._core.pieces import blocks_of
+from .._core.runtime import resolve_threads
+from .._core.scan import merge_topk, merge_within, scan_weighted
+from .._core.validation import check_count
+from .._core.weights import check_weights, round_weights
+from ..codes import check_codes, check_ids, pack_signs
+from ._filters import AllowedRows, Filter, PreparedFilter, allowed_rows
+from ._held_codes import HeldCodes
+from ._snapshot import Snapshot, SortedCodes
+
+__all__ = ["SearchedCodes"]
+
+# Distances and rows or ids.
+_Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
+
+
+class SearchedCodes(HeldCodes):
+    """
+    Held codes that can be searched.
+
+    Any number of threads may search while others change the index. A search answers for the state
+    at its begin.
+    """
+
+    def prepare_filter(self, ids: Filter) -> PreparedFilter:
+        """
+        Look up the ids of a filter once, for use in many searches.
+
+        Parameters
+        ----------
+        ids : array_like of int, set of int, or callable
+            Which codes may be found, as the ``filter`` of `search`.
+
+        Returns
+        -------
+        PreparedFilter
+            A value for the ``filter`` of `search` and `within` of this index. It stays valid when
+            the index changes: an id that is added later may be found if it is among the given ids.
+            A callable is called again after a change.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not a filter.
+
+        See Also
+        --------
+        search : Search with a filter.
+
+        Notes
+        -----
+        O(ids given + codes held / 64), or a sort of the given ids if the ids held are far apart. A
+        search with a prepared filter takes about as long as one without, and less if the filter
+        allows few codes.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> group = index.prepare_filter([50, 60])
+        >>> index.search(fh.pack([[1.0, 1.0]]), k=1, filter=group)
+        (array([[2]], dtype=int32), array([[50]]))
+        """
+        return PreparedFilter(self._storage, ids)
+
+    @overload
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int,
+        *,
+        weights: None = None,
+        candidates: None = None,
+        filter: Filter | None = None,
+        exclude: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
+
+    @overload
+    def search(
+        self,
+        queries: None = None,
+        k: int = ...,
+        *,
+        weights: ArrayLike,
+        candidates: int | None = None,
+        filter: Filter | None = None,
+        exclude: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
+
+    def search(
+        self,
+        queries: ArrayLike | None = None,
+        k: int | None = None,
+        *,
+        weights: ArrayLike | None = None,
+        candidates: int | None = None,
+        filter: Filter | None = None,
+        exclude: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> tuple[NDArray[np.int32] | NDArray[np.float64], NDArray[np.int64]]:
+        """
+        Find the k nearest codes of every query, exactly.
+
+        A query is either a packed code, compared by Hamming distance, or a weight for each bit,
+        such as the projections that a model's `project` computes. Weights find better neighbours
+        among the same codes.
+
+        Parameters
+        ----------
+        queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8))
+            Packed codes, as made by `pack`. Pass either `queries` or `weights`.
+        k : int
+            How many codes to return for each query; may exceed the number of codes held.
+        weights : array_like of float or int, shape (n_queries, n_bits)
+            The weight of each bit; finite. The score of a code is the sum of the weights, each
+            times 1 where the bit of the code is 1 and times -1 where it is 0.
+        candidates : int, optional
+            Compare the weights only with this many codes of each query, at least k: those nearest
+            by Hamming distance to the signs of the weights. By default with all codes, in a scan.
+        filter : array_like of int, set of int, callable, or PreparedFilter, optional
+            Which codes may be found, by default all. Either ids in any order; ids that are not held
+            find nothing. Or a callable that gets all ids held, ascending, and returns a boolean for
+            each. Or the result of `prepare_filter`. An array of booleans is refused, because an
+            index has ids and no rows: pass ``index.ids[booleans]``.
+        exclude : array_like of int, shape (n_queries,), optional
+            An id for each query, which that query does not find, such as its own id in a search of
+            the held codes. An id that is not held excludes nothing.
+        n_threads : int, optional
+            Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
+
+        Returns
+        -------
+        distances or scores : ndarray of int32 or float64, shape (n_queries, k)
+            For queries: Hamming distances, ascending; -1 where fewer than k codes may be found. For
+            weights: scores, descending; NaN where missing.
+        ids : ndarray of int64, shape (n_queries, k)
+            Ascending among equal distances or scores; -1 where missing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If neither or both of queries and weights are given, or they do not fit codes of
+            `n_bits`, k is less than 1, the filter does not fit, or `exclude` does not have one id
+            per query.
+
+        See Also
+        --------
+        within : All codes within a radius.
+        fasthash.topk : The same search without an index, which answers with rows.
+        fasthash.topk_weighted : The same search with weights; says how they are rounded.
+
+        Notes
+        -----
+        A search with weights never uses tables, except to find candidates. It is then faster than
+        the scan if tables are much faster, that is, in many codes whose neighbours are near.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> index.search(fh.pack([[-1.0, -1.0]]), k=2)
+        (array([[0, 2]], dtype=int32), array([[50, 70]]))
+        >>> index.search(index.codes, k=1, exclude=index.ids)
+        (array([[2],
+               [2]], dtype=int32), array([[70],
+               [50]]))
+        >>> scores, ids = index.search(weights=[[-2.0, 0.5]], k=2)
+        >>> ids, scores.round(1)
+        (array([[50, 70]]), array([[ 1.5, -1.5]]))
+        """
+        if (queries is None) == (weights is None):
+            given = "neither" if weights is None else "both"
+            raise TypeError(
+                "pass either queries, which are packed codes, or weights, a number for each bit; "
+                f"got {given}"
+            )
+        if candidates is not None and weights is None:
+            raise TypeError("candidates is given without weights, which would sort them")
+        k = check_count(k, "k")
+        threads = resolve_threads(n_threads)
+        if weights is None:
+            codes = check_codes(cast("ArrayLike", queries), "queries", self.n_bits)
+            own = _check_exclude(exclude, len(codes))
+            return self._nearest(codes, k, *self._restricted(filter), own, threads)
+        values = check_weights(weights, self.n_bits)
+        own = _check_exclude(exclude, len(values))
+        rounded = round_weights(values)
+        if candidates is None:
+
+            def scan(codes: SortedCodes, n: int, rows: Allowed | None) -> _Answer:
+                return scan_weighted(rounded.values, codes.codes, n, threads, rows)
+
+            distances, ids = _join(scan, k, *self._restricted(filter), own)
+        else:
+            n = max(k, check_count(candidates, "candidates"))
+            state, allowed = self._restricted(filter)
+            _, found = self._nearest(pack_signs(values >= 0), n, state, allowed, own, threads)
+            distances = rounded.distances(lambda q: state.codes_at(found[q]), n)
+            distances, ids = merge_topk([(distances, found)], k)
+        return rounded.scores(distances, ids), ids
+
+    def within(
+        self,
+        queries: ArrayLike,
+        radius: int,
+        *,
+        filter: Filter | None = None,
+        exclude: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """
+        Find all codes within a Hamming radius of every query.
+
+        Parameters
+        ----------
+        queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8))
+            Packed codes, as made by `pack`.
+        radius : int
+            Largest distance that counts, in bits; inclusive.
+        filter : array_like of int, set of int, callable, or PreparedFilter, optional
+            Which codes may be found, as in `search`.
+        exclude : array_like of int, shape (n_queries,), optional
+            An id for each query, which that query does not find, as in `search`.
+        n_threads : int, optional
+            Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
+
+        Returns
+        -------
+        limits : ndarray of int64, shape (n_queries + 1,)
+            The answers to query i are at ``[limits[i]:limits[i + 1]]`` of the other two.
+        distances : ndarray of int32, shape (n_found,)
+            Ascending within a query.
+        ids : ndarray of int64, shape (n_found,)
+            Ascending among equal distances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the queries are not codes of `n_bits`, the radius is negative, the filter does not
+            fit, or `exclude` does not have one id per query.
+
+        See Also
+        --------
+        search : The k nearest codes.
+        fasthash.within : The same search without an index, which answers with rows.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> index = fh.HammingIndex(n_bits=2)
+        >>> index.add(fh.pack([[1.0, 1.0], [-1.0, -1.0]]), ids=[70, 50])
+        >>> index.within(fh.pack([[-1.0, -1.0]]), radius=1)
+        (array([0, 1]), array([0], dtype=int32), array([50]))
+        """
+        queries = check_codes(queries, "queries", self.n_bits)
+        radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
+        threads = resolve_threads(n_threads)
+        own = _check_exclude(exclude, len(queries))
+        state, (in_base, in_recent) = self._restricted(filter)
+        searcher = self._searcher(state.base, threads)
+        limits, distances, rows = searcher.within(queries, radius, threads, in_base)
+        answer = limits, distances, _ids_of(state.base, rows)
+        if len(state.recent):
+            searcher = self._recent_searcher(state.recent)
+            limits, distances, rows = searcher.within(queries, radius, threads, in_recent)
+            recent = limits, distances, _ids_of(state.recent, rows)
+            answer = merge_within([answer, recent])
+        return answer if own is None else drop_own_within(*answer, own)
+
+    def _restricted(self, filter: Filter | None) -> tuple[Snapshot, AllowedRows]:
+        """The current state, and the rows of its base and of its recent codes that are allowed."""
+        state = self._storage.state
+        return state, allowed_rows(self._storage, state, filter)
+
+    def _nearest(
+        self,
+        queries: NDArray[np.uint8],
+        k: int,
+        state: Snapshot,
+        allowed: AllowedRows,
+        own: NDArray[np.int64] | None,
+        threads: int,
+    ) -> _Answer:
+        """Find the nearest codes of a state by Hamming distance."""
+
+        def search(codes: SortedCodes, n: int, rows: Allowed | None) -> _Answer:
+            is_base = codes is state.base
+            searcher = self._searcher(codes, threads) if is_base else self._recent_searcher(codes)
+            answer: _Answer = searcher.topk(queries, n, threads, rows)
+            return answer
+
+        return _join(search, k, state, allowed, own)
+
+    def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
+        """
+        An object that searches these codes; made at the first search, then kept with them.
+
+        Its `tables` are None or `CodeTables`; `tables_to_keep` builds them if it may use them.
+        """
+        raise NotImplementedError
+
+    def _recent_searcher(self, codes: SortedCodes) -> Any:
+        """An object that searches recent codes, which the next change replaces."""
+        raise NotImplementedError
+
+
+def _join(
+    search: Callable[[SortedCodes, int, Allowed | None], _Answer],
+    k: int,
+    state: Snapshot,
+    allowed: AllowedRows,
+    own: NDArray[np.int64] | None,
+) -> _Answer:
+    """Search base and recent codes, merge the answers by (distance, id), and drop the own ids."""
+    n = k if own is None else k + 1
+    answers = []
+    for codes, rows in zip((state.base, state.recent), allowed, strict=True):
+        # The base is searched also if it is empty, so that there is an answer.
+        if codes is state.base or len(codes):
+            distances, found = search(codes, n, rows)
+            answers.append((distances, _ids_of(codes, found)))
+    answer = answers[0] if len(answers) == 1 else merge_topk(answers, n)
+    return answer if own is None else drop_own(*answer, own)
+
+
+def _check_exclude(exclude: ArrayLike | None, n_queries: int) -> NDArray[np.int64] | None:
+    if exclude is None:
+        return None
+    own = check_ids(exclude, "exclude")
+    if len(own) != n_queries:
+        raise ValueError(f"exclude must have one id per query, {n_queries} in all, got {len(own)}")
+    return own
+
+
+def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Replace rows by ids; -1 stays -1."""
+    if len(codes) == 0:
+        return rows
+    ids = np.empty(rows.shape, np.int64)
+    for some in blocks_of(rows):
+        ids[some] = np.where(rows[some] >= 0, codes.ids[rows[some]], rows[some])
+    return ids
