@@ -25,6 +25,7 @@ from .commands import (
     search,
     serve,
 )
+from .commands.outputs import check_outputs
 from .commands.printing import Printer
 
 __all__ = ["main"]
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace()
     try:
         options = _parse(given)
+        check_outputs(options, _parser())
         options.run(options, Printer(_is_set(options, "quiet"), _is_set(options, "json")))
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -65,7 +65,7 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False) -> Any:
     kind = identify(path)
     if kind == "index":
         return load_index(path, mmap=mmap)
-    if kind == "safetensors":
+    if kind == "model":
         from .models._saving import load_model
 
         return load_model(path)

@@ -74,7 +74,7 @@ def test_demo(tmp_path):
     ("arguments", "status", "message"),
     [
         (["demo", "--query", "xqzzv"], 1, "xqzzv"),
-        (["demo", "--output", "no/such/folder.html"], 1, "no folder no"),
+        (["demo", "--output", "no/such/folder.html"], 2, "no folder no"),
         (["demo", "--bits", "0"], 2, "not at least 1"),
         (["demo", "--seeds", "many"], 2, "invalid"),
         ([], 2, "required"),

@@ -71,7 +71,7 @@ def test_progress_is_shown_on_a_terminal_only(emoji):
     import termios
 
     pytest.importorskip("tqdm", reason="progress bars are drawn by tqdm")
-    command = "fit --data emoji/emoji.npz --bits 8 --set n_anchors=50 --output m".split()
+    command = "fit --data emoji/emoji.npz --bits 8 --set n_anchors=50 --output m --force".split()
     for quiet in (False, True):
         master, terminal = pty.openpty()
         termios.tcsetwinsize(terminal, (24, 80))

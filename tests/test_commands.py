@@ -83,7 +83,7 @@ def test_fit_and_encode_give_what_the_library_gives(emoji, capsys, method):
         model.fit(train.features)
     run(capsys, "encode --model m --modality text --features emoji/emoji.npz:T_te --output c.npy")
     np.testing.assert_array_equal(np.load("c.npy"), model.encode(test.features["text"], "text"))
-    run(capsys, "encode --model m --modality image --learned --output c.npy")
+    run(capsys, "encode --model m --modality image --learned --output c.npy --force")
     np.testing.assert_array_equal(np.load("c.npy"), model.codes_["image"])
 
 
@@ -236,7 +236,7 @@ def test_tables_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):
     np.save("codes.npy", random_codes(40_000, 64))
     result(capsys, "index build some.index --codes codes.npy")
     assert not result(capsys, "index info some.index")["tables"]
-    said = result(capsys, "index build some.index --codes codes.npy --overwrite --tables")
+    said = result(capsys, "index build some.index --codes codes.npy --force --tables")
     assert said["tables"] and said["bytes"] > 40_000 * 40
     assert "bytes with tables" in run(capsys, "index info some.index")[0]
     assert result(capsys, "index remove some.index --id 7")["tables"]
@@ -254,7 +254,8 @@ def test_evaluate_offers_the_rules_for_ties_that_its_measures_have():
 def test_evaluate_gives_what_the_library_gives(emoji, capsys):
     command = (
         "evaluate --data emoji/emoji.npz --methods CCAITQ AMSH --bits 8 16 --seeds 2 "
-        "--set AMSH.n_anchors=100 CCAITQ.ridge=1.0 --metrics map map@20 recall@50 --output all.json"
+        "--set AMSH.n_anchors=100 CCAITQ.ridge=1.0 --metrics map map@20 recall@50 "
+        "--output all.json --force"
     )
     said = result(capsys, command)
     assert json.loads(pathlib.Path("all.json").read_text()) == said

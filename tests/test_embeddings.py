@@ -129,13 +129,13 @@ def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypat
     lines = run(capsys, f"{search} --filter some.npy").out.splitlines()
     assert [json.loads(line)["ids"] for line in lines] == nearest(Q, X[:7], 4).tolist()
 
-    run(capsys, "encode --method itq --features x.npy --bits 16 --save-model m --output codes.npy")
-    np.testing.assert_array_equal(np.load("codes.npy"), fh.ITQ(16, random_state=0).fit_transform(X))
+    run(capsys, "encode --method itq --features x.npy --bits 16 --save-model m --output itq.npy")
+    np.testing.assert_array_equal(np.load("itq.npy"), fh.ITQ(16, random_state=0).fit_transform(X))
     run(capsys, "encode --model m --features q.npy --output q-codes.npy")
     np.testing.assert_array_equal(np.load("q-codes.npy"), fh.load("m").transform(Q))
 
     for command, message in (
-        ("encode --method sign --features x.npy --save-model m --output c", "signs need no model"),
+        ("encode --method sign --features x.npy --save-model n --output c", "signs need no model"),
         ("encode --method itq --model m --features x.npy --output c", "--model does not go with"),
         ("encode --model m --bits 4 --features x.npy --output c", "goes with --method"),
         ("search signs.index --codes codes.npy --rerank x.npy", "--rerank goes with --features"),

@@ -63,7 +63,8 @@ def save_checkpoint(path, version):
 
 
 def command(*arguments):
-    assert cli.main(["--quiet", *map(str, arguments)]) == 0
+    """Run a command that may replace the file of the version before."""
+    assert cli.main(["--quiet", *map(str, arguments), "--force"]) == 0
 
 
 def given_files(path, version):
@@ -103,7 +104,7 @@ def fit(path, version):
 
 def build(path, version):
     _, made = given_files(path, version)
-    command("index", "build", path, "--codes", f"{made}:codes", "--overwrite")
+    command("index", "build", path, "--codes", f"{made}:codes")
 
 
 def score(path, version, *, name):

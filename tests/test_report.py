@@ -108,10 +108,10 @@ def test_without_captions_and_with_class_numbers(tmp_path, monkeypatch, capsys):
     assert [
         section.count("<img") for section in page.split("<h2>") if section.startswith("Examples")
     ] == [3, 0]
-    assert cli.main("report --data a.npz --models m m".split()) == 1
+    assert cli.main("report --data a.npz --models m m --output q.html".split()) == 1
     assert "names m twice" in capsys.readouterr().err
     np.savez("b.npz", I_tr=x[:9], T_tr=x[:9], L_tr=y[:9], I_te=x[40:], T_te=x[40:], L_te=y[40:])
-    assert cli.main("report --data b.npz --models m".split()) == 1
+    assert cli.main("report --data b.npz --models m --output q.html".split()) == 1
     assert "has learned from 40 image samples, and there are 9" in capsys.readouterr().err
 
 

@@ -16,15 +16,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["INDEX_SIGNATURE", "KINDS", "identify", "replacing", "size_of", "sync"]
+__all__ = [
+    "INDEX_SIGNATURE",
+    "KINDS",
+    "MODEL_FORMAT",
+    "identify",
+    "replacing",
+    "size_of",
+    "sync",
+]
 
 # The first bytes of an index file.
 INDEX_SIGNATURE = b"\x89FASTHX\n"
 
+# The value of "format" in the metadata of a safetensors file that holds a model.
+MODEL_FORMAT = "fasthash model"
+
 # The answers of `identify`, and for each kind the words that an error message uses for it.
 KINDS = {
     "index": "an index of fasthash",
-    "safetensors": "a safetensors file, as models are saved in",
+    "model": "a model of fasthash",
+    "safetensors": "a safetensors file, which is no model of fasthash",
     "faiss": "a binary index of faiss",
     "npy": "a .npy array",
     "npz": "a .npz archive of arrays",
@@ -36,6 +48,9 @@ KINDS = {
     "arrow stream": "an Arrow stream",
     "csv": "a table of text",
     "txt": "a file of text",
+    "json": "a JSON file",
+    "html": "an HTML page",
+    "png": "a PNG picture",
     "compressed": "a compressed file",
     "pickle": "a pickle",
     "empty": "empty: it has no bytes",
@@ -65,9 +80,19 @@ _SIGNATURES = (
     (b"\x80\x03", "pickle"),
     (b"\x80\x04", "pickle"),
     (b"\x80\x05", "pickle"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
 )
 # Formats without a signature are recognised by the suffix of the name.
 _SUFFIXES = {".mat": "mat", ".csv": "csv", ".tsv": "csv", ".txt": "txt"}
+# The first characters of text in other formats, in lower case.
+_FIRST_CHARACTERS = (
+    (b"<!doctype html", "html"),
+    (b"<html", "html"),
+    (b"{", "json"),
+    (b"[", "json"),
+)
+# The reader of safetensors refuses a header that is longer.
+_MOST_HEADER_BYTES = 100_000_000
 # MATLAB writes a header of this size before the signature of HDF5.
 _MATLAB_HEADER_BYTES = 512
 
@@ -116,8 +141,20 @@ def identify(path: str | os.PathLike[str]) -> str:
         return "hdf5"
     # safetensors: the length of a header, then the header, in JSON.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
-        return "safetensors"
-    return _SUFFIXES.get(Path(path).suffix.lower(), "unknown")
+        return "model" if _is_model(path) else "safetensors"
+    by_suffix = _SUFFIXES.get(Path(path).suffix.lower())
+    if by_suffix is not None:
+        return by_suffix
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return next((kind for first, kind in _FIRST_CHARACTERS if text.startswith(first)), "unknown")
+
+
+def _is_model(path: str | os.PathLike[str]) -> bool:
+    """Whether the metadata of a safetensors file say that it holds a model."""
+    with open(path, "rb") as file:
+        n_bytes = int.from_bytes(file.read(8), "little")
+        header = file.read(min(n_bytes, _MOST_HEADER_BYTES))
+    return f'"{MODEL_FORMAT}"'.encode() in header
 
 
 def _holds_arrays(path: str | os.PathLike[str]) -> bool:
@@ -156,8 +193,8 @@ def replacing(path: str | os.PathLike[str], *, synced: bool = True) -> Iterator[
     Raises
     ------
     OSError
-        If the folder cannot be written to, the disk is full, or `path` is a folder. The old file is
-        then unchanged.
+        If the folder cannot be written to, the disk is full, or `path` is a folder. The error names
+        `path`. The old file is then unchanged.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
@@ -166,15 +203,21 @@ def replacing(path: str | os.PathLike[str], *, synced: bool = True) -> Iterator[
         raise FileNotFoundError(f"{path}: there is no folder {target.parent}")
     temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "xb") as file:
+        # numpy writes to a file that is open for writing only by the C library, whose errors do not
+        # say that the disk is full. Other files get their bytes by `write`.
+        with open(temporary, "x+b") as file:
             if target.exists():
                 os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
             yield file
             if synced:
                 sync(file)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is None:
+            raise OSError(f"{path}: {error}") from error
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = os.fspath(path), None
         raise
     if synced:
         _sync_folder(target.parent)

@@ -1,7 +1,8 @@
 """The commands of the command line, one module for each; the library does the work.
 
 A module has two functions: `declare` describes the command and its options, and `run` executes it
-with the parsed options and a `Printer`. The commands share three modules: ``arguments`` has types
+with the parsed options and a `Printer`. The commands share these modules: ``arguments`` has types
 of arguments and configuration files, ``inputs`` reads the arrays, samples and codes that options
-name, and ``printing`` writes to the terminal.
+name, ``codes`` reads codes that other programs wrote, ``outputs`` decides which files may be
+written, and ``printing`` writes to the terminal.
 """

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 __all__ = [
+    "FILE_METAVARS",
     "Options",
     "Parser",
     "add_columns",
@@ -20,13 +21,15 @@ __all__ = [
     "add_parameters",
     "add_seed",
     "named_source",
-    "output_file",
     "parameter",
     "positive",
     "row_range",
     "whole",
     "with_config",
 ]
+
+# The metavars of arguments whose values are files, or sources in files.
+FILE_METAVARS = ("FILE", "INDEX", "SOURCE", "MODALITY=SOURCE")
 
 # A parser, or a group of its options.
 Options: TypeAlias = argparse._ActionsContainer
@@ -167,16 +170,6 @@ def row_range(text: str) -> slice:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not of the form START:STOP, as in 0:10"
         ) from None
-
-
-def output_file(text: str) -> Path:
-    """Parse the path of a file to write, and refuse it early if its folder does not exist."""
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
-    return path
 
 
 def with_config(arguments: Sequence[str], command: str, config: Path) -> list[str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from . import arguments
+from .outputs import OutputFile
 from .printing import Printer
 
 __all__ = ["declare", "run"]
 
 SHELLS = ("bash", "zsh", "fish")
 
-# Metavars of the options whose values are files or folders.
-_FILES = ("FILE", "INDEX", "SOURCE", "MODALITY=SOURCE")
+# Metavars of the options whose values are folders.
 _FOLDERS = ("FOLDER",)
 
 
@@ -60,5 +59,5 @@ def _prepare(parser: argparse.ArgumentParser, file: Any, folder: Any) -> None:
                 _prepare(command, file, folder)
         elif action.metavar in _FOLDERS:
             action.complete = folder  # type: ignore[attr-defined]
-        elif action.metavar in _FILES or action.type in (Path, arguments.output_file):
+        elif action.metavar in arguments.FILE_METAVARS or isinstance(action.type, OutputFile):
             action.complete = file  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ import numpy as np
 from .. import __version__
 from .._core.files import replacing
 from . import arguments
+from .outputs import OutputFile, add_force, check_output
 from .printing import Printer, format_table
 
 __all__ = ["declare", "run"]
@@ -56,7 +57,7 @@ def declare(commands: Any) -> None:
     )
     demo.add_argument(
         "--output",
-        type=Path,
+        type=OutputFile(lambda options: "html" if options.files is None else None),
         default=Path("fasthash-demo.html"),
         help="the page to write (default: fasthash-demo.html)",
     )
@@ -66,13 +67,14 @@ def declare(commands: Any) -> None:
         metavar="FOLDER",
         help="only write the emoji features to plain files in this folder, for the other commands",
     )
+    add_force(demo)
     demo.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Fit, score, search and write the page; or write the data to files."""
     if options.files is not None:
-        _write_files(options.files, printer)
+        _write_files(options.files, options.force, printer)
         return
 
     for name in ("matplotlib", "tqdm"):
@@ -84,8 +86,6 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     from ..pages import demo, demo_page
 
     began = time.perf_counter()
-    if not options.output.parent.is_dir():
-        raise FileNotFoundError(f"--output: there is no folder {options.output.parent}")
     say = printer.say
     data = load_emoji()
     queries = options.query or list(DEFAULT_QUERIES)
@@ -159,12 +159,13 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         )
 
 
-def _write_files(folder: Path, printer: Printer) -> None:
+def _write_files(folder: Path, force: bool, printer: Printer) -> None:
     """Write the training and test samples under their usual names, with texts and pictures."""
     from ..datasets import load_emoji
     from ..pages import demo
 
     data = load_emoji()
+    _check_files(folder, np.concatenate([data.train, data.test]), force)
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     labels = demo.labels(data)
     arrays: dict[str, Any] = {}
@@ -196,6 +197,13 @@ def _write_files(folder: Path, printer: Printer) -> None:
         f"{', '.join(written)}: {len(data.train)} emoji to learn from, {len(data.test)} held out",
         {"files": written, "train": len(data.train), "test": len(data.test)},
     )
+
+
+def _check_files(folder: Path, rows: Iterable[int], force: bool) -> None:
+    """Refuse to replace files of the user."""
+    kinds = {"emoji.npz": "npz", "train.csv": "csv", "test.csv": "csv", "labels.txt": "txt"}
+    for name, kind in (*kinds.items(), *((f"pictures/{row}.png", "png") for row in rows)):
+        check_output(folder / name, kind, force)
 
 
 def _advance(bar: Any, n_finished: int, task: str, stage: str, done: int, total: int) -> None:

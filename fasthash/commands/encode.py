@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..datasets.readers import read_numbers
 from ..embeddings import METHODS, codes_of_signs
 from . import arguments, inputs
+from .outputs import OutputFile, add_force
 from .printing import Printer
 
 __all__ = ["add_encoding", "declare", "run"]
@@ -48,17 +49,22 @@ def declare(commands: Any) -> None:
     arguments.add_seed(without, "itq and rreh")
     without.add_argument(
         "--save-model",
-        type=arguments.output_file,
+        type=OutputFile("model"),
         metavar="FILE",
         help="also write the model of itq or rreh, to encode queries with it",
     )
     encode.add_argument(
         "--output",
-        type=arguments.output_file,
+        type=OutputFile(_kind_of_output),
         required=True,
         help="the .npy file to write; for rreh a .npz file with one array for each modality",
     )
+    add_force(encode)
     encode.set_defaults(run=run)
+
+
+def _kind_of_output(options: argparse.Namespace) -> str:
+    return "npz" if options.method == "rreh" else "npy"
 
 
 def add_encoding(command: argparse.ArgumentParser, several: bool = False) -> None:

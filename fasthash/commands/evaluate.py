@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import arguments, inputs
+from .outputs import OutputFile, add_force
 from .printing import Printer, format_table
 
 if TYPE_CHECKING:
@@ -82,8 +83,9 @@ def declare(commands: Any) -> None:
         help="how equal distances count, see docs/metrics.md (default: expected)",
     )
     evaluate.add_argument(
-        "--output", type=arguments.output_file, help="write every score to this JSON file as well"
+        "--output", type=OutputFile("json"), help="write every score to this JSON file as well"
     )
+    add_force(evaluate)
     arguments.add_config(evaluate)
     evaluate.set_defaults(run=run)
 

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from . import arguments, inputs
+from .outputs import OutputFile, add_force
 from .printing import Printer
 
 __all__ = ["declare", "run"]
@@ -30,7 +31,8 @@ def declare(commands: Any) -> None:
     )
     arguments.add_seed(fit, "all random numbers")
     arguments.add_parameters(fit, "NAME=VALUE", "the method", "n_anchors=500")
-    fit.add_argument("--output", type=arguments.output_file, help="the model file to write")
+    fit.add_argument("--output", type=OutputFile("model"), help="the model file to write")
+    add_force(fit)
     arguments.add_config(fit)
     fit.set_defaults(run=run)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from . import arguments, inputs
 from .codes import add_codes, read_codes
 from .encode import add_encoding
+from .outputs import OutputFile, add_force
 from .printing import Printer
 
 __all__ = ["declare", "load_index"]
@@ -33,11 +34,10 @@ def declare(commands: Any) -> None:
         own,
         "build",
         "make an index of codes, or of features",
-        "Make an index file of codes, or of features and the model that encodes them. An existing "
-        "file is not overwritten unless --overwrite is given.",
+        "Make an index file of codes, or of features and the model that encodes them.",
         "fasthash index build emoji.index --codes image-codes.npy",
     )
-    _add_index(build)
+    build.add_argument("index", metavar="INDEX", type=OutputFile("index"), help="the index file")
     _add_items(build)
     build.add_argument(
         "--bits",
@@ -45,7 +45,7 @@ def declare(commands: Any) -> None:
         help="length of the codes (default: that of the model, or 8 bits per byte); needed for "
         "hashes that are integers",
     )
-    build.add_argument("--overwrite", action="store_true", help="replace an existing index")
+    add_force(build)
     build.add_argument(
         "--tables",
         action="store_true",
@@ -190,11 +190,6 @@ def _read_ids(options: argparse.Namespace) -> NDArray[Any] | None:
 def _build(options: argparse.Namespace, printer: Printer) -> None:
     from ..index import HammingIndex
 
-    if options.index.exists() and not options.overwrite:
-        raise ValueError(
-            f"{options.index} exists: add to it with 'fasthash index add', or pass --overwrite"
-        )
-    arguments.output_file(str(options.index))
     codes, n_bits = _read_items(options, options.bits, printer)
     index = HammingIndex(options.bits or n_bits)
     index.add(codes, ids=_read_ids(options))

@@ -45,7 +45,7 @@ def _describe(path: str) -> tuple[str, dict[str, Any]]:
         from .index import describe_index, load_index
 
         return describe_index(path, load_index(path, mmap=True))
-    if kind == "safetensors":
+    if kind == "model":
         return _describe_model(path)
     if kind == "faiss":
         return _describe_faiss(path)

@@ -14,6 +14,7 @@ import numpy as np
 from .. import __version__
 from ..datasets.readers import read_texts, split_source
 from . import arguments, evaluate
+from .outputs import OutputFile, add_force
 from .printing import Printer
 
 if TYPE_CHECKING:
@@ -64,10 +65,11 @@ def declare(commands: Any) -> None:
     )
     report.add_argument(
         "--output",
-        type=arguments.output_file,
+        type=OutputFile("html"),
         default=Path("fasthash-report.html"),
         help="the page to write (default: fasthash-report.html)",
     )
+    add_force(report)
     report.set_defaults(run=run)
 
 

@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .._core.files import KINDS, identify, replacing
+from .._core.files import KINDS, MODEL_FORMAT, identify, replacing
 from ._names import MODULES
 
 __all__ = ["SavedModel", "check_shape", "load_model"]
 
-_FORMAT = "fasthash model"
 _VERSION = "1"
 
 # Largest number of characters in an array of strings; numpy makes each string as long as the
@@ -102,7 +101,7 @@ class SavedModel(BaseEstimator):
         }
         text = json.dumps(tree)
         metadata = {
-            "format": _FORMAT,
+            "format": MODEL_FORMAT,
             "version": _VERSION,
             "content": text,
             "crc32": f"{zlib.crc32(text.encode()):08x}",
@@ -237,13 +236,13 @@ def _class_of(path: str, name: Any) -> type[SavedModel]:
 def _read(path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read the tree and the arrays of a model file."""
     kind = identify(path)
-    if kind != "safetensors":
+    if kind != "model":
         raise ValueError(f"{path} holds no model of fasthash: it is {KINDS[kind]}")
     safetensors = _safetensors()
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            if metadata.get("format") != MODEL_FORMAT:
                 raise ValueError("it is a safetensors file, but holds no model of fasthash")
             if metadata.get("version") != _VERSION:
                 raise ValueError(
