@@ -258,7 +258,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path, name):
         else:
             assert not path.exists()
         # At worst a file with a name of its own, as the documentation says.
-        beside = set(os.listdir(folder)) - {name}
+        beside = set(os.listdir(folder)) - {name, f"{name}.lock"}
         assert len(beside) == (moment != "after rename")
         for one in beside:
             assert re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.tmp", one)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 from . import arguments, inputs
 from .codes import add_codes, read_codes
 from .encode import add_encoding
-from .outputs import OutputFile, add_force
+from .locking import add_wait, locked
+from .outputs import OutputFile, add_force, check_output
 from .printing import Printer
 
 __all__ = ["declare", "load_index"]
@@ -53,6 +56,7 @@ def declare(commands: Any) -> None:
         "first on; of use for 32,768 codes or more whose neighbours are near; the file gets two "
         "to four times as large",
     )
+    add_wait(build)
     build.set_defaults(run=_build)
 
     add = arguments.add_command(
@@ -71,6 +75,7 @@ def declare(commands: Any) -> None:
         action="store_true",
         help="replace the codes of ids that the index holds already",
     )
+    add_wait(add)
     add.set_defaults(run=_add)
 
     remove = arguments.add_command(
@@ -87,6 +92,7 @@ def declare(commands: Any) -> None:
     remove.add_argument(
         "--ignore-missing", action="store_true", help="ignore ids that the index does not hold"
     )
+    add_wait(remove)
     remove.set_defaults(run=_remove)
 
     info = arguments.add_command(
@@ -193,25 +199,38 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
     codes, n_bits = _read_items(options, options.bits, printer)
     index = HammingIndex(options.bits or n_bits)
     index.add(codes, ids=_read_ids(options))
-    index.save(options.index, tables=options.tables)
+    with locked(options.index, options.wait, printer):
+        # Another process may have written the file meanwhile.
+        check_output(options.index, "index", options.force)
+        index.save(options.index, tables=options.tables)
     printer.result(*describe_index(options.index, index))
 
 
+@contextlib.contextmanager
+def _changing(options: argparse.Namespace, printer: Printer) -> Iterator[Any]:
+    """Load the index, and save it at the end; no other command changes the file meanwhile."""
+    with locked(options.index, options.wait, printer):
+        index = load_index(options.index, mmap=False)
+        has_tables = index._has_tables
+        yield index
+        index.save(options.index, tables=has_tables)
+
+
 def _add(options: argparse.Namespace, printer: Printer) -> None:
-    index = load_index(options.index, mmap=False)
-    has_tables = index._has_tables
-    codes, _ = _read_items(options, index.n_bits, printer)
-    index.add(codes, ids=_read_ids(options), replace=options.replace)
-    index.save(options.index, tables=has_tables)
+    # Others may change the index while the items are read; only its length is needed for that.
+    n_bits = load_index(options.index, mmap=True).n_bits
+    codes, _ = _read_items(options, n_bits, printer)
+    ids = _read_ids(options)
+    with _changing(options, printer) as index:
+        index.add(codes, ids=ids, replace=options.replace)
     printer.result(*describe_index(options.index, index))
 
 
 def _remove(options: argparse.Namespace, printer: Printer) -> None:
-    index = load_index(options.index, mmap=False)
-    has_tables = index._has_tables
+    load_index(options.index, mmap=True)
     ids = np.array(options.id) if options.ids is None else inputs.read_ids(options.ids)
-    n_removed = index.remove(ids, missing="ignore" if options.ignore_missing else "raise")
-    index.save(options.index, tables=has_tables)
+    with _changing(options, printer) as index:
+        n_removed = index.remove(ids, missing="ignore" if options.ignore_missing else "raise")
     printer.note(f"{n_removed} removed")
     text, content = describe_index(options.index, index)
     printer.result(text, {**content, "removed": n_removed})
