@@ -65,6 +65,11 @@ EXTENSIONS = [
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
     Extension(
+        "fasthash._kernels.jaccard",
+        [f"{KERNELS}/jaccard.pyx"],
+        depends=SIMD_HEADERS,
+    ),
+    Extension(
         "fasthash._kernels.radius",
         [f"{KERNELS}/radius.pyx"],
         depends=SIMD_HEADERS,

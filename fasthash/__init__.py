@@ -21,6 +21,7 @@ _PUBLIC_MODULES = (
     "interchange",
     "metrics",
     "models",
+    "neighbors",
 )
 
 # Public name -> the module that defines it.

@@ -1,5 +1,15 @@
 # What the lazy names of __init__.py are, for type checkers and editors.
-from . import audio, codes, datasets, embeddings, experiments, interchange, metrics, models
+from . import (
+    audio,
+    codes,
+    datasets,
+    embeddings,
+    experiments,
+    interchange,
+    metrics,
+    models,
+    neighbors,
+)
 from ._core.runtime import simd_level, simd_levels
 from .asymmetric import topk_weighted
 from .codes import pack, unpack
@@ -42,6 +52,7 @@ __all__ = [
     "mean_average_precision",
     "metrics",
     "models",
+    "neighbors",
     "pack",
     "precision_at",
     "precision_recall_curve",

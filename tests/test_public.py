@@ -42,7 +42,7 @@ POSITIONAL = {
     *("n", "n_bits", "rate", "ratio", "share"),
 }
 # Data and parameters of estimators that may be left out.
-OPTIONAL = {"labels", "n_bits", "pairs", "y"}
+OPTIONAL = {"X", "labels", "n_bits", "pairs", "y"}
 # Where weights may take the place of queries, as keywords, queries and the k after them are
 # optional.
 OPTIONAL_BESIDE_WEIGHTS = {"queries", "k"}
