@@ -236,9 +236,10 @@ def _by_size(
     codes: NDArray[np.uint8],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
     """Sort codes by the number of bits set; return (sorted codes, these numbers, rows)."""
-    sizes = np.empty((1, len(codes)), np.int32)
-    scan_distances(np.zeros_like(codes[:1]), codes, sizes[: len(codes[:1])], 1)
-    sizes = sizes.reshape(-1)
+    # The distance to a code without a bit set; without codes there is no such code either.
+    distances = np.empty((min(1, len(codes)), len(codes)), np.int32)
+    scan_distances(np.zeros_like(codes[:1]), codes, distances, 1)
+    sizes = distances.reshape(-1)
     rows = in_helper_thread(len(codes), lambda: np.argsort(sizes, kind="stable"))
     return take(codes, rows), take(sizes, rows), rows.astype(np.int64, copy=False)
 
