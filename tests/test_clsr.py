@@ -100,7 +100,9 @@ def test_search_in_two_stages_is_one_call():
     model = fit(*make_clips())
     views, _ = make_clips(n=100, seed=1)
     codes, latents = (f(views["audio"], "audio") for f in (model.encode, model.transform))
-    similarities, ids = model.search(views["text"], "text", codes, latents, k=5, n_candidates=100)
+    similarities, ids = model.search(
+        views["text"], "text", codes, k=5, latents=latents, n_candidates=100
+    )
     cosines = model.transform(views["text"], "text") @ latents.T
     np.testing.assert_allclose(
         similarities, -np.sort(-cosines, axis=1)[:, :5], rtol=1e-4, atol=1e-5
@@ -112,14 +114,14 @@ def test_a_search_in_two_stages_computes_the_latents_of_a_query_once(monkeypatch
     model = fit(*make_clips())
     views, _ = make_clips(n=100, seed=1)
     codes, latents = (f(views["audio"], "audio") for f in (model.encode, model.transform))
-    asked = model.encode(views["text"], "text"), model.transform(views["text"], "text")
-    _, candidates = fh.topk(asked[0], codes, 20)
+    asked = model.project(views["text"], "text"), model.transform(views["text"], "text")
+    _, candidates = fh.topk_weighted(asked[0], codes, 20)
     expected = fh.rerank(asked[1], latents, candidates, 5, metric="inner")
     head, n_rows = type(model.feature_maps_["text"].head), []
     call = head.__call__
     monkeypatch.setattr(head, "__call__", lambda self, x: n_rows.append(len(x)) or call(self, x))
     decoder = model.feature_maps_["text"].reconstruction
-    found = model.search(views["text"], "text", codes, latents, 5, n_candidates=20)
+    found = model.search(views["text"], "text", codes, 5, latents=latents, n_candidates=20)
     assert sum(n_rows) == len(views["text"]) * (1 if decoder is None else 2)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
@@ -130,7 +132,7 @@ def test_a_search_in_two_stages_computes_the_latents_of_a_query_once(monkeypatch
     [
         ({"k": 0}, "k must be at least 1"),
         ({"n_candidates": 0}, "n_candidates must be at least 1"),
-        ({"codes": np.zeros((3, 1), np.uint8)}, "codes has codes of 1 bytes"),
+        ({"database": np.zeros((3, 1), np.uint8)}, "database has codes of 1 bytes"),
         ({"latents": np.zeros((2, 3))}, "a row for each of the 3 codes, got shape"),
         ({"latents": np.zeros((3, 1))}, "queries has .* columns and vectors has 1"),
     ],
@@ -139,7 +141,7 @@ def test_what_a_search_in_two_stages_refuses(change, message):
     model = fit(*make_clips())
     views, _ = make_clips(n=3, seed=1)
     arguments = {
-        "codes": model.encode(views["audio"], "audio"),
+        "database": model.encode(views["audio"], "audio"),
         "latents": model.transform(views["audio"], "audio"),
         "k": 1,
     }

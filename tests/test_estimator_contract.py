@@ -20,7 +20,7 @@ from fasthash.models._progress import Progress
 def public_calls():
     for name in fh.models.__all__:
         value = getattr(fh.models, name)
-        calls = ("fit", "fit_lengths", "partial_fit", "encode", "transform")
+        calls = ("fit", "fit_lengths", "partial_fit", "encode", "transform", "project", "search")
         if not isinstance(value, type):
             yield name, value
         for call in calls:

@@ -105,7 +105,7 @@ def test_the_tutorial_on_sounds_runs(run_page, tmp_path, capfd):
     assert names["found"] > 0.5
     # Captions that name the pitch find sounds near it.
     text = names["encoder"].transform(["pitch2 about4", "pitch9 about19"])
-    _, ids = names["model"].search(text, "text", names["codes"], names["latents"], k=10)
+    _, ids = names["model"].search(text, "text", names["codes"], k=10, latents=names["latents"])
     low, high = ids.mean(axis=1)
     assert low < 45 < 75 < high
 
@@ -183,3 +183,12 @@ def test_nobody_is_told_to_install_somebody_elses_package():
 def test_the_filter_of_the_page_on_indexes_finds_even_ids_only(run_page):
     names = run_page("reference/indexes.md")
     assert names["ids"].shape == (5, 10) and (names["ids"] % 2 == 0).all()
+
+
+def test_the_page_on_weighted_queries_runs(run_page):
+    names = run_page("weighted-queries.md")
+    assert names["rows"].tolist() == names["ids"].tolist()
+    assert (names["ids"][:, 0] == [0, 1, 2]).all()
+    codes = names["fh"].pack([[-1.0, -1, 1, 1], [1, 1, 1, 1]])
+    scores, _ = names["fh"].topk_weighted([[0.1, -2.0, 0.9, 1.2]], codes, 2)
+    np.testing.assert_allclose(scores, [[4.0, 0.2]], atol=0.05)

@@ -14,16 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from .._core.excluded import check_flag
 from .._core.features import BlockMap, FeatureMap
 from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_modalities, check_rows
+from .._core.validation import check_count, check_modalities, check_rows
 from .._core.workers import Workers
 from ..codes import check_codes, pack_signs
 from ._columns import check_columns, column_names
 from ._preprocessing import PreprocessedMap, Preprocessing, check_preprocessing
 from ._progress import Callback, Progress, Report, ignore
+from ._projected_search import Database, check_database, search_by_projections
 from ._saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
@@ -150,6 +152,158 @@ class CrossModalHasher(SavedModel):
                 report,
             )
 
+    def project(
+        self,
+        X: ArrayLike,
+        modality: str,
+        *,
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> NDArray[np.floating]:
+        """
+        Compute the projections of samples of one modality, whose signs are the bits of their codes.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+            Raw features, as in `encode`.
+        modality : str
+            The modality of the samples.
+        n_threads : int, optional
+            Number of threads, as in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback("project", done, total)`` while samples are projected.
+        verbose : bool, default False
+            Show progress on standard error, as bars if tqdm is installed.
+
+        Returns
+        -------
+        ndarray of float32 or float64, shape (n_samples, n_bits)
+            A bit is 1 where the projection is >= 0. The smaller a projection, the less its bit says
+            about the sample. So projections are weights for `fasthash.topk_weighted` and the
+            ``weights`` of an index. They are float32 if X is, else float64.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As in `encode`.
+
+        Warns
+        -----
+        UserWarning
+            As in `encode`.
+
+        See Also
+        --------
+        encode : The packed signs.
+        search : Project queries and search a database with them.
+
+        Notes
+        -----
+        Costs as much as `encode`, but holds a number for each bit instead of the bit.
+        """
+        x = self._read_samples(X, modality)
+        with Progress(callback, verbose) as report:
+            return project_rows(
+                x,
+                self.feature_maps_[modality],
+                self.projections_[modality],
+                resolve_threads(n_threads),
+                report,
+            )
+
+    def search(
+        self,
+        X: ArrayLike,
+        modality: str,
+        database: Database,
+        k: int,
+        *,
+        weights: bool = True,
+        filter: Any = None,
+        n_threads: int | None = None,
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """
+        Find the codes of a database that are nearest to samples of one modality.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+            Raw features of the queries, as in `encode`.
+        modality : str
+            The modality of the queries.
+        database : array_like of uint8, shape (n, ceil(n_bits / 8)), or an index
+            Codes by `encode`, usually of another modality; or a `HammingIndex` or `MultiIndexHash`
+            that holds them.
+        k : int
+            How many codes to return for each query; may exceed the number of codes.
+        weights : bool, default True
+            Whether the projections of the queries are weights of the bits, as in `topk_weighted`.
+            Otherwise queries are encoded and compared by Hamming distance.
+        filter : optional
+            Which codes may be found: rows, as in `fasthash.topk`, or, of an index, ids, as in its
+            ``search``.
+        n_threads : int, optional
+            Number of threads, as in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback("project", done, total)`` while queries are projected.
+        verbose : bool, default False
+            Show progress on standard error, as bars if tqdm is installed.
+
+        Returns
+        -------
+        scores or distances : ndarray of float64 or int32, shape (n_samples, k)
+            With weights: scores, descending; NaN where missing. Else Hamming distances, ascending;
+            -1 where missing.
+        ids : ndarray of int64, shape (n_samples, k)
+            Rows of the database, or ids of the index; ascending among equal scores or distances; -1
+            where missing.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As in `encode`, and if the database does not hold codes of the model's length, k is less
+            than 1, or the filter does not fit.
+
+        Warns
+        -----
+        UserWarning
+            As in `encode`.
+
+        See Also
+        --------
+        project : The weights.
+        fasthash.topk_weighted : The search with weights.
+
+        Notes
+        -----
+        A search with weights compares all codes that the filter allows. The difference in quality,
+        by method, is in docs/weighted-queries.md.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fasthash as fh
+        >>> x = np.random.default_rng(0).standard_normal((100, 8))
+        >>> model = fh.CCAITQ(n_bits=8, random_state=0).fit({"image": x, "text": x[:, ::-1]})
+        >>> scores, rows = model.search(x[:3, ::-1], "text", model.codes_["image"], k=5)
+        >>> scores.shape, rows.dtype
+        ((3, 5), dtype('int64'))
+        """
+        check_flag(weights, "weights")
+        self._check_modality(modality)
+        codes = check_database(database, self.projections_[modality].shape[1])
+        k = check_count(k, "k")
+        projections = self.project(
+            X, modality, n_threads=n_threads, callback=callback, verbose=verbose
+        )
+        return search_by_projections(
+            projections, codes, k, weights=weights, filter=filter, n_threads=n_threads
+        )
+
     def __sklearn_tags__(self) -> Tags:
         """
         Declare that features are mappings of modalities, for which scikit-learn's checks are not
@@ -259,6 +413,24 @@ def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
         raise ValueError("feature_maps_ and n_features_in_ do not fit together")
 
 
+def project_rows(
+    x: Rows,
+    feature_map: BlockMap,
+    projection: NDArray[np.float64],
+    n_threads: int,
+    report: Report = ignore,
+    stage: str = "project",
+) -> NDArray[np.floating]:
+    """Compute mapped features times a projection, block by block; in the dtype of the rows."""
+    projections = np.empty((len(x), projection.shape[1]), x.dtype)
+
+    def store(rows: slice, block: NDArray[np.floating]) -> None:
+        projections[rows] = block
+
+    _project(store, x, feature_map, projection, n_threads, report, stage)
+    return projections
+
+
 def encode_rows(
     x: Rows,
     feature_map: BlockMap,
@@ -267,15 +439,32 @@ def encode_rows(
     report: Report = ignore,
     stage: str = "encode",
 ) -> NDArray[np.uint8]:
-    """Compute packed signs of mapped features times a projection, block by block."""
+    """Compute the packed signs of `project_rows`, without holding it."""
     codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)
+
+    def store(rows: slice, block: NDArray[np.floating]) -> None:
+        codes[rows] = pack_signs(block)
+
+    _project(store, x, feature_map, projection, n_threads, report, stage)
+    return codes
+
+
+def _project(
+    store: Callable[[slice, NDArray[np.floating]], None],
+    x: Rows,
+    feature_map: BlockMap,
+    projection: NDArray[np.float64],
+    n_threads: int,
+    report: Report,
+    stage: str,
+) -> None:
+    """Call `store` with the projections of every block of rows."""
     projection = projection.astype(x.dtype)
 
-    def encode(rows: slice) -> None:
-        codes[rows] = pack_signs(feature_map.transform(x.read(rows)) @ projection)
+    def visit(rows: slice) -> None:
+        store(rows, feature_map.transform(x.read(rows)) @ projection)
 
-    visit_rows(encode, x, feature_map.n_out, n_threads, report, stage)
-    return codes
+    visit_rows(visit, x, feature_map.n_out, n_threads, report, stage)
 
 
 def visit_rows(

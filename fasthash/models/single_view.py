@@ -6,179 +6,27 @@ components, and `RandomHyperplanes` learns nothing except the mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_random_state
 
 from .._core.features import FeatureMap, centring_map
 from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_count, check_rows
+from .._core.validation import check_count
 from .._core.workers import threads_of_products
+from ._linear_transformer import LinearTransformer
 from ._progress import Callback, Progress, Report
 from ._rotation import quantising_rotation
-from ._saving import SavedModel, check_shape
-from .base import encode_rows
 
 __all__ = ["ITQ", "RandomHyperplanes"]
 
-# scikit-learn keeps these dtypes, and converts other numbers to float64.
-_DTYPES: tuple[Any, ...] = (np.float64, np.float32)
 
-# The fit multiplies float32 values in float64. Only projections are computed in float32.
-_LARGEST_SINGLE = 1e30
-
-
-class _LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavedModel):
-    """Base of the transformers whose bits are signs of centred features times `projection_`."""
-
-    _learned: ClassVar[tuple[str, ...]] = (
-        "mean_",
-        "projection_",
-        "n_features_in_",
-        "feature_names_in_",
-    )
-
-    def transform(
-        self,
-        X: ArrayLike,
-        *,
-        n_threads: int | None = None,
-        callback: Callback | None = None,
-        verbose: bool = False,
-    ) -> NDArray[np.uint8]:
-        """
-        Compute packed codes.
-
-        Parameters
-        ----------
-        X : array_like or scipy sparse matrix, shape (n_samples, n_features)
-            Features, with the columns of the fit.
-        n_threads : int, optional
-            Number of threads, as in `fasthash.topk`.
-        callback : callable, optional
-            Called as ``callback("transform", done, total)`` while samples are transformed.
-        verbose : bool, default False
-            Show progress on standard error, as bars if tqdm is installed.
-
-        Returns
-        -------
-        ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
-            Packed codes. After `set_output` it may be a data frame with a column per byte.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the model has not been fitted.
-        TypeError, ValueError
-            If X is not a matrix of finite real numbers, or its columns differ from those of the fit
-            in number, name or order.
-
-        See Also
-        --------
-        fit : Learn the projection.
-
-        Notes
-        -----
-        Costs O(n_samples · n_features · n_bits). In addition to the codes, a block of centred
-        features per thread is held. float32 features are projected in float32, others in float64.
-        """
-        check_is_fitted(self)
-        x = _rows_of(X, partial(validate_data, self, reset=False))
-        with Progress(callback, verbose) as report:
-            return encode_rows(
-                *(x, FeatureMap(self.mean_), self.projection_),
-                *(resolve_threads(n_threads), report, "transform"),
-            )
-
-    @property
-    def _n_features_out(self) -> int:
-        """Number of bytes of a code, for ``get_feature_names_out``."""
-        return (self.projection_.shape[1] + 7) // 8
-
-    def _read(self, X: ArrayLike, minimum: int) -> Rows:
-        """Check the samples of a fit."""
-        options = {"ensure_min_samples": minimum, "estimator": self, "input_name": "X"}
-        return _rows_of(X, partial(check_array, **options))
-
-    def _set_learned_state(self, learned: dict[str, Any]) -> None:
-        n_features = learned["n_features_in_"]
-        check_shape(learned["mean_"], "mean_", (n_features,))
-        check_shape(learned["projection_"], "projection_", (n_features, None))
-        if "feature_names_in_" in learned:
-            check_shape(learned["feature_names_in_"], "feature_names_in_", (n_features,), object)
-        super()._set_learned_state(learned)
-
-    def _set_fitted(
-        self, X: ArrayLike, feature_map: FeatureMap, projection: NDArray[np.float64]
-    ) -> None:
-        """Store the result of a fit, all at once; X is the argument of the fit."""
-        # Stores the number and names of the features; X itself has been checked before.
-        validate_data(self, X, skip_check_array=True)
-        self.mean_ = feature_map.mean
-        self.projection_ = projection
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        # Codes are bytes, whatever the features were.
-        tags.transformer_tags.preserves_dtype = []
-        tags.input_tags.sparse = True
-        return tags
-
-
-def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
-    """
-    Check samples as scikit-learn does, and refuse some that it would convert without an error.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the samples are masked, are text or dates, are integers too large for a float, or `check`
-        refuses them.
-    """
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError("X has masked values: fill them or drop their rows")
-    dtype = _dtype_if_no_numbers(X)
-    if dtype is not None:
-        raise TypeError(
-            f"X must hold real numbers, got dtype {dtype}: pass X.astype(float) if all values are "
-            "numbers"
-        )
-    try:
-        x = check(X, dtype=_DTYPES, accept_sparse="csr")
-        return check_rows(x, "X", largest_single=_LARGEST_SINGLE)
-    except OverflowError as error:
-        raise ValueError(f"X holds a number that does not fit in float64: {error}") from None
-
-
-def _dtype_if_no_numbers(X: Any) -> Any:
-    """Return the dtype of text, dates, and objects that are text; None for everything else."""
-    values = X
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
-        # One row shows the dtype of a data frame; only objects may have several types.
-        values = np.asarray(X[:1])
-        values = np.asarray(X) if values.dtype == object else values
-    elif isinstance(X, list | tuple):
-        try:
-            values = np.asarray(X)
-        except ValueError:
-            # Rows differ in length; scikit-learn raises the error.
-            return None
-    if not isinstance(values, np.ndarray):
-        return None
-    is_text = values.dtype == object and any(isinstance(v, str | bytes) for v in values.flat)
-    return values.dtype if is_text or values.dtype.kind in "USTmM" else None
-
-
-class ITQ(_LinearTransformer):
+class ITQ(LinearTransformer):
     """
     Iterative quantisation of principal components.
 
@@ -237,7 +85,7 @@ class ITQ(_LinearTransformer):
     ((300, 2), dtype('uint8'))
     """
 
-    _learned: ClassVar[tuple[str, ...]] = (*_LinearTransformer._learned, "explained_variance_")
+    _learned: ClassVar[tuple[str, ...]] = (*LinearTransformer._learned, "explained_variance_")
 
     def __init__(
         self, n_bits: int = 64, *, n_iterations: int = 50, random_state: Any = None
@@ -328,7 +176,7 @@ class ITQ(_LinearTransformer):
         return self
 
 
-class RandomHyperplanes(_LinearTransformer):
+class RandomHyperplanes(LinearTransformer):
     """
     Signs of random projections, the simplest locality-sensitive hash.
 

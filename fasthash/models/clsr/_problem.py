@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..._core.pieces import cut
 from ..._core.rows import Rows
-from ..._core.validation import check_number, check_pairs
+from ..._core.validation import check_choice, check_number, check_pairs
 from .._columns import check_columns
 from .._preprocessing import Preprocessing, fit_preprocessing
 from ..base import read_modalities
@@ -27,7 +27,15 @@ from ._inputs import (
     semantic_features,
 )
 
-__all__ = ["EpochRecord", "Problem", "make_problem", "pairs_by_row", "split_items"]
+__all__ = [
+    "EpochRecord",
+    "Problem",
+    "check_item_pairs",
+    "make_problem",
+    "pairs_by_row",
+    "read_two_modalities",
+    "split_items",
+]
 
 # Largest number of principal components of the first and of the second modality.
 _MOST_COMPONENTS = (256, 384)
@@ -151,6 +159,51 @@ class EpochRecord:
 
     def __str__(self) -> str:
         return f"epoch {self.epoch}/{self.n_epochs}  {self.details}"
+
+
+def read_two_modalities(
+    features: Any, teacher: str | None, encoders: Mapping[str, Any] | None
+) -> dict[str, Rows]:
+    """
+    Check the features of a fit, and that teacher and encoders are of these modalities.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not.
+    """
+    rows = read_modalities(features)
+    if len(rows) != 2:
+        raise ValueError(f"CLSR takes two modalities, got {list(rows)}")
+    if teacher is not None:
+        check_choice(teacher, "teacher", list(rows))
+    if encoders is not None and not set(encoders) <= set(rows):
+        raise ValueError(f"encoders is given for {list(encoders)}, features for {list(rows)}")
+    return rows
+
+
+def check_item_pairs(pairs: ArrayLike | None, rows: dict[str, Rows]) -> NDArray[np.int64]:
+    """
+    Check pairs of which one modality may have a row more than once; by default, row i and row i.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no such pairs, or there are too few rows to learn from.
+    """
+    n_samples = {name: len(x) for name, x in rows.items()}
+    checked = check_pairs(pairs, n_samples, repeated=True)
+    if checked is None:
+        return pairs_by_row(n_samples)
+    n_rows = [len(np.unique(column)) for column in checked.T]
+    if max(n_rows) < len(checked):
+        raise ValueError(
+            "pairs holds rows of both modalities more than once: one side may repeat, as a "
+            "clip does that has several captions; give the other side a row of its own per pair"
+        )
+    if min(n_rows) < 2:
+        raise ValueError("pairs speaks of one row only: contrast needs at least two")
+    return checked
 
 
 def pairs_by_row(n_samples: Mapping[str, int]) -> NDArray[np.int64]:

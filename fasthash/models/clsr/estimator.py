@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from ..._core.excluded import check_flag
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
-from ..._core.validation import check_choice, check_count, check_pairs
-from ...codes import check_codes, pack_signs
-from ...hamming import topk
+from ..._core.validation import check_count
 from ...reranking import rerank
 from .._preprocessing import Preprocessing, kinds_of
-from .._progress import Callback, Progress, Report, ignore
-from ..base import CrossModalHasher, encode_rows, read_modalities, visit_rows
+from .._progress import Callback, Progress, Report
+from .._projected_search import Database, check_database, search_by_projections
+from ..base import CrossModalHasher, encode_rows, visit_rows
 from ._latent_maps import (
     DenseHead,
     LatentMap,
@@ -28,7 +28,13 @@ from ._latent_maps import (
     check_latent_map,
     make_latent_maps,
 )
-from ._problem import EpochRecord, make_problem, pairs_by_row, split_items
+from ._problem import (
+    EpochRecord,
+    check_item_pairs,
+    make_problem,
+    read_two_modalities,
+    split_items,
+)
 from ._settings import check_parameters, settings_for
 
 __all__ = ["CLSR"]
@@ -264,9 +270,9 @@ class CLSR(CrossModalHasher):
         """
         check_parameters(self)
         n_threads = resolve_threads(n_threads)
-        rows = self._check_features(features)
+        rows = read_two_modalities(features, self.teacher, self.encoders)
         kinds = kinds_of(self.preprocessing, rows, "whiten")
-        pairs = self._check_pairs(pairs, rows, "pairs")
+        pairs = check_item_pairs(pairs, rows)
         checkpoint = None if checkpoint is None else Path(checkpoint)
         if resume and (checkpoint is None or not checkpoint.exists()):
             raise ValueError(
@@ -366,21 +372,25 @@ class CLSR(CrossModalHasher):
         """
         x = self._read_samples(X, modality)
         with Progress(callback, verbose) as report:
-            return self._latents(x, modality, resolve_threads(n_threads), report)
+            return self._latents(x, modality, resolve_threads(n_threads), report, "transform")
 
     def search(
         self,
         X: ArrayLike,
         modality: str,
-        codes: ArrayLike,
-        latents: ArrayLike,
+        database: Database,
         k: int,
         *,
+        latents: ArrayLike | None = None,
         n_candidates: int = 50,
+        weights: bool = True,
+        filter: Any = None,
         n_threads: int | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        callback: Callback | None = None,
+        verbose: bool = False,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """
-        Find the most similar items of a database: candidates by codes, sorted by latents.
+        Find the most similar items of a database: by codes, or candidates sorted by latents.
 
         Parameters
         ----------
@@ -388,24 +398,35 @@ class CLSR(CrossModalHasher):
             Raw features of the queries.
         modality : str
             The modality of the queries.
-        codes : array_like of uint8, shape (n, ceil(n_bits / 8))
-            Codes of the database by `encode`, usually of the other modality.
-        latents : array_like, shape (n, width)
-            Latents of the same rows by `transform`; may be memory-mapped, because only candidates
-            are read.
+        database : array_like of uint8, shape (n, ceil(n_bits / 8)), or an index
+            Codes by `encode`, usually of the other modality; or an index that holds them.
         k : int
             How many items to return for each query.
+        latents : array_like, shape (n, width), optional
+            Latents by `transform` of the database; row i belongs to row or id i. With them, the
+            codes find candidates, and the latents sort these. May be memory-mapped, because only
+            candidates are read.
         n_candidates : int, default 50
-            Number of nearest codes that are sorted; at least k are.
+            Number of candidates that are sorted by latents; at least k are.
+        weights : bool, default True
+            Whether codes are compared with the projections of the queries, as in
+            `fasthash.topk_weighted`, or by Hamming distance.
+        filter : optional
+            Which codes may be found: rows, as in `fasthash.topk`, or ids of an index.
         n_threads : int, optional
             Number of threads, as in `fasthash.topk`.
+        callback : callable, optional
+            Called as ``callback("project", done, total)`` while queries are projected.
+        verbose : bool, default False
+            Show progress on standard error, as bars if tqdm is installed.
 
         Returns
         -------
-        similarities : ndarray of float32, shape (n_samples, k)
-            Cosines, descending; NaN in the columns past n.
-        rows : ndarray of int64, shape (n_samples, k)
-            Rows of the database, ascending among equal similarities; -1 where missing.
+        similarities, scores or distances : ndarray, shape (n_samples, k)
+            With latents: cosines as float32, descending; NaN where missing. Without: scores or
+            distances, as in `RREH.search`.
+        ids : ndarray of int64, shape (n_samples, k)
+            Rows of the database, or ids of the index, ascending among equals; -1 where missing.
 
         Raises
         ------
@@ -416,24 +437,33 @@ class CLSR(CrossModalHasher):
         --------
         fasthash.rerank : The second stage alone.
         """
+        options: dict[str, Any] = {"n_threads": n_threads, "callback": callback, "verbose": verbose}
+        if latents is None:
+            options |= {"weights": weights, "filter": filter}
+            return super().search(X, modality, database, k, **options)
+        check_flag(weights, "weights")
         k, n_candidates = check_count(k, "k"), check_count(n_candidates, "n_candidates")
         x = self._read_samples(X, modality)
-        projection = self.projections_[modality]
-        database = check_codes(codes, "codes", projection.shape[1])
-        n_latents = np.shape(latents)[:1]
-        if n_latents != (len(database),):
+        codes = check_database(database, self.projections_[modality].shape[1])
+        shape = np.shape(latents)
+        if isinstance(codes, np.ndarray) and shape[:1] != (len(codes),):
             raise ValueError(
-                f"latents must have a row for each of the {len(database)} codes, got shape "
-                f"{np.shape(latents)}"
+                f"latents must have a row for each of the {len(codes)} codes, got shape {shape}"
             )
-        asked = self._latents(x, modality, resolve_threads(n_threads))
-        mean = self.feature_maps_[modality].mean.astype(np.float32)
-        query_codes = pack_signs((asked - mean) @ projection.astype(x.dtype))
-        _, candidates = topk(query_codes, database, max(k, n_candidates), n_threads=n_threads)
+        with Progress(callback, verbose) as report:
+            asked = self._latents(x, modality, resolve_threads(n_threads), report, "project")
+        centred = asked - self.feature_maps_[modality].mean.astype(np.float32)
+        _, candidates = search_by_projections(
+            centred @ self.projections_[modality].astype(x.dtype),
+            *(codes, max(k, n_candidates)),
+            weights=weights,
+            filter=filter,
+            n_threads=n_threads,
+        )
         return rerank(asked, latents, candidates, k, metric="inner")
 
     def _latents(
-        self, x: Rows, modality: str, n_threads: int, report: Report = ignore
+        self, x: Rows, modality: str, n_threads: int, report: Report, stage: str
     ) -> NDArray[np.float32]:
         feature_map = self.feature_maps_[modality]
         latents = np.empty((len(x), feature_map.n_out), np.float32)
@@ -441,7 +471,7 @@ class CLSR(CrossModalHasher):
         def visit(block: slice) -> None:
             latents[block] = feature_map.latents(x.read(block))
 
-        visit_rows(visit, x, feature_map.n_out, n_threads, report, "transform")
+        visit_rows(visit, x, feature_map.n_out, n_threads, report, stage)
         return latents
 
     def _learned_state(self) -> dict[str, Any]:
@@ -455,35 +485,6 @@ class CLSR(CrossModalHasher):
     @staticmethod
     def _check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
         check_latent_map(feature_map, n_features, n_out)
-
-    def _check_features(self, features: Mapping[str, ArrayLike]) -> dict[str, Rows]:
-        rows = read_modalities(features)
-        if len(rows) != 2:
-            raise ValueError(f"CLSR takes two modalities, got {list(rows)}")
-        if self.teacher is not None:
-            check_choice(self.teacher, "teacher", list(rows))
-        if self.encoders is not None and not set(self.encoders) <= set(rows):
-            raise ValueError(
-                f"encoders is given for {list(self.encoders)}, features for {list(rows)}"
-            )
-        return rows
-
-    def _check_pairs(
-        self, pairs: ArrayLike | None, rows: dict[str, Rows], name: str
-    ) -> NDArray[np.int64]:
-        n_samples = {name: len(x) for name, x in rows.items()}
-        checked = check_pairs(pairs, n_samples, repeated=True)
-        if checked is None:
-            return pairs_by_row(n_samples)
-        n_rows = [len(np.unique(column)) for column in checked.T]
-        if max(n_rows) < len(checked):
-            raise ValueError(
-                f"{name} holds rows of both modalities more than once: one side may repeat, as a "
-                "clip does that has several captions; give the other side a row of its own per pair"
-            )
-        if min(n_rows) < 2:
-            raise ValueError(f"{name} speaks of one row only: contrast needs at least two")
-        return checked
 
 
 def _training_module() -> Any:
