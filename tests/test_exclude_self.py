@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
+from fasthash._core.pieces import smaller_pieces
 from reference import hamming as reference
 from strategies import random_codes, search_problems
 
@@ -104,3 +105,59 @@ def test_what_is_refused():
         index.search(codes, 1, exclude=[3])
     with pytest.raises(TypeError, match="exclude must be integers"):
         index.within(codes, 1, exclude=np.arange(9.0))
+
+
+@st.composite
+def labelled_sets(draw):
+    """Few short codes, so that almost everything ties; labels may be missing."""
+    n = draw(st.integers(2, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    codes = np.packbits(rng.random((n, draw(st.sampled_from([2, 9])))) < 0.5, axis=1)
+    return codes, rng.random((n, 3)) < draw(st.sampled_from([0.2, 0.5]))
+
+
+def without_own_row(codes, labels, function, **options):
+    """The answers to each query alone, over a database from which its row is deleted."""
+    rows = range(len(codes))
+    others = [(np.delete(codes, i, axis=0), np.delete(labels, i, axis=0)) for i in rows]
+    return [function(codes[[i]], others[i][0], labels[[i]], others[i][1], **options) for i in rows]
+
+
+@given(
+    problem=labelled_sets(),
+    at=st.one_of(st.none(), st.integers(1, 13)),
+    ties=st.sampled_from(["expected", "database"]),
+    most=st.sampled_from([1, 1 << 20]),
+)
+def test_measures_leave_out_the_own_row(problem, at, ties, most):
+    codes, labels = problem
+    both = (codes, codes, labels, labels)
+    with smaller_pieces(most):
+        ours = fh.average_precision(*both, at=at, ties=ties, exclude_self=True)
+    expected = without_own_row(codes, labels, fh.average_precision, at=at, ties=ties)
+    np.testing.assert_allclose(ours, np.concatenate(expected), rtol=1e-12)
+    ranks = np.arange(1, len(codes))
+    for function, options in (
+        (fh.precision_at, {"ranks": ranks, "ties": ties}),
+        (fh.recall_at, {"ranks": ranks, "ties": ties, "no_relevant": "zero"}),
+        (fh.precision_recall_curve, {"no_relevant": "zero"}),
+        (fh.metrics.distances_by_relevance, {"n_bits": 8 * codes.shape[1]}),
+    ):
+        if function is fh.metrics.distances_by_relevance:
+            expected = np.sum(without_own_row(codes, labels, function, **options), axis=0)
+        else:
+            expected = np.mean(without_own_row(codes, labels, function, **options), axis=0)
+        np.testing.assert_allclose(function(*both, exclude_self=True, **options), expected)
+
+
+def test_what_measures_refuse():
+    codes = random_codes(9, 16)
+    labels = np.arange(9) % 2
+    with pytest.raises(ValueError, match="query_labels and database_labels differ in row 0"):
+        fh.precision_at(codes, codes, labels, 1 - labels, ranks=1, exclude_self=True)
+    with pytest.raises(ValueError, match=r"query_codes and database_codes have the shapes"):
+        fh.precision_at(codes[:5], codes, labels[:5], labels, ranks=1, exclude_self=True)
+    with pytest.raises(ValueError, match="ranks holds 9, but a query ranks 8 codes"):
+        fh.precision_at(codes, codes, labels, labels, ranks=9, exclude_self=True)
+    with pytest.raises(ValueError, match="nothing to measure in a set of one code"):
+        fh.average_precision(codes[:1], codes[:1], labels[:1], labels[:1], exclude_self=True)

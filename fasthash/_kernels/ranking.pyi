@@ -15,6 +15,7 @@ class Ranks:
         relevant: NDArray[np.int64],
         note_starts: NDArray[np.int64] | None,
         notes: NDArray[np.int32] | None,
+        own: NDArray[np.int64] | None,
         n_threads: int,
     ) -> Ranks: ...
     @property

@@ -69,6 +69,8 @@ cdef struct Evaluation:
     fh_note *notes                # NULL if only counts are wanted
     const int64_t *note_starts    # for each query, where its notes begin
     int64_t *n_noted              # for each query, the number of its notes
+    const int64_t *own            # for each query, its own row, or NULL; see `Ranks`
+    Py_ssize_t first_row          # the row of the first code
 
 
 cdef Evaluation make_evaluation(const uint64_t *queries, Py_ssize_t n_queries,
@@ -89,6 +91,8 @@ cdef Evaluation make_evaluation(const uint64_t *queries, Py_ssize_t n_queries,
     evaluation.notes = NULL
     evaluation.note_starts = NULL
     evaluation.n_noted = NULL
+    evaluation.own = NULL
+    evaluation.first_row = 0
     return evaluation
 
 
@@ -116,7 +120,7 @@ cdef void scan_of_task(const Evaluation *evaluation, Py_ssize_t first, Py_ssize_
     cdef int32_t *listed = places + stride
     cdef TileBuffer buffer = make_tile_buffer(database, database.tile,
                                               <uint64_t *>(scratch + whole_lines(12 * stride)))
-    cdef Py_ssize_t start = 0, q
+    cdef Py_ssize_t start = 0, q, own
     cdef int32_t n, n_listed = 0
     cdef int64_t *totals
     cdef int64_t *relevant
@@ -129,6 +133,10 @@ cdef void scan_of_task(const Evaluation *evaluation, Py_ssize_t first, Py_ssize_
             relevant = evaluation.relevant + q * evaluation.n_distances
             level.distances(evaluation.queries + q * database.n_words, tile, n, database.n_words,
                             distances)
+            if evaluation.own != NULL:
+                own = evaluation.own[q] - evaluation.first_row - start
+                if 0 <= own < n:
+                    distances[own] = <int32_t>(evaluation.n_distances - 1)
             if q == first or not same_labels(evaluation, q, q - 1):
                 n_listed = level.list_relevant(
                     evaluation.query_labels + q * evaluation.label_words,
@@ -189,14 +197,16 @@ cdef class Ranks:
     ``totals[q, d]`` grows by the codes at distance d of query q, ``relevant[q, d]`` by the relevant
     ones. ``note_starts`` leaves room for the relevant codes of query q between its entries q and
     q + 1; ``notes`` is memory for them, two values each, and for one more; both may be None, and
-    nothing is noted then. Fewer than 2^31 codes, at least one query.
+    nothing is noted then. ``own`` is the row of each query in the database, or None. If it is given,
+    ``totals`` and ``relevant`` have one more column, and the own row is counted there, as if it were
+    further away than all others. Fewer than 2^31 codes, at least one query.
     """
 
     cdef Evaluation evaluation
     cdef const uint8_t[:, ::1] codes
     cdef const uint64_t[:, ::1] query_labels, labels
     cdef int64_t[:, ::1] totals, relevant
-    cdef const int64_t[::1] note_starts
+    cdef const int64_t[::1] note_starts, own
     cdef int32_t[:, ::1] notes
     cdef int64_t[::1] n_noted
     cdef uint64_t[:, ::1] words
@@ -207,11 +217,12 @@ cdef class Ranks:
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                   const uint64_t[:, ::1] query_labels, const uint64_t[:, ::1] labels,
                   int64_t[:, ::1] totals, int64_t[:, ::1] relevant,
-                  const int64_t[::1] note_starts, int32_t[:, ::1] notes, int n_threads):
+                  const int64_t[::1] note_starts, int32_t[:, ::1] notes,
+                  const int64_t[::1] own, int n_threads):
         cdef Py_ssize_t n_queries = queries.shape[0], n_bytes = codes.shape[1]
         self.codes, self.query_labels, self.labels = codes, query_labels, labels
         self.totals, self.relevant = totals, relevant
-        self.note_starts, self.notes = note_starts, notes
+        self.note_starts, self.notes, self.own = note_starts, notes, own
         self.n_queries = n_queries
         self.words = np.empty((n_queries, (n_bytes + 7) // 8), np.uint64)
         self.n_noted = np.zeros(n_queries, np.int64)
@@ -222,6 +233,9 @@ cdef class Ranks:
         self.n_threads = threads_for(n_threads, n_queries,
                                      words_compared(&self.evaluation.database, n_queries))
         self.evaluation.totals, self.evaluation.relevant = &totals[0, 0], &relevant[0, 0]
+        if own is not None:
+            self.evaluation.n_distances = totals.shape[1]
+            self.evaluation.own = &own[0]
         if notes is not None:
             self.evaluation.notes = <fh_note *>&notes[0, 0]
             self.evaluation.note_starts = &note_starts[0]
@@ -242,6 +256,7 @@ cdef class Ranks:
         some.database.n = min(n_rows, self.evaluation.database.n - self.row)
         some.database.codes += self.row * some.database.n_bytes
         some.labels += self.row * some.label_words
+        some.first_row = self.row
         with nogil:
             scan(&some, self.n_queries, &self.scratch[0], self.n_threads)
         self.row += some.database.n

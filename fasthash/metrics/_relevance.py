@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.excluded import check_exclude_self
 from .._core.labels import check_labels
 from .._core.pieces import BLOCK_BYTES, cut, cut_unequal
 from .._core.runtime import resolve_threads
@@ -53,11 +54,14 @@ class EvaluationProblem:
     most_relevant: NDArray[np.int64]
     # Equal for queries with the same labels.
     label_set: NDArray[np.int64]
+    # Whether query i leaves out row i of the database.
+    exclude_self: bool
     n_threads: int
 
     @property
     def n(self) -> int:
-        return len(self.database_codes)
+        """Number of codes that a query is compared with."""
+        return len(self.database_codes) - self.exclude_self
 
     @property
     def n_distances(self) -> int:
@@ -70,7 +74,9 @@ class EvaluationProblem:
         for group in self._groups():
             for some in cut(len(group.queries), self.n_distances, _CHUNK_VALUES):
                 _, totals, relevant = self._counted(group, some, None, None)
-                yield group.queries[some], totals, relevant
+                # Own codes are counted in one more column.
+                kept = slice(self.n_distances)
+                yield group.queries[some], totals[:, kept], relevant[:, kept]
 
     def _groups(self) -> Iterator[_Group]:
         """
@@ -107,7 +113,7 @@ class EvaluationProblem:
     ) -> tuple[_kernels.Ranks, NDArray[np.int64], NDArray[np.int64]]:
         """(kernel after all rows were counted, codes per distance, relevant codes per distance)."""
         queries = group.queries[some]
-        totals = np.zeros((len(queries), self.n_distances), np.int64)
+        totals = np.zeros((len(queries), self.n_distances + self.exclude_self), np.int64)
         relevant = np.zeros_like(totals)
         ranks = _kernels.Ranks(
             self.query_codes[queries],
@@ -118,9 +124,11 @@ class EvaluationProblem:
             relevant,
             note_starts,
             notes,
+            queries if self.exclude_self else None,
             self.n_threads,
         )
-        pace_of_rows(self.n, len(queries), self.database_codes).drive(ranks.advance)
+        n_rows = len(self.database_codes)
+        pace_of_rows(n_rows, len(queries), self.database_codes).drive(ranks.advance)
         return ranks, totals, relevant
 
     def ranked(
@@ -152,6 +160,9 @@ class EvaluationProblem:
                 hits = np.zeros((len(queries), max(1, len(ranks))), np.int64)
                 for first in range(0, int(n_relevant.max()), _SUMMED_NOTES):
                     counted.sum_precisions(first, _SUMMED_NOTES, at, bin_of_rank, sums, hits)
+                # The own code is relevant, unless the query has no label. It has the last rank,
+                # which is larger than `at` and all `ranks`.
+                n_relevant = n_relevant - (self.exclude_self & (n_relevant > 0))
                 yield queries, n_relevant, sums, hits.cumsum(axis=1)
 
 
@@ -171,6 +182,7 @@ def check_problem(
     database_labels: Any,
     n_threads: int | None,
     n_bits: int | None = None,
+    exclude_self: bool = False,
 ) -> EvaluationProblem:
     """
     Check codes and labels of an evaluation.
@@ -178,7 +190,8 @@ def check_problem(
     Raises
     ------
     TypeError, ValueError
-        If codes or labels do not fit each other, or one side is empty.
+        If codes or labels do not fit each other, or one side is empty; or with `exclude_self`, if
+        the queries are not the database.
     """
     queries = check_codes(query_codes, "query_codes", n_bits)
     database = check_codes(database_codes, "database_codes", n_bits)
@@ -194,6 +207,10 @@ def check_problem(
         argument="{}",
     )
     query_labels, database_labels = labels["query_labels"], labels["database_labels"]
+    names = ("query_codes", "database_codes")
+    exclude_self = check_exclude_self(exclude_self, queries, database, names)
+    if exclude_self:
+        _check_same_labels(query_labels, database_labels)
     per_label = np.bincount(database_labels.indices, minlength=database_labels.shape[1])
     return EvaluationProblem(
         queries,
@@ -202,8 +219,21 @@ def check_problem(
         database_labels,
         np.minimum(query_labels @ per_label, len(database)).astype(np.int64),
         _label_sets(query_labels),
+        exclude_self,
         resolve_threads(n_threads),
     )
+
+
+def _check_same_labels(query_labels: csr_array, database_labels: csr_array) -> None:
+    """Refuse labels of the queries that are not those of the database, which is as large."""
+    differs = (query_labels != database_labels).nonzero()[0]
+    if len(differs):
+        raise ValueError(
+            "exclude_self=True is for a search of a set against itself, but query_labels and "
+            f"database_labels differ in row {differs.min()}"
+        )
+    if query_labels.shape[0] == 1:
+        raise ValueError("exclude_self=True leaves nothing to measure in a set of one code")
 
 
 def _labels_of(labels: csr_array, row: int) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import as_array
 from .._core.validation import check_choice, check_count
+from ._means import mean_by_policy, ratios, recalls
 from ._relevance import EvaluationProblem, check_problem, counts_before
 from ._ties import RULES_FOR_RANKINGS, expected_precisions, harmonic_numbers
 
@@ -28,13 +29,10 @@ __all__ = [
     "average_precision",
     "mean_average_precision",
     "precision_at",
-    "precision_recall_curve",
     "recall_at",
 ]
 
-_NO_RELEVANT = ["skip", "zero", "raise"]
 _NORMALIZE = ["relevant", "retrieved"]
-_NOTHING_RETRIEVED = ["zero", "skip"]
 
 
 def mean_average_precision(
@@ -47,6 +45,7 @@ def mean_average_precision(
     ties: str = "expected",
     no_relevant: str = "skip",
     normalize: str = "relevant",
+    exclude_self: bool = False,
     n_threads: int | None = None,
 ) -> float:
     """
@@ -79,6 +78,9 @@ def mean_average_precision(
         relevant items that the first `at` ranks can hold, ``min(at, n_relevant)``. "retrieved": the
         number of relevant items found within `at`, as in much of the hashing literature; this
         rewards a query that finds few. Without `at` both are the same.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the database. Codes and labels of the queries must be
+        those of the database.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -124,9 +126,10 @@ def mean_average_precision(
         at=at,
         ties=ties,
         normalize=normalize,
+        exclude_self=exclude_self,
         n_threads=n_threads,
     )
-    return _mean_by_policy(scores, no_relevant)
+    return mean_by_policy(scores, no_relevant)
 
 
 def average_precision(
@@ -138,6 +141,7 @@ def average_precision(
     at: int | None = None,
     ties: str = "expected",
     normalize: str = "relevant",
+    exclude_self: bool = False,
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """
@@ -155,6 +159,8 @@ def average_precision(
         How equal distances count, as in `mean_average_precision`.
     normalize : {"relevant", "retrieved"}, default "relevant"
         What the sum of precisions is divided by, as in `mean_average_precision`.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the database, as in `mean_average_precision`.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -196,19 +202,22 @@ def average_precision(
                 'normalize="retrieved" with at and ties="expected" is the expectation of a ratio, '
                 'which is not offered: pass ties="database" or normalize="relevant"'
             )
-    problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
+    problem = check_problem(
+        *(query_codes, database_codes, query_labels, database_labels, n_threads),
+        exclude_self=exclude_self,
+    )
     at = problem.n if at is None else min(at, problem.n)
     scores = np.full(len(problem.query_codes), np.nan)
     if ties == "expected":
         for queries, totals, relevant in problem.counts():
             sums = _expected_precision_sums(totals, relevant, at)
             n_relevant = relevant.sum(axis=1)
-            scores[queries] = _ratios(sums, np.minimum(n_relevant, at), n_relevant)
+            scores[queries] = ratios(sums, np.minimum(n_relevant, at), n_relevant)
         return scores
     ranks = np.array([at] if normalize == "retrieved" else [], np.int64)
     for queries, n_relevant, sums, hits in problem.ranked(at, ranks):
         divisors = hits[:, 0] if normalize == "retrieved" else np.minimum(n_relevant, at)
-        scores[queries] = _ratios(sums, np.maximum(divisors, 1), n_relevant)
+        scores[queries] = ratios(sums, np.maximum(divisors, 1), n_relevant)
     return scores
 
 
@@ -220,6 +229,7 @@ def precision_at(
     *,
     ranks: ArrayLike,
     ties: str = "expected",
+    exclude_self: bool = False,
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """
@@ -235,6 +245,8 @@ def precision_at(
         Numbers of first items to look at, each between 1 and the size of the database.
     ties : {"expected", "database"}, default "expected"
         How equal distances count, as in `mean_average_precision`.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the database, as in `mean_average_precision`.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -264,7 +276,10 @@ def precision_at(
     array([1. , 0.5])
     """
     check_choice(ties, "ties", RULES_FOR_RANKINGS)
-    problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
+    problem = check_problem(
+        *(query_codes, database_codes, query_labels, database_labels, n_threads),
+        exclude_self=exclude_self,
+    )
     ranks = _check_ranks(ranks, problem.n)
     total = np.zeros(len(ranks))
     for hits, _ in _hits_at(problem, ranks, ties):
@@ -281,6 +296,7 @@ def recall_at(
     ranks: ArrayLike,
     ties: str = "expected",
     no_relevant: str = "skip",
+    exclude_self: bool = False,
     n_threads: int | None = None,
 ) -> NDArray[np.float64]:
     """
@@ -299,6 +315,8 @@ def recall_at(
     no_relevant : {"skip", "zero", "raise"}, default "skip"
         Whether a query without any relevant item is left out of the mean, counts as 0, or is an
         error.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the database, as in `mean_average_precision`.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -330,95 +348,13 @@ def recall_at(
     array([0.5, 1. ])
     """
     check_choice(ties, "ties", RULES_FOR_RANKINGS)
-    problem = check_problem(query_codes, database_codes, query_labels, database_labels, n_threads)
-    ranks = _check_ranks(ranks, problem.n)
-    recalls = [_recall(hits, n) for hits, n in _hits_at(problem, ranks, ties)]
-    return _mean_by_policy(np.concatenate(recalls), no_relevant)
-
-
-def precision_recall_curve(
-    query_codes: ArrayLike,
-    database_codes: ArrayLike,
-    query_labels: Any,
-    database_labels: Any,
-    *,
-    n_bits: int | None = None,
-    no_relevant: str = "skip",
-    nothing_retrieved: str = "zero",
-    n_threads: int | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """
-    Compute precision and recall within every Hamming radius, averaged over queries.
-
-    No rule for ties is needed: all codes at one distance are within a radius, or none is.
-
-    Parameters
-    ----------
-    query_codes, database_codes : array_like of uint8, shape (n_items, n_bytes)
-        Packed codes, as made by `pack`; both of the same width.
-    query_labels, database_labels : labels
-        Labels, in any form that `mean_average_precision` accepts.
-    n_bits : int, optional
-        Number of bits of the codes, which is the largest radius; by default 8 per byte.
-    no_relevant : {"skip", "zero", "raise"}, default "skip"
-        Whether a query without any relevant item is left out of the mean recall, counts as 0, or is
-        an error.
-    nothing_retrieved : {"zero", "skip"}, default "zero"
-        Whether the precision of a query counts as 0 at a radius within which no code lies, or is
-        left out of the mean.
-    n_threads : int, optional
-        Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
-
-    Returns
-    -------
-    precision : ndarray of float64, shape (n_bits + 1,)
-        Mean precision within each radius; NaN where all queries are left out.
-    recall : ndarray of float64, shape (n_bits + 1,)
-        Mean recall within each radius.
-    radii : ndarray of int64, shape (n_bits + 1,)
-        0, 1, …, n_bits.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If codes or labels do not fit, or no query has a relevant item to average over.
-
-    See Also
-    --------
-    precision_at : Precision by rank instead of radius.
-    recall_at : Recall by rank instead of radius.
-
-    Notes
-    -----
-    Costs one scan of the database per query, and the scratch memory of `mean_average_precision`.
-
-    Examples
-    --------
-    >>> import fasthash as fh
-    >>> database = fh.pack([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-    >>> precision, recall, radii = fh.precision_recall_curve(
-    ...     fh.pack([[1.0, 1.0]]), database, [0], [0, 1, 0], n_bits=2
-    ... )
-    >>> precision.round(2), recall, radii
-    (array([1.  , 0.5 , 0.67]), array([0.5, 0.5, 1. ]), array([0, 1, 2]))
-    """
-    check_choice(nothing_retrieved, "nothing_retrieved", _NOTHING_RETRIEVED)
     problem = check_problem(
-        query_codes, database_codes, query_labels, database_labels, n_threads, n_bits
+        *(query_codes, database_codes, query_labels, database_labels, n_threads),
+        exclude_self=exclude_self,
     )
-    n_radii = problem.n_distances if n_bits is None else check_count(n_bits, "n_bits") + 1
-    precision_sum, n_counted, recalls = np.zeros(n_radii), np.zeros(n_radii), []
-    for _, totals, relevant in problem.counts():
-        retrieved = totals.cumsum(axis=1)[:, :n_radii]
-        hits = relevant.cumsum(axis=1)[:, :n_radii]
-        precision_sum += (hits / np.maximum(retrieved, 1)).sum(axis=0)
-        counted = retrieved > 0 if nothing_retrieved == "skip" else np.ones_like(retrieved, bool)
-        n_counted += counted.sum(axis=0)
-        recalls.append(_recall(hits, relevant.sum(axis=1)))
-    recall = _mean_by_policy(np.concatenate(recalls), no_relevant)
-    precision = np.full(n_radii, np.nan)
-    np.divide(precision_sum, n_counted, out=precision, where=n_counted > 0)
-    return precision, recall, np.arange(n_radii)
+    ranks = _check_ranks(ranks, problem.n)
+    found = [recalls(hits, n) for hits, n in _hits_at(problem, ranks, ties)]
+    return mean_by_policy(np.concatenate(found), no_relevant)
 
 
 def _expected_precision_sums(
@@ -449,21 +385,6 @@ def _hits_at(
         yield hits, relevant.sum(axis=1)
 
 
-def _ratios(
-    sums: NDArray[Any], divisors: NDArray[Any], n_relevant: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Quotients, NaN for a query without any relevant item."""
-    ratios = np.full(len(sums), np.nan)
-    return np.divide(sums, divisors, out=ratios, where=n_relevant > 0)
-
-
-def _recall(hits: NDArray[Any], n_relevant: NDArray[Any]) -> NDArray[np.float64]:
-    """Hits divided by the number of relevant items, NaN for a query that has none."""
-    recall = np.full(hits.shape, np.nan)
-    np.divide(hits, n_relevant[:, None], out=recall, where=n_relevant[:, None] > 0)
-    return recall
-
-
 def _check_ranks(ranks: ArrayLike, n: int) -> NDArray[np.int64]:
     checked = [
         check_count(rank, "ranks") for rank in np.atleast_1d(as_array(ranks, "ranks")).tolist()
@@ -471,24 +392,5 @@ def _check_ranks(ranks: ArrayLike, n: int) -> NDArray[np.int64]:
     if not checked:
         raise ValueError("ranks is empty: there is nothing to measure")
     if max(checked) > n:
-        raise ValueError(f"ranks holds {max(checked)}, but the database has {n} codes")
+        raise ValueError(f"ranks holds {max(checked)}, but a query ranks {n} codes")
     return np.array(checked, np.int64)
-
-
-def _mean_by_policy(scores: NDArray[np.float64], no_relevant: str) -> Any:
-    """Mean over queries (rows), whose scores are NaN where a query has no relevant item."""
-    check_choice(no_relevant, "no_relevant", _NO_RELEVANT)
-    lacks = np.isnan(scores if scores.ndim == 1 else scores[:, 0])
-    if lacks.any() and no_relevant == "raise":
-        raise ValueError(f"query {np.flatnonzero(lacks)[0]} has no relevant item in the database")
-    if no_relevant == "zero":
-        scores = np.where(np.isnan(scores), 0.0, scores)
-    elif lacks.all():
-        raise ValueError(
-            "no query has a relevant item in the database: there is nothing to average over (pass "
-            'no_relevant="zero" to count them as 0)'
-        )
-    else:
-        scores = scores[~lacks]
-    mean = scores.mean(axis=0)
-    return float(mean) if scores.ndim == 1 else mean

@@ -126,6 +126,7 @@ def distances_by_relevance(
     database_labels: Any,
     *,
     n_bits: int,
+    exclude_self: bool = False,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
@@ -140,6 +141,8 @@ def distances_by_relevance(
         the two share a label.
     n_bits : int
         Number of bits in a code.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the database, as in `fasthash.mean_average_precision`.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -172,7 +175,8 @@ def distances_by_relevance(
     """
     n_bits = check_count(n_bits, "n_bits")
     problem = check_problem(
-        query_codes, database_codes, query_labels, database_labels, n_threads, n_bits
+        *(query_codes, database_codes, query_labels, database_labels, n_threads, n_bits),
+        exclude_self=exclude_self,
     )
     total = np.zeros(problem.n_distances, np.int64)
     relevant = np.zeros_like(total)
