@@ -29,7 +29,9 @@ SIMD_SOURCES = [
         *("avx512", "avx512_planes", "neon"),
     )
 ]
-SIMD_HEADERS = [f"{KERNELS}/simd/{name}.h" for name in ("simd", "planes", "avx2", "avx512")]
+SIMD_HEADERS = [
+    f"{KERNELS}/simd/{name}.h" for name in ("simd", "planes", "estimates", "avx2", "avx512")
+]
 
 EXTENSIONS = [
     Extension(
@@ -60,9 +62,14 @@ EXTENSIONS = [
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
     Extension(
+        "fasthash._kernels.estimates",
+        [f"{KERNELS}/estimates.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/weights.h"],
+    ),
+    Extension(
         "fasthash._kernels.weighted",
         [f"{KERNELS}/weighted.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{KERNELS}/weights.h"],
     ),
     Extension(
         "fasthash._kernels.jaccard",

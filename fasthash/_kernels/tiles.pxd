@@ -14,6 +14,8 @@ cdef extern from "simd/simd.h" nogil:
         FH_LANES_MAX
         FH_CODE_BYTES_MAX
         FH_PLANE_WORDS_MAX
+        FH_ESTIMATE_BYTES_MAX
+        FH_ESTIMATE_NARROW
         FH_WEIGHTED_LANES_MAX
     ctypedef struct fh_plane_queries:
         int32_t n
@@ -32,6 +34,23 @@ cdef extern from "simd/simd.h" nogil:
         int32_t (*scan)(const fh_plane_queries *queries, const uint64_t *codes,
                         const uint8_t *planes, int32_t n, int32_t first, int32_t *n_hits,
                         int32_t *positions, int32_t *distances) noexcept nogil
+    ctypedef struct fh_near_codes:
+        uint64_t codes
+        int32_t first
+    ctypedef struct fh_estimated:
+        const uint8_t *tables
+        int32_t limit
+        int32_t n_found
+        fh_near_codes *found
+    ctypedef struct fh_estimates:
+        int lanes
+        int set
+        int bits
+        int tile_bytes
+        void (*lay_out)(const uint8_t *codes, int32_t n, int32_t n_bytes,
+                        uint8_t *tile) noexcept nogil
+        void (*scan)(fh_estimated *queries, int n_queries, const uint8_t *tile, int32_t n,
+                     int32_t n_look_ups) noexcept nogil
     ctypedef struct fh_weights:
         int lanes
         int spread
@@ -39,6 +58,7 @@ cdef extern from "simd/simd.h" nogil:
                         uint8_t *tile) noexcept nogil
         int32_t (*scan)(const uint8_t *tables, const uint8_t *tile, int32_t n, int32_t n_bytes,
                         int32_t bound, int32_t *positions, int32_t *distances) noexcept nogil
+        const fh_estimates *estimates
     ctypedef struct fh_level:
         const char *name
         int lanes

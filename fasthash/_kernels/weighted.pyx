@@ -11,6 +11,16 @@ from cython.parallel cimport prange
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
+from fasthash._kernels.estimates cimport (
+    EstimateScan,
+    carve_estimate_scan,
+    estimate_bytes,
+    estimate_codes,
+    estimates_for,
+    find_near,
+    lay_out_estimates,
+    start_estimates,
+)
 from fasthash._kernels.selection cimport (
     fh_selection,
     fh_selection_append,
@@ -30,11 +40,14 @@ from fasthash._kernels.tasks cimport (
 )
 from fasthash._kernels.tiles cimport (
     FH_WEIGHTED_LANES_MAX,
+    TILE_STEP,
     Arena,
     Database,
     active_level,
     carve,
     cut_into_tiles,
+    fh_estimated,
+    fh_estimates,
     fh_weights,
     make_arena,
     threads_for,
@@ -42,6 +55,13 @@ from fasthash._kernels.tiles cimport (
 )
 
 import numpy as np
+
+cdef extern from "weights.h" nogil:
+    int32_t fh_weighted_max(const int16_t *weights, int32_t n_bytes)
+    void fh_weighted_tables(const int16_t *weights, int32_t n_bytes, uint8_t *tables)
+    int32_t fh_list_near(const fh_estimated *query, const uint8_t *tables, const uint8_t *codes,
+                         int32_t n, int32_t n_bytes, int32_t bound, int32_t *positions,
+                         int32_t *distances)
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -59,9 +79,17 @@ cdef enum:
     # Largest size of the selections of a thread, in bytes; with a large k or long codes, a task has
     # fewer queries.
     TASK_BYTES = 48 << 20
+    # Before estimates are used, so many codes are scanned without them, to lower the bounds.
+    FIRST_CODES = 1024
+    FIRST_CODES_PER_K = 64
+    # If estimates find codes more often than once in so many, distances are computed at once.
+    FOUND_CODES = 128
+    # If k is more than 1 / SELECTIVE of the rows, bounds hardly help.
+    SELECTIVE = 8
 
 cdef struct Plan:
     Database database
+    const fh_estimates *estimates  # NULL if all distances are computed
     const int16_t *weights     # 8 * n_bytes for each query
     Py_ssize_t n_queries
     int64_t k
@@ -85,6 +113,7 @@ cdef struct Workspace:
     uint8_t *tables
     uint8_t *tile
     uint8_t *gathered
+    EstimateScan estimates
 
 
 cdef Plan make_plan(const Database *database, const int16_t *weights, Py_ssize_t n_queries,
@@ -100,13 +129,19 @@ cdef Plan make_plan(const Database *database, const int16_t *weights, Py_ssize_t
     plan.weights = weights
     plan.n_queries = n_queries
     plan.k = k
-    plan.capacity = min(<int64_t>database.n, 2 * k) + database.tile
     plan.n_parts = count_parts(database, n_queries, n_threads)
+    plan.estimates = NULL
+    if k <= database.n // SELECTIVE and plan.n_parts == 1:
+        plan.estimates = estimates_for(database, queries_per_task(n_queries, n_threads))
+    plan.capacity = min(<int64_t>database.n, 2 * k) + block_codes(&plan)
+    cdef Py_ssize_t per_query = (12 * plan.capacity + 8 * n_counts(database)
+                                 + TABLE_BYTES * database.n_bytes)
+    if plan.estimates != NULL:
+        per_query += estimate_bytes(plan.estimates, database)
     plan.n_task = 1
     if plan.n_parts == 1:
-        plan.n_task = max(<Py_ssize_t>1, min(
-            queries_per_task(n_queries, n_threads),
-            TASK_BYTES // (12 * plan.capacity + 8 * n_counts(database))))
+        plan.n_task = max(<Py_ssize_t>1, min(queries_per_task(n_queries, n_threads),
+                                             TASK_BYTES // per_query))
     plan.n_threads = <int>min(<Py_ssize_t>n_threads, max(n_tasks(&plan), plan.n_parts))
     plan.n_slots = plan.n_threads if plan.n_parts == 1 else plan.n_parts
     return plan
@@ -124,20 +159,30 @@ cdef void lay_out(Plan *plan, void *memory) noexcept nogil:
     plan.memory_bytes = arena.used
 
 
+cdef int32_t block_codes(const Plan *plan) noexcept nogil:
+    """The largest number of codes that are scanned at once."""
+    if plan.estimates == NULL:
+        return plan.database.tile
+    return max(plan.database.tile, estimate_codes(plan.estimates, &plan.database))
+
+
 cdef Workspace carve_workspace(const Plan *plan, Arena *arena) noexcept nogil:
     cdef Workspace work
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n_kept = plan.n_task * plan.capacity
     cdef const fh_weights *weights = active_level().weights
     cdef Py_ssize_t tile_bytes = (database.tile + FH_WEIGHTED_LANES_MAX) * database.n_bytes
+    cdef Py_ssize_t n_block = block_codes(plan)
     work.kept_positions = <int64_t *>carve(arena, 8 * n_kept)
     work.kept_distances = <int32_t *>carve(arena, 4 * n_kept)
     work.counts = <int64_t *>carve(arena, 8 * plan.n_task * n_counts(database))
-    work.hit_positions = <int32_t *>carve(arena, 4 * database.tile)
-    work.hit_distances = <int32_t *>carve(arena, 4 * database.tile)
+    work.hit_positions = <int32_t *>carve(arena, 4 * n_block)
+    work.hit_distances = <int32_t *>carve(arena, 4 * n_block)
     work.tables = <uint8_t *>carve(arena, plan.n_task * TABLE_BYTES * database.n_bytes)
     work.tile = <uint8_t *>carve(arena, weights.spread * tile_bytes)
-    work.gathered = <uint8_t *>carve(arena, tile_bytes if database.rows != NULL else 0)
+    work.gathered = <uint8_t *>carve(
+        arena, n_block * database.n_bytes if database.rows != NULL else 0)
+    work.estimates = carve_estimate_scan(plan.estimates, database, plan.n_task, arena)
     return work
 
 
@@ -200,44 +245,52 @@ cdef void select(const Plan *plan, Py_ssize_t slot, Py_ssize_t first, Py_ssize_t
     cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
     cdef Workspace work = carve_workspace(plan, &arena)
     cdef fh_selection *selections = plan.selections + slot * plan.n_task
-    cdef Py_ssize_t q, query_bytes = TABLE_BYTES * database.n_bytes
+    cdef Py_ssize_t q, n_found
+    cdef bint has_estimates = plan.estimates != NULL and n_queries > 1
+    # Up to this row, there are so many hits that distances are computed at once. Without a sample,
+    # this is so at first.
+    cdef Py_ssize_t dense = first_codes(plan) if row == 0 else 0
     cdef const uint8_t *codes
     cdef int32_t n
     if row == 0:
         for q in range(n_queries):
             start_query(plan, first + q, q, &selections[q], &work)
-    end = min(end, start + row + n_rows)
-    while start + row < end:
-        n = <int32_t>min(<Py_ssize_t>database.tile, end - start - row)
-        codes = load(database, start + row, n, &work)
-        for q in range(n_queries):
-            scan_tile(database, work.tables + q * query_bytes, codes, start + row, n, row,
-                      &selections[q], &work)
+    end = min(end - start, row + n_rows)
+    while row < end:
+        if has_estimates and row >= dense:
+            n = <int32_t>min(<Py_ssize_t>estimate_codes(plan.estimates, database), end - row)
+            n_found = scan_estimates(database, n_queries, start + row, n, selections, &work)
+            if n_found > n * n_queries // FOUND_CODES:
+                dense = row + n + max(row // 4, 4 * n)
+        else:
+            n = <int32_t>min(<Py_ssize_t>database.tile, end - row)
+            if has_estimates:
+                n = <int32_t>min(<Py_ssize_t>n, dense - row)
+            codes = load(database, start + row, n, &work)
+            if active_level().weights.prepare != NULL:
+                active_level().weights.prepare(codes, n, <int32_t>database.n_bytes, work.tile)
+                codes = work.tile
+            for q in range(n_queries):
+                scan_tile(database, work.tables + q * TABLE_BYTES * database.n_bytes, codes,
+                          start + row, n, row, &selections[q], &work)
         row = row + n
 
 
+cdef Py_ssize_t first_codes(const Plan *plan) noexcept nogil:
+    """The number of codes before the first estimates."""
+    cdef int64_t n = max(<int64_t>FIRST_CODES, plan.k * FIRST_CODES_PER_K)
+    return <Py_ssize_t>min(n, <int64_t>1 << 20) // TILE_STEP * TILE_STEP
+
+
 cdef void start_query(const Plan *plan, Py_ssize_t query, Py_ssize_t q, fh_selection *selection,
-                      const Workspace *work) noexcept nogil:
+                      Workspace *work) noexcept nogil:
     """Write the tables of a query, query q of its task, and start its selection."""
-    cdef Py_ssize_t n_bytes = plan.database.n_bytes, nibble
+    cdef int32_t n_bytes = <int32_t>plan.database.n_bytes
     cdef const int16_t *weights = plan.weights + 8 * query * n_bytes
-    cdef uint8_t *entries = work.tables + q * TABLE_BYTES * n_bytes
-    cdef int32_t max_distance = 0, distance, value, bit, weight
-    for nibble in range(2 * n_bytes):
-        for value in range(16):
-            distance = 0
-            for bit in range(4):
-                # A negative weight differs from bit 1, and a positive one from bit 0.
-                weight = weights[4 * nibble + bit]
-                if weight < 0 and (value >> (3 - bit)) & 1:
-                    distance = distance - weight
-                elif weight > 0 and not (value >> (3 - bit)) & 1:
-                    distance = distance + weight
-            entries[16 * nibble + value] = <uint8_t>distance
-        for bit in range(4):
-            weight = weights[4 * nibble + bit]
-            max_distance = max_distance + (-weight if weight < 0 else weight)
-    fh_selection_start(selection, plan.k, plan.capacity, max_distance,
+    fh_weighted_tables(weights, n_bytes, work.tables + q * TABLE_BYTES * n_bytes)
+    if plan.estimates != NULL:
+        start_estimates(&work.estimates, q, weights)
+    fh_selection_start(selection, plan.k, plan.capacity, fh_weighted_max(weights, n_bytes),
                        work.kept_distances + q * plan.capacity,
                        work.kept_positions + q * plan.capacity,
                        work.counts + q * n_counts(&plan.database))
@@ -245,18 +298,41 @@ cdef void start_query(const Plan *plan, Py_ssize_t query, Py_ssize_t q, fh_selec
 
 cdef const uint8_t *load(const Database *database, Py_ssize_t start, int32_t n,
                          const Workspace *work) noexcept nogil:
-    """Gather codes [start, start + n) if they are listed rows, and lay them out for a scan."""
-    cdef const uint8_t *codes = database.codes + start * database.n_bytes
+    """Return codes [start, start + n), gathered if they are listed rows."""
     cdef int32_t i
-    if database.rows != NULL:
-        for i in range(n):
-            memcpy(work.gathered + i * database.n_bytes,
-                   database.codes + database.rows[start + i] * database.n_bytes, database.n_bytes)
-        codes = work.gathered
-    if active_level().weights.prepare == NULL:
-        return codes
-    active_level().weights.prepare(codes, n, <int32_t>database.n_bytes, work.tile)
-    return work.tile
+    if database.rows == NULL:
+        return database.codes + start * database.n_bytes
+    for i in range(n):
+        memcpy(work.gathered + i * database.n_bytes,
+               database.codes + database.rows[start + i] * database.n_bytes, database.n_bytes)
+    return work.gathered
+
+
+cdef Py_ssize_t scan_estimates(const Database *database, Py_ssize_t n_queries, Py_ssize_t first,
+                               int32_t n, fh_selection *selections,
+                               Workspace *work) noexcept nogil:
+    """Scan n codes by estimates, two queries at a time; return how many of these found codes."""
+    cdef const uint8_t *codes = load(database, first, n, work)
+    cdef fh_estimated found[2]
+    cdef int32_t bounds[2]
+    cdef Py_ssize_t q = 0, n_found = 0
+    cdef int32_t n_hits
+    cdef int i, n_pair
+    lay_out_estimates(&work.estimates, codes, n)
+    while q < n_queries:
+        n_pair = <int>min(<Py_ssize_t>2, n_queries - q)
+        for i in range(n_pair):
+            bounds[i] = fh_selection_bound(&selections[q + i])
+        find_near(&work.estimates, q, n_pair, bounds, n, found)
+        for i in range(n_pair):
+            if found[i].n_found > 0:
+                n_found += found[i].n_found
+                n_hits = fh_list_near(
+                    &found[i], work.tables + (q + i) * TABLE_BYTES * database.n_bytes, codes, n,
+                    <int32_t>database.n_bytes, bounds[i], work.hit_positions, work.hit_distances)
+                append_hits(database, first, n_hits, &selections[q + i], work)
+        q = q + n_pair
+    return n_found
 
 
 cdef void scan_tile(const Database *database, const uint8_t *tables, const uint8_t *codes,
@@ -271,13 +347,18 @@ cdef void scan_tile(const Database *database, const uint8_t *tables, const uint8
         n_hits = weights.scan(tables, codes + block * code_bytes, n_block,
                               <int32_t>database.n_bytes, fh_selection_bound(selection),
                               work.hit_positions, work.hit_distances)
-        if n_hits > 0 and database.allowed != NULL:
-            n_hits = keep_allowed(database.allowed + first + block, n_hits, work.hit_positions,
-                                  work.hit_distances)
-        if n_hits > 0:
-            fh_selection_append(selection, first + block, n_hits, work.hit_positions,
-                                work.hit_distances)
+        append_hits(database, first + block, n_hits, selection, work)
         block = block + n_block
+
+
+cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t n_hits,
+                             fh_selection *selection, const Workspace *work) noexcept nogil:
+    """Append the hits that are allowed; positions of hits count from row `first`."""
+    if n_hits > 0 and database.allowed != NULL:
+        n_hits = keep_allowed(database.allowed + first, n_hits, work.hit_positions,
+                              work.hit_distances)
+    if n_hits > 0:
+        fh_selection_append(selection, first, n_hits, work.hit_positions, work.hit_distances)
 
 
 cdef class WeightedTopk:

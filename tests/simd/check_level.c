@@ -322,6 +322,87 @@ static void check_weights(int32_t n, int32_t n_bytes)
     }
 }
 
+/* An estimate by the definition, from the tables and bits of a code. */
+static int32_t estimate(const uint8_t *tables, const uint8_t *code, int32_t n_bytes, int bits,
+                        int32_t n_look_ups)
+{
+    int32_t total = 0, sum = 0;
+    for (int32_t l = 0; l < n_look_ups; l++) {
+        unsigned value = 0;
+        for (int bit = 0; bit < bits; bit++) {
+            const int32_t place = bits == 4 ? 4 * (l ^ 1) + bit : bits * l + bit;
+            if (place < 8 * n_bytes)
+                value |= (unsigned)(code[place / 8] >> place % 8 & 1) << bit;
+        }
+        sum += tables[((ptrdiff_t)l << bits) + value];
+        sum = sum < 255 ? sum : 255;
+        if (n_look_ups > FH_ESTIMATE_NARROW && l % FH_ESTIMATE_CHUNK == FH_ESTIMATE_CHUNK - 1) {
+            total += sum;
+            sum = 0;
+        }
+    }
+    return total + sum;
+}
+
+/* Estimates of two queries, and of one. Rows, tables and tiles end before guard pages. Entries past
+ * the last bit of a code must not matter, so they are those of a code without these bits. */
+static void check_estimates(int32_t n, int32_t n_bytes)
+{
+    static fh_near_codes found[2][CODES_MAX + FH_ESTIMATE_SET_MAX];
+    const fh_estimates *level_estimates = level->weights->estimates;
+    const int bits = level_estimates->bits, set = level_estimates->set;
+    const int32_t n_look_ups = (8 * n_bytes + bits - 1) / bits;
+    const ptrdiff_t table_bytes = (ptrdiff_t)n_look_ups << bits;
+    const int32_t n_laid_out = (n + set - 1) / set * set;
+    uint8_t *codes = codes_memory.end - (ptrdiff_t)n * n_bytes;
+    uint8_t *tables = choices_memory.end - 2 * table_bytes;
+    uint8_t *tile = planes_memory.end - (ptrdiff_t)n_laid_out * n_look_ups;
+    memset(tile, 0, (size_t)n_laid_out * (size_t)n_look_ups);
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)n * n_bytes; i++)
+        codes[i] = (uint8_t)random_word();
+    const uint64_t most = n_look_ups > FH_ESTIMATE_NARROW ? 40 : 1 + 600 / (uint64_t)n_look_ups;
+    const int32_t n_unused = bits * n_look_ups - 8 * n_bytes;
+    for (ptrdiff_t i = 0; i < 2 * table_bytes; i++) {
+        const ptrdiff_t value = i % (1 << bits), table = i / (1 << bits) % n_look_ups;
+        const ptrdiff_t used = (1 << (bits - n_unused)) - 1;
+        tables[i] = (uint8_t)(random_word() % (most < 127 ? most : 127));
+        if (table == n_look_ups - 1 && value > used)
+            tables[i] = tables[i - value + (value & used)];
+    }
+    level_estimates->lay_out(codes, n, n_bytes, tile);
+    for (int n_queries = 1; n_queries <= 2; n_queries++) {
+        fh_estimated queries[2];
+        for (int q = 0; q < n_queries; q++) {
+            queries[q].tables = tables + q * table_bytes;
+            queries[q].found = found[q];
+            queries[q].limit = estimate(queries[q].tables,
+                                        codes + random_word() % (uint64_t)n * (uint64_t)n_bytes,
+                                        n_bytes, bits, n_look_ups);
+            if (n_look_ups <= FH_ESTIMATE_NARROW && queries[q].limit == 255)
+                queries[q].limit = 254;
+        }
+        level_estimates->scan(queries, n_queries, tile, n, n_look_ups);
+        for (int q = 0; q < n_queries; q++) {
+            static uint8_t is_near[CODES_MAX + 2 * FH_ESTIMATE_SET_MAX];
+            memset(is_near, 0, sizeof is_near);
+            int32_t last = -1;
+            for (int32_t f = 0; f < queries[q].n_found; f++)
+                for (int bit = 0; bit < 64; bit++)
+                    if (found[q][f].codes >> bit & 1) {
+                        expect(found[q][f].first + bit > last, "estimates, order", n_bytes, n, 0);
+                        last = found[q][f].first + bit;
+                        is_near[last] = 1;
+                    }
+            for (int32_t i = 0; i < n; i++) {
+                const int32_t expected = estimate(queries[q].tables, codes + (ptrdiff_t)i * n_bytes,
+                                                  n_bytes, bits, n_look_ups);
+                expect(is_near[i] == (expected <= queries[q].limit), "estimates", n_bytes, n,
+                       queries[q].limit);
+            }
+        }
+    }
+}
+
 static void check_level(const fh_level *checked)
 {
     static const int32_t wide[] = {191, 192,  193,  232,  240,  248,      249,
@@ -349,6 +430,11 @@ static void check_level(const fh_level *checked)
         for (int32_t n = 30; n <= 34; n++)
             check_weights(n + n_bytes % 3 * 64, n_bytes);
     check_weights(3, 1000);
+    for (int32_t n_bytes = 1; n_bytes <= 70 && level->weights->estimates != NULL; n_bytes++)
+        for (int32_t n = 1; n <= CODES_MAX; n += 1 + n / 2)
+            check_estimates(n, n_bytes);
+    if (level->weights->estimates != NULL)
+        check_estimates(3, FH_ESTIMATE_BYTES_MAX);
     check_all_planes();
     puts(level->name);
 }
@@ -362,7 +448,7 @@ int main(int argc, char **argv)
     positions_memory = guarded((PLANE_CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
     distances_memory = guarded((PLANE_CODES_MAX + FH_LANES_MAX) * sizeof(int32_t));
     planes_memory = guarded(PLANE_BYTES_MAX);
-    choices_memory = guarded(5 * 64 * FH_PLANE_WORDS_MAX);
+    choices_memory = guarded(1 << 18);
     tile_memory = aligned_alloc(64, (CODES_MAX + FH_LANES_MAX) * 8 * WORDS_MAX / 64 * 64);
     if (tile_memory == NULL)
         return 2;

@@ -220,11 +220,76 @@ AVX2 static int32_t avx2_scan(const uint8_t *tables, const uint8_t *tile, int32_
     return n_hits;
 }
 
+/* --- estimates ---------------------------------------------------------------------------------- */
+
+typedef __m256i Register;
+
+#define TARGET AVX2
+#define TABLE_BYTES 16
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
+#define KEEP(x) __asm__("" : "+x"(x))
+#else
+#define KEEP(x) (void)(x)
+#endif
+enum { GROUPS = 4, GROUPS_WIDE = 2 };
+
+static INLINE Register look_up(Register table, Register codes)
+{
+    return _mm256_shuffle_epi8(table, codes);
+}
+
+static INLINE Register zero(void) { return _mm256_setzero_si256(); }
+static INLINE Register filled8(int32_t x) { return _mm256_set1_epi8((char)x); }
+static INLINE Register filled16(int32_t x) { return _mm256_set1_epi16((short)x); }
+static INLINE Register add8(Register a, Register b) { return _mm256_add_epi8(a, b); }
+static INLINE Register add_saturated(Register a, Register b) { return _mm256_adds_epu8(a, b); }
+static INLINE Register add16(Register a, Register b) { return _mm256_add_epi16(a, b); }
+
+static INLINE Register add_odd(Register a, Register x)
+{
+    return _mm256_add_epi16(a, _mm256_srli_epi16(x, 8));
+}
+
+static INLINE Register without_odd(Register a, Register odd)
+{
+    return _mm256_sub_epi16(a, _mm256_slli_epi16(odd, 8));
+}
+
+static INLINE Register smaller8(Register a, Register b) { return _mm256_min_epu8(a, b); }
+static INLINE Register smaller16(Register a, Register b) { return _mm256_min_epu16(a, b); }
+
+static INLINE uint64_t within8(Register x, Register limit)
+{
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(x, limit), x));
+}
+
+static INLINE uint64_t within16(Register even, Register odd, Register limit)
+{
+    const __m256i a = _mm256_cmpeq_epi16(_mm256_min_epu16(even, limit), even);
+    const __m256i b = _mm256_cmpeq_epi16(_mm256_min_epu16(odd, limit), odd);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_blendv_epi8(a, b, _mm256_set1_epi16(-256)));
+}
+
+static INLINE int any_within8(Register x, Register limit) { return within8(x, limit) != 0; }
+static INLINE int any_within16(Register x, Register limit) { return within16(x, x, limit) != 0; }
+
+#include "estimates.h"
+
+static const fh_estimates estimates = {
+    .lanes = CODES,
+    .set = GROUPS * CODES,
+    .bits = 4,
+    .tile_bytes = 1 << 14,
+    .lay_out = avx2_prepare,
+    .scan = scan_estimates,
+};
+
 const fh_weights fh_avx2_weights = {
     .lanes = CODES,
     .spread = SPREAD,
     .prepare = avx2_prepare,
     .scan = avx2_scan,
+    .estimates = &estimates,
 };
 
 #endif

@@ -84,6 +84,52 @@ typedef struct {
 #define FH_WEIGHTED_LANES_MAX 32
 #define FH_WEIGHTED_BYTES_MAX (INT32_MAX / 255 - 1)
 
+/* Estimates of weighted distances, for many queries. An estimate is an integer that is never larger
+ * than the distance, in units of the query's choice. So only codes whose estimate is at most the
+ * limit of a query can be nearer than its bound. They are few, and their distances are computed one
+ * by one.
+ *
+ * A look-up takes a byte of a tile, which holds `bits` bits of a code, and adds the entry of a table.
+ * Look-up l of a code takes bits l * bits, l * bits + 1, … of it, counted from the lowest bit of byte
+ * 0; but with 4 bits, look-up 2 j takes the high nibble of byte j, and look-up 2 j + 1 the low one.
+ * With more than FH_ESTIMATE_NARROW look-ups, each FH_ESTIMATE_CHUNK of them are at most 255 in an
+ * estimate, however large their entries are; with fewer, all together are. ../estimates.h chooses
+ * the unit. */
+#define FH_ESTIMATE_CHUNK 16
+#define FH_ESTIMATE_NARROW 32
+#define FH_ESTIMATE_ENTRY_MAX 127 /* so that the sum of two fits into a byte */
+#define FH_ESTIMATE_BYTES_MAX 1024
+#define FH_ESTIMATE_SET_MAX 256 /* codes that are scanned at once, at most */
+
+/* Up to 64 codes that may be near: bit i is set for number first + i. */
+typedef struct {
+    uint64_t codes;
+    int32_t first;
+} fh_near_codes;
+
+typedef struct {
+    const uint8_t *tables; /* one for each look-up; entries are at most FH_ESTIMATE_ENTRY_MAX */
+    int32_t limit;         /* at most 254 if there are few look-ups, else at most 65535 */
+    int32_t n_found;
+    fh_near_codes
+        *found; /* room for one entry per group of the tile, and FH_ESTIMATE_SET_MAX / 8 */
+} fh_estimated;
+
+typedef struct {
+    int lanes;      /* codes are laid out in groups of this many */
+    int set;        /* the scan reads whole sets of this many codes */
+    int bits;       /* of a look-up: 4, with tables of 16 bytes, or 6, with tables of 64 */
+    int tile_bytes; /* so many bytes of a tile stay in the cache while all queries scan it */
+
+    /* Lays n rows out, and fills the last group up with zeros. */
+    void (*lay_out)(const uint8_t *codes, int32_t n, int32_t n_bytes, uint8_t *tile);
+
+    /* Finds the codes of a tile that may be near one or two queries. They may be numbers past n,
+     * as the tile consists of whole sets. */
+    void (*scan)(fh_estimated *queries, int n_queries, const uint8_t *tile, int32_t n,
+                 int32_t n_look_ups);
+} fh_estimates;
+
 typedef struct {
     int lanes;  /* codes are laid out in groups of this many; a tile has whole groups */
     int spread; /* bytes of a tile for each byte of a code */
@@ -96,6 +142,8 @@ typedef struct {
      * entries; entries after the returned number may be overwritten. */
     int32_t (*scan)(const uint8_t *tables, const uint8_t *tile, int32_t n, int32_t n_bytes,
                     int32_t bound, int32_t *positions, int32_t *distances);
+
+    const fh_estimates *estimates; /* NULL if the level has none */
 } fh_weights;
 
 typedef struct {
@@ -151,7 +199,7 @@ const fh_level *fh_level_neon(void);
 
 #if defined(__x86_64__) || defined(_M_X64)
 extern const fh_planes fh_avx2_planes, fh_avx512bw_planes, fh_avx512_planes;
-extern const fh_weights fh_avx2_weights;
+extern const fh_weights fh_avx2_weights, fh_avx512_weights;
 #endif
 
 /* Writes the levels that this machine can run, slowest first, and returns their number. `levels`
