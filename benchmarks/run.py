@@ -24,6 +24,7 @@ import section_amsh
 import section_batched
 import section_clsr
 import section_clsr_time
+import section_jaccard
 import section_levels
 import section_masks
 import section_memory
@@ -50,6 +51,7 @@ SECTIONS: dict[str, ModuleType] = {
     "peers": section_peers,
     "masks": section_masks,
     "weighted": section_weighted,
+    "jaccard": section_jaccard,
     "memory": section_memory,
     "amsh": section_amsh,
     "reconstruct": section_reconstruct,
