@@ -125,6 +125,10 @@ def test_the_page_on_baselines_runs(run_page):
     assert names["ids"][:, 0].tolist() == [0, 1, 2]
 
 
+def test_the_page_on_neighbours_runs(run_page):
+    assert run_page("reference/neighbors.md")["labels"].shape == (1000,)
+
+
 def test_the_python_on_serving_runs(run_page):
     names = run_page("serving.md")
     assert names["features"](["dog"]).shape == (1, 192)
