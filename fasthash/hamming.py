@@ -15,7 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from ._core.allowed import allow
 from ._core.excluded import check_exclude_self, drop_own, drop_own_within
 from ._core.runtime import resolve_threads
-from ._core.scan import MAX_SORTED, scan_distances, scan_rank, scan_topk, scan_within
+from ._core.scan import (
+    MAX_SORTED,
+    scan_distances,
+    scan_rank,
+    scan_topk,
+    scan_within,
+    words_compared,
+)
 from ._core.validation import check_count, check_filter
 from .codes import check_codes, check_same_width
 
@@ -142,9 +149,10 @@ def topk(
     queries, database = _check_pair(queries, "queries", database, "database")
     k = check_count(k, "k")
     allowed = allow(check_filter(filter, len(database)), len(database))
+    threads = resolve_threads(n_threads, words_compared(queries, database))
     if not check_exclude_self(exclude_self, queries, database, ("queries", "database")):
-        return scan_topk(queries, database, k, resolve_threads(n_threads), allowed)
-    found = scan_topk(queries, database, k + 1, resolve_threads(n_threads), allowed)
+        return scan_topk(queries, database, k, threads, allowed)
+    found = scan_topk(queries, database, k + 1, threads, allowed)
     return drop_own(*found, np.arange(len(queries)))
 
 
@@ -214,7 +222,8 @@ def within(
     radius = min(check_count(radius, "radius", minimum=0, maximum=None), 8 * queries.shape[1])
     allowed = allow(check_filter(filter, len(database)), len(database))
     is_own_left_out = check_exclude_self(exclude_self, queries, database, ("queries", "database"))
-    found = scan_within(queries, database, radius, resolve_threads(n_threads), allowed)
+    threads = resolve_threads(n_threads, words_compared(queries, database))
+    found = scan_within(queries, database, radius, threads, allowed)
     return drop_own_within(*found, np.arange(len(queries))) if is_own_left_out else found
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import fasthash as fh
 from fasthash._core import runtime
+from fasthash._kernels import tiles
 from strategies import random_codes
 
 
@@ -92,6 +93,11 @@ def test_threads_of_the_argument(monkeypatch):
     assert runtime.resolve_threads(-1000) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
     assert runtime.resolve_threads(None) == 5
+    # As many as the kernels would start, and not fewer for a caller who says how many.
+    most = 2 * tiles.LEAST_WORK
+    assert runtime.resolve_threads(None, most - 1) == tiles.started_threads(5, 5, most - 1) == 1
+    assert runtime.resolve_threads(None, most) == 5
+    assert runtime.resolve_threads(3, 0) == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert runtime.resolve_threads(None) == runtime.n_cores()
 

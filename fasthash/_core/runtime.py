@@ -128,7 +128,7 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def resolve_threads(n_threads: int | None) -> int:
+def resolve_threads(n_threads: int | None, n_words: int | None = None) -> int:
     """
     Turn an ``n_threads`` argument into the number of threads to start.
 
@@ -138,6 +138,9 @@ def resolve_threads(n_threads: int | None) -> int:
         None means the environment variable ``OMP_NUM_THREADS`` (joblib and dask set it in their
         worker processes), or else all cores this process may use, but not more than threadpoolctl
         allows. A negative number counts from the end: -1 is all cores, -2 all but one.
+    n_words : int, optional
+        The work of a search, in 64-bit words compared. If it is too little for two threads, None
+        means one thread, and the system is not asked: that would take a fifth of the search.
 
     Returns
     -------
@@ -161,6 +164,8 @@ def resolve_threads(n_threads: int | None) -> int:
         If `n_threads` is not an integer.
     """
     if n_threads is None:
+        if n_words is not None and n_words < 2 * _kernels.LEAST_WORK:
+            return 1
         resolved = _threads_of_environment() or n_cores()
         allowed = _kernels.openmp_max_threads()
         if allowed < _unlimited:

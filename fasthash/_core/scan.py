@@ -7,7 +7,7 @@ kernel keeps its position, and each call scans some more of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,7 @@ __all__ = [
     "scan_topk",
     "scan_weighted",
     "scan_within",
+    "words_compared",
 ]
 
 # The counting sort numbers rows in int32.
@@ -42,6 +43,9 @@ MAX_SORTED = 2**31 - 1
 
 # More work than any call has.
 _EVERYTHING = 2**63 - 1
+
+# All queries in a single call. A short search takes a few microseconds, so nothing is computed.
+_ONE_CALL = ((slice(None), None),)
 
 
 @dataclass(frozen=True)
@@ -313,19 +317,25 @@ def _calls(
     codes: NDArray[np.uint8],
     sizes: CallSizes,
     at_once: int | None = None,
-) -> Iterator[tuple[slice, Pace | None]]:
+) -> Iterable[tuple[slice, Pace | None]]:
     """
     Cut the queries of a search into blocks of at most `at_once`; yield (block, pace).
 
     The pace, in 64-bit words, is for the calls of the kernel; None means a single call.
     """
     per_query = n_rows * _words_of(codes)
-    at_once = at_once or max(1, n_queries)
-    if n_queries * per_query <= sizes.one_call_words:
+    if n_queries * per_query > sizes.one_call_words:
+        return _long_calls(n_queries, per_query, sizes, at_once or n_queries)
+    if at_once is None or n_queries <= at_once:
         # A search without queries has an answer too.
-        for some in cut(n_queries, most=at_once) or [slice(0, 0)]:
-            yield some, None
-    elif sizes.sharing_queries * per_query <= sizes.shared_words:
+        return _ONE_CALL
+    return ((some, None) for some in cut(n_queries, most=at_once))
+
+
+def _long_calls(
+    n_queries: int, per_query: int, sizes: CallSizes, at_once: int
+) -> Iterator[tuple[slice, Pace | None]]:
+    if sizes.sharing_queries * per_query <= sizes.shared_words:
         for some in Pace(sizes.first_words // per_query, sizes.seconds).cut(n_queries, at_once):
             yield some, None
     else:
@@ -361,6 +371,11 @@ def _run(search: _Steps, pace: Pace | None) -> None:
         search.advance(_EVERYTHING)
     else:
         pace.drive(search.advance)
+
+
+def words_compared(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> int:
+    """Number of 64-bit words that a scan of all codes compares."""
+    return len(queries) * len(codes) * _words_of(codes)
 
 
 def _words_of(codes: NDArray[np.uint8]) -> int:

@@ -192,6 +192,11 @@ cdef void run_topk(const TopkPlan *plan, const uint8_t *queries, int32_t *out_di
     """
     cdef Py_ssize_t n = plan.database.n, task
     write_words(queries, plan.n_queries, plan.database.n_bytes, plan.queries)
+    if plan.n_threads == 1 and plan.n_parts == 1:
+        # Without OpenMP, because it takes longer than a search among few codes.
+        for task in range(n_topk_tasks(plan)):
+            answer_task(plan, 0, task, 0, n, out_distances, out_positions, stride)
+        return
     if plan.n_parts == 1:
         for task in prange(n_topk_tasks(plan), schedule="dynamic", num_threads=plan.n_threads):
             answer_task(plan, threadid(), task, 0, n, out_distances, out_positions, stride)

@@ -55,7 +55,7 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
         bit (-1 and 1, or 0 and 1). If `n_bits` is given and fits the width, they are accepted as
         codes.
     """
-    if n_bits is None and _are_packed(codes):
+    if _are_packed(codes) and (n_bits is None or _fill(codes, n_bits)):
         return codes
     x = as_array(codes, name)
     if x.dtype.kind not in "biuf":
@@ -117,6 +117,11 @@ def _are_packed(codes: object) -> TypeGuard[NDArray[np.uint8]]:
         and 0 < codes.shape[1] <= _MAX_BYTES
         and codes.flags.c_contiguous
     )
+
+
+def _fill(codes: NDArray[np.uint8], n_bits: int) -> bool:
+    """Whether codes of n_bits fill the rows, so that there is no padding."""
+    return type(n_bits) is int and 8 * codes.shape[1] == n_bits
 
 
 def check_ids(ids: ArrayLike, name: str = "ids") -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from .._core.allowed import Allowed
 from .._core.excluded import drop_own, drop_own_within
 from .._core.pieces import blocks_of
 from .._core.runtime import resolve_threads
-from .._core.scan import merge_topk, merge_within, scan_weighted
+from .._core.scan import merge_topk, merge_within, scan_weighted, words_compared
 from .._core.validation import check_count
 from .._core.weights import check_weights, round_weights
 from ..codes import check_codes, check_ids, pack_signs
@@ -197,11 +197,13 @@ class SearchedCodes(HeldCodes):
         if candidates is not None and weights is None:
             raise TypeError("candidates is given without weights, which would sort them")
         k = check_count(k, "k")
-        threads = resolve_threads(n_threads)
         if weights is None:
             codes = check_codes(cast("ArrayLike", queries), "queries", self.n_bits)
             own = _check_exclude(exclude, len(codes))
-            return self._nearest(codes, k, *self._restricted(filter), own, threads)
+            state, allowed = self._restricted(filter)
+            threads = resolve_threads(n_threads, words_compared(codes, state.base.codes))
+            return self._nearest(codes, k, state, allowed, own, threads)
+        threads = resolve_threads(n_threads)
         values = check_weights(weights, self.n_bits)
         own = _check_exclude(exclude, len(values))
         rounded = round_weights(values)
@@ -274,9 +276,9 @@ class SearchedCodes(HeldCodes):
         """
         queries = check_codes(queries, "queries", self.n_bits)
         radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
-        threads = resolve_threads(n_threads)
         own = _check_exclude(exclude, len(queries))
         state, (in_base, in_recent) = self._restricted(filter)
+        threads = resolve_threads(n_threads, words_compared(queries, state.base.codes))
         searcher = self._searcher(state.base, threads)
         limits, distances, rows = searcher.within(queries, radius, threads, in_base)
         answer = limits, distances, _ids_of(state.base, rows)
@@ -358,5 +360,8 @@ def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows
     ids = np.empty(rows.shape, np.int64)
     for some in blocks_of(rows):
-        ids[some] = np.where(rows[some] >= 0, codes.ids[rows[some]], rows[some])
+        # Wrapped, -1 is the last row.
+        np.take(codes.ids, rows[some], out=ids[some], mode="wrap")
+        if rows[some].min() < 0:
+            np.copyto(ids[some], rows[some], where=rows[some] < 0)
     return ids

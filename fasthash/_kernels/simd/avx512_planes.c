@@ -97,6 +97,6 @@ static INLINE void split_word(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *
         .scan = scan,                                                                              \
     }
 const fh_planes fh_avx512bw_planes = PLANES(12, 40);
-const fh_planes fh_avx512_planes = PLANES(40, 200);
+const fh_planes fh_avx512_planes = PLANES(40, 40);
 
 #endif
