@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.files import replacing
 from ..datasets.readers import read_numbers
 from ..embeddings import METHODS, codes_of_signs
 from . import arguments, inputs
+from .fingerprints import fingerprint_of_signs, write_archive
 from .outputs import OutputFile, add_force
 from .printing import Printer
 
@@ -25,8 +27,8 @@ def declare(commands: Any) -> None:
         "encode",
         "compute the codes of features",
         "Compute packed codes of features with a saved model, or take the codes that the model "
-        "learned for its training samples, and write them to a .npy file of uint8. With --method, "
-        "compute codes of embeddings without a saved model.",
+        "learned for its training samples, and write them to a .npy or .npz file of uint8. With "
+        "--method, compute codes of embeddings without a saved model.",
         "fasthash encode --model emoji.model --modality image --learned --output image-codes.npy",
     )
     add_encoding(encode, several=True)
@@ -57,19 +59,29 @@ def declare(commands: Any) -> None:
         "--output",
         type=OutputFile(_kind_of_output),
         required=True,
-        help="the .npy file to write; for rreh a .npz file with one array for each modality",
+        help="the .npy or .npz file to write; only a .npz file says which model made the codes, so "
+        "that an index of them knows it; for rreh a .npz file with one array for each modality",
     )
     add_force(encode)
     encode.set_defaults(run=run)
 
 
 def _kind_of_output(options: argparse.Namespace) -> str:
-    return "npz" if options.method == "rreh" else "npy"
+    return "npz" if options.method == "rreh" or _is_archive(options) else "npy"
+
+
+def _is_archive(options: argparse.Namespace) -> bool:
+    return bool(options.output.suffix == ".npz")
 
 
 def add_encoding(command: argparse.ArgumentParser, several: bool = False) -> None:
     """Add the options for features, of one or several modalities, and for the model."""
-    command.add_argument("--model", metavar="FILE", help="a model that 'fasthash fit' has written")
+    command.add_argument(
+        "--model",
+        metavar="FILE",
+        help="a model that 'fasthash fit' has written"
+        + ("" if several else "; with --codes, the model that made these codes"),
+    )
     command.add_argument("--modality", help="the modality of the features")
     text = "what to encode, such as feats.mat:I_te"
     if several:
@@ -116,7 +128,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         source = _only_source(options, "a model")
         x = inputs.read_model_features(source, model, modality, printer, options.columns)
         codes = inputs.encode(model, modality, x, printer)
-    _write(options, codes, inputs.n_bits_of(model), printer)
+    _write(options, codes, inputs.n_bits_of(model), model.fingerprint(), printer)
 
 
 def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
@@ -136,18 +148,19 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
             codes = codes_of_signs(x, n_bits=n_bits)
         for warning in caught:
             printer.note(str(warning.message))
+        fingerprint = fingerprint_of_signs(n_bits)
     else:
         from ..models import ITQ
 
         model = ITQ(n_bits, random_state=options.seed).fit(np.asarray(x))
         codes = model.transform(np.asarray(x))
         _save(options, model)
-    _write(options, codes, n_bits, printer)
+        fingerprint = model.fingerprint()
+    _write(options, codes, n_bits, fingerprint, printer)
 
 
 def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
     """Learn codes for embeddings of several modalities with RREH, and write them."""
-    from .._core.files import replacing
     from ..models import RREH
 
     if len(options.features or []) < 2:
@@ -156,7 +169,7 @@ def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
             "text=FILE, or use --method sign or itq for one kind of embeddings"
         )
     features = inputs.read_modalities("--features", options.features)
-    if options.output.suffix != ".npz":
+    if not _is_archive(options):
         raise ValueError(
             f"--output: codes of several modalities need a .npz file, got {options.output}"
         )
@@ -168,8 +181,7 @@ def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
         model.fit(features, pairs, callback=progress)
     _save(options, model)
     codes: dict[str, Any] = model.codes_
-    with replacing(options.output) as file:
-        np.savez(file, **codes)
+    write_archive(options.output, codes, model.fingerprint())
     counts = {name: len(own) for name, own in codes.items()}
     described = ", ".join(f"{n} {name} codes" for name, n in counts.items())
     printer.result(
@@ -195,12 +207,17 @@ def _save(options: argparse.Namespace, model: Any) -> None:
 
 
 def _write(
-    options: argparse.Namespace, codes: NDArray[np.uint8], n_bits: int, printer: Printer
+    options: argparse.Namespace,
+    codes: NDArray[np.uint8],
+    n_bits: int,
+    fingerprint: str,
+    printer: Printer,
 ) -> None:
-    from .._core.files import replacing
-
-    with replacing(options.output) as file:
-        np.save(file, codes, allow_pickle=False)
+    if _is_archive(options):
+        write_archive(options.output, {"codes": codes}, fingerprint)
+    else:
+        with replacing(options.output) as file:
+            np.save(file, codes, allow_pickle=False)
     printer.result(
         f"{options.output}: {len(codes)} codes of {n_bits} bits",
         {"output": str(options.output), "n": len(codes), "n_bits": n_bits},

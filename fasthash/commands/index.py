@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from . import arguments, inputs
 from .codes import add_codes, read_codes
 from .encode import add_encoding
+from .fingerprints import add_any_model, check_same_model, fingerprint_of_codes, length_in
 from .locking import add_wait, locked
 from .outputs import OutputFile, add_force, check_output
 from .printing import Printer
@@ -45,8 +46,8 @@ def declare(commands: Any) -> None:
     build.add_argument(
         "--bits",
         type=arguments.positive,
-        help="length of the codes (default: that of the model, or 8 bits per byte); needed for "
-        "hashes that are integers",
+        help="length of the codes (default: that of the model if it is known, or 8 bits per byte); "
+        "needed for hashes that are integers",
     )
     add_force(build)
     build.add_argument(
@@ -75,6 +76,7 @@ def declare(commands: Any) -> None:
         action="store_true",
         help="replace the codes of ids that the index holds already",
     )
+    add_any_model(add)
     add_wait(add)
     add.set_defaults(run=_add)
 
@@ -153,6 +155,7 @@ def describe_index(path: str | os.PathLike[str], index: Any) -> tuple[str, dict[
             "largest_id": int(index.ids[-1]) if n else None,
             "bytes": n_bytes,
             "tables": index._has_tables,
+            "model": index.model,
         },
     )
 
@@ -173,12 +176,14 @@ def _add_items(command: argparse.ArgumentParser) -> None:
 
 def _read_items(
     options: argparse.Namespace, n_bits: int | None, printer: Printer
-) -> tuple[NDArray[np.uint8], int]:
-    """Read codes, or encode features, and return the codes and their length in bits."""
+) -> tuple[NDArray[np.uint8], int, str | None]:
+    """Read codes, or encode features: the codes, their length in bits, and what made them."""
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     if options.codes is not None:
-        return read_codes(options.codes, n_bits, options.read_as)
+        codes, length = read_codes(options.codes, n_bits, options.read_as)
+        made_by = fingerprint_of_codes(options.codes, options.model, codes.shape[1])
+        return codes, n_bits or length_in(made_by, codes.shape[1]) or length, made_by
     if options.read_as is not None:
         raise ValueError("--read-as goes with --codes")
     if options.model is None:
@@ -186,7 +191,8 @@ def _read_items(
     model = inputs.load_model(options.model)
     modality = inputs.check_modality(model, options.modality)
     x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
-    return inputs.encode(model, modality, x, printer), inputs.n_bits_of(model)
+    codes = inputs.encode(model, modality, x, printer)
+    return codes, inputs.n_bits_of(model), model.fingerprint()
 
 
 def _read_ids(options: argparse.Namespace) -> NDArray[Any] | None:
@@ -196,9 +202,10 @@ def _read_ids(options: argparse.Namespace) -> NDArray[Any] | None:
 def _build(options: argparse.Namespace, printer: Printer) -> None:
     from ..index import HammingIndex
 
-    codes, n_bits = _read_items(options, options.bits, printer)
+    codes, n_bits, made_by = _read_items(options, options.bits, printer)
     index = HammingIndex(options.bits or n_bits)
     index.add(codes, ids=_read_ids(options))
+    index.model = made_by
     with locked(options.index, options.wait, printer):
         # Another process may have written the file meanwhile.
         check_output(options.index, "index", options.force)
@@ -219,9 +226,16 @@ def _changing(options: argparse.Namespace, printer: Printer) -> Iterator[Any]:
 def _add(options: argparse.Namespace, printer: Printer) -> None:
     # Others may change the index while the items are read; only its length is needed for that.
     n_bits = load_index(options.index, mmap=True).n_bits
-    codes, _ = _read_items(options, n_bits, printer)
+    codes, _, made_by = _read_items(options, n_bits, printer)
     ids = _read_ids(options)
+    source = options.model or options.codes
     with _changing(options, printer) as index:
+        check_same_model(options.index, index, made_by, source, options.force)
+        if len(index) == 0:
+            index.model = made_by
+        elif made_by is not None and made_by != index.model:
+            # The codes of the index are then not those of one known model.
+            index.model = None
         index.add(codes, ids=ids, replace=options.replace)
     printer.result(*describe_index(options.index, index))
 
@@ -237,7 +251,9 @@ def _remove(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _info(options: argparse.Namespace, printer: Printer) -> None:
-    printer.result(*describe_index(options.index, load_index(options.index, mmap=True)))
+    index = load_index(options.index, mmap=True)
+    text, content = describe_index(options.index, index)
+    printer.result(f"{text}\n  model: {index.model or 'not known'}", content)
 
 
 def _verify(options: argparse.Namespace, printer: Printer) -> None:

@@ -74,16 +74,16 @@ def check_outputs(options: argparse.Namespace, parser: argparse.ArgumentParser) 
         If a file would replace an input, another output, or a file that `check_output` refuses.
     """
     actions = [a for a in _actions_of(parser, options) if getattr(options, a.dest, None)]
-    outputs = [action for action in actions if isinstance(action.type, OutputFile)]
+    outputs = [(a, a.type.kind) for a in actions if isinstance(a.type, OutputFile)]
     inputs = [action for action in actions if action.metavar in FILE_METAVARS]
-    for i, action in enumerate(outputs):
+    for i, (action, kind) in enumerate(outputs):
         path = getattr(options, action.dest)
-        for other in (*inputs, *outputs[:i]):
+        for other in (*inputs, *(one for one, _ in outputs[:i])):
             if other is not action:
                 _refuse_same_file(path, _name_of(action), other, options)
-        kind = action.type.kind if isinstance(action.type.kind, str) else action.type.kind(options)
-        if kind is not None:
-            check_output(path, kind, options.force)
+        written = kind if isinstance(kind, str) else kind(options)
+        if written is not None:
+            check_output(path, written, options.force)
 
 
 def check_output(path: Path, kind: str, force: bool) -> None:

@@ -21,6 +21,12 @@ from ..reranking import rerank
 from . import arguments, inputs
 from .codes import add_codes, read_codes
 from .encode import add_encoding
+from .fingerprints import (
+    add_any_model,
+    check_same_model,
+    fingerprint_of_codes,
+    fingerprint_of_signs,
+)
 from .index import load_index
 from .printing import Printer
 
@@ -91,6 +97,7 @@ def declare(commands: Any) -> None:
         choices=("table", "jsonl"),
         help="how to print (default: table; with --json: jsonl, a line per query)",
     )
+    add_any_model(search)
     search.set_defaults(run=run)
 
 
@@ -106,7 +113,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if options.candidates is not None and vectors is None:
         raise ValueError("--candidates goes with --rerank")
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
-    for first, x, codes in _queries(options, index.n_bits, printer):
+    for first, x, codes in _queries(options, index, printer):
         if vectors is None:
             answers = _answers(index, codes, options, allowed)
         else:
@@ -126,7 +133,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _queries(
-    options: argparse.Namespace, n_bits: int, printer: Printer
+    options: argparse.Namespace, index: Any, printer: Printer
 ) -> Iterator[tuple[int, Any, NDArray[np.uint8]]]:
     """Yield blocks of queries: (number of the first query, source values, codes)."""
     if (options.codes is None) == (options.features is None):
@@ -134,11 +141,14 @@ def _queries(
     source = options.codes if options.features is None else options.features
     if options.read_as is not None and (options.codes is None or source == "-"):
         raise ValueError("--read-as goes with --codes and a file")
-    encode, read = _encoder_and_reader(options, n_bits, printer)
+    encode, read, made_by = _encoder_and_reader(options, index.n_bits, printer)
+    check_same_model(
+        options.index, index, made_by, options.model or options.codes or "--signs", options.force
+    )
     if source == "-":
         read_lines = _codes_of_lines if options.features is None else _features_of_lines
         for first, lines in _lines_of_input(options.rows):
-            x = read_lines(first, lines, n_bits)
+            x = read_lines(first, lines, index.n_bits)
             yield first, x, encode(x)
         return
     everything = read(source)
@@ -155,14 +165,22 @@ def _queries(
 
 def _encoder_and_reader(
     options: argparse.Namespace, n_bits: int, printer: Printer
-) -> tuple[Callable[[Any], NDArray[np.uint8]], Callable[[str], Any]]:
-    """Return a function that encodes queries, and a function that reads them from a file."""
+) -> tuple[Callable[[Any], NDArray[np.uint8]], Callable[[str], Any], str | None]:
+    """Return functions that encode queries and read them from a file, and what makes the codes."""
     if options.features is None:
-        return np.asarray, lambda source: read_codes(source, n_bits, options.read_as)[0]
+        return (
+            np.asarray,
+            lambda source: read_codes(source, n_bits, options.read_as)[0],
+            fingerprint_of_codes(options.codes, options.model, (n_bits + 7) // 8),
+        )
     if options.signs:
         if options.model is not None:
             raise ValueError("--signs need no --model")
-        return lambda x: codes_of_signs(x, n_bits=n_bits), read_numbers
+        return (
+            lambda x: codes_of_signs(x, n_bits=n_bits),
+            read_numbers,
+            fingerprint_of_signs(n_bits),
+        )
     if options.model is None:
         raise ValueError("--model is missing: --features are encoded by a model, or by --signs")
     model = inputs.load_model(options.model)
@@ -178,6 +196,7 @@ def _encoder_and_reader(
         lambda source: inputs.read_model_features(
             source, model, modality, printer, options.columns
         ),
+        model.fingerprint(),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..datasets.readers import read_labels, read_texts, split_source
 from . import arguments, inputs
+from .fingerprints import add_any_model, check_same_model
 from .index import load_index
 from .printing import Printer
 
@@ -56,6 +57,7 @@ def declare(commands: Any) -> None:
         help="your function that turns a list of texts into features, to search by text; it is "
         "imported from the current folder or from an installed package",
     )
+    add_any_model(searched)
     searched.add_argument("--modality", help="modality of the features of --words (default: text)")
     shown = serve.add_argument_group("how items are shown (row i belongs to id i)")
     shown.add_argument(
@@ -170,13 +172,16 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
         raise ValueError(
             f"--model: one for each index, got {len(models)} for {len(options.index)} indexes"
         )
-    lengths = [_length(path, models[i] if models else None) for i, path in enumerate(options.index)]
+    lengths = [
+        _length(path, models[i] if models else None, options.force)
+        for i, path in enumerate(options.index)
+    ]
     words = None if options.words is None else _words(options.words, options.modality, lengths)
     title = options.title or Path(options.index[0]).stem
     return Collection(title, _gallery(options), lengths, words)
 
 
-def _length(path: str, model_path: str | None) -> Length:
+def _length(path: str, model_path: str | None, force: bool) -> Length:
     from ..serving.collection import Length
 
     index = load_index(path, mmap=True)
@@ -188,6 +193,7 @@ def _length(path: str, model_path: str | None) -> Length:
         raise ValueError(
             f"{model_path} makes codes of {n_bits} bits, and {path} holds codes of {index.n_bits}"
         )
+    check_same_model(path, index, model.fingerprint(), model_path, force)
     given = model.n_features_in_
     n_features = dict(given) if hasattr(model, "modalities_") else {"": int(given)}
     return Length(index, lambda x, name: inputs.encode(model, name or None, x), n_features)

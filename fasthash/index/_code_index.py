@@ -23,6 +23,9 @@ class CodeIndex(SearchedCodes):
     # Names of the constructor arguments except n_bits, which are also attributes.
     _options: ClassVar[tuple[str, ...]] = ()
 
+    # Fingerprint of the model that made the codes, which the caller may set.
+    model: str | None = None
+
     def save(self, path: str | os.PathLike[str], *, tables: bool = False) -> None:
         """
         Write the index to a file.
@@ -44,7 +47,8 @@ class CodeIndex(SearchedCodes):
         OSError
             If the file cannot be written; an old file is then unchanged.
         TypeError
-            If `tables` is neither True nor False.
+            If `tables` is neither True nor False, or the attribute `model` is neither text nor
+            None.
 
         See Also
         --------
@@ -70,13 +74,18 @@ class CodeIndex(SearchedCodes):
         parameters = {name: getattr(self, name) for name in ("n_bits", *self._options)}
         if not isinstance(tables, bool):
             raise TypeError(f"tables must be True or False, got {tables!r}")
+        if not isinstance(self.model, str | None):
+            raise TypeError(
+                "the attribute model of an index must be text, such as model.fingerprint(), or "
+                f"None, got {type(self.model).__name__}"
+            )
         state, kept = self._storage.state, None
         if tables:
             state = self._storage.compact()
             if len(state):
                 threads = resolve_threads(None)
                 kept = self._searcher(state.base, threads).tables_to_keep(threads)
-        write_index(path, type(self).__name__, parameters, state, kept)
+        write_index(path, type(self).__name__, parameters, state, kept, self.model)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
@@ -122,6 +131,7 @@ class CodeIndex(SearchedCodes):
             index = cls(**options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{content.path} is damaged: {error}") from None
+        index.model = content.model
         index._storage.put(content, is_mapped=mmap)
         if content.tables is not None:
             base = index._storage.state.base

@@ -67,6 +67,7 @@ def write_index(
     parameters: dict[str, Any],
     state: Snapshot,
     tables: CodeTables | None,
+    model: str | None,
 ) -> None:
     """
     Write a state of an index without its removed codes, a block of rows at a time.
@@ -98,6 +99,8 @@ def write_index(
         }
         if n_tables:
             description["n_tables"] = n_tables
+        if model is not None:
+            description["model"] = model
         file.seek(0)
         file.write(_header(json.dumps(description).encode(), end, n_tables > 0))
 
@@ -145,6 +148,7 @@ def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
         {name: section["crc32"] for name, section in sections.items()},
         n_tables,
         arrays.get("tables") if _IS_LITTLE_ENDIAN else None,
+        description.get("model"),
     )
     if n and next_id <= content.ids[-1]:
         raise _damaged(path, f"id {content.ids[-1]} is not less than next_id {next_id}")
@@ -286,7 +290,12 @@ def _read_description(
         raise _damaged(path, "its description lacks something") from None
     numbers = [n, next_id, n_bits, n_tables]
     numbers += [x for section in sections.values() for x in section.values()]
-    if not isinstance(kind, str) or any(type(x) is not int or x < 0 for x in numbers):
+    is_named = isinstance(description.get("model"), str | None)
+    if (
+        not isinstance(kind, str)
+        or not is_named
+        or any(type(x) is not int or x < 0 for x in numbers)
+    ):
         raise _damaged(path, "its description holds a value of a wrong type")
     if not 1 <= n_bits <= _MAX_BITS or next_id > 2**63:
         raise _damaged(path, f"its description says n_bits={n_bits}, next_id={next_id}")

@@ -56,6 +56,8 @@ class Content:
         Number of tables of multi-index hashing that the file holds; 0 for none.
     tables : ndarray of uint8 or None
         These tables, as `CodeTables.memory`.
+    model : str or None
+        Fingerprint of the model that made the codes, if the file says it.
     """
 
     path: str
@@ -67,6 +69,7 @@ class Content:
     checksums: dict[str, int]
     n_tables: int = 0
     tables: NDArray[np.uint8] | None = None
+    model: str | None = None
 
 
 class CodeBuffer:

@@ -50,6 +50,9 @@ class MultiIndexHash(CodeIndex):
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
         The codes held, in the order of `ids`; read-only. After changes it is a copy, until
         `compact`.
+    model : str or None
+        Which model made the codes: None, or what you set, such as ``model.fingerprint()``. `save`
+        writes it to the file.
     nbytes : int
         Bytes of codes and ids, and of tables and the directory of ids, once these exist.
 

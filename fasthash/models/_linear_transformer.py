@@ -40,6 +40,7 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
         "n_features_in_",
         "feature_names_in_",
     )
+    _encoding: ClassVar[tuple[str, ...]] = ("mean_", "projection_")
 
     def transform(
         self,

@@ -10,6 +10,7 @@ so it cannot run code. Every array has a checksum, and so has the tree.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -54,6 +55,9 @@ class SavedModel(BaseEstimator):
 
     # Names of the learned attributes; an attribute that a model does not have is not saved.
     _learned: ClassVar[tuple[str, ...]] = ()
+    # Names of the learned attributes that decide the codes of samples, the matrices with a column
+    # for each bit last.
+    _encoding: ClassVar[tuple[str, ...]] = ()
     # The dataclasses that the learned attributes may contain.
     _parts: ClassVar[tuple[type[Any], ...]] = ()
 
@@ -144,6 +148,52 @@ class SavedModel(BaseEstimator):
                 f"{os.fspath(path)} holds {type(model).__name__!r}, not {cls.__name__!r}"
             )
         return model
+
+    def fingerprint(self) -> str:
+        """
+        Name the fitted model by its method, the length of its codes, and a digest.
+
+        Returns
+        -------
+        str
+            Such as ``"ITQ-64-0c1d…"``. The digest is of what `encode` or `transform` computes with,
+            so a saved and loaded model has the same fingerprint, and a model that was fitted to
+            other samples has another one.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model has not been fitted.
+        TypeError
+            If the model holds something that a model file cannot hold.
+
+        See Also
+        --------
+        fasthash.HammingIndex : Its attribute `model` says which model made the codes of an index.
+
+        Notes
+        -----
+        Costs one pass over the parameters of the hash functions.
+
+        Examples
+        --------
+        >>> import fasthash as fh
+        >>> model = fh.ITQ(n_bits=2, random_state=0).fit([[0.0, 1.0], [1.0, 3.0], [2.0, 0.0]])
+        >>> model.fingerprint().startswith("ITQ-2-")
+        True
+        """
+        check_is_fitted(self)
+        arrays: dict[str, NDArray[Any]] = {}
+        learned = {name: getattr(self, name) for name in self._encoding}
+        # The tree holds a checksum of each array, but those can be equal by chance.
+        digest = hashlib.sha256(
+            json.dumps(_flatten(learned, "learned", arrays, self._parts)).encode()
+        )
+        for array in arrays.values():
+            digest.update(array.reshape(-1).view(np.uint8).data)
+        projections = learned[self._encoding[-1]]
+        one = next(iter(projections.values())) if isinstance(projections, Mapping) else projections
+        return f"{type(self).__name__}-{one.shape[1]}-{digest.hexdigest()[:16]}"
 
     def _learned_state(self) -> dict[str, Any]:
         """Return learned values by name: plain values, arrays, `_parts`, mappings and tuples."""

@@ -81,6 +81,7 @@ class CrossModalHasher(SavedModel):
         "projections_",
         "codes_",
     )
+    _encoding: ClassVar[tuple[str, ...]] = ("feature_maps_", "projections_")
     _parts: ClassVar[tuple[type[Any], ...]] = (FeatureMap, Preprocessing, PreprocessedMap)
 
     feature_maps_: Mapping[str, BlockMap]
