@@ -5,8 +5,8 @@
 - ``pairs``: recall at k as the share of queries that find a partner, and the median rank; for
   latents or codes, one to one or many to one.
 - ``statistics``: how often bits are 1, how they correlate, how far apart relevant codes are.
-- ``_relevance``: count relevant codes per distance; ``_means``: means over queries;
-  ``_ties``: the rules for ties.
+- ``_relevance``, ``_weighted_relevance``: count relevant codes per distance, or per score;
+  ``_means``: means over queries; ``_ties``: the rules for ties.
 """
 
 from .curves import precision_recall_curve

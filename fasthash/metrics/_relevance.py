@@ -27,7 +27,16 @@ from ..codes import check_codes, check_same_width
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["EvaluationProblem", "check_problem", "counts_before"]
+__all__ = [
+    "Counts",
+    "EvaluationProblem",
+    "Group",
+    "HammingProblem",
+    "Ranked",
+    "check_problem",
+    "check_relevance",
+    "counts_before",
+]
 
 # The kernels note ranks in int32.
 _MAX_CODES = 2**31 - 1
@@ -42,11 +51,16 @@ _SCRATCH_BYTES = 1 << 23
 _SUMMED_NOTES = 1 << 24
 
 
+# (queries, all codes per bin, relevant codes per bin); nearer bins come first.
+Counts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+# (queries, number of relevant codes, sums of precisions, hits within ranks).
+Ranked = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
+
+
 @dataclass(frozen=True)
 class EvaluationProblem:
-    """Checked codes and labels, and the two kernels that run on them."""
+    """Checked codes and labels; a subclass ranks the codes for each query."""
 
-    query_codes: NDArray[np.uint8]
     database_codes: NDArray[np.uint8]
     query_labels: csr_array
     database_labels: csr_array
@@ -64,21 +78,32 @@ class EvaluationProblem:
         return len(self.database_codes) - self.exclude_self
 
     @property
-    def n_distances(self) -> int:
-        return 8 * self.query_codes.shape[1] + 1
+    def n_queries(self) -> int:
+        return len(self.label_set)
 
-    def counts(
-        self,
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """Chunks of (queries, codes per distance, relevant codes per distance)."""
-        for group in self._groups():
-            for some in cut(len(group.queries), self.n_distances, _CHUNK_VALUES):
-                _, totals, relevant = self._counted(group, some, None, None)
-                # Own codes are counted in one more column.
-                kept = slice(self.n_distances)
-                yield group.queries[some], totals[:, kept], relevant[:, kept]
+    @property
+    def n_radii(self) -> int:
+        """Number of radii of a precision-recall curve, from 0 on."""
+        raise NotImplementedError
 
-    def _groups(self) -> Iterator[_Group]:
+    def counts(self) -> Iterator[Counts]:
+        """Chunks of counts, with a bin for each group of codes that tie; bins may be empty."""
+        raise NotImplementedError
+
+    def radius_counts(self) -> Iterator[Counts]:
+        """Chunks of counts, with a bin for each radius: the codes that no smaller radius holds."""
+        raise NotImplementedError
+
+    def ranked(self, at: int, ranks: NDArray[np.int64]) -> Iterator[Ranked]:
+        """
+        Rank in database order within ties, chunk by chunk.
+
+        Precisions are summed over the ranks of relevant codes up to `at`. Hits are counted within
+        each of the ascending `ranks`.
+        """
+        raise NotImplementedError
+
+    def groups(self) -> Iterator[Group]:
         """
         Cut the queries into groups with at most 64 different sets of labels; each set gets a bit.
 
@@ -100,13 +125,37 @@ class EvaluationProblem:
             held = [_labels_of(self.query_labels, queries[first]) for first in firsts]
             for first, classes in zip(firsts, held, strict=True):
                 of_class[classes] |= bits[first]
-            yield _Group(queries, bits[:, None], _joined(of_class, self.database_labels))
+            yield Group(queries, bits[:, None], _joined(of_class, self.database_labels))
             for classes in held:
                 of_class[classes] = 0
 
+
+@dataclass(frozen=True)
+class HammingProblem(EvaluationProblem):
+    """Codes are ranked by Hamming distance, and two kernels count them."""
+
+    query_codes: NDArray[np.uint8]
+
+    @property
+    def n_distances(self) -> int:
+        return 8 * self.query_codes.shape[1] + 1
+
+    n_radii = n_distances
+
+    def counts(self) -> Iterator[Counts]:
+        """Chunks of counts per distance."""
+        for group in self.groups():
+            for some in cut(len(group.queries), self.n_distances, _CHUNK_VALUES):
+                _, totals, relevant = self._counted(group, some, None, None)
+                # Own codes are counted in one more column.
+                kept = slice(self.n_distances)
+                yield group.queries[some], totals[:, kept], relevant[:, kept]
+
+    radius_counts = counts
+
     def _counted(
         self,
-        group: _Group,
+        group: Group,
         some: slice,
         note_starts: NDArray[np.int64] | None,
         notes: NDArray[np.int32] | None,
@@ -131,23 +180,14 @@ class EvaluationProblem:
         pace_of_rows(n_rows, len(queries), self.database_codes).drive(ranks.advance)
         return ranks, totals, relevant
 
-    def ranked(
-        self, at: int, ranks: NDArray[np.int64]
-    ) -> Iterator[
-        tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
-    ]:
-        """
-        Chunks of (queries, number of relevant codes, sums of precisions, hits), in database order.
-
-        Precisions are summed over the ranks of relevant codes up to `at`. Hits are counted within
-        each of the ascending `ranks`.
-        """
+    def ranked(self, at: int, ranks: NDArray[np.int64]) -> Iterator[Ranked]:
+        """Rank by the notes of the kernel; see the base."""
         largest = ranks[-1] if len(ranks) else 0
         bin_of_rank = np.searchsorted(ranks, np.arange(largest + 1)).astype(np.int32)
         # Shared by all chunks, because fresh memory costs more than writing the notes. One more row
         # than needed, so that the array is never empty.
         notes = np.empty((1, 2), np.int32)
-        for group in self._groups():
+        for group in self.groups():
             # Queries are cut so that the notes on their relevant codes fit into the scratch.
             sizes = 8 * self.most_relevant[group.queries] + 16 * self.n_distances
             for some in cut_unequal(sizes.tolist(), _SCRATCH_BYTES * self.n_threads):
@@ -167,7 +207,7 @@ class EvaluationProblem:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Queries, and bits that tell which codes are relevant to them: those that share a bit."""
 
     queries: NDArray[np.int64]
@@ -183,7 +223,7 @@ def check_problem(
     n_threads: int | None,
     n_bits: int | None = None,
     exclude_self: bool = False,
-) -> EvaluationProblem:
+) -> HammingProblem:
     """
     Check codes and labels of an evaluation.
 
@@ -196,35 +236,63 @@ def check_problem(
     queries = check_codes(query_codes, "query_codes", n_bits)
     database = check_codes(database_codes, "database_codes", n_bits)
     check_same_width(queries, "query_codes", database, "database_codes")
-    if len(queries) == 0 or len(database) == 0:
-        empty = "query_codes" if len(queries) == 0 else "database_codes"
+    names = ("query_codes", "database_codes")
+    checked = check_relevance(
+        *(names[0], len(queries), database, query_labels, database_labels, n_threads),
+        exclude_self=check_exclude_self(exclude_self, queries, database, names),
+    )
+    return HammingProblem(**checked, query_codes=queries)
+
+
+def check_relevance(
+    name: str,
+    n_queries: int,
+    database: NDArray[np.uint8],
+    query_labels: Any,
+    database_labels: Any,
+    n_threads: int | None,
+    exclude_self: bool,
+) -> dict[str, Any]:
+    """
+    Check labels; return what every problem has.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument with the queries, for errors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If labels do not fit, or one side is empty; or with `exclude_self`, if the labels of the
+        queries are not those of the database.
+    """
+    if n_queries == 0 or len(database) == 0:
+        empty = name if n_queries == 0 else "database_codes"
         raise ValueError(f"{empty} is empty: there is nothing to measure")
     if len(database) > _MAX_CODES:
         raise ValueError(f"database_codes has {len(database)} rows; the limit is {_MAX_CODES}")
     labels = check_labels(
         {"query_labels": query_labels, "database_labels": database_labels},
-        {"query_labels": len(queries), "database_labels": len(database)},
+        {"query_labels": n_queries, "database_labels": len(database)},
         argument="{}",
     )
     query_labels, database_labels = labels["query_labels"], labels["database_labels"]
-    names = ("query_codes", "database_codes")
-    exclude_self = check_exclude_self(exclude_self, queries, database, names)
     if exclude_self:
         _check_same_labels(query_labels, database_labels)
     per_label = np.bincount(database_labels.indices, minlength=database_labels.shape[1])
-    return EvaluationProblem(
-        queries,
-        database,
-        query_labels,
-        database_labels,
-        np.minimum(query_labels @ per_label, len(database)).astype(np.int64),
-        _label_sets(query_labels),
-        exclude_self,
-        resolve_threads(n_threads),
-    )
+    return {
+        "database_codes": database,
+        "query_labels": query_labels,
+        "database_labels": database_labels,
+        "most_relevant": np.minimum(query_labels @ per_label, len(database)).astype(np.int64),
+        "label_set": _label_sets(query_labels),
+        "exclude_self": exclude_self,
+        "n_threads": resolve_threads(n_threads),
+    }
 
 
-def _check_same_labels(query_labels: csr_array, database_labels: csr_array) -> None:
+def _check_same_labels(query_labels: Any, database_labels: Any) -> None:
     """Refuse labels of the queries that are not those of the database, which is as large."""
     differs = (query_labels != database_labels).nonzero()[0]
     if len(differs):

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.validation import check_choice, check_count
 from ._means import mean_by_policy, recalls
-from ._relevance import check_problem
+from ._weighted_relevance import check_ranking
 
 __all__ = ["precision_recall_curve"]
 
@@ -21,11 +21,12 @@ _NOTHING_RETRIEVED = ["zero", "skip"]
 
 
 def precision_recall_curve(
-    query_codes: ArrayLike,
+    query_codes: ArrayLike | None,
     database_codes: ArrayLike,
     query_labels: Any,
     database_labels: Any,
     *,
+    weights: ArrayLike | None = None,
     n_bits: int | None = None,
     no_relevant: str = "skip",
     nothing_retrieved: str = "zero",
@@ -43,6 +44,9 @@ def precision_recall_curve(
         Packed codes, as made by `pack`; both of the same width.
     query_labels, database_labels : labels
         Labels, in any form that `mean_average_precision` accepts.
+    weights : array_like of float or int, shape (n_queries, n_bits), optional
+        Rank by weighted scores, as in `mean_average_precision`. Within radius r are then the codes
+        whose differing bits have at most the share r / n_bits of all absolute weights of the query.
     n_bits : int, optional
         Number of bits of the codes, which is the largest radius; by default 8 per byte.
     no_relevant : {"skip", "zero", "raise"}, default "skip"
@@ -90,13 +94,15 @@ def precision_recall_curve(
     (array([1.  , 0.5 , 0.67]), array([0.5, 0.5, 1. ]), array([0, 1, 2]))
     """
     check_choice(nothing_retrieved, "nothing_retrieved", _NOTHING_RETRIEVED)
-    problem = check_problem(
-        *(query_codes, database_codes, query_labels, database_labels, n_threads, n_bits),
+    if n_bits is not None:
+        n_bits = check_count(n_bits, "n_bits")
+    problem = check_ranking(
+        *(query_codes, database_codes, query_labels, database_labels, weights, n_threads, n_bits),
         exclude_self=exclude_self,
     )
-    n_radii = problem.n_distances if n_bits is None else check_count(n_bits, "n_bits") + 1
+    n_radii = problem.n_radii if n_bits is None else n_bits + 1
     precision_sum, n_counted, found = np.zeros(n_radii), np.zeros(n_radii), []
-    for _, totals, relevant in problem.counts():
+    for _, totals, relevant in problem.radius_counts():
         retrieved = totals.cumsum(axis=1)[:, :n_radii]
         hits = relevant.cumsum(axis=1)[:, :n_radii]
         precision_sum += (hits / np.maximum(retrieved, 1)).sum(axis=0)

@@ -6,7 +6,22 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.asymmetric import bit, rounded
 from reference.hamming import distance
+
+# A packed code, or a weight for each bit.
+Query = NDArray[np.uint8] | list[float]
+
+
+def distance_to(query: Query, code: NDArray[np.uint8]) -> int:
+    """Hamming distance of a packed query; for weights, the sum of those of the differing bits."""
+    if isinstance(query, list):
+        whole = rounded(query)
+        signs = (1 if w > 0 else -1 for w in whole)
+        return sum(
+            abs(w) for i, (w, s) in enumerate(zip(whole, signs, strict=True)) if bit(code, i) != s
+        )
+    return distance(query, code)
 
 
 def is_relevant(a: Iterable[int], b: Iterable[int]) -> bool:
@@ -15,13 +30,13 @@ def is_relevant(a: Iterable[int], b: Iterable[int]) -> bool:
 
 
 def ranked_relevance(
-    query: NDArray[np.uint8],
+    query: Query,
     database: NDArray[np.uint8],
     query_labels: NDArray[np.integer],
     database_labels: NDArray[np.integer],
 ) -> list[tuple[int, bool]]:
-    """(distance, relevant) of all items by (distance, id)."""
-    items = sorted((distance(query, code), row) for row, code in enumerate(database))
+    """(distance, relevant) of all items by (distance, id), for codes or for weights."""
+    items = sorted((distance_to(query, code), row) for row, code in enumerate(database))
     return [(d, is_relevant(query_labels, database_labels[row])) for d, row in items]
 
 
@@ -49,7 +64,7 @@ def orders_within_ties(ranked: Sequence[tuple[int, bool]]) -> list[list[bool]]:
 
 
 def _rankings(
-    query: NDArray[np.uint8],
+    query: Query,
     database: NDArray[np.uint8],
     query_labels: NDArray[np.integer],
     database_labels: NDArray[np.integer],
@@ -62,7 +77,7 @@ def _rankings(
 
 
 def average_precision(
-    query: NDArray[np.uint8],
+    query: Query,
     database: NDArray[np.uint8],
     query_labels: NDArray[np.integer],
     database_labels: NDArray[np.integer],
@@ -85,7 +100,7 @@ def average_precision(
 
 
 def hits_at(
-    query: NDArray[np.uint8],
+    query: Query,
     database: NDArray[np.uint8],
     query_labels: NDArray[np.integer],
     database_labels: NDArray[np.integer],
