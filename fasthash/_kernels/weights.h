@@ -7,15 +7,13 @@
  *
  * and with a smaller unit fewer codes are found in vain. All entries of a chunk (of a code, if it has
  * few look-ups) are at most 255 in an estimate. So the unit is chosen so that 255 is the bound of the
- * query, or what few codes exceed in a chunk. The unit is 65536 / scale.
+ * query, or the mean of a chunk. The unit is 65536 / scale.
  */
 #ifndef FASTHASH_WEIGHTS_H
 #define FASTHASH_WEIGHTS_H
 
 #include "bits.h"
 #include "simd/simd.h"
-
-#include <math.h>
 
 /* The largest distance of a query: the sum of its weights without the signs. */
 static inline int32_t fh_weighted_max(const int16_t *weights, int32_t n_bytes)
@@ -56,26 +54,23 @@ static inline int32_t fh_estimate_weight(const int16_t *weights, int32_t n_bytes
     return place < 8 * n_bytes ? weights[place - place % 8 + 7 - place % 8] : 0;
 }
 
-/* A scale with which few of the near codes have more than 255 in a chunk: that of the chunk whose
- * mean plus standard deviation over all codes is largest. */
+/* A scale with which few of the near codes have more than 255 in a chunk: the mean of all codes is 255
+ * in the chunk with the largest weights. */
 static inline uint32_t fh_estimate_scale(const int16_t *weights, int32_t n_bytes, int bits)
 {
     const int32_t n_look_ups = fh_estimate_look_ups(bits, n_bytes);
-    double largest = 1;
+    uint32_t largest = 1;
     for (int32_t start = 0; start < n_look_ups; start += FH_ESTIMATE_CHUNK) {
-        double sum = 0, squares = 0;
+        uint32_t sum = 0;
         for (int32_t l = start; l < start + FH_ESTIMATE_CHUNK && l < n_look_ups; l++)
             for (int bit = 0; bit < bits; bit++) {
-                const double weight = fh_estimate_weight(weights, n_bytes, bits, l, bit);
-                sum += fabs(weight);
-                squares += weight * weight;
+                const int32_t weight = fh_estimate_weight(weights, n_bytes, bits, l, bit);
+                sum += (uint32_t)(weight < 0 ? -weight : weight);
             }
-        const double size = sum / 2 + sqrt(squares) / 2;
-        if (size > largest)
-            largest = size;
+        largest = sum > largest ? sum : largest;
     }
-    const double scale = 65536 * 255 / largest;
-    return scale < 65535 ? (uint32_t)scale : 65535;
+    const uint32_t scale = 2 * 255 * 65536u / largest;
+    return scale < 65535 ? scale : 65535;
 }
 
 /* Writes the tables of a query. */

@@ -18,10 +18,10 @@
 
 #include <string.h>
 
-enum { CODES = 32, SUM_BYTES = 256, GROUPS_MAX = 4 };
+enum { CODES = FH_AVX2_WEIGHTED_CODES, SUM_BYTES = 256, GROUPS_MAX = 4 };
 
 /* Bytes of a group per byte of a code. */
-enum { SPREAD = 2, STEP = SPREAD * CODES };
+enum { SPREAD = FH_AVX2_WEIGHTED_SPREAD, STEP = SPREAD * CODES };
 
 /* --- layout
  * ------------------------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ static INLINE void transpose_eight(const uint8_t *codes, int32_t n, ptrdiff_t n_
     }
 }
 
-AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, int32_t n_bytes, uint8_t *tile)
+AVX2 void fh_avx2_prepare_weighted(const uint8_t *codes, int32_t n, int32_t n_bytes, uint8_t *tile)
 {
     for (int32_t i = 0; i < n; i += CODES, codes += (ptrdiff_t)CODES * n_bytes) {
         int32_t start = 0;
@@ -197,9 +197,9 @@ static INLINE int32_t scan_sets(const uint8_t *tables, const uint8_t *tile, int3
     return n_hits;
 }
 
-AVX2 static int32_t avx2_scan(const uint8_t *tables, const uint8_t *tile, int32_t n,
-                              int32_t n_bytes, int32_t bound, int32_t *positions,
-                              int32_t *distances)
+AVX2 int32_t fh_avx2_scan_weighted(const uint8_t *tables, const uint8_t *tile, int32_t n,
+                                   int32_t n_bytes, int32_t bound, int32_t *positions,
+                                   int32_t *distances)
 {
     int32_t n_hits = 0, i = 0;
     if (n_bytes <= SUM_BYTES) {
@@ -280,15 +280,15 @@ static const fh_estimates estimates = {
     .set = GROUPS * CODES,
     .bits = 4,
     .tile_bytes = 1 << 14,
-    .lay_out = avx2_prepare,
+    .lay_out = fh_avx2_prepare_weighted,
     .scan = scan_estimates,
 };
 
 const fh_weights fh_avx2_weights = {
     .lanes = CODES,
     .spread = SPREAD,
-    .prepare = avx2_prepare,
-    .scan = avx2_scan,
+    .prepare = fh_avx2_prepare_weighted,
+    .scan = fh_avx2_scan_weighted,
     .estimates = &estimates,
 };
 

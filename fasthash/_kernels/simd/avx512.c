@@ -1,4 +1,4 @@
-/* AVX-512 level with VPOPCNTDQ (Ice Lake, Zen 4 and later): eight codes in a register.
+/* AVX-512 level with VPOPCNTDQ and VBMI (Ice Lake, Zen 4 and later): eight codes in a register.
  *
  * Cost per eight codes of W words: W loads, xors and popcounts, W - 1 additions. Several groups, a
  * block, share one comparison with the bound: of the minimum of their distances. Only if a block
@@ -431,7 +431,7 @@ static const fh_level level = {
     .scan_rows = avx512_scan_rows,
     .list_relevant = avx512_list_relevant,
     .planes = &fh_avx512_planes,
-    .weights = &fh_avx2_weights,
+    .weights = &fh_avx512_weights,
 };
 
 const fh_level *fh_level_avx512(void) { return &level; }

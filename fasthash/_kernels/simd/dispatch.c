@@ -56,7 +56,8 @@ static Features find_features(void)
     const int f = has_bit(r[EBX], 16), bw = has_bit(r[EBX], 30), vl = has_bit(r[EBX], 31);
     features.avx2 = has_bit(r[EBX], 5) && (saved & ymm_state) == ymm_state;
     features.avx512bw = features.avx2 && f && bw && (saved & zmm_state) == zmm_state;
-    features.avx512_vpopcntdq = features.avx512bw && bmi && vl && has_bit(r[ECX], 14);
+    const int vbmi = has_bit(r[ECX], 1), vpopcntdq = has_bit(r[ECX], 14);
+    features.avx512_vpopcntdq = features.avx512bw && bmi && vl && vbmi && vpopcntdq;
     return features;
 }
 

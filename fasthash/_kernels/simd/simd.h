@@ -200,6 +200,14 @@ const fh_level *fh_level_neon(void);
 #if defined(__x86_64__) || defined(_M_X64)
 extern const fh_planes fh_avx2_planes, fh_avx512bw_planes, fh_avx512_planes;
 extern const fh_weights fh_avx2_weights, fh_avx512_weights;
+
+/* The functions of fh_avx2_weights, for levels that have only estimates of their own. */
+#define FH_AVX2_WEIGHTED_CODES 32
+#define FH_AVX2_WEIGHTED_SPREAD 2
+void fh_avx2_prepare_weighted(const uint8_t *codes, int32_t n, int32_t n_bytes, uint8_t *tile);
+int32_t fh_avx2_scan_weighted(const uint8_t *tables, const uint8_t *tile, int32_t n,
+                              int32_t n_bytes, int32_t bound, int32_t *positions,
+                              int32_t *distances);
 #endif
 
 /* Writes the levels that this machine can run, slowest first, and returns their number. `levels`
