@@ -44,14 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0 after success, 1 after an error, which is printed as one line on standard
-        error, 130 after an interrupt. Arguments that cannot be parsed end the process with 2.
+        error, 3 if lines of standard input were refused and the others answered, 130 after an
+        interrupt. Arguments that cannot be parsed end the process with 2.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = argparse.Namespace()
     try:
         options = _parse(given)
         check_outputs(options, _parser())
-        options.run(options, Printer(_is_set(options, "quiet"), _is_set(options, "json")))
+        printer = Printer(_is_set(options, "quiet"), _is_set(options, "json"))
+        status: int | None = options.run(options, printer)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"fasthash: {_as_one_line(error)}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _parse(given: list[str]) -> argparse.Namespace:

@@ -10,7 +10,7 @@ import pytest
 
 import fasthash as fh
 from command_line import PROGRAM
-from fasthash.commands.search import _codes_of_lines
+from fasthash.commands.streams import code_of_line
 from fasthash.datasets import read_layout
 
 pytest.importorskip("safetensors", reason="models are saved with safetensors")
@@ -32,10 +32,49 @@ def test_queries_of_standard_input_are_answered_as_they_come(emoji):
         answer = json.loads(process.stdout.readline())
         _, ids = index.search(model.encode(x[i : i + 1].astype(float), "text"), 2)
         assert (answer["query"], answer["ids"]) == (i, ids[0].tolist())
-    process.stdin.write("no list\n")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err == "fasthash: query 4 of standard input is no list of features: 'no list'\n"
+    process.stdin.write("\nno list\n" + json.dumps(x[0].tolist()))
+    out, err = process.communicate(timeout=60)
+    # The line is reported, and the one after it has the number that it has without the bad one.
+    assert json.loads(out)["query"] == 4
+    assert process.returncode == 3
+    assert err == "fasthash: line 5 of standard input: no list of features: 'no list'\n"
+
+
+BAD_FEATURES = [
+    "[1, 2]",
+    "[]",
+    "[[1, 2, 3]]",
+    '["1", "2", "3"]',
+    "[true, 2, 3]",
+    "[NaN, 2, 3]",
+    "[1e999, 2, 3]",
+    f"[1{'0' * 400}, 2, 3]",
+    "[" * 100_000,
+    "\xff",
+    "x" * 3_000_000,
+]
+
+
+def test_every_bad_line_is_reported_and_the_others_are_answered(tmp_path):
+    index = fh.HammingIndex(3)
+    index.add(fh.pack([[1.0, -1, 1], [-1.0, -1, 1]]))
+    index.save(tmp_path / "i")
+    good = "[0.5, -2, 3]"
+    lines = [good, *(line for bad in BAD_FEATURES for line in (bad, good))]
+    done = subprocess.run(
+        [PROGRAM, "--quiet", *"search i --signs --features - -k 1 --json".split()],
+        input="\n".join(lines).encode("latin-1"), cwd=tmp_path, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert answers == [
+        {"query": i, "ids": [0], "distances": [0]} for i, line in enumerate(lines) if line == good
+    ]
+    reported = done.stderr.decode().splitlines()
+    assert [int(line.split()[2]) for line in reported] == [
+        i for i, line in enumerate(lines, 1) if line != good
+    ]
+    assert all(len(line) < 300 for line in reported)
 
 
 def test_codes_of_standard_input(emoji, capsys):
@@ -47,14 +86,16 @@ def test_codes_of_standard_input(emoji, capsys):
     )  # fmt: skip
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(answer["distances"] == [0] for answer in answers)
-    assert done.returncode == 1 and "no code of 64 bits, 16 hexadecimal digits: 'ff'" in done.stderr
+    assert (done.returncode, done.stderr) == (
+        3,
+        "fasthash: line 4 of standard input: no code of 64 bits, 16 hexadecimal digits: 'ff'\n",
+    )
 
 
 def test_a_code_of_standard_input_has_no_spaces():
-    code = _codes_of_lines(0, [b' "00ff"\n'], 16)
-    assert code.tolist() == [[0, 255]]
-    with pytest.raises(ValueError, match="query 1 of standard input is no code of 16 bits"):
-        _codes_of_lines(0, [b"00 ff"], 16)
+    assert code_of_line(b' "00ff"\n', 16).tolist() == [0, 255]
+    with pytest.raises(ValueError, match="no code of 16 bits"):
+        code_of_line(b"00 ff", 16)
 
 
 def test_a_reader_that_goes_away_is_no_error_to_shout_about(emoji):

@@ -22,6 +22,10 @@ A *source* is a path, or a path and the name of an array in the file, as in `fea
 Every command also has `--help`, and these options:
 
 """
+END = """
+The exit status is 0 after success, 1 after an error, 2 for arguments that cannot be parsed, 3 if
+`search` refused some lines of standard input and answered the others, and 130 after Ctrl-C.
+"""
 
 
 def page() -> str:
@@ -29,7 +33,7 @@ def page() -> str:
     parser = _parser()
     common = [action for action in parser._actions if action.default is argparse.SUPPRESS]
     own = {option for action in common for option in action.option_strings}
-    lines = [START + _table([action for action in common if not _is_help(action)])]
+    lines = [START + _table([action for action in common if not _is_help(action)]) + END]
     for name, command in _commands(parser):
         lines.append(f"\n## {name}\n\n{command.description}\n")
         lines.append(f"    {command.epilog.removeprefix('example: ')}\n")

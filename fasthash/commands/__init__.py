@@ -5,5 +5,5 @@ with the parsed options and a `Printer`. The commands share these modules: ``arg
 of arguments and configuration files, ``inputs`` reads the arrays, samples and codes that options
 name, ``codes`` reads codes that other programs wrote, ``outputs`` decides which files may be
 written, ``locking`` lets one command change an index at a time, ``fingerprints`` tells which model
-made codes, and ``printing`` writes to the terminal.
+made codes, ``streams`` reads queries of standard input, and ``printing`` writes to the terminal.
 """

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
-from binascii import unhexlify
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,14 +28,15 @@ from .fingerprints import (
 )
 from .index import load_index
 from .printing import Printer
+from .streams import Queries, StandardInput, code_of_line, features_of_line
 
 __all__ = ["declare", "run"]
 
+# A line of standard input was no query; all others were answered.
+STATUS_OF_REFUSED_LINES = 3
+
 # Number of queries that are encoded and searched together. Answers are printed after each block.
 _BLOCK_ROWS = 1024
-
-# Largest number of bytes that one call reads from standard input.
-_READ_BYTES = 1 << 20
 
 
 def declare(commands: Any) -> None:
@@ -47,7 +47,9 @@ def declare(commands: Any) -> None:
         "find the nearest codes of an index",
         "Search an index with codes, or with features that a model encodes. Answers are printed "
         "as they are found, nearest first. If the source is -, each line of standard input is a "
-        "query: a JSON list of features, or a code in hexadecimal.",
+        "query: a JSON list of features, or a code in hexadecimal. A line that is neither is "
+        "reported on standard error with its number, the others are answered, and the exit status "
+        "at the end is 3.",
         "fasthash search emoji.index --model emoji.model --modality text "
         "--features emoji/emoji.npz:T_te --rows 0:3 -k 5 --names emoji/train.csv:name",
     )
@@ -101,8 +103,8 @@ def declare(commands: Any) -> None:
     search.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace, printer: Printer) -> None:
-    """Search block by block, and print answers as they are found."""
+def run(options: argparse.Namespace, printer: Printer) -> int:
+    """Search block by block, and print answers as they are found; return the exit status."""
     index = load_index(options.index, mmap=True)
     names = None if options.names is None else read_texts(options.names)
     query_names = None if options.query_names is None else read_texts(options.query_names)
@@ -113,13 +115,13 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if options.candidates is not None and vectors is None:
         raise ValueError("--candidates goes with --rerank")
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
-    for first, x, codes in _queries(options, index, printer):
+    queries = _queries(options, index, printer)
+    for numbers, x, codes in queries:
         if vectors is None:
             answers = _answers(index, codes, options, allowed)
         else:
             answers = _reranked(index, codes, x, vectors, options, allowed)
-        for i, (distances, ids) in enumerate(answers):
-            query = first + i
+        for query, (distances, ids) in zip(numbers, answers, strict=True):
             answer = {
                 "query": query,
                 "query_name": _name(query_names, query),
@@ -130,12 +132,12 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             shown = {key: value for key, value in answer.items() if value is not None}
             print(json.dumps(shown, ensure_ascii=False) if as_json else _as_text(shown))
         sys.stdout.flush()
+    n_refused = queries.n_refused if isinstance(queries, StandardInput) else 0
+    return STATUS_OF_REFUSED_LINES if n_refused else 0
 
 
-def _queries(
-    options: argparse.Namespace, index: Any, printer: Printer
-) -> Iterator[tuple[int, Any, NDArray[np.uint8]]]:
-    """Yield blocks of queries: (number of the first query, source values, codes)."""
+def _queries(options: argparse.Namespace, index: Any, printer: Printer) -> Iterable[Queries]:
+    """Return the blocks of queries."""
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     source = options.codes if options.features is None else options.features
@@ -146,21 +148,28 @@ def _queries(
         options.index, index, made_by, options.model or options.codes or "--signs", options.force
     )
     if source == "-":
-        read_lines = _codes_of_lines if options.features is None else _features_of_lines
-        for first, lines in _lines_of_input(options.rows):
-            x = read_lines(first, lines, index.n_bits)
-            yield first, x, encode(x)
-        return
-    everything = read(source)
+        parse: Callable[[bytes], NDArray[Any]] = features_of_line
+        if options.features is None:
+            parse = partial(code_of_line, n_bits=index.n_bits)
+        return StandardInput(parse, encode, options.rows)
+    return _queries_of_file(source, read(source), encode, options)
+
+
+def _queries_of_file(
+    source: str,
+    everything: Any,
+    encode: Callable[[Any], NDArray[np.uint8]],
+    options: argparse.Namespace,
+) -> Iterator[Queries]:
     start, stop, _ = options.rows.indices(everything.shape[0])
     if start >= stop:
         raise ValueError(
             f"--rows selects no rows: {source} has {everything.shape[0]} rows, numbered from 0"
         )
     for rows in cut(stop - start, most=_BLOCK_ROWS):
-        first = start + rows.start
-        x = everything[first : start + rows.stop]
-        yield first, x, encode(x)
+        numbers = range(start + rows.start, start + rows.stop)
+        x = everything[numbers.start : numbers.stop]
+        yield Queries(numbers, x, encode(x))
 
 
 def _encoder_and_reader(
@@ -198,62 +207,6 @@ def _encoder_and_reader(
         ),
         model.fingerprint(),
     )
-
-
-def _lines_of_input(rows: slice) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the complete lines that have arrived, with the number of the first of them."""
-    number, rest = 0, b""
-    while True:
-        # The call returns the available bytes: a single line is answered at once, and many lines
-        # are answered together.
-        arrived = os.read(sys.stdin.fileno(), _READ_BYTES)
-        lines = (rest + arrived).split(b"\n")
-        rest = lines.pop() if arrived else b""
-        lines = [line for line in lines if line.strip()]
-        start = max(rows.start - number, 0)
-        stop = None if rows.stop is None else max(rows.stop - number, 0)
-        if lines[start:stop]:
-            yield number + start, lines[start:stop]
-        number += len(lines)
-        if not arrived or (rows.stop is not None and number >= rows.stop):
-            return
-
-
-def _features_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray[Any]:
-    rows: list[NDArray[Any]] = []
-    for number, line in enumerate(lines, first + 1):
-        try:
-            row = np.asarray(json.loads(line), np.float64)
-        except (ValueError, TypeError):
-            row = np.empty(0)
-        if row.ndim != 1 or not len(row) or (rows and len(row) != len(rows[0])):
-            raise ValueError(
-                f"query {number} of standard input is no list of features: {_shortened(line)}"
-            )
-        rows.append(row)
-    return np.array(rows)
-
-
-def _codes_of_lines(first: int, lines: list[bytes], n_bits: int) -> NDArray[np.uint8]:
-    n_bytes = (n_bits + 7) // 8
-    codes = np.empty((len(lines), n_bytes), np.uint8)
-    for row, line in enumerate(lines):
-        try:
-            code = unhexlify(line.strip().strip(b'"'))
-            if len(code) != n_bytes:
-                raise ValueError
-            codes[row] = np.frombuffer(code, np.uint8)
-        except ValueError:
-            raise ValueError(
-                f"query {first + row + 1} of standard input is no code of {n_bits} bits, "
-                f"{2 * n_bytes} hexadecimal digits: {_shortened(line)}"
-            ) from None
-    return codes
-
-
-def _shortened(line: bytes) -> str:
-    text = line.decode(errors="replace").strip()
-    return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def _answers(
