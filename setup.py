@@ -26,7 +26,7 @@ SIMD_SOURCES = [
     f"{KERNELS}/simd/{name}.c"
     for name in (
         *("dispatch", "scalar", "avx2", "avx2_rows", "avx2_planes", "avx2_weights"),
-        *("avx512", "avx512_planes", "avx512_weights", "neon"),
+        *("avx512", "avx512_planes", "avx512_weights", "neon", "neon_weights"),
     )
 ]
 SIMD_HEADERS = [

@@ -232,7 +232,7 @@ static const fh_level level = {
     .row_bytes = 8,
     .scan_rows = neon_scan_rows,
     .list_relevant = fh_list_relevant_scalar,
-    .weights = &fh_scalar_weights,
+    .weights = &fh_neon_weights,
 };
 
 const fh_level *fh_level_neon(void) { return &level; }

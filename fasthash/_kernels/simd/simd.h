@@ -183,7 +183,7 @@ typedef struct {
     const fh_weights *weights;
 } fh_level;
 
-/* Of the scalar level, and of levels without a faster one. */
+/* Of the scalar level. */
 extern const fh_weights fh_scalar_weights;
 
 /* The list_relevant of the scalar level, for levels and widths without a faster one. */
@@ -208,6 +208,10 @@ void fh_avx2_prepare_weighted(const uint8_t *codes, int32_t n, int32_t n_bytes, 
 int32_t fh_avx2_scan_weighted(const uint8_t *tables, const uint8_t *tile, int32_t n,
                               int32_t n_bytes, int32_t bound, int32_t *positions,
                               int32_t *distances);
+#endif
+
+#if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
+extern const fh_weights fh_neon_weights;
 #endif
 
 /* Writes the levels that this machine can run, slowest first, and returns their number. `levels`
