@@ -62,6 +62,11 @@ EXTENSIONS = [
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
     Extension(
+        "fasthash._kernels.sampling",
+        [f"{KERNELS}/sampling.pyx"],
+        depends=SIMD_HEADERS,
+    ),
+    Extension(
         "fasthash._kernels.estimates",
         [f"{KERNELS}/estimates.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/weights.h"],

@@ -160,6 +160,55 @@ def test_many_blocks_tiles_and_compactions(level, n_bits):
             assert_same(found, by_numpy(weights, codes, k))
 
 
+@pytest.mark.parametrize("n_bits", [1, 9, 63, 64, 100, 128, 129, 192, 193, 256, 1000, 1100])
+def test_estimates_lose_nothing(n_bits):
+    """Batches estimate distances first; near codes may have large weights that differ."""
+    rng = np.random.default_rng(n_bits)
+    weights = rng.normal(size=(7, n_bits))
+    weights[1] = rng.choice([-1.0, 1.0], n_bits)
+    weights[2] *= 10.0 ** rng.integers(-4, 1, n_bits)
+    weights[3] = 0
+    weights[4, 1:] *= 1e-3
+    weights[5] = np.sort(weights[5])
+    near = np.packbits((weights[:, None] > 0) ^ (rng.random((7, 40, n_bits)) < 0.1), axis=-1)
+    database = np.concatenate([random_codes(2000, n_bits), *near])
+    for codes in (database, database[::-1], np.repeat(near[0][:3], 700, axis=0)):
+        allowed = rng.random(len(codes)) < 0.7
+        rows = np.flatnonzero(allowed)
+        scores, ids = by_numpy(weights, codes, 200)
+        some_scores, some_ids = by_numpy(weights, codes[rows], 200)
+        for level in fh.simd_levels():
+            with simd(level):
+                for k in (1, 10, 200):
+                    found = fh.topk_weighted(weights, codes, k, n_threads=2)
+                    assert_same(found, (scores[:, :k], ids[:, :k]))
+                found = fh.topk_weighted(weights, codes, 10, filter=allowed)
+            assert_same(found, (some_scores[:, :10], rows[some_ids[:, :10]]))
+
+
+@levels
+@pytest.mark.parametrize("n_bits", [64, 200])
+def test_a_sampled_bound_that_is_too_small(level, n_bits):
+    """A sample gives the first bound; the near codes of query 0 are all among the sampled."""
+    database = random_codes(70_000, n_bits)
+    weights = np.random.default_rng(1).normal(size=(9, n_bits))
+    # As sampling.pyx chooses them.
+    width = 70_000 // 1093
+    i = np.arange(1093)
+    with np.errstate(over="ignore"):
+        hashed = i.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
+    sampled = i * width + (hashed % np.uint64(width)).astype(np.int64)
+    database[sampled[:40]] = np.packbits(weights[0] > 0)
+    allowed = np.random.default_rng(2).random(len(database)) < 0.9
+    for k in (50, 2000):
+        with simd(level):
+            found = fh.topk_weighted(weights, database, k)
+            some = fh.topk_weighted(weights, database, k, filter=allowed)
+        assert_same(found, by_numpy(weights, database, k))
+        rows = np.flatnonzero(allowed)
+        np.testing.assert_array_equal(some[1], rows[by_numpy(weights, database[rows], k)[1]])
+
+
 @levels
 @pytest.mark.parametrize("n_queries", [1, 2, 300])
 def test_parts_threads_and_steps_change_nothing(level, n_queries):

@@ -6,7 +6,6 @@ the caller can handle an interrupt.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from fasthash._kernels.planes cimport (
@@ -18,6 +17,13 @@ from fasthash._kernels.planes cimport (
     next_hits,
     plane_codes,
     planes_for,
+)
+from fasthash._kernels.sampling cimport (
+    SELECTIVE,
+    choose_sample,
+    keep_sampled,
+    sample_size,
+    wanted_in_sample,
 )
 from fasthash._kernels.selection cimport (
     fh_selection,
@@ -76,16 +82,6 @@ cdef enum:
     TASK_BYTES = 48 << 20
     # Before bit planes are scanned, this many codes are scanned in tiles, to lower the bounds.
     FIRST_CODES = 512
-    # From this k on, a sample gives the first bound. It has one code of every SAMPLE_SPARSITY, and
-    # at most SAMPLE_CODES. Fewer codes than SAMPLE_LEAST would give no useful bound.
-    SAMPLE_K = 48
-    # A sample is taken only for at least this many queries, because a task gathers it once.
-    SAMPLE_QUERIES = 8
-    SAMPLE_SPARSITY = 64
-    SAMPLE_CODES = 4096
-    SAMPLE_LEAST = 1024
-    # If k is more than 1 / SELECTIVE of the rows, bounds hardly help.
-    SELECTIVE = 8
 
 
 # Memory of one task in addition to its selections: their candidates and counts, the hits of one
@@ -99,16 +95,6 @@ cdef struct Workspace:
     int64_t *sample
     uint64_t *tile
     PlaneScan planes
-
-
-cdef int32_t sample_size(const Database *database, Py_ssize_t n_queries, Py_ssize_t n_parts,
-                         int64_t k) noexcept nogil:
-    """The number of codes of the sample; 0 if a sample would cost more than it saves."""
-    if n_queries < SAMPLE_QUERIES or n_parts > 1 or k < SAMPLE_K or k > database.n // SELECTIVE:
-        return 0
-    if database.n < SAMPLE_LEAST * SAMPLE_SPARSITY:
-        return 0
-    return <int32_t>min(<Py_ssize_t>SAMPLE_CODES, database.n // SAMPLE_SPARSITY)
 
 
 cdef TopkPlan plan_topk(const Database *database, Py_ssize_t n_queries, int64_t k,
@@ -316,25 +302,14 @@ cdef int32_t first_codes(const TopkPlan *plan) noexcept nogil:
 
 cdef void bound_by_sample(const TopkPlan *plan, const uint64_t *queries, Py_ssize_t n_queries,
                           fh_selection *selections, const Workspace *work) noexcept nogil:
-    """Start every selection with a bound below which, by a sample, there are k codes.
-
-    The sample is n_sample of n codes: one of each n / n_sample neighbours. If the k nearest codes
-    are spread evenly, about k n_sample / n of them are in the sample, with the square root of that
-    as the standard deviation. Three standard deviations are added, so that few queries find fewer
-    than k codes below the bound.
-    """
+    """Start every selection with a bound from a sample."""
     cdef Database sample = plan.database
-    cdef double wanted = <double>plan.k * plan.n_sample / plan.database.n
-    cdef Py_ssize_t i, j, q, width = plan.database.n // plan.n_sample
+    cdef int64_t wanted = wanted_in_sample(&plan.database, plan.n_sample, plan.k)
+    cdef Py_ssize_t q
     cdef int32_t start = 0, n, n_counted
     cdef TileBuffer buffer
     cdef const uint64_t *codes
-    wanted = wanted + 3 * sqrt(wanted) + 1
-    for i in range(plan.n_sample):
-        # Which of the neighbours: multiplicative hashing, so that the choice has no pattern.
-        j = i * width + <Py_ssize_t>((<uint64_t>i * 0x9E3779B97F4A7C15ULL >> 32)
-                                     % <uint64_t>width)
-        work.sample[i] = j if plan.database.rows == NULL else plan.database.rows[j]
+    choose_sample(&plan.database, plan.n_sample, work.sample)
     sample.rows = work.sample
     buffer = make_tile_buffer(&sample, sample.tile, work.tile)
     while start < plan.n_sample:
@@ -349,18 +324,7 @@ cdef void bound_by_sample(const TopkPlan *plan, const uint64_t *queries, Py_ssiz
             fh_selection_count(&selections[q], n_counted, work.hit_distances)
         start = start + n
     for q in range(n_queries):
-        fh_selection_start_below(&selections[q], <int64_t>wanted + 1)
-
-
-cdef int32_t keep_sampled(const Database *sample, int32_t start, int32_t n,
-                          int32_t *distances) noexcept nogil:
-    """Drop the distances of sampled rows that are not allowed."""
-    cdef int32_t i, n_kept = 0
-    for i in range(n):
-        if sample.allowed[sample.rows[start + i]]:
-            distances[n_kept] = distances[i]
-            n_kept = n_kept + 1
-    return n_kept
+        fh_selection_start_below(&selections[q], wanted)
 
 
 cdef Py_ssize_t scan_planes(const Database *database, Py_ssize_t start, Py_ssize_t row, int32_t n,

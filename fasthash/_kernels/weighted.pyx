@@ -21,12 +21,22 @@ from fasthash._kernels.estimates cimport (
     lay_out_estimates,
     start_estimates,
 )
+from fasthash._kernels.sampling cimport (
+    SELECTIVE,
+    choose_sample,
+    keep_sampled,
+    sample_size,
+    wanted_in_sample,
+)
 from fasthash._kernels.selection cimport (
     fh_selection,
     fh_selection_append,
     fh_selection_bound,
+    fh_selection_count,
     fh_selection_finish,
+    fh_selection_is_short,
     fh_selection_start,
+    fh_selection_start_below,
     next_block,
 )
 from fasthash._kernels.tasks cimport (
@@ -84,12 +94,11 @@ cdef enum:
     FIRST_CODES_PER_K = 64
     # If estimates find codes more often than once in so many, distances are computed at once.
     FOUND_CODES = 128
-    # If k is more than 1 / SELECTIVE of the rows, bounds hardly help.
-    SELECTIVE = 8
 
 cdef struct Plan:
     Database database
     const fh_estimates *estimates  # NULL if all distances are computed
+    int32_t n_sample           # codes of the sample for the first bound; 0 for no such bound
     const int16_t *weights     # 8 * n_bytes for each query
     Py_ssize_t n_queries
     int64_t k
@@ -110,6 +119,7 @@ cdef struct Workspace:
     int64_t *counts
     int32_t *hit_positions
     int32_t *hit_distances
+    int64_t *sample
     uint8_t *tables
     uint8_t *tile
     uint8_t *gathered
@@ -130,6 +140,7 @@ cdef Plan make_plan(const Database *database, const int16_t *weights, Py_ssize_t
     plan.n_queries = n_queries
     plan.k = k
     plan.n_parts = count_parts(database, n_queries, n_threads)
+    plan.n_sample = sample_size(database, n_queries, plan.n_parts, k)
     plan.estimates = NULL
     if k <= database.n // SELECTIVE and plan.n_parts == 1:
         plan.estimates = estimates_for(database, queries_per_task(n_queries, n_threads))
@@ -178,10 +189,11 @@ cdef Workspace carve_workspace(const Plan *plan, Arena *arena) noexcept nogil:
     work.counts = <int64_t *>carve(arena, 8 * plan.n_task * n_counts(database))
     work.hit_positions = <int32_t *>carve(arena, 4 * n_block)
     work.hit_distances = <int32_t *>carve(arena, 4 * n_block)
+    work.sample = <int64_t *>carve(arena, 8 * plan.n_sample)
     work.tables = <uint8_t *>carve(arena, plan.n_task * TABLE_BYTES * database.n_bytes)
     work.tile = <uint8_t *>carve(arena, weights.spread * tile_bytes)
     work.gathered = <uint8_t *>carve(
-        arena, n_block * database.n_bytes if database.rows != NULL else 0)
+        arena, n_block * database.n_bytes if database.rows != NULL or plan.n_sample > 0 else 0)
     work.estimates = carve_estimate_scan(plan.estimates, database, plan.n_task, arena)
     return work
 
@@ -213,8 +225,8 @@ cdef void step(const Plan *plan, Py_ssize_t round, Py_ssize_t row, Py_ssize_t n_
             answer_task(plan, slot, first + slot, row, n_rows, out_distances, out_positions)
         return
     for slot in prange(n_parts, schedule="static", num_threads=plan.n_threads):
-        select(plan, slot, round, 1, part_start(database, slot, n_parts),
-               part_start(database, slot + 1, n_parts), row, n_rows)
+        select_part(plan, slot, round, part_start(database, slot, n_parts),
+                    part_start(database, slot + 1, n_parts), row, n_rows)
     if row + n_rows >= part_rows(database, n_parts):
         fh_selection_finish(plan.selections, n_parts, 1, out_distances + round * plan.k,
                             out_positions + round * plan.k)
@@ -225,37 +237,50 @@ cdef void answer_task(const Plan *plan, Py_ssize_t slot, Py_ssize_t task, Py_ssi
                       int64_t *out_positions) noexcept nogil:
     cdef Py_ssize_t first = task * plan.n_task, n = plan.database.n, q
     cdef Py_ssize_t n_queries = min(plan.n_task, plan.n_queries - first)
-    select(plan, slot, first, n_queries, 0, n, row, n_rows)
+    cdef fh_selection *selection
+    select(plan, slot, 0, first, n_queries, 0, row, min(n, row + n_rows), plan.n_sample > 0)
     if row + n_rows < n:
         return
     for q in range(n_queries):
-        fh_selection_finish(plan.selections + slot * plan.n_task + q, 1, 1,
-                            out_distances + (first + q) * plan.k,
+        selection = plan.selections + slot * plan.n_task + q
+        if plan.n_sample > 0 and fh_selection_is_short(selection):
+            # The bound from the sample was too small: search again without it.
+            select(plan, slot, q, first + q, 1, 0, 0, n, False)
+        fh_selection_finish(selection, 1, 1, out_distances + (first + q) * plan.k,
                             out_positions + (first + q) * plan.k)
 
 
-cdef void select(const Plan *plan, Py_ssize_t slot, Py_ssize_t first, Py_ssize_t n_queries,
-                 Py_ssize_t start, Py_ssize_t end, Py_ssize_t row,
-                 Py_ssize_t n_rows) noexcept nogil:
-    """Select for n_queries queries, from `first` on, among n_rows codes of [start, end).
+cdef void select_part(const Plan *plan, Py_ssize_t slot, Py_ssize_t query, Py_ssize_t start,
+                      Py_ssize_t end, Py_ssize_t row, Py_ssize_t n_rows) noexcept nogil:
+    """Select for one query among n_rows codes of [start, end), from `row` of them on."""
+    select(plan, slot, 0, query, 1, start, row, min(end - start, row + n_rows), False)
 
-    `row` counts from `start`. At row 0 the selections are empty; later calls continue them.
+
+cdef void select(const Plan *plan, Py_ssize_t slot, Py_ssize_t slot_query, Py_ssize_t first,
+                 Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t row, Py_ssize_t end,
+                 bint is_sampled) noexcept nogil:
+    """Select for n_queries queries, from `first` on, among rows [row, end).
+
+    Rows count from `start`. The selections are those of the slot, from number `slot_query` on. At
+    row 0 the selections are empty; later calls continue them.
     """
     cdef const Database *database = &plan.database
     cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
     cdef Workspace work = carve_workspace(plan, &arena)
-    cdef fh_selection *selections = plan.selections + slot * plan.n_task
+    cdef fh_selection *selections = plan.selections + slot * plan.n_task + slot_query
+    cdef const uint8_t *tables = work.tables + slot_query * TABLE_BYTES * database.n_bytes
     cdef Py_ssize_t q, n_found
     cdef bint has_estimates = plan.estimates != NULL and n_queries > 1
     # Up to this row, there are so many hits that distances are computed at once. Without a sample,
     # this is so at first.
-    cdef Py_ssize_t dense = first_codes(plan) if row == 0 else 0
+    cdef Py_ssize_t dense = first_codes(plan) if row == 0 and not is_sampled else 0
     cdef const uint8_t *codes
     cdef int32_t n
     if row == 0:
         for q in range(n_queries):
-            start_query(plan, first + q, q, &selections[q], &work)
-    end = min(end - start, row + n_rows)
+            start_query(plan, first + q, slot_query + q, &selections[q], &work)
+        if is_sampled:
+            bound_by_sample(plan, n_queries, selections, &work)
     while row < end:
         if has_estimates and row >= dense:
             n = <int32_t>min(<Py_ssize_t>estimate_codes(plan.estimates, database), end - row)
@@ -266,12 +291,9 @@ cdef void select(const Plan *plan, Py_ssize_t slot, Py_ssize_t first, Py_ssize_t
             n = <int32_t>min(<Py_ssize_t>database.tile, end - row)
             if has_estimates:
                 n = <int32_t>min(<Py_ssize_t>n, dense - row)
-            codes = load(database, start + row, n, &work)
-            if active_level().weights.prepare != NULL:
-                active_level().weights.prepare(codes, n, <int32_t>database.n_bytes, work.tile)
-                codes = work.tile
+            codes = load_tile(database, start + row, n, &work)
             for q in range(n_queries):
-                scan_tile(database, work.tables + q * TABLE_BYTES * database.n_bytes, codes,
+                scan_tile(database, tables + q * TABLE_BYTES * database.n_bytes, codes,
                           start + row, n, row, &selections[q], &work)
         row = row + n
 
@@ -306,6 +328,42 @@ cdef const uint8_t *load(const Database *database, Py_ssize_t start, int32_t n,
         memcpy(work.gathered + i * database.n_bytes,
                database.codes + database.rows[start + i] * database.n_bytes, database.n_bytes)
     return work.gathered
+
+
+cdef const uint8_t *load_tile(const Database *database, Py_ssize_t start, int32_t n,
+                              const Workspace *work) noexcept nogil:
+    """Lay codes [start, start + n) out as a tile, if the level in use has tiles."""
+    cdef const uint8_t *codes = load(database, start, n, work)
+    if active_level().weights.prepare == NULL:
+        return codes
+    active_level().weights.prepare(codes, n, <int32_t>database.n_bytes, work.tile)
+    return work.tile
+
+
+cdef void bound_by_sample(const Plan *plan, Py_ssize_t n_queries, fh_selection *selections,
+                          const Workspace *work) noexcept nogil:
+    """Start every selection of a task with a bound from a sample."""
+    cdef Database sample = plan.database
+    cdef int64_t wanted = wanted_in_sample(&plan.database, plan.n_sample, plan.k)
+    cdef Py_ssize_t n_bytes = sample.n_bytes, q
+    cdef int32_t start = 0, n, n_counted
+    cdef const uint8_t *codes
+    choose_sample(&plan.database, plan.n_sample, work.sample)
+    sample.rows = work.sample
+    while start < plan.n_sample:
+        n = min(sample.tile, plan.n_sample - start)
+        codes = load_tile(&sample, start, n, work)
+        for q in range(n_queries):
+            # All codes are below this bound.
+            n_counted = active_level().weights.scan(
+                work.tables + q * TABLE_BYTES * n_bytes, codes, n, <int32_t>n_bytes,
+                fh_selection_bound(&selections[q]), work.hit_positions, work.hit_distances)
+            if sample.allowed != NULL:
+                n_counted = keep_sampled(&sample, start, n, work.hit_distances)
+            fh_selection_count(&selections[q], n_counted, work.hit_distances)
+        start = start + n
+    for q in range(n_queries):
+        fh_selection_start_below(&selections[q], wanted)
 
 
 cdef Py_ssize_t scan_estimates(const Database *database, Py_ssize_t n_queries, Py_ssize_t first,
