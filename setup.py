@@ -126,6 +126,17 @@ EXTENSIONS = [
         ],
     ),
     Extension(
+        "fasthash._kernels.joins",
+        [f"{KERNELS}/joins.pyx"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/bits.h",
+            f"{KERNELS}/multi_index.h",
+            f"{KERNELS}/multi_index_probe.h",
+            f"{KERNELS}/joins.h",
+        ],
+    ),
+    Extension(
         "fasthash._kernels.calls",
         [f"{KERNELS}/calls.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{INCLUDE}/fasthash.h"],

@@ -26,6 +26,7 @@ from .metrics import (
 )
 from .metrics.pairs import retrieval_scores
 from .models import AMSH, CCAITQ, CLSR, ITQ, RREH, RandomHyperplanes
+from .neighbors import duplicate_groups, knn_graph, pairs_within, radius_graph
 from .reranking import rerank
 
 __version__: str
@@ -44,18 +45,22 @@ __all__ = [
     "codes",
     "datasets",
     "distances",
+    "duplicate_groups",
     "embeddings",
     "experiments",
     "get_include",
     "interchange",
+    "knn_graph",
     "load",
     "mean_average_precision",
     "metrics",
     "models",
     "neighbors",
     "pack",
+    "pairs_within",
     "precision_at",
     "precision_recall_curve",
+    "radius_graph",
     "rank",
     "recall_at",
     "rerank",

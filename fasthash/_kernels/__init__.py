@@ -5,7 +5,7 @@
 - ``planes``: batches of codes laid out as bit planes, and when a search uses them.
 - ``distances``, ``search`` (top-k), ``weighted`` (top-k with a weight for each bit), ``radius``,
   ``sorting`` (full ranking), ``ranking`` (average precision), ``multi_index`` (tables): one kind of
-  search each.
+  search each; ``joins`` (all pairs within a radius).
 - ``calls``, ``index_calls``: searches, and an index, for the C interface.
 - ``filters``: sets of ids as bits.
 - ``discrete``, ``reconstruct``: inner loops of the models AMSH and RREH.

@@ -1,0 +1,160 @@
+"""Whether all pairs within a radius are found by a join or a scan, and with which tables.
+
+A join with m tables cuts a code into m substrings. Table j compares the pairs whose substrings
+differ in at most (radius - j) // m bits. The more tables, the shorter the substrings, so the fewer
+buckets are visited, and the more codes are in a bucket. A sample of the codes tells how many pairs
+each number of tables would compare; the cheapest number is used, or a scan if that costs less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.scan import scan_distances
+from .._kernels.multi_index import SUBSTRING_BITS_MAX
+
+__all__ = ["tables_for_join"]
+
+# Codes of the sample; all their pairs are compared.
+_SAMPLE = 1024
+
+# With fewer pairs than this, a scan takes milliseconds.
+_FEW_PAIRS = 1 << 24
+
+# Nanoseconds, measured on one core with AVX-512. Levels differ, but their ratios do so less.
+# Sorting one word of a code into a table; visiting a bucket, and one that holds codes; a comparison
+# of two words there, and in a scan.
+_ENTRY, _BUCKET, _FILLED, _COMPARED, _SCANNED = 12.0, 2.0, 8.0, 0.2, 0.09
+
+# Buckets for each code, at most: more of them are only empty.
+_BUCKETS_PER_CODE = 4
+# Substrings are at least this long: with shorter ones, a scan is faster.
+_SUBSTRING_BITS_MIN = 6
+
+
+def tables_for_join(
+    codes: NDArray[np.uint8], others: NDArray[np.uint8] | None, radius: int
+) -> int | None:
+    """
+    Choose the number of tables for a join, or None for a scan.
+
+    Parameters
+    ----------
+    codes, others : ndarray of uint8
+        Two sets of checked codes; None pairs the first set with itself.
+    radius : int
+        At most the number of bits.
+    """
+    n_x, n_y = len(codes), len(codes) if others is None else len(others)
+    # Pairs within one set are compared once, in one of the two directions.
+    n_pairs = n_x * n_y / 2 if others is None else float(n_x * n_y)
+    if n_pairs < _FEW_PAIRS:
+        return None
+    sample_x = _sample(codes)
+    sample_y = sample_x if others is None else _sample(others)
+    n_bits, n_words = 8 * codes.shape[1], -(-codes.shape[1] // 8)
+    share_within = _share_within(sample_x, sample_y, others is None)
+    best, least = None, n_pairs * n_words * _SCANNED
+    n_entries = n_x if others is None else n_x + n_y
+    for n_tables in _numbers_of_tables(n_bits, n_y):
+        cost, start = 0.0, 0
+        for j, length in enumerate(_lengths(n_bits, n_tables)[: radius + 1]):
+            flips = min((radius - j) // n_tables, length)
+            n_masks = sum(comb(length, a) for a in range(flips + 1))
+            # Some bits may tell codes apart less than others, for example bits that are always 0.
+            equal = _share_equal(sample_x, sample_y, start, length, others is None)
+            skew = max(1.0, equal / max(share_within(length, 0), len(sample_x) ** -2))
+            near = share_within(length, flips) * skew
+            near = min(1.0, max(near, n_masks / 2**length))
+            visits = n_pairs / n_y * n_masks
+            cost += n_entries * n_words * _ENTRY + visits * _BUCKET
+            cost += visits * min(1.0, n_y / 2**length) * _FILLED
+            cost += n_pairs * near * n_words * _COMPARED
+            start += length
+            if cost >= least:
+                break
+        else:
+            best, least = n_tables, cost
+    return best
+
+
+def _sample(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Codes at random rows, the same for the same number of codes."""
+    if len(codes) <= _SAMPLE:
+        return codes
+    rows = np.random.default_rng(0).choice(len(codes), _SAMPLE, replace=False, shuffle=False)
+    return codes[rows]
+
+
+def _numbers_of_tables(n_bits: int, n: int) -> Iterator[int]:
+    """Numbers of tables, one for each length of their longest substring, ascending."""
+    longest = min(SUBSTRING_BITS_MAX, n_bits, (_BUCKETS_PER_CODE * n).bit_length())
+    before = 0
+    for length in range(longest, min(_SUBSTRING_BITS_MIN, n_bits) - 1, -1):
+        n_tables = -(-n_bits // length)
+        if n_tables > before:
+            yield n_tables
+        before = n_tables
+
+
+def _lengths(n_bits: int, n_tables: int) -> list[int]:
+    """The lengths of the substrings, in the order of the tables; see `fh_table_of`."""
+    length, n_longer = divmod(n_bits, n_tables)
+    return [length + (j < n_longer) for j in range(n_tables)]
+
+
+def _share_within(
+    x: NDArray[np.uint8], y: NDArray[np.uint8], is_same: bool
+) -> Callable[[int, int], float]:
+    """
+    Make a function of (length, flips): the share of pairs that a table of this length compares.
+
+    These are the pairs whose substrings differ in at most `flips` bits. Which bits of a pair differ
+    is taken as random, so their number in a substring has a hypergeometric distribution.
+    """
+    found = np.empty((len(x), len(y)), np.int32)
+    scan_distances(x, y, found, 1)
+    counts = np.bincount(found.ravel())
+    if is_same:
+        counts[0] -= len(x)
+    distances = np.flatnonzero(counts).tolist()
+    shares = (counts[distances] / counts.sum()).tolist()
+    n_bits = 8 * x.shape[1]
+
+    @cache
+    def share(length: int, flips: int) -> float:
+        return sum(
+            share
+            * sum(
+                comb(length, a) * comb(n_bits - length, d - a) for a in range(flips + 1) if a <= d
+            )
+            / comb(n_bits, d)
+            for d, share in zip(distances, shares, strict=True)
+        )
+
+    return share
+
+
+def _share_equal(
+    x: NDArray[np.uint8], y: NDArray[np.uint8], start: int, length: int, is_same: bool
+) -> float:
+    """The share of the pairs of a sample that are equal in the bits [start, start + length)."""
+    values, places = np.unique(
+        np.concatenate([_substrings(codes, start, length) for codes in (x, y)]), return_inverse=True
+    )
+    counts = [np.bincount(some, minlength=len(values)) for some in np.split(places, [len(x)])]
+    n_equal = int(counts[0] @ counts[1])
+    return (n_equal - len(x)) / (len(x) * (len(x) - 1)) if is_same else n_equal / (len(x) * len(y))
+
+
+def _substrings(codes: NDArray[np.uint8], start: int, length: int) -> NDArray[np.int64]:
+    """The bits [start, start + length) of each code, as numbers."""
+    bits = np.unpackbits(codes[:, start // 8 : (start + length + 7) // 8], axis=1)
+    first = start % 8
+    numbers: NDArray[np.int64] = bits[:, first : first + length] @ (1 << np.arange(length))
+    return numbers
