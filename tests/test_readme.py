@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from command_line import run
+
 README = pathlib.Path(__file__).parents[1] / "README.md"
 DOCS = README.parent / "docs"
 
@@ -54,6 +56,7 @@ def pages_with_python():
 NEEDS = {
     "files.md": ["safetensors", "pyarrow"],
     "sounds-and-captions.md": ["torch"],
+    "duplicates.md": ["PIL", "imagehash"],
 }
 
 
@@ -108,6 +111,20 @@ def test_the_tutorial_on_sounds_runs(run_page, tmp_path, capfd):
     _, ids = names["model"].search(text, "text", names["codes"], k=10, latents=names["latents"])
     low, high = ids.mean(axis=1)
     assert low < 45 < 75 < high
+
+
+def test_the_tutorial_on_duplicates_runs(run_page, capsys):
+    names = run_page("tutorials/duplicates.md")
+    assert len(names["representatives"]) == pytest.approx(761, abs=10)
+    found, n_mixed = names["measure"](names["labels"])
+    assert all(found[kind] > 0.95 for kind in ("smaller", "darker", "paler", "jpeg"))
+    assert found["shifted"] < 0.1 and n_mixed < 12
+    run(
+        capsys,
+        "duplicates hashes.csv:phash --radius 24 --names hashes.csv:file --page p.html "
+        "--pictures pictures",
+    )
+    assert "data:image/png" in pathlib.Path("p.html").read_text(encoding="utf-8")
 
 
 def test_the_page_on_amsh_runs(run_page):

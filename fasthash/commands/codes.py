@@ -20,7 +20,7 @@ from ..codes import (
 from ..datasets.readers import read_as_written
 from .arguments import Options
 
-__all__ = ["add_codes", "read_codes"]
+__all__ = ["add_codes", "add_read_as", "read_codes"]
 
 # What --read-as can say, and how an error calls it.
 _FORMS = {"hex": "hexadecimal text", "integers": "integers", "bits": "text of 0 and 1"}
@@ -35,6 +35,11 @@ def add_codes(options: Options, of: str) -> None:
         metavar="SOURCE",
         help=f"{of}: packed codes, uint8, or a column of hashes, hexadecimal text or integers",
     )
+    add_read_as(options)
+
+
+def add_read_as(options: Options) -> None:
+    """Add the option --read-as."""
     options.add_argument(
         "--read-as",
         choices=tuple(_FORMS),

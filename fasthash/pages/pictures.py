@@ -1,8 +1,57 @@
-"""Recognise the format of a picture by its first bytes, never by its name."""
+"""Pictures in pages: their format by their first bytes, never by their name; embedded in HTML."""
 
 from __future__ import annotations
 
-__all__ = ["media_type"]
+import base64
+import io
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["embedded", "media_type"]
+
+# A picture of more bytes is made smaller, or left out.
+_MOST_PICTURE_BYTES = 1 << 18
+
+# Width and height of a picture that is made smaller; pages show it at half of that.
+_THUMBNAIL = (96, 96)
+
+
+def embedded(path: Path) -> str:
+    """
+    Embed a picture in HTML, or return "" if a page cannot show it.
+
+    A large picture is made smaller if Pillow is installed; otherwise it is not shown.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    content = path.read_bytes()
+    kind = media_type(content)
+    if kind is None:
+        return ""
+    if len(content) > _MOST_PICTURE_BYTES:
+        kind, content = "image/png", _thumbnail(content)
+        if not content:
+            return ""
+    return f'<img alt="" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+
+
+def _thumbnail(content: bytes) -> bytes:
+    """Make a small PNG file; return nothing if the picture is damaged or Pillow is missing."""
+    if find_spec("PIL") is None:
+        return b""
+    from PIL import Image
+
+    file = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.thumbnail(_THUMBNAIL)
+            picture.convert("RGB").save(file, "PNG")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return b""
+    return file.getvalue()
 
 
 def media_type(content: bytes) -> str | None:

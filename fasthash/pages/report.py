@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ from ..metrics.statistics import (
 )
 from ..models import CrossModalHasher
 from . import html as page
-from .pictures import media_type
+from .pictures import embedded
 
 __all__ = ["Caption", "Ranking", "rank_all", "report_page"]
 
@@ -35,9 +34,6 @@ _MOST_LABELS = 40
 
 # Number of marks on a curve of precision at ranks, evenly spaced on a logarithmic scale.
 _N_RANKS = 24
-
-# A picture that is larger is left out of the page.
-_MOST_PICTURE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -395,14 +391,7 @@ def _item(captions: Sequence[Caption] | None, row: int, distance: str, is_releva
 
 
 def _picture(caption: Caption) -> str:
-    """Embed the picture of a caption in HTML; return "" if the page cannot show it."""
-    if caption.picture is None:
-        return ""
-    content = caption.picture.read_bytes()
-    kind = media_type(content)
-    if kind is None or len(content) > _MOST_PICTURE_BYTES:
-        return ""
-    return f'<img alt="" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+    return "" if caption.picture is None else embedded(caption.picture)
 
 
 def _called(one: Ranking) -> str:
