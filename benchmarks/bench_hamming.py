@@ -70,6 +70,24 @@ def test_within(benchmark, library, n_bits, n_queries, radius):
 
 
 @LIBRARIES
+def test_jaccard_topk(benchmark, library):
+    benchmark.group = f"jaccard_topk: 1024 bits, 20 queries, k = 10, n = {N:,}"
+    database, queries = make_codes("clustered", N, 20, 1024)
+    if library == "fasthash":
+        benchmark(fh.neighbors.jaccard_topk, queries, database, 10, n_threads=1)
+        return
+    words = database.view(np.uint64)
+
+    def by_popcount():
+        for query in queries.view(np.uint64):
+            shared = np.bitwise_count(words & query).sum(axis=1)
+            either = np.bitwise_count(words | query).sum(axis=1)
+            yield np.argpartition(1 - shared / either, 10)[:10]
+
+    benchmark(lambda: list(by_popcount()))
+
+
+@LIBRARIES
 @pytest.mark.parametrize("n_bits", [64, 256])
 def test_rank(benchmark, library, n_bits):
     benchmark.group = f"rank: {n_bits} bits, 20 queries, n = {N:,}; numpy is given the distances"
