@@ -165,7 +165,7 @@ def test_every_command_that_writes_can_be_forced():
                 assert "--force" in parser._option_string_actions
     assert found == {
         f"fasthash {name}"
-        for name in ("demo", "encode", "evaluate", "fit", "index build", "report")
+        for name in ("demo", "duplicates", "encode", "evaluate", "fit", "index build", "report")
     }
 
 
