@@ -142,6 +142,11 @@ EXTENSIONS = [
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{INCLUDE}/fasthash.h"],
     ),
     Extension(
+        "fasthash._kernels.weighted_calls",
+        [f"{KERNELS}/weighted_calls.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/weights.h", f"{INCLUDE}/fasthash.h"],
+    ),
+    Extension(
         "fasthash._kernels.index_calls",
         [f"{KERNELS}/index_calls.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/multi_index.h", f"{INCLUDE}/fasthash.h"],

@@ -23,6 +23,7 @@ cdef extern from "fasthash.h" nogil:
         FASTHASH_ERROR_STRIDE
         FASTHASH_ERROR_STOPPED
         FASTHASH_ERROR_BITS
+        FASTHASH_ERROR_WEIGHTS
 
     ctypedef struct fasthash_search:
         const uint8_t *queries
@@ -75,6 +76,9 @@ cdef extern from "fasthash.h" nogil:
                             int64_t radius, int64_t *limits, int32_t *distances, int64_t *ids,
                             int64_t n_room) noexcept nogil
         void (*index_free)(fasthash_index *index) noexcept nogil
+        int (*topk_weighted_of)(const fasthash_search *search, const double *weights,
+                                int64_t n_bits, int64_t k, double *scores,
+                                int64_t *ids) noexcept nogil
 
 cdef extern from "fasthash.h":
     const fasthash_table *fasthash_import() except NULL

@@ -46,7 +46,13 @@ from fasthash._kernels.index_calls cimport (
     within_in_index,
 )
 from fasthash._kernels.ranking cimport average_precision as average_precision_of_codes
-from fasthash._kernels.tiles cimport FH_CODE_BYTES_MAX, active_level, usable_threads
+from fasthash._kernels.tiles cimport (
+    FH_CODE_BYTES_MAX,
+    FH_WEIGHTED_BYTES_MAX,
+    active_level,
+    usable_threads,
+)
+from fasthash._kernels.weighted_calls cimport search_weighted
 
 
 cdef const char *message(int error) noexcept nogil:
@@ -78,6 +84,8 @@ cdef const char *message(int error) noexcept nogil:
         return b"the search was stopped by its poll function"
     if error == FASTHASH_ERROR_BITS:
         return b"n_bits must be 0 or the bits of n_bytes bytes, and the padding bits must be 0"
+    if error == FASTHASH_ERROR_WEIGHTS:
+        return b"weights must be finite, and so small that their sum does not overflow"
     return b"fasthash has no error with this number"
 
 
@@ -180,6 +188,33 @@ cdef int checked_topk(const Index *index, Search *search, int64_t k, int32_t *ou
     if index != NULL:
         return topk_in_index(index, search, k, out_distances, ids)
     return search_topk(search, k, out_distances, ids)
+
+
+cdef int topk_weighted_of(const fasthash_search *described_search, const double *weights,
+                          int64_t n_bits, int64_t k, double *scores, int64_t *ids) noexcept nogil:
+    cdef Search search = described(described_search)
+    # The weights are the queries: any address and stride will do.
+    search.queries, search.query_stride = <const uint8_t *>weights, 0
+    cdef int error = check(&search)
+    if error != FASTHASH_OK:
+        return error
+    if search.n_bytes > FH_WEIGHTED_BYTES_MAX:
+        return FASTHASH_ERROR_WIDTH
+    if n_bits == 0:
+        n_bits = 8 * search.n_bytes
+    if n_bits < 8 * search.n_bytes - 7 or n_bits > 8 * search.n_bytes:
+        return FASTHASH_ERROR_BITS
+    if k < 1:
+        return FASTHASH_ERROR_K
+    if search.n_queries == 0:
+        return FASTHASH_OK
+    if k > PTRDIFF_MAX // 8 // search.n_queries:
+        return FASTHASH_ERROR_K
+    if search.n_queries > PTRDIFF_MAX // 8 // n_bits:
+        return FASTHASH_ERROR_COUNT
+    if scores == NULL or ids == NULL:
+        return FASTHASH_ERROR_NULL
+    return search_weighted(&search, weights, n_bits, k, scores, ids)
 
 
 cdef int rank(const uint8_t *queries, int64_t n_queries, const uint8_t *database, int64_t n,
@@ -381,5 +416,6 @@ table.index_create = &index_create
 table.index_topk = &index_topk
 table.index_within = &index_within
 table.index_free = &index_free
+table.topk_weighted_of = &topk_weighted_of
 
 TABLE = PyCapsule_New(&table, "fasthash.c_api.TABLE", NULL)

@@ -8,9 +8,8 @@ import numpy as np
 
 from fasthash import c_api
 
-OK, MEMORY, NULL, COUNT, WIDTH, K, RADIUS, THREADS, LABELS, AT, ROOM, STRIDE, STOPPED, BITS = range(
-    14
-)
+OK, MEMORY, NULL, COUNT, WIDTH, K, RADIUS, THREADS, LABELS, AT = range(10)
+ROOM, STRIDE, STOPPED, BITS, WEIGHTS = range(10, 15)
 
 I64, INT, POINTER = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
 
@@ -23,7 +22,7 @@ class Table(ctypes.Structure):
         for name in (
             *("version", "message", "simd_level", "distances", "topk", "within", "release"),
             *("average_precision", "rank", "distances_of", "topk_of", "rank_of", "within_of"),
-            *("index_create", "index_topk", "index_within", "index_free"),
+            *("index_create", "index_topk", "index_within", "index_free", "topk_weighted_of"),
         )
     ]
 
@@ -76,6 +75,9 @@ c_index_within = _function(
     "index_within", POINTER, ctypes.POINTER(Search), I64, POINTER, POINTER, POINTER, I64
 )
 c_index_free = _function("index_free", POINTER, result=None)
+c_topk_weighted_of = _function(
+    "topk_weighted_of", ctypes.POINTER(Search), POINTER, I64, I64, POINTER, POINTER
+)
 c_release = _function("release", POINTER, result=None)
 c_average_precision = _function(
     "average_precision", *_CODES, POINTER, POINTER, I64, I64, POINTER, INT

@@ -23,7 +23,6 @@ from c_calls import (
 )
 from c_functions import (
     AT,
-    BITS,
     COUNT,
     LABELS,
     NULL,
@@ -33,6 +32,7 @@ from c_functions import (
     ROOM,
     STRIDE,
     THREADS,
+    WEIGHTS,
     WIDTH,
     Fence,
     K,
@@ -342,9 +342,9 @@ def test_each_refusal_has_its_number_and_a_sentence():
     assert score(n_a=2**60) == score(n_a=LARGEST) == score(n_b=2**31) == COUNT
     assert score(n_words=0) == score(n_words=2**31) == score(n_b=2**30, n_words=2**30) == LABELS
     assert score(at=0) == score(at=-(2**63)) == AT
-    sentences = {c_message(error) for error in range(BITS + 1)}
-    assert len(sentences) == BITS + 1
-    assert c_message(-1) == c_message(BITS + 1) == c_message(2**31 - 1) not in sentences
+    sentences = {c_message(error) for error in range(WEIGHTS + 1)}
+    assert len(sentences) == WEIGHTS + 1
+    assert c_message(-1) == c_message(WEIGHTS + 1) == c_message(2**31 - 1) not in sentences
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, 4096])

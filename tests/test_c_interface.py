@@ -107,7 +107,7 @@ def test_what_the_page_prints_builds_and_runs(page, tmp_path):
 def test_the_page_lists_every_error(page, consumer):
     header = (Path(fh.get_include()) / "fasthash.h").read_text()
     errors = re.findall(r"(FASTHASH_ERROR_\w+) = (\d+)", header)
-    assert len(errors) == 13
+    assert len(errors) == 14
     assert re.findall(r"\| `(FASTHASH_ERROR_\w+)` \| (\d+) \|", page) == errors
     sentences = {consumer.message(int(number)) for _, number in errors}
     assert len(sentences) == len(errors)
@@ -116,7 +116,7 @@ def test_the_page_lists_every_error(page, consumer):
 
 
 def test_it_is_the_version_and_level_in_use(consumer):
-    assert consumer.version() == consumer.TABLE_VERSION == 3
+    assert consumer.version() == consumer.TABLE_VERSION == 4
     for level in fh.simd_levels():
         with simd(level):
             assert consumer.simd_level() == level
@@ -126,7 +126,7 @@ def test_an_older_package_is_refused(tmp_path):
     include = tmp_path / "newer"
     include.mkdir()
     header = (Path(fh.get_include()) / "fasthash.h").read_text()
-    newer = header.replace("FASTHASH_TABLE_VERSION 3\n", "FASTHASH_TABLE_VERSION 4\n")
+    newer = header.replace("FASTHASH_TABLE_VERSION 4\n", "FASTHASH_TABLE_VERSION 5\n")
     assert newer != header
     (include / "fasthash.h").write_text(newer)
     (tmp_path / "late.c").write_text(
@@ -143,8 +143,8 @@ def test_an_older_package_is_refused(tmp_path):
     done = run_python(tmp_path, "-c", "import late")
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1] == (
-        "ImportError: this extension was built against version 4 of fasthash's C interface, the "
-        "installed fasthash has version 3: upgrade fasthash-retrieval"
+        "ImportError: this extension was built against version 5 of fasthash's C interface, the "
+        "installed fasthash has version 4: upgrade fasthash-retrieval"
     )
 
 
@@ -318,6 +318,28 @@ def test_rows_with_gaps(consumer, problem, gaps, k, radius, room, n_threads, mas
         assert (answer[1] is None) == (n_room < n_found)
         if n_room >= n_found:
             assert_same(answer, expected)
+
+
+@given(
+    problem=search_problems(max_queries=9, max_codes=2000),
+    gap=st.sampled_from([0, 1, 300]),
+    k=st.integers(1, 90),
+    scale=st.sampled_from([0.0, 5e-324, 1e-300, 1.0, 1e300]),
+    n_threads=st.integers(0, 3),
+    masked=st.booleans(),
+    polled=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_topk_weighted(consumer, problem, gap, k, scale, n_threads, masked, polled, seed):
+    queries, database, n_bits = problem
+    weights = scale * np.random.default_rng(seed).normal(size=(len(queries), n_bits))
+    allowed = np.arange(len(database) + 1, dtype=np.uint8) % 3 if masked else None
+    mask = None if allowed is None else allowed[:-1] != 0
+    rows = with_gaps(database, gap)
+    search = consumer.Described(queries, rows, allowed, n_threads, 1 << 30 if polled else -1)
+    assert_same(
+        search.topk_weighted(weights, k), fh.topk_weighted(weights, database, k, filter=mask)
+    )
 
 
 @given(

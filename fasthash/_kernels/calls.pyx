@@ -113,17 +113,6 @@ cdef bint is_stopped(Pace *pace) noexcept nogil:
 
 # --- rows with gaps ----------------------------------------------------------
 
-# The queries without gaps, and memory for the rows of one step without gaps.
-cdef struct Stage:
-    const uint8_t *queries
-    const uint8_t *database
-    Py_ssize_t stride
-    Py_ssize_t n_bytes
-    uint8_t *copied
-    Py_ssize_t room        # how many rows are copied at once; 0 if they have no gaps
-    void *memory
-
-
 cdef bint has_gaps(const Search *search) noexcept nogil:
     return search.stride != search.n_bytes
 

@@ -17,6 +17,7 @@ cdef extern from "simd/simd.h" nogil:
         FH_ESTIMATE_BYTES_MAX
         FH_ESTIMATE_NARROW
         FH_WEIGHTED_LANES_MAX
+        FH_WEIGHTED_BYTES_MAX
     ctypedef struct fh_plane_queries:
         int32_t n
         int32_t n_words

@@ -57,7 +57,6 @@ from fasthash._kernels.tiles cimport (
     carve,
     cut_into_tiles,
     fh_estimated,
-    fh_estimates,
     fh_weights,
     make_arena,
     threads_for,
@@ -95,23 +94,6 @@ cdef enum:
     # If estimates find codes more often than once in so many, distances are computed at once.
     FOUND_CODES = 128
 
-cdef struct Plan:
-    Database database
-    const fh_estimates *estimates  # NULL if all distances are computed
-    int32_t n_sample           # codes of the sample for the first bound; 0 for no such bound
-    const int16_t *weights     # 8 * n_bytes for each query
-    Py_ssize_t n_queries
-    int64_t k
-    int64_t capacity           # largest number of candidates of a selection
-    int n_threads
-    Py_ssize_t n_task          # queries per task
-    Py_ssize_t n_parts         # of the database
-    Py_ssize_t n_slots         # one per thread; or one per part
-    fh_selection *selections   # n_task per slot
-    uint8_t *slots
-    Py_ssize_t slot_bytes
-    Py_ssize_t memory_bytes
-
 # Memory of one task in addition to its selections.
 cdef struct Workspace:
     int64_t *kept_positions
@@ -126,10 +108,10 @@ cdef struct Workspace:
     EstimateScan estimates
 
 
-cdef Plan make_plan(const Database *database, const int16_t *weights, Py_ssize_t n_queries,
-                    int64_t k, int n_threads) noexcept nogil:
+cdef WeightedPlan plan_weighted(const Database *database, const int16_t *weights,
+                                Py_ssize_t n_queries, int64_t k, int n_threads) noexcept nogil:
     """Plan a search for at least one query, with 1 <= k <= number of allowed rows."""
-    cdef Plan plan
+    cdef WeightedPlan plan
     # PY_SSIZE_T_MAX tasks, because the number of tasks follows from the number of threads.
     n_threads = threads_for(n_threads, PY_SSIZE_T_MAX, words_compared(database, n_queries))
     plan.database = database[0]
@@ -158,7 +140,7 @@ cdef Plan make_plan(const Database *database, const int16_t *weights, Py_ssize_t
     return plan
 
 
-cdef void lay_out(Plan *plan, void *memory) noexcept nogil:
+cdef void lay_out_weighted(WeightedPlan *plan, void *memory) noexcept nogil:
     """Divide the plan's memory among its buffers; with NULL, only compute its size."""
     cdef Arena arena = make_arena(memory)
     cdef Arena slot = make_arena(NULL)
@@ -170,14 +152,14 @@ cdef void lay_out(Plan *plan, void *memory) noexcept nogil:
     plan.memory_bytes = arena.used
 
 
-cdef int32_t block_codes(const Plan *plan) noexcept nogil:
+cdef int32_t block_codes(const WeightedPlan *plan) noexcept nogil:
     """The largest number of codes that are scanned at once."""
     if plan.estimates == NULL:
         return plan.database.tile
     return max(plan.database.tile, estimate_codes(plan.estimates, &plan.database))
 
 
-cdef Workspace carve_workspace(const Plan *plan, Arena *arena) noexcept nogil:
+cdef Workspace carve_workspace(const WeightedPlan *plan, Arena *arena) noexcept nogil:
     cdef Workspace work
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n_kept = plan.n_task * plan.capacity
@@ -203,19 +185,20 @@ cdef Py_ssize_t n_counts(const Database *database) noexcept nogil:
     return BYTE_SUM_MAX * database.n_bytes + 1
 
 
-cdef Py_ssize_t n_tasks(const Plan *plan) noexcept nogil:
+cdef Py_ssize_t n_tasks(const WeightedPlan *plan) noexcept nogil:
     return (plan.n_queries + plan.n_task - 1) // plan.n_task
 
 
-cdef Py_ssize_t n_rounds(const Plan *plan) noexcept nogil:
+cdef Py_ssize_t n_weighted_rounds(const WeightedPlan *plan) noexcept nogil:
     """The number of rounds: a round is one task for each slot, or all parts for one query."""
     if plan.n_parts > 1:
         return plan.n_queries
     return (n_tasks(plan) + plan.n_slots - 1) // plan.n_slots
 
 
-cdef void step(const Plan *plan, Py_ssize_t round, Py_ssize_t row, Py_ssize_t n_rows,
-               int32_t *out_distances, int64_t *out_positions) noexcept nogil:
+cdef void weighted_step(const WeightedPlan *plan, Py_ssize_t round, Py_ssize_t row,
+                        Py_ssize_t n_rows, int32_t *out_distances,
+                        int64_t *out_positions) noexcept nogil:
     """Compare n_rows rows, from `row` on, in every part of the round."""
     cdef const Database *database = &plan.database
     cdef Py_ssize_t n_parts = plan.n_parts, first = round * plan.n_slots, slot, n_here
@@ -232,7 +215,7 @@ cdef void step(const Plan *plan, Py_ssize_t round, Py_ssize_t row, Py_ssize_t n_
                             out_positions + round * plan.k)
 
 
-cdef void answer_task(const Plan *plan, Py_ssize_t slot, Py_ssize_t task, Py_ssize_t row,
+cdef void answer_task(const WeightedPlan *plan, Py_ssize_t slot, Py_ssize_t task, Py_ssize_t row,
                       Py_ssize_t n_rows, int32_t *out_distances,
                       int64_t *out_positions) noexcept nogil:
     cdef Py_ssize_t first = task * plan.n_task, n = plan.database.n, q
@@ -250,13 +233,14 @@ cdef void answer_task(const Plan *plan, Py_ssize_t slot, Py_ssize_t task, Py_ssi
                             out_positions + (first + q) * plan.k)
 
 
-cdef void select_part(const Plan *plan, Py_ssize_t slot, Py_ssize_t query, Py_ssize_t start,
-                      Py_ssize_t end, Py_ssize_t row, Py_ssize_t n_rows) noexcept nogil:
+cdef void select_part(const WeightedPlan *plan, Py_ssize_t slot, Py_ssize_t query,
+                      Py_ssize_t start, Py_ssize_t end, Py_ssize_t row,
+                      Py_ssize_t n_rows) noexcept nogil:
     """Select for one query among n_rows codes of [start, end), from `row` of them on."""
     select(plan, slot, 0, query, 1, start, row, min(end - start, row + n_rows), False)
 
 
-cdef void select(const Plan *plan, Py_ssize_t slot, Py_ssize_t slot_query, Py_ssize_t first,
+cdef void select(const WeightedPlan *plan, Py_ssize_t slot, Py_ssize_t slot_query, Py_ssize_t first,
                  Py_ssize_t n_queries, Py_ssize_t start, Py_ssize_t row, Py_ssize_t end,
                  bint is_sampled) noexcept nogil:
     """Select for n_queries queries, from `first` on, among rows [row, end).
@@ -298,14 +282,14 @@ cdef void select(const Plan *plan, Py_ssize_t slot, Py_ssize_t slot_query, Py_ss
         row = row + n
 
 
-cdef Py_ssize_t first_codes(const Plan *plan) noexcept nogil:
+cdef Py_ssize_t first_codes(const WeightedPlan *plan) noexcept nogil:
     """The number of codes before the first estimates."""
     cdef int64_t n = max(<int64_t>FIRST_CODES, plan.k * FIRST_CODES_PER_K)
     return <Py_ssize_t>min(n, <int64_t>1 << 20) // TILE_STEP * TILE_STEP
 
 
-cdef void start_query(const Plan *plan, Py_ssize_t query, Py_ssize_t q, fh_selection *selection,
-                      Workspace *work) noexcept nogil:
+cdef void start_query(const WeightedPlan *plan, Py_ssize_t query, Py_ssize_t q,
+                      fh_selection *selection, Workspace *work) noexcept nogil:
     """Write the tables of a query, query q of its task, and start its selection."""
     cdef int32_t n_bytes = <int32_t>plan.database.n_bytes
     cdef const int16_t *weights = plan.weights + 8 * query * n_bytes
@@ -340,7 +324,7 @@ cdef const uint8_t *load_tile(const Database *database, Py_ssize_t start, int32_
     return work.tile
 
 
-cdef void bound_by_sample(const Plan *plan, Py_ssize_t n_queries, fh_selection *selections,
+cdef void bound_by_sample(const WeightedPlan *plan, Py_ssize_t n_queries, fh_selection *selections,
                           const Workspace *work) noexcept nogil:
     """Start every selection of a task with a bound from a sample."""
     cdef Database sample = plan.database
@@ -428,7 +412,7 @@ cdef class WeightedTopk:
     two may be given. At least one query, and 1 <= k <= number of allowed rows.
     """
 
-    cdef Plan plan
+    cdef WeightedPlan plan
     cdef const int16_t[:, ::1] weights
     cdef const uint8_t[:, ::1] codes
     cdef const int64_t[::1] rows
@@ -444,24 +428,24 @@ cdef class WeightedTopk:
         cdef Database database = searched(weights.shape[0], codes, rows, allowed)
         self.weights, self.codes, self.rows, self.allowed = weights, codes, rows, allowed
         self.out_distances, self.out_positions = out_distances, out_positions
-        self.plan = make_plan(&database, &weights[0, 0], weights.shape[0], k, n_threads)
-        lay_out(&self.plan, NULL)
+        self.plan = plan_weighted(&database, &weights[0, 0], weights.shape[0], k, n_threads)
+        lay_out_weighted(&self.plan, NULL)
         self.memory = np.empty(self.plan.memory_bytes, np.uint8)
-        lay_out(&self.plan, &self.memory[0])
+        lay_out_weighted(&self.plan, &self.memory[0])
 
     def advance(self, Py_ssize_t n_words):
         """Compare about n_words 64-bit words per thread; return how many, 0 at the end."""
-        cdef const Plan *plan = &self.plan
+        cdef const WeightedPlan *plan = &self.plan
         cdef const Database *database = &plan.database
         cdef int32_t *out_distances = &self.out_distances[0, 0]
         cdef int64_t *out_positions = &self.out_positions[0, 0]
         cdef Py_ssize_t n_left, n_rows, n_done = 0
         with nogil:
-            while n_done < n_words and self.round < n_rounds(plan):
+            while n_done < n_words and self.round < n_weighted_rounds(plan):
                 n_left = part_rows(database, plan.n_parts) - self.row
                 n_rows = min(n_left, rows_of_step(database, plan.n_task, n_words - n_done,
                                                   database.n_words))
-                step(plan, self.round, self.row, n_rows, out_distances, out_positions)
+                weighted_step(plan, self.round, self.row, n_rows, out_distances, out_positions)
                 self.row += n_rows
                 n_done += n_rows * plan.n_task * database.n_words
                 if n_rows == n_left:

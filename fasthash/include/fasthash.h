@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* Grows by one whenever members are appended. */
-#define FASTHASH_TABLE_VERSION 3
+#define FASTHASH_TABLE_VERSION 4
 
 /* The number of an error never gets another meaning. */
 enum {
@@ -44,7 +44,8 @@ enum {
     /* A number of codes is negative, or more than memory can hold; or it is 2^31 or more where
      * codes are ranked, or 2^32 or more in an index. */
     FASTHASH_ERROR_COUNT = 3,
-    /* n_bytes is below 1 or above (2^31 - 1) / 8, or it is not that of the index. */
+    /* n_bytes is below 1 or above (2^31 - 1) / 8, or it is not that of the index; with weights, it is
+     * above (2^31 - 1) / 255 - 1. */
     FASTHASH_ERROR_WIDTH = 4,
     /* k is below 1, or n_queries * k is more than memory can hold. */
     FASTHASH_ERROR_K = 5,
@@ -63,7 +64,9 @@ enum {
     /* poll has ended the search. */
     FASTHASH_ERROR_STOPPED = 12,
     /* n_bits is neither 0 nor a number of bits that n_bytes bytes hold; or a padding bit is set. */
-    FASTHASH_ERROR_BITS = 13
+    FASTHASH_ERROR_BITS = 13,
+    /* A weight is not finite; or the weights are so large that their sum may overflow. */
+    FASTHASH_ERROR_WEIGHTS = 14
 };
 
 /* The description of a search. Set all of it to zero, then the members that you need. Its layout
@@ -220,6 +223,27 @@ typedef struct fasthash_table {
 
     /* Since version 3: free an index, which no search uses any more; NULL is allowed. */
     void (*index_free)(fasthash_index *index);
+
+    /* Since version 4: the k codes with the largest weighted scores for every query, as
+     * fasthash.topk_weighted. A query has a weight for each bit. The score of a code is the sum of
+     * the weights, each times 1 where the bit of the code is 1 and times -1 where it is 0.
+     *
+     *   search   database, n, stride, n_bytes, n_queries, allowed, poll and n_threads apply.
+     *            `queries` and `query_stride` are not read.
+     *   weights  n_bits for each query, without gaps
+     *   n_bits   bits of a code, which take n_bytes bytes; or 0 for 8 * n_bytes. Padding bits have
+     *            no weight.
+     *   scores   n_queries * k, descending; NaN past the last
+     *   ids      n_queries * k, ascending among equal scores; -1 past the last
+     *
+     * The weights of a query are rounded to multiples of a step, which is the largest sum of the
+     * absolute weights of eight bits that share a byte, divided by 251. Scores and order are those
+     * of the rounded weights, exactly. They are the same as in Python.
+     *
+     * The scratch of a thread takes at most 64 MiB for k up to two million and codes up to 10,000
+     * bits; and there are 2 bytes for each weight and 4 for each answer. */
+    int (*topk_weighted_of)(const fasthash_search *search, const double *weights, int64_t n_bits,
+                            int64_t k, double *scores, int64_t *ids);
 } fasthash_table;
 
 #ifdef Py_PYTHON_H

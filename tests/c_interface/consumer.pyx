@@ -240,6 +240,24 @@ cdef class Described:
             fasthash_raise(fh, error)
         return found_distances, ids
 
+    def topk_weighted(self, const double[:, ::1] weights, int64_t k, int64_t n_bits=-1):
+        """With weights in the place of the queries."""
+        scores = np.empty((len(weights), k))
+        ids = np.empty((len(weights), k), np.int64)
+        cdef double[:, ::1] scores_view = scores
+        cdef int64_t[:, ::1] ids_view = ids
+        cdef const double *first = &weights[0, 0] if weights.shape[0] > 0 else NULL
+        cdef int error
+        self.search.queries, self.search.n_queries = NULL, weights.shape[0]
+        if n_bits < 0:
+            n_bits = weights.shape[1]
+        with nogil:
+            error = fh.topk_weighted_of(&self.search, first, n_bits, k, &scores_view[0, 0],
+                                        &ids_view[0, 0])
+        if error:
+            fasthash_raise(fh, error)
+        return scores, ids
+
     def rank(self):
         ids = np.empty((len(self.queries), len(self.database)), np.int64)
         cdef int64_t[:, ::1] view = ids
