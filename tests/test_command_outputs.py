@@ -30,6 +30,7 @@ WRITERS = {
         "--data",
     ),
     "report": ("report --data data.npz --models m.model --output {}", "--models"),
+    "duplicates": ("duplicates codes.npy --radius 0 --output {}", "SOURCE"),
 }
 # Of each writer: the name of what it writes, and of one input.
 NAMES = {
@@ -40,6 +41,7 @@ NAMES = {
     "index": ("x.index", "codes.npy"),
     "evaluate": ("x.json", "data.npz"),
     "report": ("x.html", "m.model"),
+    "duplicates": ("x.csv", "codes.npy"),
 }
 
 
