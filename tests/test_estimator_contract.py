@@ -95,12 +95,16 @@ def test_progress_is_printed_without_tqdm(capsys, monkeypatch):
     assert len(lines) <= 6
 
 
-def test_progress_is_drawn_with_tqdm(capsys):
+def test_progress_is_drawn_with_tqdm(capsys, monkeypatch):
     pytest.importorskip("tqdm", reason="bars are drawn by tqdm, which is not installed")
     x, _ = make()
     fh.CCAITQ(8, random_state=0).fit(x, verbose=True)
+    # Lines of text, unless a terminal shows the bars.
+    assert "\r" not in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    fh.CCAITQ(8, random_state=0).fit(x, verbose=True)
     shown = capsys.readouterr().err
-    assert "rotation" in shown and "codes of text" in shown and "50/50" in shown
+    assert "\r" in shown and "rotation" in shown and "codes of text" in shown and "50/50" in shown
 
 
 def test_progress_is_silent_unless_asked_for(capsys):

@@ -211,9 +211,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     try:
         content = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
-        raise ValueError(f"{path} is not valid {kind}: {error}") from None
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{path} is not valid {kind}: {what}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold options by name, like bits = 64")
     return content

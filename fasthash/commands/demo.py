@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -77,11 +76,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         _write_files(options.files, options.force, printer)
         return
 
-    for name in ("matplotlib", "tqdm"):
-        if find_spec(name) is None:
-            raise ImportError(f"the demo needs {name}: pip install 'fasthash-retrieval[demo]'")
-    from tqdm import tqdm
-
+    if find_spec("matplotlib") is None:
+        raise ImportError("the demo needs matplotlib: pip install 'fasthash-retrieval[demo]'")
     from ..datasets import load_emoji
     from ..pages import demo, demo_page
 
@@ -103,18 +99,10 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         for method in demo.METHODS
     ]
     fitted: list[demo.Fitted] = []
-    # If standard error is not a terminal, the bar is updated rarely, so that a log stays short.
-    interval = 0.1 if sys.stderr.isatty() else 5
-    shape = "{l_bar}{bar:24}| {elapsed}"
-    with tqdm(
-        total=len(tasks), bar_format=shape, mininterval=interval, disable=printer.quiet
-    ) as bar:
-        bar.set_description(f"{tasks[0][0]} {tasks[0][1]} bits, run 1")
-        for method, n_bits, seed in tasks:
-            step = partial(_advance, bar, len(fitted), f"{method} {n_bits} bits, run {seed + 1}")
+    with printer.progress() as progress:
+        for done, (method, n_bits, seed) in enumerate(tasks):
+            step = partial(_advance, progress, done, len(tasks), f"{method} {n_bits} bits")
             fitted.append(demo.fit(data, method, n_bits, seed, step))
-            step("scores", 1, 1)
-        bar.set_description("done")
 
     chance = demo.chance(data)
     table = _score_table(fitted, options.bits, chance)
@@ -206,10 +194,11 @@ def _check_files(folder: Path, rows: Iterable[int], force: bool) -> None:
         check_output(folder / name, kind, force)
 
 
-def _advance(bar: Any, n_finished: int, task: str, stage: str, done: int, total: int) -> None:
-    """Show the stage of a task. The bar advances at its last stage, which is "scores"."""
-    bar.set_description(f"{task}: {stage}", refresh=False)
-    bar.update(n_finished + (stage == "scores") - bar.n)
+def _advance(
+    progress: Any, n_fitted: int, n_tasks: int, task: str, stage: str, done: int, total: int
+) -> None:
+    """Show the stage of a task; the bar advances with every task."""
+    progress(f"{task}: {stage}", n_fitted, n_tasks)
 
 
 def _score_table(fitted: Iterable[Any], bits: Sequence[int], chance: float) -> list[list[str]]:

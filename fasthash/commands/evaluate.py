@@ -39,7 +39,8 @@ def declare(commands: Any) -> None:
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="share of test samples if the data have no split, such as XAll (default: 0.1)",
+        help="share of test samples, drawn at random for each seed, if the data have no split, "
+        "such as XAll, or --train without --test (default: 0.1)",
     )
     what.add_argument(
         "--methods", nargs="+", choices=inputs.METHODS, help="methods to fit (default: AMSH)"
@@ -186,7 +187,7 @@ def read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]
         raise ValueError("pass either --data FILE, or --train and --test with labels for each")
     if options.data is None:
         if options.test is None:
-            raise ValueError("--test is missing: queries are needed")
+            return {"all": _part_to_split(options, printer)}
         parts = {}
         for part in ("train", "test", "database"):
             sources = getattr(options, part)
@@ -202,6 +203,16 @@ def read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]
     raise ValueError(
         f"{options.data} has {' and '.join(parts)} samples, and train and test are needed"
     )
+
+
+def _part_to_split(options: argparse.Namespace, printer: Printer) -> Part:
+    """Read the samples of --train, from which each seed draws queries because --test is missing."""
+    if options.models:
+        raise ValueError("--test is missing: saved models are scored on queries they have not seen")
+    for option in ("test_labels", "database", "database_labels"):
+        if getattr(options, option) is not None:
+            raise ValueError(f"--{option.replace('_', '-')} goes with --test")
+    return inputs.read_part("--train", options.train, options.train_labels, printer)
 
 
 def _compare(

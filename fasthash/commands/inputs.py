@@ -25,6 +25,7 @@ __all__ = [
     "method_of",
     "n_bits_of",
     "named",
+    "note_missing_rows",
     "read_data",
     "read_ids",
     "read_modalities",
@@ -194,6 +195,15 @@ def read_ids(source: str) -> NDArray[Any]:
     return ids.astype(np.int64) if ids.dtype == np.uint8 else ids
 
 
+def note_missing_rows(option: str, n: int, ids: NDArray[np.int64], printer: Printer) -> None:
+    """Note that a source with a row for each id has too few rows; further rows do no harm."""
+    if len(ids) and n <= ids[-1]:
+        printer.note(
+            f"{option} has {n} rows, and the ids go up to {ids[-1]}: row i belongs to id i, so "
+            f"{np.count_nonzero(ids >= n)} items have none"
+        )
+
+
 def check_can_save() -> None:
     """
     Check before a fit that the model can be saved after it.
@@ -299,7 +309,8 @@ def _read_labels_by_modality(
     if len(by_name) < len(sources) or set(by_name) != set(modalities):
         raise ValueError(
             f"--labels must be one source for all modalities, or one for each of "
-            f"{', '.join(modalities)}, as in {modalities[0]}=FILE; got {' '.join(sources)}"
+            f"{', '.join(modalities)}, as in {modalities[0]}=FILE; got {' '.join(sources)} (labels "
+            "of several columns are one source if they are a matrix of 0/1 columns)"
         )
     return {name: read_labels(by_name[name]) for name in modalities}
 

@@ -114,6 +114,8 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
         raise ValueError("--rerank goes with --features and -k")
     if options.candidates is not None and vectors is None:
         raise ValueError("--candidates goes with --rerank")
+    if names is not None:
+        inputs.note_missing_rows("--names", len(names), index.ids, printer)
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
     queries = _queries(options, index, printer)
     for numbers, x, codes in queries:
@@ -218,7 +220,9 @@ def _answers(
         for start, stop in itertools.pairwise(limits):
             yield distances[start:stop], ids[start:stop]
         return
-    for distances, ids in zip(*index.search(codes, options.k, filter=allowed), strict=True):
+    # The answers of more than all codes would take memory for nothing.
+    k = min(options.k, max(len(index), 1))
+    for distances, ids in zip(*index.search(codes, k, filter=allowed), strict=True):
         is_found = ids >= 0
         yield distances[is_found], ids[is_found]
 
@@ -232,9 +236,10 @@ def _reranked(
     allowed: NDArray[Any] | None,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
     """Yield the distances and ids of the answers to each query, sorted by cosine similarity."""
-    n_candidates = max(options.candidates or 10 * options.k, options.k)
+    k = min(options.k, max(len(index), 1))
+    n_candidates = min(max(options.candidates or 10 * k, k), max(len(index), 1))
     distances, ids = index.search(codes, n_candidates, filter=allowed)
-    _, best_of_all = rerank(x, vectors, ids, options.k)
+    _, best_of_all = rerank(x, vectors, ids, k)
     for far, near, best in zip(distances, ids, best_of_all, strict=True):
         best = best[best >= 0]
         by_id = np.argsort(near, kind="stable")

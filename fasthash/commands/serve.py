@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._core.files import identify
+from ..datasets._file_formats import TABLES
 from ..datasets.readers import read_labels, read_texts, split_source
 from . import arguments, inputs
 from .fingerprints import add_any_model, check_same_model
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from ..serving.gallery import Gallery, PictureFiles
 
 __all__ = ["declare", "run"]
+
+# The first picture of at most so many folders is read at the start.
+_MOST_FOLDERS = 100
 
 
 def declare(commands: Any) -> None:
@@ -178,7 +184,7 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
     ]
     words = None if options.words is None else _words(options.words, options.modality, lengths)
     title = options.title or Path(options.index[0]).stem
-    return Collection(title, _gallery(options), lengths, words)
+    return Collection(title, _gallery(options, lengths[0].index.ids, printer), lengths, words)
 
 
 def _length(path: str, model_path: str | None, force: bool) -> Length:
@@ -229,7 +235,7 @@ def _imported(function: str) -> Callable[[Sequence[str]], Any]:
     return named
 
 
-def _gallery(options: argparse.Namespace) -> Gallery:
+def _gallery(options: argparse.Namespace, ids: NDArray[np.int64], printer: Printer) -> Gallery:
     from ..serving.gallery import Gallery, Labels
 
     names = [name for source in options.names or () for name in read_texts(source).tolist()]
@@ -242,10 +248,41 @@ def _gallery(options: argparse.Namespace) -> Gallery:
     pictures = None if options.pictures is None else _pictures(options.pictures)
     if pictures is not None and not names:
         names = [Path(name).stem for name in pictures.files]
+    for option, given, n in (
+        ("--names", options.names, len(names)),
+        ("--labels", options.labels, 0 if labels is None else len(labels)),
+        ("--pictures", options.pictures, 0 if pictures is None else len(pictures.files)),
+    ):
+        if given is not None:
+            inputs.note_missing_rows(option, n, ids, printer)
+    if pictures is not None:
+        _note_unreadable(pictures, printer)
     return Gallery(names, labels, pictures)
 
 
+def _note_unreadable(pictures: PictureFiles, printer: Printer) -> None:
+    """Note folders whose first picture cannot be read, and why."""
+    first: dict[str, int] = {}
+    for item, name in enumerate(pictures.files):
+        if name:
+            first.setdefault(os.path.dirname(name), item)
+    for item in list(first.values())[:_MOST_FOLDERS]:
+        if pictures.read(item) is None:
+            printer.note(
+                f"the picture {pictures.files[item]!r} cannot be read: it does not exist, is no "
+                f"file of up to 16 MiB, or a symbolic link on its path leads out of "
+                f"{pictures.folder}"
+            )
+
+
 def _read_labels(sources: Sequence[str]) -> Any:
+    paths = [split_source(source)[0] for source in sources]
+    for path in paths:
+        if paths.count(path) > 1 and identify(path) in TABLES:
+            raise ValueError(
+                f"--labels names two columns of {path}, and sources are joined one after the "
+                "other: for several labels of an item, write a matrix of 0/1 columns to one file"
+            )
     parts = [read_labels(source) for source in sources]
     if len(parts) == 1:
         return parts[0]

@@ -35,6 +35,7 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+_MARKS_BY_NAME = {",": "commas", ";": "semicolons", "\t": "tabs"}
 # The module csv has one global limit for the length of a field.
 _LONG_FIELDS = threading.Lock()
 _LONGEST_FIELD = 2**31 - 1
@@ -78,7 +79,8 @@ def _read_table(path: str) -> tuple[list[str], list[list[str]], array[int]]:
                 break
             if len(row) != len(names):
                 raise ValueError(
-                    f"line {line} has {len(row)} columns, and the first line has {len(names)}"
+                    f"line {line} has {len(row)} columns, and the first line has {len(names)}, "
+                    f"separated by {_MARKS_BY_NAME[delimiter]}"
                 )
             lines.append(line)
             for column, cell in zip(columns, row, strict=True):

@@ -34,7 +34,8 @@ class Progress(AbstractContextManager["Progress"]):
     callback : callable or None
         Called as ``callback(stage, done, total)``. An exception that it raises ends the call.
     verbose : bool
-        Show a bar per stage with tqdm, or lines of text if tqdm is not installed.
+        Show a bar per stage with tqdm; or lines of text if tqdm is not installed, or standard error
+        is no terminal, because a bar that is drawn again and again would fill a log file.
 
     Raises
     ------
@@ -51,13 +52,14 @@ class Progress(AbstractContextManager["Progress"]):
         if not isinstance(verbose, bool):
             raise TypeError(f"verbose must be True or False, got {verbose!r}")
         self._callback, self._verbose = callback, verbose
+        self._is_drawn = verbose and sys.stderr.isatty() and find_spec("tqdm") is not None
         self._bar: Any = None
         self._stage = ""
         self._next_line = 0.0
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Report that `done` of `total` are done; the callback does not get the note."""
-        if self._verbose and find_spec("tqdm") is not None:
+        if self._is_drawn:
             self._draw(stage, done, total, note)
         elif self._verbose:
             self._print(stage, done, total, note)

@@ -133,6 +133,8 @@ class PictureFiles:
 
     Attributes
     ----------
+    folder : path
+        The folder, without symbolic links.
     files : list of str
         The paths, as given.
 
@@ -143,14 +145,14 @@ class PictureFiles:
     """
 
     def __init__(self, folder: str | os.PathLike[str], files: Sequence[str]) -> None:
-        self._folder = Path(folder).resolve()
+        self.folder = Path(folder).resolve()
         self.files = list(files)
-        inside = os.path.join(self._folder, "")
+        inside = os.path.join(self.folder, "")
         for name in filter(None, self.files):
             # Only the text of the path is checked here: to resolve a million links takes too long.
-            path = os.path.normpath(os.path.join(self._folder, name))
+            path = os.path.normpath(os.path.join(self.folder, name))
             if "\0" in name or not path.startswith(inside):
-                raise ValueError(f"the picture {name!r} is not in {self._folder}")
+                raise ValueError(f"the picture {name!r} is not in {self.folder}")
 
     def read(self, item: int) -> bytes | None:
         """
@@ -169,8 +171,8 @@ class PictureFiles:
         if item >= len(self.files) or not self.files[item]:
             return None
         try:
-            path = (self._folder / self.files[item]).resolve(strict=True)
-            if not path.is_relative_to(self._folder):
+            path = (self.folder / self.files[item]).resolve(strict=True)
+            if not path.is_relative_to(self.folder):
                 return None
             # O_NOFOLLOW refuses a link that was created after the check, and O_NONBLOCK prevents
             # waiting for a pipe that nobody writes to.
