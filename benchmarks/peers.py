@@ -27,6 +27,7 @@ __all__ = [
     "check_same",
     "faiss_flat",
     "gemm_distances",
+    "import_peer",
     "numkong_packed",
     "numpy_bitwise_count",
     "numpy_gemm",
