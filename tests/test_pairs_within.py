@@ -33,7 +33,8 @@ def problems(draw, max_codes=40):
 def tables(n_tables):
     """Find pairs by a join with so many tables, or a scan (None)."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_blocks, "tables_for_join", lambda codes, others, radius: n_tables)
+        plan = _plan.PairPlan(n_tables, share=0.001)
+        patch.setattr(_blocks, "plan_pairs", lambda codes, others, radius: plan)
         yield
 
 
@@ -144,7 +145,8 @@ def test_the_plan_never_compares_much_more_than_a_scan(kind, radius):
         codes[:, :3] = 0
     if kind == "equal":
         codes[:] = 7
-    n_tables = _plan.tables_for_join(codes, None, radius)
+    n_tables, share = _plan.plan_pairs(codes, None, radius)
+    assert 0 <= share <= 1
     assert n_tables is None or 3 <= n_tables <= 11
     if kind == "equal" or radius == 64:
         assert n_tables is None

@@ -105,17 +105,42 @@ static inline void fh_side_place(const fh_side *side, ptrdiff_t n_bytes, int32_t
 /* ---- pairs --------------------------------------------------------------------------------------- */
 
 /* Whether a step before that of table j at radius a meets the codes x and y, which share a bucket
- * there. */
-static inline int fh_join_met(const fh_table *tables, int32_t n_tables, const uint64_t *x,
-                              const uint64_t *y, int32_t j, int32_t a)
+ * there. At radius 0, only tables before j can. */
+static FH_ALWAYS_INLINE int fh_met_earlier(const fh_table *tables, int32_t n_tables,
+                                           const uint64_t *x, const uint64_t *y, int32_t j,
+                                           int32_t a, int hardware)
 {
-    for (int32_t i = 0; i < n_tables; i++) {
+    int met = 0;
+    for (int32_t i = 0; i < (a == 0 ? j : n_tables); i++) {
         const uint32_t differing = fh_cut(x, tables[i].start, tables[i].length) ^
                                    fh_cut(y, tables[i].start, tables[i].length);
-        if (i != j && fh_meets_before((int32_t)fh_count_bits(differing), i, a, j))
-            return 1;
+        met |= (i != j) & fh_meets_before(fh_bits_set(differing, hardware), i, a, j);
     }
-    return 0;
+    return met;
+}
+
+typedef int (*fh_met)(const fh_table *tables, int32_t n_tables, const uint64_t *x,
+                      const uint64_t *y, int32_t j, int32_t a);
+
+static inline int fh_met_portable(const fh_table *tables, int32_t n_tables, const uint64_t *x,
+                                  const uint64_t *y, int32_t j, int32_t a)
+{
+    return fh_met_earlier(tables, n_tables, x, y, j, a, 0);
+}
+
+#if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
+__attribute__((target("popcnt")))
+#endif
+static inline int fh_met_counting(const fh_table *tables, int32_t n_tables, const uint64_t *x,
+                                  const uint64_t *y, int32_t j, int32_t a)
+{
+    return fh_met_earlier(tables, n_tables, x, y, j, a, 1);
+}
+
+/* The function that says whether a pair was met, for the level in use. */
+static inline fh_met fh_met_of(int counts_words)
+{
+    return counts_words ? fh_met_counting : fh_met_portable;
 }
 
 static inline void fh_pairs_add(fh_pairs *found, uint32_t first, uint32_t second, int32_t distance)

@@ -49,8 +49,9 @@ cdef extern from "joins.h" nogil:
     void fh_side_sum(const fh_side *side, int64_t n_buckets, int64_t n_parts, uint32_t *counts)
     void fh_side_place(const fh_side *side, Py_ssize_t n_bytes, int32_t n_words,
                        const fh_table *table, int64_t first, int64_t end, uint32_t *places)
-    int fh_join_met(const fh_table *tables, int32_t n_tables, const uint64_t *x,
-                    const uint64_t *y, int32_t j, int32_t a)
+    ctypedef int (*fh_met)(const fh_table *tables, int32_t n_tables, const uint64_t *x,
+                           const uint64_t *y, int32_t j, int32_t a) noexcept nogil
+    fh_met fh_met_of(int counts_words)
     void fh_pairs_add(fh_pairs *found, uint32_t first, uint32_t second, int32_t distance)
     void fh_pairs_count(const fh_pairs *found, int64_t base, int64_t first, int64_t end,
                         int64_t *places)
@@ -75,6 +76,7 @@ cdef struct Slot:
 # A join at one table.
 cdef struct Step:
     const fh_level *level
+    fh_met met
     const fh_table *tables
     int32_t n_tables
     int32_t n_words
@@ -106,8 +108,8 @@ cdef void compare_one(const Step *step, Slot *slot, const fh_side *other, uint32
             n_hits = step.level.scan_rows(code, <const uint8_t *>words, n, 8 * n_words,
                                           step.radius + 1, slot.positions, slot.distances)
         for i in range(n_hits):
-            if fh_join_met(step.tables, step.n_tables, code, words + slot.positions[i] * n_words,
-                           step.j, a):
+            if step.met(step.tables, step.n_tables, code, words + slot.positions[i] * n_words,
+                        step.j, a):
                 continue
             other_row = other.first_row + other.rows[first + slot.positions[i]]
             if other == side and other_row < row:
@@ -193,6 +195,7 @@ cdef class Join:
         for j in range(n_tables):
             self.tables[j] = fh_table_of(n_bits, n_tables, j)
         step.level = active_level()
+        step.met = fh_met_of(step.level.counts_words)
         step.tables, step.n_tables = self.tables, n_tables
         step.n_words, step.radius = (n_bits + 63) // 64, radius
         step.sides = self.sides

@@ -18,7 +18,7 @@ from .._core.interruptible import in_helper_thread
 from .._core.pieces import Pace
 from .._core.scan import scan_within
 from .._kernels.joins import Join
-from ._plan import tables_for_join
+from ._plan import plan_pairs
 
 __all__ = ["MAX_ROWS", "Pairs", "found_blocks"]
 
@@ -71,10 +71,11 @@ def found_blocks(
     n_threads : int
         As resolved by `runtime.resolve_threads`.
     """
-    n_tables = tables_for_join(codes, others, radius)
-    if n_tables is None:
+    plan = plan_pairs(codes, others, radius)
+    if plan.n_tables is None:
         return _scanned(codes, others, radius, most, n_threads)
-    return _joined(codes, others, radius, n_tables, most, n_threads)
+    n_rows = _first_rows(len(codes), others, plan.share, most)
+    return _joined(codes, others, radius, plan.n_tables, n_rows, most, n_threads)
 
 
 def _joined(
@@ -82,10 +83,11 @@ def _joined(
     others: NDArray[np.uint8] | None,
     radius: int,
     n_tables: int,
+    n_rows: int,
     most: int,
     n_threads: int,
 ) -> Iterator[Pairs]:
-    start, n_rows, n = 0, len(codes), len(codes)
+    start, n = 0, len(codes)
     sorting, comparing = Pace(_FIRST_SORTED), Pace(_FIRST_COMPARED)
     while start < n:
         end = min(n, start + n_rows)
@@ -144,6 +146,14 @@ def _scanned(
         yield Pairs(first, rows[order], distances[order])
         n_rows = _next_rows(end - start, len(keys), most)
         start = end
+
+
+def _first_rows(n: int, others: NDArray[np.uint8] | None, share: float, most: int) -> int:
+    """The rows of the first block, if about such a share of all pairs lies within the radius."""
+    n_pairs = share * (n * (n - 1) / 2 if others is None else n * len(others))
+    fitting = min(1.0, 0.8 * most / max(n_pairs, 1.0))
+    # Within one set, the first rows are in more pairs than the last ones.
+    return max(1, int(n * (1 - (1 - fitting) ** 0.5 if others is None else fitting)))
 
 
 def _next_rows(n_rows: int, n_pairs: int, most: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from .._core.scan import scan_distances
 from .._kernels.multi_index import SUBSTRING_BITS_MAX
 
-__all__ = ["tables_for_join"]
+__all__ = ["PairPlan", "plan_pairs"]
 
 # Codes of the sample; all their pairs are compared.
 _SAMPLE = 1024
@@ -27,9 +28,10 @@ _SAMPLE = 1024
 _FEW_PAIRS = 1 << 24
 
 # Nanoseconds, measured on one core with AVX-512. Levels differ, but their ratios do so less.
-# Sorting one word of a code into a table; visiting a bucket, and one that holds codes; a comparison
-# of two words there, and in a scan.
-_ENTRY, _BUCKET, _FILLED, _COMPARED, _SCANNED = 12.0, 2.0, 8.0, 0.2, 0.09
+# Sorting one word of a code into a table; visiting a bucket, more if the bounds of all buckets do not
+# fit in the cache, and one that holds codes; a comparison of two words there, and in a scan.
+_ENTRY, _BUCKET, _FAR_BUCKET, _FILLED, _COMPARED, _SCANNED = 12.0, 2.0, 14.0, 12.0, 0.15, 0.085
+_CACHED_BITS = 18
 
 # Buckets for each code, at most: more of them are only empty.
 _BUCKETS_PER_CODE = 4
@@ -37,11 +39,27 @@ _BUCKETS_PER_CODE = 4
 _SUBSTRING_BITS_MIN = 6
 
 
-def tables_for_join(
-    codes: NDArray[np.uint8], others: NDArray[np.uint8] | None, radius: int
-) -> int | None:
+class PairPlan(NamedTuple):
     """
-    Choose the number of tables for a join, or None for a scan.
+    How all pairs within a radius are found.
+
+    Attributes
+    ----------
+    n_tables : int or None
+        Number of tables of a join; None for a scan.
+    share : float
+        Estimate of the share of all pairs that lie within the radius.
+    """
+
+    n_tables: int | None
+    share: float
+
+
+def plan_pairs(
+    codes: NDArray[np.uint8], others: NDArray[np.uint8] | None, radius: int
+) -> PairPlan:
+    """
+    Choose the number of tables for a join, or a scan.
 
     Parameters
     ----------
@@ -54,7 +72,7 @@ def tables_for_join(
     # Pairs within one set are compared once, in one of the two directions.
     n_pairs = n_x * n_y / 2 if others is None else float(n_x * n_y)
     if n_pairs < _FEW_PAIRS:
-        return None
+        return PairPlan(None, 1.0)
     sample_x = _sample(codes)
     sample_y = sample_x if others is None else _sample(others)
     n_bits, n_words = 8 * codes.shape[1], -(-codes.shape[1] // 8)
@@ -72,7 +90,8 @@ def tables_for_join(
             near = share_within(length, flips) * skew
             near = min(1.0, max(near, n_masks / 2**length))
             visits = n_pairs / n_y * n_masks
-            cost += n_entries * n_words * _ENTRY + visits * _BUCKET
+            cost += n_entries * n_words * _ENTRY
+            cost += visits * (_BUCKET if length <= _CACHED_BITS else _FAR_BUCKET)
             cost += visits * min(1.0, n_y / 2**length) * _FILLED
             cost += n_pairs * near * n_words * _COMPARED
             start += length
@@ -80,7 +99,7 @@ def tables_for_join(
                 break
         else:
             best, least = n_tables, cost
-    return best
+    return PairPlan(best, share_within(n_bits, radius))
 
 
 def _sample(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
