@@ -31,6 +31,7 @@ import section_memory
 import section_multi_index
 import section_odd_widths
 import section_one_query
+import section_pairs
 import section_peers
 import section_ranking
 import section_reconstruct
@@ -47,6 +48,7 @@ SECTIONS: dict[str, ModuleType] = {
     "one-query": section_one_query,
     "odd-widths": section_odd_widths,
     "multi-index": section_multi_index,
+    "pairs": section_pairs,
     "ranking": section_ranking,
     "peers": section_peers,
     "masks": section_masks,

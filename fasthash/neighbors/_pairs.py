@@ -19,7 +19,7 @@ __all__ = ["Accept", "iter_pairs", "pairs_within"]
 Accept = Callable[[NDArray[np.int64], NDArray[np.int64]], ArrayLike]
 
 # Pairs that are found at a time where all of them are kept.
-_COLLECTED = 1 << 24
+_COLLECTED = 1 << 22
 
 
 def pairs_within(

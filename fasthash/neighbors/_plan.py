@@ -28,8 +28,9 @@ _SAMPLE = 1024
 _FEW_PAIRS = 1 << 24
 
 # Nanoseconds, measured on one core with AVX-512. Levels differ, but their ratios do so less.
-# Sorting one word of a code into a table; visiting a bucket, more if the bounds of all buckets do not
-# fit in the cache, and one that holds codes; a comparison of two words there, and in a scan.
+# Sorting one word of a code into a table; visiting a bucket, where the bounds of all buckets fit in
+# the cache and where they do not, and in addition one that holds codes; a comparison of two words
+# there, and in a scan.
 _ENTRY, _BUCKET, _FAR_BUCKET, _FILLED, _COMPARED, _SCANNED = 12.0, 2.0, 14.0, 12.0, 0.15, 0.085
 _CACHED_BITS = 18
 
@@ -55,9 +56,7 @@ class PairPlan(NamedTuple):
     share: float
 
 
-def plan_pairs(
-    codes: NDArray[np.uint8], others: NDArray[np.uint8] | None, radius: int
-) -> PairPlan:
+def plan_pairs(codes: NDArray[np.uint8], others: NDArray[np.uint8] | None, radius: int) -> PairPlan:
     """
     Choose the number of tables for a join, or a scan.
 
