@@ -148,6 +148,11 @@ def nearest(
     return rows
 
 
+def first_columns(rows: Rows, n_columns: int) -> NDArray[np.floating]:
+    """Read the first columns of rows that have been checked."""
+    return np.concatenate([rows.read(block)[:, :n_columns] for block in cut(*rows.shape)])
+
+
 def packed_signs(rows: Rows, n_bits: int) -> NDArray[np.uint8]:
     """Pack the signs of the first n_bits columns of rows that have been checked."""
     blocks = cut(*rows.shape)

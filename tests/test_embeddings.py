@@ -46,20 +46,20 @@ def test_signs_of_the_first_features(n_bits):
 
 def test_recall_is_counted_against_the_nearest():
     lines = recall_of_codes(X, Q, n_bits=[16, 24], k=5, candidates=[40, 300])
-    assert [(line.method, line.n_bits, line.candidates) for line in lines] == [
-        (method, n_bits, c)
+    assert [(line.method, line.n_bits, line.candidates, line.weights) for line in lines] == [
+        (method, n_bits, *search)
         for method in ("sign", "itq")
         for n_bits in (16, 24)
-        for c in (5, 40, 300)
+        for search in ((5, False), (5, True), (40, False), (300, False))
     ]
     # Who fetches everything finds everything.
     assert all(line.value == 1 for line in lines if line.candidates == 300)
     wanted = np.argsort(-cosines(Q, X), axis=1)[:, :5]
-    _, ids = fh.topk(fh.pack(Q), fh.pack(X), 5)
-    hits = np.mean(
-        [len(set(a) & set(b)) for a, b in zip(ids.tolist(), wanted.tolist(), strict=True)]
-    )
-    assert next(x.value for x in lines if (x.method, x.n_bits) == ("sign", 24)) == hits / 5
+    of_signs = [line for line in lines if (line.method, line.n_bits) == ("sign", 24)]
+    found = fh.topk(fh.pack(Q), fh.pack(X), 5)[1], fh.topk_weighted(Q, fh.pack(X), 5)[1]
+    for line, ids in zip(of_signs, found, strict=False):
+        hits = [len(set(a) & set(b)) for a, b in zip(ids.tolist(), wanted.tolist(), strict=True)]
+        assert line.value == np.mean(hits) / 5
 
 
 def test_recall_within_and_across_modalities():
@@ -83,6 +83,7 @@ def test_recall_within_and_across_modalities():
             line.value
             for line in lines
             if (line.method, line.database, line.candidates) == (method, "text", 5)
+            and not line.weights
         ] == [np.mean(hits) / 5]
 
 
@@ -211,7 +212,9 @@ def test_recall_command(tmp_path, monkeypatch, capsys):
     assert json.loads(turned) == said
     # More candidates than there are vectors, twice.
     out = run(capsys, "recall --features x.npy --candidates 700 700 5000").out
-    assert out.splitlines()[0].split("  ")[-3:] == ["by codes", "best of 700", "best of 5000"]
+    assert out.splitlines()[0].split("  ")[-4:] == [
+        *("by codes", "by weights", "best of 700", "best of 5000")
+    ]
     out = run(capsys, "recall --methods sign rreh --bits 64 --candidates 50").out
     assert out.split()[:3] == ["search", "method", "bits"] and "best of 50" in out
     rows = [line.split()[:2] for line in out.splitlines()[1:]]

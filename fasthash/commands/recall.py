@@ -32,8 +32,9 @@ def declare(commands: Any) -> None:
         "compare codes of embeddings with the float search",
         "Measure how many of the nearest embeddings by cosine similarity a search by codes finds. "
         "Codes are made from signs, with ITQ and, for two modalities, with RREH, in several "
-        "lengths. The search is also measured with --candidates: more codes are fetched, and "
-        "sorted by cosine similarity.",
+        "lengths. The columns are: codes compared with codes; codes compared with weights, which "
+        "are the projections of the queries; and, for each of --candidates, as many codes fetched "
+        "and sorted by cosine similarity.",
         "fasthash recall --features emoji/emoji.npz:T_tr --queries emoji/emoji.npz:T_te",
     )
     recall.add_argument(
@@ -129,8 +130,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         start = [line.method] if is_one_kind else [f"{line.query}→{line.database}", line.method]
         row = rows.setdefault(key, [*start, str(line.n_bits)])
         row.append(f"{line.value:.3f}")
-    fetched = list(dict.fromkeys(line.candidates for line in table))
-    header = ["method", "bits", "by codes", *(f"best of {n}" for n in fetched[1:])]
+    searches = list(dict.fromkeys((line.candidates, line.weights) for line in table))
+    header = ["method", "bits", "by codes", "by weights"]
+    header += [f"best of {n}" for n, _ in searches[2:]]
     print(format_table([header if is_one_kind else ["search", *header], *rows.values()]))
 
 

@@ -1,7 +1,8 @@
 """Recall of a search by codes: the share of the nearest vectors by cosine that it finds.
 
-A search by codes may fetch more candidates than it returns, and sort them by cosine similarity.
-Recall at k for labels or for pairs is in ``fasthash/metrics``.
+The queries of a search by codes are codes too, or keep their projections as weights. A search may
+also fetch more codes than it returns, and sort these candidates by cosine similarity. Recall at k
+for labels or for pairs is in ``fasthash/metrics``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.pieces import cut
 from .._core.validation import check_choice, check_count, check_rows
-from ..codes import check_signs
-from ..embeddings import METHODS, nearest, packed_signs
+from ..asymmetric import topk_weighted
+from ..codes import check_signs, pack_signs
+from ..embeddings import METHODS, first_columns, nearest, packed_signs
 from ..hamming import topk
 from ..reranking import rerank
 
@@ -40,6 +42,9 @@ class Recall:
         Number of codes that are fetched for each query. If it is greater than k, the candidates are
         sorted by cosine similarity and the best k are the answers. Otherwise the k nearest codes
         are the answers.
+    weights : bool
+        Whether the codes are compared with the projections of the queries as weights, or with their
+        codes by Hamming distance.
     value : float
         Share of the k nearest vectors that are among the answers, averaged over the queries.
 
@@ -50,8 +55,8 @@ class Recall:
     Examples
     --------
     >>> x = np.random.default_rng(0).standard_normal((200, 16))
-    >>> recall_of_codes(x, x[:5], methods=["sign"], n_bits=[16], k=1)
-    [Recall(method='sign', query='', database='', n_bits=16, candidates=1, value=1.0)]
+    >>> recall_of_codes(x, x[:5], methods=["sign"], n_bits=[16], k=1)[0]
+    Recall(method='sign', query='', database='', n_bits=16, candidates=1, weights=False, value=1.0)
     """
 
     method: str
@@ -59,6 +64,7 @@ class Recall:
     database: str
     n_bits: int
     candidates: int
+    weights: bool
     value: float
 
 
@@ -90,7 +96,7 @@ def recall_of_codes(
         `fasthash.ITQ` to the vectors. "rreh" fits `fasthash.RREH` to the vectors of two or more
         modalities and searches the codes that it learned for them.
     n_bits : sequence of int
-        Code lengths. For "sign" and "itq" a length is at most n_features.
+        Code lengths. For "sign" a length is at most n_features.
     k : int, default 10
         Number of nearest vectors to find for each query.
     candidates : sequence of int, default ()
@@ -107,8 +113,9 @@ def recall_of_codes(
     Returns
     -------
     list of Recall
-        For each method, length and direction: the recall of the k nearest codes, then the recall
-        for each number in `candidates`.
+        For each method, length and direction: the recall of the k nearest codes, then of the k best
+        codes by weights, then the recall for each number in `candidates`, fetched by Hamming
+        distance.
 
     Raises
     ------
@@ -125,9 +132,10 @@ def recall_of_codes(
     --------
     >>> x = np.random.default_rng(0).standard_normal((200, 16))
     >>> for line in recall_of_codes(x, x[:5], methods=["sign"], n_bits=[16], k=1, candidates=[20]):
-    ...     print(line.method, line.n_bits, line.candidates, line.value)
-    sign 16 1 1.0
-    sign 16 20 1.0
+    ...     print(line.method, line.n_bits, line.candidates, line.weights, line.value)
+    sign 16 1 False 1.0
+    sign 16 1 True 1.0
+    sign 16 20 False 1.0
     """
     x, q = (
         dict(given) if isinstance(given, Mapping) else {"": given} for given in (vectors, queries)
@@ -164,14 +172,20 @@ def recall_of_codes(
     n_done = 0
     for method in methods:
         for length in lengths:
-            code = _encoder(method, x, length, pairs, random_state)
+            project = _projector(method, x, length, pairs, random_state)
             for (query, target), best in wanted.items():
-                _, ids = topk(*code(query, target, q[query]), max(fetched))
+                weights, codes = project(query, target, q[query])
+                _, ids = topk(pack_signs(weights), codes, max(fetched))
+                answers = {(k, False): ids[:, :k], (k, True): topk_weighted(weights, codes, k)[1]}
                 for n in fetched:
-                    found = ids[:, :k] if n <= k else rerank(q[query], x[target], ids[:, :n], k)[1]
+                    if n > k:
+                        answers[n, False] = rerank(q[query], x[target], ids[:, :n], k)[1]
+                    elif n < k:
+                        answers[n, False] = ids[:, :k]
+                for (n, is_weighted), found in answers.items():
                     hits = [len(np.intersect1d(a, b)) for a, b in zip(found, best, strict=True)]
                     share = float(np.mean(hits)) / k
-                    table.append(Recall(method, query, target, length, n, share))
+                    table.append(Recall(method, query, target, length, n, is_weighted, share))
             n_done += 1
             if callback is not None:
                 callback(f"{method}, {length} bits", n_done, len(methods) * len(lengths))
@@ -199,24 +213,24 @@ def _check_modalities_of_rreh(modalities: Sequence[str]) -> None:
         )
 
 
-def _encoder(
+def _projector(
     method: str, vectors: dict[str, Any], n_bits: int, pairs: Any, seed: Any
-) -> Callable[[str, str, Any], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Return a function that makes (query codes, database codes) of (query, target, queries)."""
+) -> Callable[[str, str, Any], tuple[NDArray[np.floating], NDArray[np.uint8]]]:
+    """Return a function that makes (projections, codes) of (query, target, queries)."""
     if method == "sign":
         return lambda query, target, x: (
-            packed_signs(check_rows(x, "queries"), n_bits),
+            first_columns(check_rows(x, "queries"), n_bits),
             packed_signs(check_rows(vectors[target], "vectors"), n_bits),
         )
     from ..models import ITQ, RREH
 
     if method == "rreh":
         model = RREH(n_bits, random_state=seed).fit(vectors, pairs)
-        return lambda query, target, x: (model.encode(x, query), model.codes_[target])
+        return lambda query, target, x: (model.project(x, query), model.codes_[target])
     fitted = {
         name: ITQ(n_bits, random_state=seed).fit(np.asarray(x)) for name, x in vectors.items()
     }
     return lambda query, target, x: (
-        fitted[target].transform(np.asarray(x)),
+        fitted[target].project(np.asarray(x)),
         fitted[target].transform(np.asarray(vectors[target])),
     )

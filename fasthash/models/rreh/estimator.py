@@ -120,6 +120,9 @@ class RREH(CrossModalHasher):
     weights, the weight ω, the features and all defaults. docs/research/rreh.md has the formulas,
     and how much each part contributes.
 
+    `project` returns the roots of the sizes of the projections, with their signs: as weights, these
+    find better neighbours (docs/weighted-queries.md).
+
     Costs O(n · n_anchors · (n_features + n_anchors)) once, O(n · n_anchors · (n_features + n_bits))
     per sweep, and O(n_anchors³). In addition to the features, memory holds about 8 k + 12
     n_components + 2 n_bits bytes per sample in float32, at most a quarter of a gibibyte of mapped
@@ -308,6 +311,11 @@ class RREH(CrossModalHasher):
             anchors_=anchors,
         )
         return self
+
+    def _as_weights(self, projections: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Roots of the sizes: bits of few components repeat each other, so large sizes mislead."""
+        roots: NDArray[np.floating] = np.sqrt(np.abs(projections))
+        return np.copysign(roots, projections, out=projections)
 
     def _codes_of_all(
         self,
