@@ -101,6 +101,11 @@ def test_graphs_have_the_sizes_of_scikit_learn_and_a_diagonal():
         assert all(len(set(row)) == n for row in of_row.tolist())
         again = model.transform(codes)
         np.testing.assert_array_equal(np.sort(again.data), np.sort(graph.data))
+    for metric, radius in (("hamming", 6), ("jaccard", 0.3)):
+        model = HammingNeighbors(radius=radius, metric=metric)
+        graph, again = model.fit_transform(codes), model.transform(codes)
+        for part in ("indptr", "indices", "data"):
+            np.testing.assert_array_equal(getattr(graph, part), getattr(again, part))
     assert list(model.get_feature_names_out()[:2]) == ["hammingneighbors0", "hammingneighbors1"]
 
 

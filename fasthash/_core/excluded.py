@@ -91,8 +91,8 @@ def drop_own_within(
 ) -> tuple[NDArray[np.int64], NDArray[Value], NDArray[np.int64]]:
     """Leave the own id out of the answers of a radius search, where it is among them."""
     is_kept = np.empty(len(ids), bool)
+    own_of_each = np.repeat(own, np.diff(limits))
     for some in blocks_of(ids):
-        query = np.searchsorted(limits, np.arange(some.start, some.stop), side="right") - 1
-        is_kept[some] = ids[some] != own[query]
+        is_kept[some] = ids[some] != own_of_each[some]
     n_dropped = np.concatenate([np.zeros(1, np.int64), np.cumsum(~is_kept)])
     return limits - n_dropped[limits], distances[is_kept], ids[is_kept]

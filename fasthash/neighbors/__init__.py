@@ -4,7 +4,7 @@
 - ``_groups``: `duplicate_groups`, the connected components of these pairs.
 - ``_graphs``: `knn_graph` and `radius_graph`, sparse matrices of distances.
 - ``_blocks``: how pairs are found, in blocks of rows; ``_plan``: whether by a join or a scan.
-- ``_estimator``: `HammingNeighbors`, for pipelines of scikit-learn.
+- ``_estimator``: `HammingNeighbors`, for pipelines of scikit-learn; ``_searches``: what it holds.
 - ``_jaccard``: search by Jaccard distance.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any, Self
 
@@ -13,21 +12,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._core.excluded import check_flag, drop_own, drop_own_within
+from .._core.excluded import check_flag
 from .._core.runtime import resolve_threads
 from .._core.validation import check_choice, check_count, check_number
 from ..codes import check_codes
-from ..index import HammingIndex
-from ._jaccard import SortedCodes
+from ._searches import HammingSearch, JaccardSearch, Nearest, Within
 
 __all__ = ["HammingNeighbors"]
 
 _METRICS = ("hamming", "jaccard")
 _MODES = ("distance", "connectivity")
-
-# (distances, rows) of a search for k neighbours; (limits, distances, rows) of one within a radius.
-_Nearest = tuple[NDArray[np.float64], NDArray[np.int64]]
-_Within = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
 
 class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -72,7 +66,8 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     Notes
     -----
     With "hamming", a `HammingIndex` searches. It uses multi-index hashing where that is faster than
-    a scan. With "jaccard", the codes are sorted by the number of bits set, and a query compares
+    a scan. All pairs of codes of the fit within a radius are found together, as by `pairs_within`.
+    With "jaccard", the codes are sorted by the number of bits set, and a query compares
     only those codes whose number of bits allows a distance that is small enough. Both metrics hold
     a copy of the codes. Distances are float64, and equal distances are in the order of rows.
 
@@ -148,8 +143,8 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise ValueError(f"X has 0 sample(s) of shape {codes.shape}: at least one is needed")
         # Stores the number and names of the columns; X itself has been checked before.
         validate_data(self, X, skip_check_array=True)
-        make = _HammingSearch if self.metric == "hamming" else _JaccardSearch
-        self._search: _HammingSearch | _JaccardSearch = make(codes)
+        make = HammingSearch if self.metric == "hamming" else JaccardSearch
+        self._search: HammingSearch | JaccardSearch = make(codes)
         self.n_samples_fit_ = len(codes)
         return self
 
@@ -383,7 +378,7 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         self.fit(X, y)
         if self.radius is not None:
-            return self.radius_neighbors_graph(X, mode=self.mode)
+            return self._graph(*self._within(None, None, keeps_own=True), self.mode)
         n = check_count(self._n_in_graph, "n_neighbors")
         own = np.arange(self.n_samples_fit_)[:, None]
         distances, rows = np.zeros(own.shape), own
@@ -402,7 +397,7 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Number of columns of a graph, for ``get_feature_names_out``."""
         return self.n_samples_fit_
 
-    def _nearest(self, X: ArrayLike | None, n_neighbors: int | None) -> _Nearest:
+    def _nearest(self, X: ArrayLike | None, n_neighbors: int | None) -> Nearest:
         check_is_fitted(self)
         k = check_count(self.n_neighbors if n_neighbors is None else n_neighbors, "n_neighbors")
         queries = self._queries(X)
@@ -412,13 +407,17 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise ValueError(f"n_neighbors={k} is more than the {n} codes{others}: ask for fewer")
         return self._search.nearest(queries, k, resolve_threads(self.n_threads))
 
-    def _within(self, X: ArrayLike | None, radius: float | None) -> _Within:
+    def _within(self, X: ArrayLike | None, radius: float | None, keeps_own: bool = False) -> Within:
+        """Search for X; if X is None, `keeps_own` says whether a code finds itself."""
         check_is_fitted(self)
         radius = self.radius if radius is None else radius
         if radius is None:
             raise ValueError("radius is None here and in the constructor: pass one of the two")
-        radius = check_number(radius, "radius")
-        return self._search.within(self._queries(X), radius, resolve_threads(self.n_threads))
+        radius, queries = check_number(radius, "radius"), self._queries(X)
+        n_threads = resolve_threads(self.n_threads)
+        if queries is None:
+            return self._search.within_itself(radius, keeps_own, n_threads)
+        return self._search.within(queries, radius, n_threads)
 
     def _queries(self, X: ArrayLike | None) -> NDArray[np.uint8] | None:
         """Check the codes of queries; None stands for the codes of the fit."""
@@ -444,51 +443,6 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         # A graph is float64, whatever the codes are.
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-class _HammingSearch:
-    """Neighbours by Hamming distance, in bits; the queries None are the codes themselves."""
-
-    def __init__(self, codes: NDArray[np.uint8]) -> None:
-        self._index = HammingIndex(8 * codes.shape[1])
-        self._index.add(codes)
-
-    def nearest(self, queries: NDArray[np.uint8] | None, k: int, n_threads: int) -> _Nearest:
-        queries, own = self._asked(queries)
-        distances, rows = self._index.search(queries, k, exclude=own, n_threads=n_threads)
-        return distances.astype(np.float64), rows
-
-    def within(self, queries: NDArray[np.uint8] | None, radius: float, n_threads: int) -> _Within:
-        queries, own = self._asked(queries)
-        # Distances are whole numbers.
-        found = self._index.within(queries, math.floor(radius), exclude=own, n_threads=n_threads)
-        return found[0], found[1].astype(np.float64), found[2]
-
-    def _asked(
-        self, queries: NDArray[np.uint8] | None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-        return (self._index.codes, self._index.ids) if queries is None else (queries, None)
-
-
-class _JaccardSearch:
-    """Neighbours by Jaccard distance; the queries None are the codes themselves."""
-
-    def __init__(self, codes: NDArray[np.uint8]) -> None:
-        self._codes = SortedCodes(codes)
-
-    def nearest(self, queries: NDArray[np.uint8] | None, k: int, n_threads: int) -> _Nearest:
-        if queries is not None:
-            return self._codes.topk(queries, k, n_threads)
-        codes = self._codes.in_order_of_rows()
-        found = self._codes.topk(codes, k + 1, n_threads)
-        return drop_own(*found, np.arange(len(codes)))
-
-    def within(self, queries: NDArray[np.uint8] | None, radius: float, n_threads: int) -> _Within:
-        if queries is not None:
-            return self._codes.within(queries, radius, n_threads)
-        codes = self._codes.in_order_of_rows()
-        found = self._codes.within(codes, radius, n_threads)
-        return drop_own_within(*found, np.arange(len(codes)))
 
 
 def _in_lists(values: NDArray[Any], limits: NDArray[np.int64]) -> NDArray[np.object_]:
