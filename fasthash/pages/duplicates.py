@@ -55,7 +55,7 @@ def duplicates_page(
         The folder of the files that are named. A file that is missing or is no picture is not
         shown.
     settings : mapping of str to object
-        How the groups were found, shown at the begin.
+        How the groups were found, shown at the top.
 
     Returns
     -------
@@ -69,23 +69,24 @@ def duplicates_page(
         "The representative comes first; the others have a dashed frame.</p>\n",
     ]
     for group in groups:
-        others = [
-            (distance, row)
+        # The representative comes first, the others by distance.
+        shown = sorted(
+            (row != group.representative, distance, row)
             for distance, row in zip(group.distances, group.rows, strict=True)
-            if row != group.representative
-        ]
-        shown = [(0, group.representative), *sorted(others)][:_MOST_ITEMS]
-        items = "".join(_item(row, distance, names, pictures) for distance, row in shown)
-        items = items.replace('<li class="other">', "<li>", 1)
+        )[:_MOST_ITEMS]
+        items = "".join(_item(*item, names, pictures) for item in shown)
         left = len(group.rows) - len(shown)
         more = f"<p>and {left} more</p>\n" if left else ""
         parts.append(f'<h2>{len(group.rows)} items</h2>\n<ul class="grid">{items}</ul>\n{more}')
     return page.document("fasthash duplicates", "".join(parts))
 
 
-def _item(row: int, distance: int, names: Sequence[str] | None, pictures: Path | None) -> str:
+def _item(
+    is_other: bool, distance: int, row: int, names: Sequence[str] | None, pictures: Path | None
+) -> str:
     name = str(row) if names is None else names[row]
     picture = ""
     if pictures is not None and (pictures / name).is_file():
         picture = embedded(pictures / name)
-    return f'<li class="other">{picture}{escape(name)}<b>{distance}</b></li>'
+    kind = ' class="other"' if is_other else ""
+    return f"<li{kind}>{picture}{escape(name)}<b>{distance}</b></li>"
