@@ -2,6 +2,10 @@
 
 import contextlib
 import itertools
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -126,6 +130,19 @@ def test_accept_chooses_pairs(n_tables):
         fh.pairs_within(codes, 16, accept=lambda i, j: i)
     with pytest.raises(TypeError, match="accept must be a function"):
         fh.pairs_within(codes, 1, accept=[True])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to itself, as Ctrl-C does")
+@pytest.mark.parametrize("n_tables", [None, 4])
+def test_an_interrupt_ends_the_work(n_tables):
+    # The buckets of each table are few, so the whole work would take a minute.
+    codes = random_codes(400_000, 64)
+    codes[:, ::2] = 0
+    began = time.monotonic()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with tables(n_tables), pytest.raises(KeyboardInterrupt):
+        fh.pairs_within(codes, 4)
+    assert time.monotonic() - began < 20
 
 
 def test_arguments_are_checked_before_the_first_block():

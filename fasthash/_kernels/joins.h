@@ -47,13 +47,18 @@ static inline uint32_t fh_cut(const uint64_t *words, int32_t start, int32_t leng
     return (uint32_t)(bits >> (64 - length));
 }
 
+/* The first bit of a byte string becomes the highest bit of the first word. */
 static inline void fh_write_words(const uint8_t *code, ptrdiff_t n_bytes, uint64_t *words)
 {
-    for (; n_bytes > 0; n_bytes -= 8, code += 8) {
+    for (; n_bytes >= 8; n_bytes -= 8, code += 8)
+        *words++ = (uint64_t)code[0] << 56 | (uint64_t)code[1] << 48 | (uint64_t)code[2] << 40 |
+                   (uint64_t)code[3] << 32 | (uint64_t)code[4] << 24 | (uint64_t)code[5] << 16 |
+                   (uint64_t)code[6] << 8 | code[7];
+    if (n_bytes > 0) {
         uint64_t word = 0;
-        for (ptrdiff_t i = 0; i < 8; i++)
-            word = word << 8 | (i < n_bytes ? code[i] : 0);
-        *words++ = word;
+        for (ptrdiff_t i = 0; i < n_bytes; i++)
+            word |= (uint64_t)code[i] << (56 - 8 * i);
+        *words = word;
     }
 }
 
@@ -107,34 +112,44 @@ static inline void fh_side_place(const fh_side *side, ptrdiff_t n_bytes, int32_t
 /* Whether a step before that of table j at radius a meets the codes x and y, which share a bucket
  * there. At radius 0, only tables before j can. */
 static FH_ALWAYS_INLINE int fh_met_earlier(const fh_table *tables, int32_t n_tables,
-                                           const uint64_t *x, const uint64_t *y, int32_t j,
-                                           int32_t a, int hardware)
+                                           const uint64_t *x, const uint64_t *y, int32_t n_words,
+                                           int32_t j, int32_t a, int hardware)
 {
+    const int32_t n = a == 0 ? j : n_tables;
+    /* No branch per table, as nobody could predict it. */
     int met = 0;
-    for (int32_t i = 0; i < (a == 0 ? j : n_tables); i++) {
-        const uint32_t differing = fh_cut(x, tables[i].start, tables[i].length) ^
-                                   fh_cut(y, tables[i].start, tables[i].length);
-        met |= (i != j) & fh_meets_before(fh_bits_set(differing, hardware), i, a, j);
+    if (n_words == 1) {
+        const uint64_t differing = *x ^ *y;
+        for (int32_t i = 0; i < n; i++) {
+            const uint64_t bits = differing << tables[i].start >> (64 - tables[i].length);
+            met |= (i != j) & fh_meets_before(fh_bits_set(bits, hardware), i, a, j);
+        }
+        return met;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t bits = fh_cut(x, tables[i].start, tables[i].length) ^
+                              fh_cut(y, tables[i].start, tables[i].length);
+        met |= (i != j) & fh_meets_before(fh_bits_set(bits, hardware), i, a, j);
     }
     return met;
 }
 
 typedef int (*fh_met)(const fh_table *tables, int32_t n_tables, const uint64_t *x,
-                      const uint64_t *y, int32_t j, int32_t a);
+                      const uint64_t *y, int32_t n_words, int32_t j, int32_t a);
 
 static inline int fh_met_portable(const fh_table *tables, int32_t n_tables, const uint64_t *x,
-                                  const uint64_t *y, int32_t j, int32_t a)
+                                  const uint64_t *y, int32_t n_words, int32_t j, int32_t a)
 {
-    return fh_met_earlier(tables, n_tables, x, y, j, a, 0);
+    return fh_met_earlier(tables, n_tables, x, y, n_words, j, a, 0);
 }
 
 #if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
 __attribute__((target("popcnt")))
 #endif
 static inline int fh_met_counting(const fh_table *tables, int32_t n_tables, const uint64_t *x,
-                                  const uint64_t *y, int32_t j, int32_t a)
+                                  const uint64_t *y, int32_t n_words, int32_t j, int32_t a)
 {
-    return fh_met_earlier(tables, n_tables, x, y, j, a, 1);
+    return fh_met_earlier(tables, n_tables, x, y, n_words, j, a, 1);
 }
 
 /* The function that says whether a pair was met, for the level in use. */

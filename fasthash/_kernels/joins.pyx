@@ -50,7 +50,8 @@ cdef extern from "joins.h" nogil:
     void fh_side_place(const fh_side *side, Py_ssize_t n_bytes, int32_t n_words,
                        const fh_table *table, int64_t first, int64_t end, uint32_t *places)
     ctypedef int (*fh_met)(const fh_table *tables, int32_t n_tables, const uint64_t *x,
-                           const uint64_t *y, int32_t j, int32_t a) noexcept nogil
+                           const uint64_t *y, int32_t n_words, int32_t j,
+                           int32_t a) noexcept nogil
     fh_met fh_met_of(int counts_words)
     void fh_pairs_add(fh_pairs *found, uint32_t first, uint32_t second, int32_t distance)
     void fh_pairs_count(const fh_pairs *found, int64_t base, int64_t first, int64_t end,
@@ -109,7 +110,7 @@ cdef void compare_one(const Step *step, Slot *slot, const fh_side *other, uint32
                                           step.radius + 1, slot.positions, slot.distances)
         for i in range(n_hits):
             if step.met(step.tables, step.n_tables, code, words + slot.positions[i] * n_words,
-                        step.j, a):
+                        step.n_words, step.j, a):
                 continue
             other_row = other.first_row + other.rows[first + slot.positions[i]]
             if other == side and other_row < row:

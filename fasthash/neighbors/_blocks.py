@@ -26,7 +26,7 @@ __all__ = ["MAX_ROWS", "Pairs", "found_blocks"]
 MAX_ROWS = 2**32 - 1
 
 # Rows of the first call of a kernel, before its speed is known.
-_FIRST_SORTED, _FIRST_COMPARED = 1 << 20, 1 << 8
+_FIRST_SORTED, _FIRST_COMPARED = 1 << 22, 1 << 12
 # First rows of a block of a scan, at most: more of them are not compared at once.
 _MOST_SCANNED = 1 << 12
 

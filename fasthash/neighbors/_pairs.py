@@ -19,7 +19,7 @@ __all__ = ["Accept", "iter_pairs", "pairs_within"]
 Accept = Callable[[NDArray[np.int64], NDArray[np.int64]], ArrayLike]
 
 # Pairs that are found at a time where all of them are kept.
-_COLLECTED = 1 << 22
+_COLLECTED = 1 << 23
 
 
 def pairs_within(
@@ -79,8 +79,8 @@ def pairs_within(
     compared with each other; this is repeated with other parts, so that no pair is missed
     (multi-index hashing). How many parts, or a comparison of all codes where it is faster, is
     decided from a sample of the codes. Besides the result, 20 bytes for each pair, memory is needed
-    for one copy of the codes, 12 bytes for each code, and about 0.5 GB for pairs that are being
-    sorted.
+    for one copy of the codes, about 16 bytes for each code, and 40 bytes for each of up to eight
+    million pairs that are being sorted.
 
     Examples
     --------
@@ -152,8 +152,8 @@ def iter_pairs(
 
     Notes
     -----
-    Memory is needed for one copy of the codes, 12 bytes for each code, and about 60 bytes for each
-    pair of a block. With many blocks, the codes are sorted again for each of them.
+    Memory is needed for one copy of the codes, about 16 bytes for each code, and about 60 bytes for
+    each pair of a block. With many blocks, the codes are sorted again for each of them.
 
     Examples
     --------
