@@ -197,9 +197,9 @@ cdef class Ranks:
     ``totals[q, d]`` grows by the codes at distance d of query q, ``relevant[q, d]`` by the relevant
     ones. ``note_starts`` leaves room for the relevant codes of query q between its entries q and
     q + 1; ``notes`` is memory for them, two values each, and for one more; both may be None, and
-    nothing is noted then. ``own`` is the row of each query in the database, or None. If it is given,
-    ``totals`` and ``relevant`` have one more column, and the own row is counted there, as if it were
-    further away than all others. Fewer than 2^31 codes, at least one query.
+    nothing is noted then. ``own`` is the row of each query in the database, or None. If it is
+    given, ``totals`` and ``relevant`` have one more column, and the own row is counted there, as if
+    it were further away than all others. Fewer than 2^31 codes, at least one query.
     """
 
     cdef Evaluation evaluation
