@@ -23,6 +23,7 @@ KERNEL_TESTS = [
     "test_codes",
     "test_hamming",
     "test_asymmetric",
+    "test_jaccard",
     "test_many_queries",
     "test_filters",
     "test_metrics",
