@@ -20,7 +20,7 @@ from .locking import add_wait, locked
 from .outputs import OutputFile, add_force, check_output
 from .printing import Printer
 
-__all__ = ["declare", "load_index"]
+__all__ = ["declare", "describe_file", "load_index"]
 
 
 def declare(commands: Any) -> None:
@@ -160,6 +160,13 @@ def describe_index(path: str | os.PathLike[str], index: Any) -> tuple[str, dict[
     )
 
 
+def describe_file(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """Describe an index file as `describe_index` does, and by the model that made the codes."""
+    index = load_index(path, mmap=True)
+    text, content = describe_index(path, index)
+    return f"{text}\n  model: {index.model or 'not known'}", content
+
+
 def _add_index(command: argparse.ArgumentParser) -> None:
     command.add_argument("index", metavar="INDEX", type=Path, help="the index file")
 
@@ -251,9 +258,7 @@ def _remove(options: argparse.Namespace, printer: Printer) -> None:
 
 
 def _info(options: argparse.Namespace, printer: Printer) -> None:
-    index = load_index(options.index, mmap=True)
-    text, content = describe_index(options.index, index)
-    printer.result(f"{text}\n  model: {index.model or 'not known'}", content)
+    printer.result(*describe_file(options.index))
 
 
 def _verify(options: argparse.Namespace, printer: Printer) -> None:

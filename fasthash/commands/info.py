@@ -42,9 +42,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
 def _describe(path: str) -> tuple[str, dict[str, Any]]:
     kind = identify(path)
     if kind == "index":
-        from .index import describe_index, load_index
+        from .index import describe_file
 
-        return describe_index(path, load_index(path, mmap=True))
+        return describe_file(path)
     if kind == "model":
         return _describe_model(path)
     if kind == "faiss":
