@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -32,6 +33,7 @@ class Revision:
 
     def __init__(self, commit: str, folder: Path) -> None:
         self.commit = git("rev-parse", "--verify", f"{commit}^{{commit}}")
+        say(f"building {commit}, {self.commit[:10]}: a minute or two")
         self.site = folder / "site"
         source = folder / "source"
         source.mkdir(parents=True)
@@ -75,6 +77,11 @@ class Revision:
         return {benchmark["name"]: benchmark["stats"]["min"] for benchmark in found}
 
 
+def say(text: str) -> None:
+    """Print progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def git(*arguments: str) -> str:
     command = ["git", "-C", str(HERE), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -85,16 +92,24 @@ def ratios(
 ) -> dict[str, float]:
     """HEAD's time over BASE's for every benchmark that both have run."""
     measured: dict[str, list[float]] = {}
+    began = time.perf_counter()
     for number in range(rounds):
-        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
         # Who goes first changes, so that neither always follows the other's heat.
         order = [base, head] if number % 2 == 0 else [head, base]
-        seconds = {revision.site: revision.run(level, keywords) for revision in order}
+        seconds = {}
+        for at, revision in enumerate(order, 1):
+            seconds[revision.site] = revision.run(level, keywords)
+            n_done = 2 * number + at
+            left = (time.perf_counter() - began) / n_done * (2 * rounds - n_done) / 60
+            say(
+                f"round {number + 1} of {rounds}, {revision.commit[:10]}: "
+                f"{len(seconds[revision.site])} benchmarks; about {left:.1f} minutes left"
+            )
         theirs, ours = seconds[base.site], seconds[head.site]
         for name in theirs.keys() & ours.keys():
             measured.setdefault(name, []).append(ours[name] / theirs[name])
         for name in ours.keys() - theirs.keys():
-            print(f"{name} is new: nothing to compare it with", file=sys.stderr)
+            say(f"{name} is new: nothing to compare it with")
     return {name: median(values) for name, values in sorted(measured.items())}
 
 
@@ -123,7 +138,7 @@ def main() -> int:
         suspects = [name for name, ratio in found.items() if ratio > options.limit]
         again: dict[str, float] = {}
         if suspects:
-            print(f"again: {', '.join(suspects)}", file=sys.stderr)
+            say(f"again, with {ROUNDS_AGAIN} rounds: {', '.join(suspects)}")
             tests = " or ".join(sorted({name.partition("[")[0] for name in suspects}))
             again = ratios(base, head, level, ROUNDS_AGAIN, f"fasthash and ({tests})")
     slower = []

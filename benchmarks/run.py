@@ -1,13 +1,14 @@
 """Measure everything and write the table: `python benchmarks/run.py`.
 
-    --quick               small sizes, a minute: does it run; targets are not judged
+    --quick               small sizes, two to four minutes: does it run; targets are not judged
     --sections NAME ...   only these
     --data FOLDER         where wiki.npz and uci_digits.npz lie, for the accuracy of RREH
     --update              put these sections in the place they have in RESULTS.md, with their date
     --output FILE         default: RESULTS.md beside this file; standard output for a partial run
 
 A section is a module with a TITLE and a function `run(context)` that yields tables; SECTIONS lists
-them in the order of the report. Progress goes to standard error.
+them in the order of the report. Progress goes to standard error: every section, and the seconds
+until each table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -104,9 +106,14 @@ def main() -> None:
         introduction, facts, parts = _read(output.read_text())
     # Peers that multiply matrices stay on one thread, as fasthash does.
     with threadpool_limits(1, "blas"):
-        for name in options.sections:
+        for number, name in enumerate(options.sections, 1):
             section = SECTIONS[name]
-            tables = [table.markdown() for table in section.run(context)]
+            began = time.perf_counter()
+            say(f"{name}, section {number} of {len(options.sections)}")
+            tables = []
+            for table in section.run(context):
+                tables.append(table.markdown())
+                say(f"  table {len(tables)} after {time.perf_counter() - began:.0f} s")
             if options.update:
                 now = dict(describe())
                 tables.insert(
@@ -120,6 +127,11 @@ def main() -> None:
                 output.write_text(_document(introduction, facts, context, parts))
     if output is None:
         print(_document(introduction, facts, context, parts))
+
+
+def say(text: str) -> None:
+    """Print progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _read(document: str) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
