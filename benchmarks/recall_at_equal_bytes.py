@@ -14,7 +14,7 @@ to the bits of each code, so there are 64 bits fewer in equal bytes.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from typing import Any
 
 import faiss
 import numpy as np
@@ -24,24 +24,26 @@ import fasthash as fh
 from fasthash.embeddings import nearest
 
 K = 10
-Search = Callable[[NDArray, NDArray, int, int], NDArray | None]
+
+# Rows of the answers by name of the search; empty where there is no code of this size.
+Answers = dict[str, NDArray]
 
 
-def itq(x: NDArray, q: NDArray, n_bytes: int, seed: int, weights: bool) -> NDArray:
-    model = fh.ITQ(n_bits=8 * n_bytes, random_state=seed)
-    return model.search(q, model.fit_transform(x), K, weights=weights)[1]
+def by_model(name: str, model: Any, x: NDArray, q: NDArray) -> Answers:
+    codes, weights = model.fit_transform(x), model.project(q)
+    return {
+        f"{name}, codes": fh.topk(fh.pack(weights), codes, K)[1],
+        f"{name}, codes with weights": fh.topk_weighted(weights, codes, K)[1],
+    }
 
 
-def hyperplanes(x: NDArray, q: NDArray, n_bytes: int, seed: int, weights: bool) -> NDArray:
+def itq(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> Answers:
+    return by_model("ITQ", fh.ITQ(n_bits=8 * n_bytes, random_state=seed), x, q)
+
+
+def hyperplanes(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> Answers:
     model = fh.RandomHyperplanes(n_bits=8 * n_bytes, random_state=seed)
-    return model.search(q, model.fit_transform(x), K, weights=weights)[1]
-
-
-def signs(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> NDArray | None:
-    """Weights and signs of the features themselves, where there is one for each bit."""
-    if 8 * n_bytes != x.shape[1]:
-        return None
-    return fh.topk_weighted(q, fh.pack(x), K)[1]
+    return by_model("hyperplanes", model, x, q)
 
 
 def of_faiss(index: faiss.Index, x: NDArray, q: NDArray) -> NDArray:
@@ -50,35 +52,33 @@ def of_faiss(index: faiss.Index, x: NDArray, q: NDArray) -> NDArray:
     return index.search(q, K)[1]
 
 
-def product_quantisation(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> NDArray:
+def product_quantisation(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> Answers:
     index = faiss.IndexPQ(x.shape[1], n_bytes, 8)
     index.pq.cp.seed = seed + 1
-    return of_faiss(index, x, q)
+    return {"faiss IndexPQ": of_faiss(index, x, q)}
 
 
-def fast_scan(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> NDArray:
+def fast_scan(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> Answers:
     index = faiss.IndexPQFastScan(x.shape[1], 2 * n_bytes, 4)
     index.pq.cp.seed = seed + 1
-    return of_faiss(index, x, q)
+    return {"faiss IndexPQFastScan": of_faiss(index, x, q)}
 
 
-def rabitq(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> NDArray | None:
+def rabitq(x: NDArray, q: NDArray, n_bytes: int, seed: int) -> Answers:
     n_bits = 8 * n_bytes - 64
     if n_bits <= 0:
-        return None
+        return {}
     components = faiss.PCAMatrix(x.shape[1], n_bits, 0, True)
-    return of_faiss(faiss.IndexPreTransform(components, faiss.IndexRaBitQ(n_bits)), x, q)
+    index = faiss.IndexPreTransform(components, faiss.IndexRaBitQ(n_bits))
+    return {"faiss PCA, IndexRaBitQ": of_faiss(index, x, q)}
 
 
-METHODS: dict[str, Search] = {
-    "ITQ, codes": lambda *problem: itq(*problem, weights=False),
-    "ITQ, codes with weights": lambda *problem: itq(*problem, weights=True),
-    "hyperplanes, codes": lambda *problem: hyperplanes(*problem, weights=False),
-    "hyperplanes, codes with weights": lambda *problem: hyperplanes(*problem, weights=True),
-    "signs of features, with weights": signs,
-    "faiss IndexPQ": product_quantisation,
-    "faiss IndexPQFastScan": fast_scan,
-    "faiss PCA, IndexRaBitQ": rabitq,
+METHODS = {
+    "itq": itq,
+    "hyperplanes": hyperplanes,
+    "pq": product_quantisation,
+    "fastscan": fast_scan,
+    "rabitq": rabitq,
 }
 
 
@@ -99,18 +99,25 @@ def main() -> None:
         rows = np.random.default_rng(seed).permutation(len(vectors))
         q, x = vectors[rows[: options.queries]], vectors[rows[options.queries :]]
         splits.append((x, q, nearest(q, x, K)))
-    for name in options.methods:
-        cells = []
+    for method in options.methods:
+        recalls: dict[str, dict[int, list[float]]] = {}
         for n_bytes in options.bytes:
-            recalls = []
             for seed, (x, q, best) in enumerate(splits):
-                found = METHODS[name](x, q, n_bytes, seed)
-                if found is not None:
+                for name, found in METHODS[method](x, q, n_bytes, seed).items():
                     hits = [len(np.intersect1d(*pair)) for pair in zip(found, best, strict=True)]
-                    recalls.append(np.mean(hits) / K)
-            error = np.std(recalls, ddof=1) / np.sqrt(len(recalls)) if len(recalls) > 1 else 0
-            cells.append(f"{np.mean(recalls):.3f} ± {error:.3f}" if recalls else "–")
-        print("|", " | ".join([name, *cells]), "|", flush=True)
+                    row = recalls.setdefault(name, {})
+                    row.setdefault(n_bytes, []).append(float(np.mean(hits)) / K)
+        for name, row in recalls.items():
+            cells = (described(row.get(n_bytes, [])) for n_bytes in options.bytes)
+            print("|", " | ".join([name, *cells]), "|", flush=True)
+
+
+def described(recalls: list[float]) -> str:
+    """Mean and standard error."""
+    if not recalls:
+        return "–"
+    error = np.std(recalls, ddof=1) / np.sqrt(len(recalls)) if len(recalls) > 1 else 0
+    return f"{np.mean(recalls):.3f} ± {error:.3f}"
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ by the hash functions. Relevant means a shared label; ties count in expectation.
 labels, the other methods of two modalities from all pairs, with their defaults. ITQ and random
 hyperplanes search the second modality by itself. A line has the mean over seeds and directions of
 mAP by Hamming distance, and of the gain by weights with its standard error over seeds. "scales"
-shows weights divided by the standard deviation of their bit, clipped at two of them, passed through
-tanh, and replaced by the roots of their sizes.
+shows what `project` returns, "raw", and the same divided by the standard deviation of the bit,
+clipped at two of them, passed through tanh, and replaced by the roots of the sizes. `project` of
+RREH returns roots already; PlainRREH returns projections.
 """
 
 from __future__ import annotations
@@ -27,9 +28,18 @@ from numpy.typing import NDArray
 import fasthash as fh
 from accuracy import load
 
+
+class PlainRREH(fh.RREH):
+    """RREH whose weights are its projections, and not their roots."""
+
+    def _as_weights(self, projections: NDArray) -> NDArray:
+        return projections
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "AMSH": fh.AMSH,
     "RREH": fh.RREH,
+    "PlainRREH": PlainRREH,
     "CCAITQ": fh.CCAITQ,
     "CLSR": fh.CLSR,
     "ITQ": fh.ITQ,

@@ -150,13 +150,12 @@ def recall_of_codes(
     fetched = list(dict.fromkeys([k, *(check_count(n, "candidates") for n in candidates)]))
     shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
     fewest = min(shape[1] for shape in shapes.values())
-    for method in set(methods) - {"rreh"}:
-        # This check comes before the float search, which may take long.
-        if max(lengths) > fewest:
-            raise ValueError(
-                f"n_bits is {max(lengths)}, and {method!r} makes at most one bit of each feature: "
-                f"there are {fewest} features"
-            )
+    # This check comes before the float search, which may take long.
+    if "sign" in methods and max(lengths) > fewest:
+        raise ValueError(
+            f"n_bits is {max(lengths)}, and 'sign' makes one bit of each feature: there are "
+            f"{fewest} features"
+        )
     if "sign" in methods:
         for name, one in x.items():
             rows = check_rows(one, "vectors")

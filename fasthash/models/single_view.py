@@ -36,7 +36,8 @@ class ITQ(LinearTransformer):
     Parameters
     ----------
     n_bits : int, default 64
-        Length of the codes; at most the number of features.
+        Length of the codes. With more bits than features, the rotation spreads all principal
+        components over the bits.
     n_iterations : int, default 50
         Number of steps in which the rotation is improved.
     random_state : int, RandomState instance or None, default None
@@ -47,8 +48,9 @@ class ITQ(LinearTransformer):
     mean_ : ndarray of float64, shape (n_features,)
         Column means of the training samples.
     projection_ : ndarray of float64, shape (n_features, n_bits)
-        Orthonormal columns. A bit is 1 where the centred features times its column are >= 0.
-    explained_variance_ : ndarray of float64, shape (n_bits,)
+        Orthonormal columns, or orthonormal rows if there are more bits than features. A bit is 1
+        where the centred features times its column are >= 0.
+    explained_variance_ : ndarray of float64, shape (min(n_bits, n_features),)
         Variance of the training samples along the principal directions, descending.
     n_features_in_ : int
         Number of features in the fit.
@@ -73,7 +75,7 @@ class ITQ(LinearTransformer):
     ----------
     Gong, Lazebnik, Gordo, Perronnin, "Iterative Quantization: A Procrustean Approach to Learning
     Binary Codes for Large-Scale Image Retrieval", IEEE Transactions on Pattern Analysis and Machine
-    Intelligence 35(12), 2013.
+    Intelligence 35(12), 2013. More bits than features are our addition.
 
     Examples
     --------
@@ -129,8 +131,8 @@ class ITQ(LinearTransformer):
         Raises
         ------
         TypeError, ValueError
-            If parameters or features are unsuitable, or there are fewer features than bits. The
-            model is then unchanged, and also when the callback raises an error.
+            If parameters or features are unsuitable. The model is then unchanged, and also when the
+            callback raises an error.
 
         See Also
         --------
@@ -148,11 +150,6 @@ class ITQ(LinearTransformer):
         n_iterations = check_count(self.n_iterations, "n_iterations")
         x = self._read(X, minimum=2)
         n, d = x.shape
-        if n_bits > d:
-            raise ValueError(
-                f"n_bits={n_bits} is more than n_features={d} of X, and ITQ makes at most one bit "
-                "per feature: ask for fewer bits, or take RandomHyperplanes"
-            )
         if x.is_constant():
             raise ValueError(
                 "X has the same row for all samples: there is no variance to learn from; pass "
@@ -165,11 +162,11 @@ class ITQ(LinearTransformer):
             threads_of_products(resolve_threads(n_threads)),
         ):
             feature_map = centring_map(x)
-            variances, directions = _principal_directions(x, feature_map, n_bits, report)
-            scores = np.empty((n, n_bits))
+            variances, directions = _principal_directions(x, feature_map, min(n_bits, d), report)
+            scores = np.empty((n, len(variances)))
             for rows in cut(n, d):
                 scores[rows] = feature_map.transform(x.read(rows)) @ directions
-            rotation = quantising_rotation(scores, n_iterations, rng, report=report)
+            rotation = quantising_rotation(scores, n_iterations, rng, n_bits, report)
 
         self._set_fitted(X, feature_map, directions @ rotation)
         self.explained_variance_ = variances
