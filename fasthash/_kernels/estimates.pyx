@@ -27,8 +27,6 @@ cdef extern from "weights.h" nogil:
     int32_t fh_estimate_limit(int32_t bound, uint32_t scale)
 
 cdef enum:
-    # With so many queries, estimates save the time of laying out a stretch for them.
-    LEAST_QUERIES = 4
     # The tables of a narrow code are made anew if the bound has become smaller by 1 / RENEWAL.
     RENEWAL = 16
 
@@ -36,9 +34,12 @@ cdef enum:
 cdef const fh_estimates *estimates_for(const Database *database,
                                        Py_ssize_t n_queries) noexcept nogil:
     """The estimates of the level in use if they are faster for n_queries of a task, else NULL."""
-    if n_queries < LEAST_QUERIES or database.n_bytes > FH_ESTIMATE_BYTES_MAX:
+    cdef const fh_estimates *level = active_level().weights.estimates
+    if level == NULL or database.n_bytes > FH_ESTIMATE_BYTES_MAX:
         return NULL
-    return active_level().weights.estimates
+    if n_queries < (level.least_of_words if database.n_bytes == 8 else level.least_queries):
+        return NULL
+    return level
 
 
 cdef int32_t estimate_codes(const fh_estimates *level, const Database *database) noexcept nogil:

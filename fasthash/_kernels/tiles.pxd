@@ -47,6 +47,8 @@ cdef extern from "simd/simd.h" nogil:
         int lanes
         int set
         int bits
+        int least_queries
+        int least_of_words
         int tile_bytes
         void (*lay_out)(const uint8_t *codes, int32_t n, int32_t n_bytes,
                         uint8_t *tile) noexcept nogil

@@ -124,8 +124,9 @@ cdef WeightedPlan plan_weighted(const Database *database, const int16_t *weights
     plan.n_parts = count_parts(database, n_queries, n_threads)
     plan.n_sample = sample_size(database, n_queries, plan.n_parts, k)
     plan.estimates = NULL
-    if k <= database.n // SELECTIVE and plan.n_parts == 1:
-        plan.estimates = estimates_for(database, queries_per_task(n_queries, n_threads))
+    if k <= database.n // SELECTIVE:
+        plan.estimates = estimates_for(database, 1 if plan.n_parts > 1 else
+                                       queries_per_task(n_queries, n_threads))
     plan.capacity = min(<int64_t>database.n, 2 * k) + block_codes(&plan)
     cdef Py_ssize_t per_query = (12 * plan.capacity + 8 * n_counts(database)
                                  + TABLE_BYTES * database.n_bytes)
@@ -254,7 +255,7 @@ cdef void select(const WeightedPlan *plan, Py_ssize_t slot, Py_ssize_t slot_quer
     cdef fh_selection *selections = plan.selections + slot * plan.n_task + slot_query
     cdef const uint8_t *tables = work.tables + slot_query * TABLE_BYTES * database.n_bytes
     cdef Py_ssize_t q, n_found
-    cdef bint has_estimates = plan.estimates != NULL and n_queries > 1
+    cdef bint has_estimates = plan.estimates != NULL
     # Up to this row, there are so many hits that distances are computed at once. Without a sample,
     # this is so at first.
     cdef Py_ssize_t dense = first_codes(plan) if row == 0 and not is_sampled else 0
@@ -268,7 +269,8 @@ cdef void select(const WeightedPlan *plan, Py_ssize_t slot, Py_ssize_t slot_quer
     while row < end:
         if has_estimates and row >= dense:
             n = <int32_t>min(<Py_ssize_t>estimate_codes(plan.estimates, database), end - row)
-            n_found = scan_estimates(database, n_queries, start + row, n, selections, &work)
+            n_found = scan_estimates(database, slot_query, n_queries, start + row, n, selections,
+                                     &work)
             if n_found > n * n_queries // FOUND_CODES:
                 dense = row + n + max(row // 4, 4 * n)
         else:
@@ -350,10 +352,13 @@ cdef void bound_by_sample(const WeightedPlan *plan, Py_ssize_t n_queries, fh_sel
         fh_selection_start_below(&selections[q], wanted)
 
 
-cdef Py_ssize_t scan_estimates(const Database *database, Py_ssize_t n_queries, Py_ssize_t first,
-                               int32_t n, fh_selection *selections,
-                               Workspace *work) noexcept nogil:
-    """Scan n codes by estimates, two queries at a time; return how many of these found codes."""
+cdef Py_ssize_t scan_estimates(const Database *database, Py_ssize_t slot_query,
+                               Py_ssize_t n_queries, Py_ssize_t first, int32_t n,
+                               fh_selection *selections, Workspace *work) noexcept nogil:
+    """Scan n codes by estimates, two queries at a time; return about how many may be near.
+
+    The queries are those of the slot, from number `slot_query` on; so are the selections.
+    """
     cdef const uint8_t *codes = load(database, first, n, work)
     cdef fh_estimated found[2]
     cdef int32_t bounds[2]
@@ -365,12 +370,13 @@ cdef Py_ssize_t scan_estimates(const Database *database, Py_ssize_t n_queries, P
         n_pair = <int>min(<Py_ssize_t>2, n_queries - q)
         for i in range(n_pair):
             bounds[i] = fh_selection_bound(&selections[q + i])
-        find_near(&work.estimates, q, n_pair, bounds, n, found)
+        find_near(&work.estimates, slot_query + q, n_pair, bounds, n, found)
         for i in range(n_pair):
             if found[i].n_found > 0:
                 n_found += found[i].n_found
                 n_hits = fh_list_near(
-                    &found[i], work.tables + (q + i) * TABLE_BYTES * database.n_bytes, codes, n,
+                    &found[i],
+                    work.tables + (slot_query + q + i) * TABLE_BYTES * database.n_bytes, codes, n,
                     <int32_t>database.n_bytes, bounds[i], work.hit_positions, work.hit_distances)
                 append_hits(database, first, n_hits, &selections[q + i], work)
         q = q + n_pair

@@ -65,12 +65,21 @@ static INLINE uint64_t load_word(const uint8_t *row, ptrdiff_t start, ptrdiff_t 
     return word;
 }
 
+/* Fetches lines a page ahead, so that memory stays busy while a few queries scan a tile. A prefetch
+ * past the end does no harm. */
+static INLINE void prefetch(const uint8_t *codes, int n_lines)
+{
+    for (int line = 0; line < n_lines; line++)
+        _mm_prefetch((const char *)codes + 4096 + 64 * line, _MM_HINT_T0);
+}
+
 TARGET static void lay_out(const uint8_t *codes, int32_t n, int32_t n_bytes, uint8_t *tile)
 {
     for (int32_t i = 0; i < n; i += CODES, codes += (ptrdiff_t)CODES * n_bytes) {
         const int32_t n_here = n - i < CODES ? n - i : CODES;
         __m512i words[8];
         if (n_bytes == 8 && n_here == CODES) {
+            prefetch(codes, 8);
             for (int r = 0; r < 8; r++)
                 words[r] = _mm512_loadu_si512(codes + r * 64);
             write_look_ups(words, 0, 8, tile);
@@ -79,11 +88,14 @@ TARGET static void lay_out(const uint8_t *codes, int32_t n, int32_t n_bytes, uin
             continue;
         }
         for (int32_t start = 0; start < n_bytes; start += PIECE_BYTES) {
-            uint64_t rows[CODES] = {0};
+            uint64_t rows[CODES];
             const int32_t n_left = n_bytes - start;
             const int n_look_ups = n_left >= PIECE_BYTES ? PIECE_LOOK_UPS : (8 * n_left + 5) / 6;
+            prefetch(codes + (ptrdiff_t)start * CODES, PIECE_BYTES);
             for (int32_t r = 0; r < n_here; r++)
                 rows[r] = load_word(codes + (ptrdiff_t)r * n_bytes, start, n_left);
+            if (n_here < CODES)
+                memset(rows + n_here, 0, (size_t)(CODES - n_here) * sizeof *rows);
             for (int r = 0; r < 8; r++)
                 words[r] = _mm512_loadu_si512(rows + 8 * r);
             write_look_ups(words, 0, n_look_ups, tile);
@@ -148,6 +160,8 @@ static const fh_estimates estimates = {
     .lanes = CODES,
     .set = GROUPS * CODES,
     .bits = 6,
+    .least_queries = 6,
+    .least_of_words = 1,
     .tile_bytes = 1 << 15,
     .lay_out = lay_out,
     .scan = scan_estimates,

@@ -116,9 +116,12 @@ typedef struct {
 } fh_estimated;
 
 typedef struct {
-    int lanes;      /* codes are laid out in groups of this many */
-    int set;        /* the scan reads whole sets of this many codes */
-    int bits;       /* of a look-up: 4, with tables of 16 bytes, or 6, with tables of 64 */
+    int lanes; /* codes are laid out in groups of this many */
+    int set;   /* the scan reads whole sets of this many codes */
+    int bits;  /* of a look-up: 4, with tables of 16 bytes, or 6, with tables of 64 */
+    /* With this many queries, estimates save the time of laying out a stretch; the second number is
+     * for codes of 8 bytes. */
+    int least_queries, least_of_words;
     int tile_bytes; /* so many bytes of a tile stay in the cache while all queries scan it */
 
     /* Lays n rows out, and fills the last group up with zeros. */
