@@ -38,7 +38,7 @@ def test_codes_of_transformers_are_the_signs_of_projections(model, dtype):
     np.testing.assert_allclose(projections, expected, atol=1e-4)
 
 
-def assert_searches(search, project, codes):
+def assert_searches(search, project, codes, fingerprint):
     """Check that a bound search does what the functions and the indexes do."""
     ids = np.arange(len(codes)) * 3
     indexes = [fh.HammingIndex(8), fh.MultiIndexHash(8)]
@@ -79,6 +79,7 @@ def test_a_search_in_one_call(method):
         lambda *args, **options: model.search(x["text"][:9], "text", *args, **options),
         model.project(x["text"][:9], "text"),
         model.codes_["image"],
+        model.fingerprint(),
     )
 
 
@@ -90,6 +91,7 @@ def test_a_search_of_transformers_in_one_call(model):
         lambda *args, **options: model.search(x[:9], *args, **options),
         model.project(x[:9]),
         model.transform(x),
+        model.fingerprint(),
     )
 
 

@@ -214,7 +214,7 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
         """
         check_flag(weights, "weights")
         check_is_fitted(self)
-        codes = check_database(database, self.projection_.shape[1])
+        codes = check_database(database, self.projection_.shape[1], self.fingerprint)
         k = check_count(k, "k")
         projections = self.project(X, n_threads=n_threads, callback=callback, verbose=verbose)
         return search_by_projections(

@@ -20,6 +20,7 @@ class Index(Protocol):
     """What a search needs of `HammingIndex` and `MultiIndexHash`, which models do not import."""
 
     n_bits: int
+    model: str | None
 
     @property
     def search(self) -> Callable[..., Any]:
@@ -29,9 +30,11 @@ class Index(Protocol):
 Database = ArrayLike | Index
 
 
-def check_database(database: Any, n_bits: int) -> NDArray[np.uint8] | Index:
+def check_database(
+    database: Any, n_bits: int, fingerprint: Callable[[], str]
+) -> NDArray[np.uint8] | Index:
     """
-    Check that codes, or an index, have codes of n_bits.
+    Check that codes, or an index, have codes of n_bits, and that no other model made the index.
 
     Raises
     ------
@@ -44,6 +47,12 @@ def check_database(database: Any, n_bits: int) -> NDArray[np.uint8] | Index:
         raise ValueError(
             f"database holds codes of {database.n_bits} bits, and the model makes codes of "
             f"{n_bits}: build the index of codes by this model"
+        )
+    if database.model is not None and database.model != fingerprint():
+        raise ValueError(
+            f"database holds codes of the model {database.model}, and this one is {fingerprint()}: "
+            "build the index of codes by this model, or set its attribute model to None if the "
+            "codes are of this model"
         )
     return database
 

@@ -297,7 +297,7 @@ class CrossModalHasher(SavedModel):
         """
         check_flag(weights, "weights")
         self._check_modality(modality)
-        codes = check_database(database, self.projections_[modality].shape[1])
+        codes = check_database(database, self.projections_[modality].shape[1], self.fingerprint)
         k = check_count(k, "k")
         projections = self.project(
             X, modality, n_threads=n_threads, callback=callback, verbose=verbose

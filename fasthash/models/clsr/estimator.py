@@ -444,7 +444,7 @@ class CLSR(CrossModalHasher):
         check_flag(weights, "weights")
         k, n_candidates = check_count(k, "k"), check_count(n_candidates, "n_candidates")
         x = self._read_samples(X, modality)
-        codes = check_database(database, self.projections_[modality].shape[1])
+        codes = check_database(database, self.projections_[modality].shape[1], self.fingerprint)
         shape = np.shape(latents)
         if isinstance(codes, np.ndarray) and shape[:1] != (len(codes),):
             raise ValueError(
