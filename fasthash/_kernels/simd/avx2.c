@@ -23,6 +23,7 @@
 #include <string.h>
 
 enum { LANES = 4 };
+typedef __m256i Distances, Bound;
 
 /* The running xors of a query are kept on the stack. Codes of more words do not use them. */
 enum { MIXED_WORDS_MAX = 512 };
@@ -137,7 +138,8 @@ static INLINE __m256i sum_words(const uint64_t *query, const uint64_t *group, in
 }
 
 /* Distances of one whole group, as 64-bit lanes. */
-static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *group, int32_t n_words)
+static INLINE Distances group_distances(const uint64_t *query, const uint64_t *group,
+                                        int32_t n_words)
 {
     const int mixed = n_words <= MIXED_WORDS_MAX;
     if (n_words <= WORDS_PER_SUM)
@@ -151,134 +153,56 @@ static INLINE __m256i group_distances(const uint64_t *query, const uint64_t *gro
     return total;
 }
 
-/* Distances of the last group, of which only the first n lanes are codes. Only for 64-bit codes may
- * the memory after them be missing; wider tiles have whole groups. */
-static INLINE __m256i last_distances(const uint64_t *query, const uint64_t *group, int32_t n_words,
-                                     int32_t n)
+static INLINE Bound bound_of(int32_t bound) { return broadcast((uint64_t)bound); }
+
+/* Distances are below 2^31, so 32-bit minima and comparisons are right for 64-bit lanes. */
+static INLINE Distances nearer(Distances a, Distances b) { return _mm256_min_epi32(a, b); }
+
+static INLINE int any_nearer(Distances distances, Bound bound)
 {
-    if (n_words > 1)
-        return group_distances(query, group, n_words);
-    uint64_t words[LANES] = {0};
-    memcpy(words, group, (size_t)n * sizeof *words);
-    return group_distances(query, words, 1);
+    const __m256i any = _mm256_cmpgt_epi32(bound, distances);
+    return !_mm256_testz_si256(any, any);
 }
 
-/* --- scan
- * --------------------------------------------------------------------------------------- */
-
-/* Bit i: lane i holds a distance below the limit. */
-static INLINE int hit_mask(__m256i distance, __m256i limit)
+static INLINE void write_pair(Distances a, Distances b, int32_t *out)
 {
-    return _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(limit, distance)));
+    const __m256i both = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa);
+    _mm256_storeu_si256((__m256i *)out, _mm256_permutevar8x32_epi32(
+                                            both, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7)));
 }
 
-static INLINE int32_t append(__m256i distance, int hits, int32_t first, int32_t n_hits,
-                             int32_t *positions, int32_t *distances)
+static INLINE void write(Distances distances, int32_t *out)
 {
+    const __m256i halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    _mm_storeu_si128((__m128i *)out,
+                     _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(distances, halves)));
+}
+
+static INLINE int32_t append(Distances distances, int32_t n, Bound bound, int32_t first,
+                             int32_t n_hits, int32_t *positions, int32_t *out)
+{
+    const __m256i near = _mm256_cmpgt_epi64(bound, distances);
+    int hits = _mm256_movemask_pd(_mm256_castsi256_pd(near));
+    if (n < LANES)
+        hits &= (1 << n) - 1;
     const __m128i halves = _mm_loadu_si128((const __m128i *)compressed_halves[hits]);
     const __m128i position = _mm_add_epi32(_mm_srli_epi32(halves, 1), _mm_set1_epi32(first));
     const __m256i compressed =
-        _mm256_permutevar8x32_epi32(distance, _mm256_castsi128_si256(halves));
+        _mm256_permutevar8x32_epi32(distances, _mm256_castsi128_si256(halves));
     _mm_storeu_si128((__m128i *)(positions + n_hits), position);
-    _mm_storeu_si128((__m128i *)(distances + n_hits), _mm256_castsi256_si128(compressed));
+    _mm_storeu_si128((__m128i *)(out + n_hits), _mm256_castsi256_si128(compressed));
     return n_hits + _mm_popcnt_u32((unsigned)hits);
 }
 
-/* When this is inlined, `unroll` is a constant, and so is `n_words` except in the general case. */
-static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                    int32_t n_words, int32_t unroll, int32_t bound,
-                                    int32_t *positions, int32_t *distances)
-{
-    const __m256i limit = _mm256_set1_epi64x(bound);
-    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
-    int32_t n_hits = 0, i = 0;
-    for (; i + unroll * LANES <= n; i += unroll * LANES, tile += unroll * stride) {
-        __m256i distance[8];
-        distance[0] = group_distances(query, tile, n_words);
-        __m256i nearest = distance[0];
-        for (int32_t u = 1; u < unroll; u++) {
-            distance[u] = group_distances(query, tile + u * stride, n_words);
-            /* Distances are below 2^31, so 32-bit minima and comparisons are right for 64-bit
-             * lanes. */
-            nearest = _mm256_min_epi32(nearest, distance[u]);
-        }
-        const __m256i any = _mm256_cmpgt_epi32(limit, nearest);
-        if (!_mm256_testz_si256(any, any)) {
-            /* A block with a hit has cost one mispredicted branch. Its groups need no branch of
-             * their own. */
-            for (int32_t u = 0; u < unroll; u++)
-                n_hits = append(distance[u], hit_mask(distance[u], limit), i + u * LANES, n_hits,
-                                positions, distances);
-        }
+#define TARGET AVX2
+#define READY(query, n_words)                                                                      \
+    uint64_t mixed[MIXED_WORDS_MAX];                                                               \
+    if (n_words > 2 && n_words <= MIXED_WORDS_MAX) {                                               \
+        mix_query(query, n_words, mixed);                                                          \
+        query = mixed;                                                                             \
     }
-    for (; i < n; i += LANES, tile += stride) {
-        const int32_t n_here = n - i < LANES ? n - i : LANES;
-        const __m256i distance = last_distances(query, tile, n_words, n_here);
-        const int hits = hit_mask(distance, limit) & ((1 << n_here) - 1);
-        n_hits = append(distance, hits, i, n_hits, positions, distances);
-    }
-    return n_hits;
-}
 
-AVX2 static int32_t avx2_scan(const uint64_t *query, const uint64_t *tile, int32_t n,
-                              int32_t n_words, int32_t bound, int32_t *positions,
-                              int32_t *distances)
-{
-    uint64_t mixed[MIXED_WORDS_MAX];
-    if (n_words > 2 && n_words <= MIXED_WORDS_MAX) {
-        mix_query(query, n_words, mixed);
-        query = mixed;
-    }
-#define SCAN(width, unroll)                                                                        \
-    return scan_of_width(query, tile, n, width, unroll, bound, positions, distances)
-    switch (n_words) {
-    case 1: SCAN(1, 8);
-    case 2: SCAN(2, 4);
-    case 3: SCAN(3, 4);
-    case 4: SCAN(4, 4);
-    case 8: SCAN(8, 2);
-    case 16: SCAN(16, 1);
-    default: SCAN(n_words, 1);
-    }
-#undef SCAN
-}
-
-static INLINE void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                      int32_t n_words, int32_t *distances)
-{
-    const __m256i halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
-    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
-    int32_t i = 0;
-    for (; i + LANES <= n; i += LANES, tile += stride) {
-        const __m256i distance = group_distances(query, tile, n_words);
-        _mm_storeu_si128((__m128i *)(distances + i),
-                         _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(distance, halves)));
-    }
-    if (i < n) {
-        const __m256i distance = last_distances(query, tile, n_words, n - i);
-        int32_t last[2 * LANES];
-        _mm256_storeu_si256((__m256i *)last, _mm256_permutevar8x32_epi32(distance, halves));
-        memcpy(distances + i, last, (size_t)(n - i) * sizeof *last);
-    }
-}
-
-AVX2 static void avx2_distances(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                int32_t n_words, int32_t *distances)
-{
-    uint64_t mixed[MIXED_WORDS_MAX];
-    if (n_words > 2 && n_words <= MIXED_WORDS_MAX) {
-        mix_query(query, n_words, mixed);
-        query = mixed;
-    }
-    switch (n_words) {
-    case 1: distances_of_width(query, tile, n, 1, distances); break;
-    case 2: distances_of_width(query, tile, n, 2, distances); break;
-    case 4: distances_of_width(query, tile, n, 4, distances); break;
-    case 8: distances_of_width(query, tile, n, 8, distances); break;
-    case 16: distances_of_width(query, tile, n, 16, distances); break;
-    default: distances_of_width(query, tile, n, n_words, distances); break;
-    }
-}
+#include "tiles.h"
 
 /* --- prepare
  * ------------------------------------------------------------------------------------ */
@@ -350,7 +274,7 @@ static INLINE void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_by
                 lane < n ? load_word(codes + lane * n_bytes + start, n_bytes - start, n_bytes) : 0;
 }
 
-AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
+AVX2 static void prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
 {
     const int32_t n_words = (int32_t)((n_bytes + 7) / 8);
     const ptrdiff_t group_words = (ptrdiff_t)n_words * LANES;
@@ -368,8 +292,8 @@ AVX2 static void avx2_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes
  * ------------------------------------------------------------------------------------- */
 
 /* For up to 64 classes, four rows at a time; else as the scalar level. */
-AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
-                                       int32_t n_words, int32_t *positions)
+AVX2 static int32_t list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
+                                  int32_t n_words, int32_t *positions)
 {
     if (n_words != 1)
         return fh_list_relevant_scalar(query, labels, n, n_words, positions);
@@ -396,12 +320,12 @@ AVX2 static int32_t avx2_list_relevant(const uint64_t *query, const uint64_t *la
         .name = level_name,                                                                        \
         .lanes = LANES,                                                                            \
         .counts_words = 1,                                                                         \
-        .prepare = avx2_prepare,                                                                   \
-        .distances = avx2_distances,                                                               \
-        .scan = avx2_scan,                                                                         \
+        .prepare = prepare,                                                                        \
+        .distances = distances,                                                                    \
+        .scan = scan,                                                                              \
         .row_bytes = 8,                                                                            \
         .scan_rows = fh_avx2_scan_rows,                                                            \
-        .list_relevant = avx2_list_relevant,                                                       \
+        .list_relevant = list_relevant,                                                            \
         .planes = level_planes,                                                                    \
         .weights = &fh_avx2_weights,                                                               \
     }

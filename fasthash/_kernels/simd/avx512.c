@@ -14,26 +14,32 @@
 
 #if (defined(__x86_64__) || defined(_M_X64))
 
+#include "../bits.h"
 #include "avx512.h"
 
+#include <string.h>
+
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(FH_EMULATED)
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi,bmi2")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi,bmi2")))
+#define INLINE TARGET inline __attribute__((always_inline))
 #else
-#define AVX512
+#define TARGET
+#define INLINE __forceinline
 #endif
 
 enum { LANES = 8 };
+typedef __m512i Distances, Bound;
 
 /* The layout of a tile prefetches memory this far ahead: half a page, so that memory stays busy
  * while a few queries scan the tile. With a whole page, more loads would wait than the processor
  * can hold. A prefetch past the end does no harm. */
 enum { PREFETCH_BYTES = 2048 };
 
-static inline __mmask8 first_lanes(int32_t n) { return (__mmask8)((1u << n) - 1); }
+static INLINE __mmask8 first_lanes(int32_t n) { return (__mmask8)((1u << n) - 1); }
 
 /* Distances of one whole group, as 64-bit lanes. */
-AVX512 static inline __m512i group_distances(const uint64_t *query, const uint64_t *group,
-                                             int32_t n_words)
+static INLINE Distances group_distances(const uint64_t *query, const uint64_t *group,
+                                        int32_t n_words)
 {
     __m512i total = _mm512_popcnt_epi64(
         _mm512_xor_si512(_mm512_loadu_si512(group), _mm512_set1_epi64((long long)query[0])));
@@ -45,162 +51,72 @@ AVX512 static inline __m512i group_distances(const uint64_t *query, const uint64
     return total;
 }
 
-/* Distances of the last group, of which only the first n lanes are codes. Only for 64-bit codes may
- * the memory after them be missing; wider tiles have whole groups. */
-AVX512 static inline __m512i last_distances(const uint64_t *query, const uint64_t *group,
-                                            int32_t n_words, int32_t n)
+static INLINE Bound bound_of(int32_t bound) { return _mm512_set1_epi64(bound); }
+
+/* Distances are below 2^31, so the cheaper 32-bit minimum is right for 64-bit lanes. */
+static INLINE Distances nearer(Distances a, Distances b) { return _mm512_min_epu32(a, b); }
+
+static INLINE int any_nearer(Distances distances, Bound bound)
 {
-    if (n_words > 1)
-        return group_distances(query, group, n_words);
-    const __m512i words = _mm512_maskz_loadu_epi64(first_lanes(n), group);
-    return _mm512_popcnt_epi64(_mm512_xor_si512(words, _mm512_set1_epi64((long long)query[0])));
+    return _mm512_cmplt_epi64_mask(distances, bound) != 0;
+}
+
+static INLINE void write(Distances distances, int32_t *out)
+{
+    _mm256_storeu_si256((__m256i *)out, _mm512_cvtepi64_epi32(distances));
+}
+
+/* One shuffle takes the low halves of the lanes of both; narrowing each would take two operations. */
+static INLINE void write_pair(Distances a, Distances b, int32_t *out)
+{
+    const __m512i halves =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi32(a, halves, b));
 }
 
 /* Compresses in a register and stores the whole register. On some processors this is several times
  * faster than a compressing store. The outputs have room for it. */
-AVX512 static inline int32_t append(__m512i distance, __mmask8 hits, int32_t first, int32_t n_hits,
-                                    int32_t *positions, int32_t *distances)
+static INLINE int32_t append(Distances distances, int32_t n, Bound bound, int32_t first,
+                             int32_t n_hits, int32_t *positions, int32_t *out)
 {
+    const __mmask8 hits = _mm512_mask_cmplt_epi64_mask(first_lanes(n), distances, bound);
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i position = _mm256_add_epi32(lane, _mm256_set1_epi32(first));
     _mm256_storeu_si256((__m256i *)(positions + n_hits),
                         _mm256_maskz_compress_epi32(hits, position));
-    _mm256_storeu_si256((__m256i *)(distances + n_hits),
-                        _mm256_maskz_compress_epi32(hits, _mm512_cvtepi64_epi32(distance)));
+    _mm256_storeu_si256((__m256i *)(out + n_hits),
+                        _mm256_maskz_compress_epi32(hits, _mm512_cvtepi64_epi32(distances)));
     return n_hits + (int32_t)_mm_popcnt_u32(hits);
 }
 
-/* The minimum over `unroll` groups of their distances, lane by lane. Distances are below 2^32, so
- * the cheaper 32-bit minimum is right for 64-bit lanes. */
-AVX512 static inline __m512i nearest_of_block(const uint64_t *query, const uint64_t *tile,
-                                              int32_t n_words, int32_t unroll)
+/* Most blocks with a hit have one or two. */
+static INLINE int32_t append_block(const uint64_t *query, const uint64_t *block, int32_t n_words,
+                                   int32_t unroll, Bound bound, int32_t first, int32_t n_hits,
+                                   int32_t *positions, int32_t *out)
 {
-    __m512i nearest = group_distances(query, tile, n_words);
-    for (int32_t u = 1; u < unroll; u++)
-        nearest =
-            _mm512_min_epu32(nearest, group_distances(query, tile + u * n_words * LANES, n_words));
-    return nearest;
-}
-
-/* Appends the hits of a block that has at least one. */
-AVX512 static inline int32_t append_block(const uint64_t *query, const uint64_t *tile,
-                                          int32_t n_words, int32_t unroll, __m512i limit,
-                                          int32_t first, int32_t n_hits, int32_t *positions,
-                                          int32_t *distances)
-{
-    int32_t block[8 * LANES];
+    int32_t distances[8 * LANES];
     uint64_t hits = 0;
     for (int32_t u = 0; u < unroll; u++) {
-        const __m512i distance = group_distances(query, tile + u * n_words * LANES, n_words);
-        hits |= (uint64_t)_mm512_cmplt_epi64_mask(distance, limit) << (u * LANES);
-        _mm256_storeu_si256((__m256i *)(block + u * LANES), _mm512_cvtepi64_epi32(distance));
+        const Distances group = group_distances(query, block + u * n_words * LANES, n_words);
+        hits |= (uint64_t)_mm512_cmplt_epi64_mask(group, bound) << (u * LANES);
+        write(group, distances + u * LANES);
     }
     do {
-        const int32_t lane = (int32_t)_tzcnt_u64(hits);
+        const int32_t lane = fh_lowest_bit(hits);
         positions[n_hits] = first + lane;
-        distances[n_hits++] = block[lane];
+        out[n_hits++] = distances[lane];
         hits &= hits - 1;
     } while (hits);
     return n_hits;
 }
 
-/* When this is inlined, `unroll` is a constant, and so is `n_words` except in the general case. Up
- * to 64 blocks are scanned without a branch; one word says which of them have a hit. These blocks
- * are then computed again. If every few blocks have a hit, this is cheaper than a mispredicted
- * branch for each of them. */
-AVX512 static inline int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                           int32_t n_words, int32_t unroll, int32_t bound,
-                                           int32_t *positions, int32_t *distances)
-{
-    const __m512i limit = _mm512_set1_epi64(bound);
-    const int32_t block_codes = unroll * LANES;
-    const ptrdiff_t block_words = (ptrdiff_t)block_codes * n_words;
-    int32_t n_hits = 0, i = 0;
-    while (i + block_codes <= n) {
-        const int32_t n_left = (n - i) / block_codes, n_blocks = n_left < 64 ? n_left : 64;
-        uint64_t with_hits = 0;
-        for (int32_t b = 0; b < n_blocks; b++) {
-            const __m512i nearest =
-                nearest_of_block(query, tile + b * block_words, n_words, unroll);
-            const uint64_t has_hit = _mm512_cmplt_epi64_mask(nearest, limit) != 0;
-            with_hits |= has_hit << b;
-        }
-        for (; with_hits; with_hits &= with_hits - 1) {
-            const int32_t b = (int32_t)_tzcnt_u64(with_hits);
-            n_hits = append_block(query, tile + b * block_words, n_words, unroll, limit,
-                                  i + b * block_codes, n_hits, positions, distances);
-        }
-        i += n_blocks * block_codes;
-        tile += n_blocks * block_words;
-    }
-    for (; i < n; i += LANES, tile += (ptrdiff_t)LANES * n_words) {
-        const int32_t n_here = n - i < LANES ? n - i : LANES;
-        const __m512i distance = last_distances(query, tile, n_words, n_here);
-        const __mmask8 hits = _mm512_mask_cmplt_epi64_mask(first_lanes(n_here), distance, limit);
-        if (hits)
-            n_hits = append(distance, hits, i, n_hits, positions, distances);
-    }
-    return n_hits;
-}
+#define APPEND_BLOCK append_block
+#define READY(query, n_words)
 
-AVX512 static int32_t avx512_scan(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                  int32_t n_words, int32_t bound, int32_t *positions,
-                                  int32_t *distances)
-{
-#define SCAN(width, unroll)                                                                        \
-    return scan_of_width(query, tile, n, width, unroll, bound, positions, distances)
-    switch (n_words) {
-    case 1: SCAN(1, 8);
-    case 2: SCAN(2, 4);
-    case 3: SCAN(3, 4);
-    case 4: SCAN(4, 4);
-    case 5: SCAN(5, 2);
-    case 6: SCAN(6, 2);
-    case 7: SCAN(7, 2);
-    case 8: SCAN(8, 2);
-    case 12: SCAN(12, 1);
-    case 16: SCAN(16, 1);
-    default: SCAN(n_words, 1);
-    }
-#undef SCAN
-}
-
-AVX512 static inline void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                             int32_t n_words, int32_t *distances)
-{
-    /* One shuffle takes the low halves of the lanes of two groups; narrowing each group would take
-     * two operations. */
-    const __m512i halves =
-        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
-    int32_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES, tile += 2 * stride)
-        _mm512_storeu_si512(distances + i, _mm512_permutex2var_epi32(
-                                               group_distances(query, tile, n_words), halves,
-                                               group_distances(query, tile + stride, n_words)));
-    for (; i + LANES <= n; i += LANES, tile += stride)
-        _mm256_storeu_si256((__m256i *)(distances + i),
-                            _mm512_cvtepi64_epi32(group_distances(query, tile, n_words)));
-    if (i < n)
-        _mm256_mask_storeu_epi32(
-            distances + i, first_lanes(n - i),
-            _mm512_cvtepi64_epi32(last_distances(query, tile, n_words, n - i)));
-}
-
-AVX512 static void avx512_distances(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                    int32_t n_words, int32_t *distances)
-{
-    switch (n_words) {
-    case 1: distances_of_width(query, tile, n, 1, distances); break;
-    case 2: distances_of_width(query, tile, n, 2, distances); break;
-    case 4: distances_of_width(query, tile, n, 4, distances); break;
-    case 8: distances_of_width(query, tile, n, 8, distances); break;
-    default: distances_of_width(query, tile, n, n_words, distances); break;
-    }
-}
+#include "tiles.h"
 
 /* Lays out eight codes of two words: two registers become one of even and one of odd words. */
-AVX512 static inline void prepare_pairs(const uint8_t *codes, uint64_t *group)
+static INLINE void prepare_pairs(const uint8_t *codes, uint64_t *group)
 {
     const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     const __m512i odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
@@ -213,7 +129,7 @@ AVX512 static inline void prepare_pairs(const uint8_t *codes, uint64_t *group)
 
 /* Lays out eight codes of four words: pairs of registers give two words of four codes; pairs of
  * these give one word of eight codes. */
-AVX512 static inline void prepare_fours(const uint8_t *codes, uint64_t *group)
+static INLINE void prepare_fours(const uint8_t *codes, uint64_t *group)
 {
     const __m512i first = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
     const __m512i last = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
@@ -233,8 +149,8 @@ AVX512 static inline void prepare_fours(const uint8_t *codes, uint64_t *group)
 
 /* Lays out n <= 8 codes of any width, eight words at a time. Masked loads end at the last byte of a
  * row; missing codes and bytes become zero. */
-AVX512 static inline void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
-                                        uint64_t *group)
+static INLINE void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+                                 uint64_t *group)
 {
     const ptrdiff_t n_words = (n_bytes + 7) / 8;
     for (ptrdiff_t word = 0; word < n_words; word += 8) {
@@ -253,8 +169,7 @@ AVX512 static inline void prepare_group(const uint8_t *codes, int32_t n, ptrdiff
     }
 }
 
-AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
-                                  uint64_t *tile)
+TARGET static void prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
 {
     const ptrdiff_t group_words = (n_bytes + 7) / 8 * LANES;
     int32_t i = 0;
@@ -275,13 +190,13 @@ AVX512 static void avx512_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_b
 enum { ROW_PREFETCH_BYTES = 4096 };
 
 /* A mask of the bytes of a row in its last register. */
-static inline __mmask64 last_bytes(ptrdiff_t n_bytes)
+static INLINE __mmask64 last_bytes(ptrdiff_t n_bytes)
 {
     return n_bytes % 64 == 0 ? ~UINT64_C(0) : (UINT64_C(1) << n_bytes % 64) - 1;
 }
 
 /* Counts the differing bits of a row, or of a register of short rows, for each of eight words. */
-AVX512 static inline __m512i count_row(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes)
+static INLINE __m512i count_row(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes)
 {
     __m512i total = _mm512_setzero_si512();
     ptrdiff_t start = 0;
@@ -300,8 +215,8 @@ AVX512 static inline __m512i count_row(const uint8_t *query, const uint8_t *row,
 
 /* Counts four registers, which begin every `step` bytes, and adds counts of neighbouring words. The
  * results are 32-bit lanes; those of register i are lanes i, 4 + i, 8 + i and 12 + i. */
-AVX512 static inline __m512i count_four(const uint8_t *query, const uint8_t *row, ptrdiff_t step,
-                                        ptrdiff_t n_bytes)
+static INLINE __m512i count_four(const uint8_t *query, const uint8_t *row, ptrdiff_t step,
+                                 ptrdiff_t n_bytes)
 {
     const __m512i a = count_row(query, row, n_bytes);
     const __m512i b = count_row(query, row + step, n_bytes);
@@ -313,14 +228,13 @@ AVX512 static inline __m512i count_four(const uint8_t *query, const uint8_t *row
 }
 
 /* Adds neighbouring quarters of two registers. */
-AVX512 static inline __m512i add_quarters(__m512i a, __m512i b)
+static INLINE __m512i add_quarters(__m512i a, __m512i b)
 {
     return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
 }
 
 /* Distances of sixteen rows. */
-AVX512 static inline __m512i sixteen_rows(const uint8_t *query, const uint8_t *row,
-                                          ptrdiff_t n_bytes)
+static INLINE __m512i sixteen_rows(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes)
 {
     if (n_bytes == 16)
         return _mm512_permutexvar_epi32(
@@ -337,9 +251,9 @@ AVX512 static inline __m512i sixteen_rows(const uint8_t *query, const uint8_t *r
     return add_quarters(first, last);
 }
 
-AVX512 static inline int32_t scan_rows_of(const uint8_t *query, const uint8_t *codes, int32_t n,
-                                          ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
-                                          int32_t *distances)
+static INLINE int32_t scan_rows_of(const uint8_t *query, const uint8_t *codes, int32_t n,
+                                   ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
+                                   int32_t *distances)
 {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i limit = _mm512_set1_epi32(bound);
@@ -368,9 +282,9 @@ AVX512 static inline int32_t scan_rows_of(const uint8_t *query, const uint8_t *c
     return n_hits;
 }
 
-AVX512 static int32_t avx512_scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
-                                       ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
-                                       int32_t *distances)
+TARGET static int32_t scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
+                                ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
+                                int32_t *distances)
 {
     /* A register holds several short rows, so it needs the query as often. */
     uint64_t repeated[8];
@@ -395,8 +309,8 @@ AVX512 static int32_t avx512_scan_rows(const uint64_t *query, const uint8_t *cod
 }
 
 /* For up to 64 classes, sixteen rows at a time; else as the scalar level. */
-AVX512 static int32_t avx512_list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
-                                           int32_t n_words, int32_t *positions)
+TARGET static int32_t list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,
+                                    int32_t n_words, int32_t *positions)
 {
     if (n_words != 1)
         return fh_list_relevant_scalar(query, labels, n, n_words, positions);
@@ -424,12 +338,12 @@ static const fh_level level = {
     .name = "avx512",
     .lanes = LANES,
     .counts_words = 1,
-    .prepare = avx512_prepare,
-    .distances = avx512_distances,
-    .scan = avx512_scan,
+    .prepare = prepare,
+    .distances = distances,
+    .scan = scan,
     .row_bytes = 1,
-    .scan_rows = avx512_scan_rows,
-    .list_relevant = avx512_list_relevant,
+    .scan_rows = scan_rows,
+    .list_relevant = list_relevant,
     .planes = &fh_avx512_planes,
     .weights = &fh_avx512_weights,
 };

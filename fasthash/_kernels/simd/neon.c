@@ -21,6 +21,7 @@
 #endif
 
 enum { LANES = 4 };
+typedef int32x4_t Distances, Bound;
 
 enum { WORDS_PER_SUM = 15, REGISTERS_PER_SUM = 4095 };
 
@@ -43,7 +44,7 @@ static INLINE uint16x8_t sum_words(const uint64_t *query, const uint64_t *words,
 }
 
 /* Distances of one whole group. */
-static INLINE int32x4_t group_distances(const uint64_t *query, const uint64_t *group,
+static INLINE Distances group_distances(const uint64_t *query, const uint64_t *group,
                                         int32_t n_words)
 {
     if (n_words <= WORDS_PER_SUM)
@@ -56,103 +57,42 @@ static INLINE int32x4_t group_distances(const uint64_t *query, const uint64_t *g
     return vreinterpretq_s32_u32(total);
 }
 
-/* Distances of the last group, of which only the first n lanes are codes. Only for 64-bit codes may
- * the memory after them be missing; wider tiles have whole groups. */
-static INLINE int32x4_t last_distances(const uint64_t *query, const uint64_t *group,
-                                       int32_t n_words, int32_t n)
+static INLINE Bound bound_of(int32_t bound) { return vdupq_n_s32(bound); }
+
+static INLINE Distances nearer(Distances a, Distances b) { return vminq_s32(a, b); }
+
+static INLINE int any_nearer(Distances distances, Bound bound)
 {
-    if (n_words > 1)
-        return group_distances(query, group, n_words);
-    uint64_t words[LANES] = {0};
-    memcpy(words, group, (size_t)n * sizeof *words);
-    return group_distances(query, words, 1);
+    return vmaxvq_u32(vcltq_s32(distances, bound)) != 0;
 }
 
-/* Always written, but counted only if below the bound: there is no branch to mispredict. */
-static INLINE int32_t append(int32x4_t distance, int32_t n, int32_t bound, int32_t first,
-                             int32_t n_hits, int32_t *positions, int32_t *distances)
+static INLINE void write(Distances distances, int32_t *out) { vst1q_s32(out, distances); }
+
+static INLINE void write_pair(Distances a, Distances b, int32_t *out)
+{
+    vst1q_s32(out, a);
+    vst1q_s32(out + LANES, b);
+}
+
+/* NEON has no compress instruction. Lanes are always written, but counted only if below the bound:
+ * there is no branch to mispredict. */
+static INLINE int32_t append(Distances distances, int32_t n, Bound bound, int32_t first,
+                             int32_t n_hits, int32_t *positions, int32_t *out)
 {
     int32_t lanes[LANES];
-    vst1q_s32(lanes, distance);
+    vst1q_s32(lanes, distances);
     for (int32_t lane = 0; lane < n; lane++) {
         positions[n_hits] = first + lane;
-        distances[n_hits] = lanes[lane];
-        n_hits += lanes[lane] < bound;
+        out[n_hits] = lanes[lane];
+        n_hits += lanes[lane] < vgetq_lane_s32(bound, 0);
     }
     return n_hits;
 }
 
-/* When this is inlined, `unroll` is a constant, and so is `n_words` except in the general case. */
-static INLINE int32_t scan_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                    int32_t n_words, int32_t unroll, int32_t bound,
-                                    int32_t *positions, int32_t *distances)
-{
-    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
-    int32_t n_hits = 0, i = 0;
-    for (; i + unroll * LANES <= n; i += unroll * LANES, tile += unroll * stride) {
-        int32x4_t distance[8];
-        distance[0] = group_distances(query, tile, n_words);
-        int32x4_t nearest = distance[0];
-        for (int32_t u = 1; u < unroll; u++) {
-            distance[u] = group_distances(query, tile + u * stride, n_words);
-            nearest = vminq_s32(nearest, distance[u]);
-        }
-        if (vminvq_s32(nearest) < bound)
-            for (int32_t u = 0; u < unroll; u++)
-                n_hits =
-                    append(distance[u], LANES, bound, i + u * LANES, n_hits, positions, distances);
-    }
-    for (; i < n; i += LANES, tile += stride) {
-        const int32_t n_here = n - i < LANES ? n - i : LANES;
-        n_hits = append(last_distances(query, tile, n_words, n_here), n_here, bound, i, n_hits,
-                        positions, distances);
-    }
-    return n_hits;
-}
+#define TARGET
+#define READY(query, n_words)
 
-static int32_t neon_scan(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
-                         int32_t bound, int32_t *positions, int32_t *distances)
-{
-#define SCAN(width, unroll)                                                                        \
-    return scan_of_width(query, tile, n, width, unroll, bound, positions, distances)
-    switch (n_words) {
-    case 1: SCAN(1, 8);
-    case 2: SCAN(2, 4);
-    case 3: SCAN(3, 4);
-    case 4: SCAN(4, 4);
-    case 8: SCAN(8, 2);
-    case 16: SCAN(16, 1);
-    default: SCAN(n_words, 1);
-    }
-#undef SCAN
-}
-
-static INLINE void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
-                                      int32_t n_words, int32_t *distances)
-{
-    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
-    int32_t i = 0;
-    for (; i + LANES <= n; i += LANES, tile += stride)
-        vst1q_s32(distances + i, group_distances(query, tile, n_words));
-    if (i < n) {
-        int32_t last[LANES];
-        vst1q_s32(last, last_distances(query, tile, n_words, n - i));
-        memcpy(distances + i, last, (size_t)(n - i) * sizeof *last);
-    }
-}
-
-static void neon_distances(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
-                           int32_t *distances)
-{
-    switch (n_words) {
-    case 1: distances_of_width(query, tile, n, 1, distances); break;
-    case 2: distances_of_width(query, tile, n, 2, distances); break;
-    case 4: distances_of_width(query, tile, n, 4, distances); break;
-    case 8: distances_of_width(query, tile, n, 8, distances); break;
-    case 16: distances_of_width(query, tile, n, 16, distances); break;
-    default: distances_of_width(query, tile, n, n_words, distances); break;
-    }
-}
+#include "tiles.h"
 
 /* Turns two words of two rows into the first words of both, and the second words of both. */
 static INLINE void transpose_pair(const uint8_t *row, ptrdiff_t n_bytes, uint64_t *words)
@@ -184,7 +124,7 @@ static void prepare_group(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, ui
     }
 }
 
-static void neon_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
+static void prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uint64_t *tile)
 {
     const ptrdiff_t group_words = (n_bytes + 7) / 8 * LANES;
     for (int32_t i = 0; i < n; i += LANES, codes += LANES * n_bytes, tile += group_words)
@@ -192,9 +132,8 @@ static void neon_prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uin
 }
 
 /* Scans one row at a time, 16 bytes per register and 8 at the end; n_bytes is a multiple of 8. */
-static int32_t neon_scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
-                              ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
-                              int32_t *distances)
+static int32_t scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n, ptrdiff_t n_bytes,
+                         int32_t bound, int32_t *positions, int32_t *distances)
 {
     const uint8_t *bytes = (const uint8_t *)query;
     int32_t n_hits = 0;
@@ -226,11 +165,11 @@ static const fh_level level = {
     .name = "neon",
     .lanes = LANES,
     .counts_words = 1,
-    .prepare = neon_prepare,
-    .distances = neon_distances,
-    .scan = neon_scan,
+    .prepare = prepare,
+    .distances = distances,
+    .scan = scan,
     .row_bytes = 8,
-    .scan_rows = neon_scan_rows,
+    .scan_rows = scan_rows,
     .list_relevant = fh_list_relevant_scalar,
     .weights = &fh_neon_weights,
 };
