@@ -11,8 +11,6 @@
  * x[i-1] and xi needs no operation for its sum, which is X[i], and three operations for its carry,
  * X[i] ^ (X[i-1] | (X[i] ^ X[i-2])). Seven words take 41 operations instead of 56, and three words
  * 19 instead of 24.
- *
- * Several groups share one comparison with the bound, as in the AVX-512 level.
  */
 #include "simd.h"
 

@@ -1,10 +1,8 @@
 /* AVX-512 level with VPOPCNTDQ and VBMI (Ice Lake, Zen 4 and later): eight codes in a register.
  *
- * Cost per eight codes of W words: W loads, xors and popcounts, W - 1 additions. Several groups, a
- * block, share one comparison with the bound: of the minimum of their distances. Only if a block
- * has a hit, its groups are compared one by one. On Intel, popcounts and comparisons use the same
- * port; with the shared comparison, 64-bit codes take little more than a cycle for each register of
- * popcounts.
+ * Cost per eight codes of W words: W loads, xors and popcounts, W - 1 additions. On Intel, popcounts
+ * and comparisons use the same port (p5); as the groups of a block share one comparison (tiles.h),
+ * 64-bit codes take little more than a cycle for each register of popcounts.
  *
  * Carry-save adders over running xors, as in the AVX2 level, are not faster here. They leave a
  * third of the popcounts, but xors, adders and additions share two ports, and 16 words save 3

@@ -2,7 +2,7 @@
  *
  * Cost per four codes of W words: 2 W xors and byte counts, 2 (W - 1) additions, and three pairwise
  * additions for every WORDS_PER_SUM words. These leave the four distances in one register of 32-bit
- * lanes. Several groups share one minimum across lanes and one branch, as in the AVX-512 level.
+ * lanes.
  *
  * Overflow bound: a byte grows by at most 8 per word, and the first pairwise addition doubles it.
  * So it reaches at most 240 for WORDS_PER_SUM = 15 words.
