@@ -9,8 +9,7 @@ cdef struct EstimatedQuery:
     const int16_t *weights
     uint8_t *tables
     uint32_t most           # the largest scale that its weights allow; 0 if the bound alone decides
-    uint32_t scale
-    int32_t bound           # for which the tables were made; 0 before the first time
+    uint32_t scale          # of its tables; 0 before they are made
 
 # The queries of a task, and the stretch of codes with which they are compared now.
 cdef struct EstimateScan:

@@ -27,7 +27,7 @@ cdef extern from "weights.h" nogil:
     int32_t fh_estimate_limit(int32_t bound, uint32_t scale)
 
 cdef enum:
-    # The tables of a narrow code are made anew if the bound has become smaller by 1 / RENEWAL.
+    # Tables are made anew if the scale has become larger by 1 / RENEWAL.
     RENEWAL = 16
 
 
@@ -81,7 +81,7 @@ cdef void start_estimates(EstimateScan *scan, Py_ssize_t q,
     cdef EstimatedQuery *query = scan.queries + q
     query.weights = weights
     query.tables = scan.tables + q * (<Py_ssize_t>scan.n_look_ups << scan.level.bits)
-    query.bound = 0
+    query.scale = 0
     query.most = 0
     if scan.n_look_ups > FH_ESTIMATE_NARROW:
         query.most = fh_estimate_scale(weights, scan.n_bytes, scan.level.bits)
@@ -101,20 +101,22 @@ cdef void find_near(EstimateScan *scan, Py_ssize_t q, int n_queries, const int32
     """Find the codes of the stretch that may be near one or two queries, from query q on."""
     cdef Py_ssize_t n_found = estimate_found(scan, n)
     cdef EstimatedQuery *query
+    cdef uint32_t scale
+    cdef int32_t bound
     cdef int i
     for i in range(n_queries):
         query = scan.queries + q + i
-        if is_renewed(query, bounds[i]):
-            query.bound = bounds[i]
-            query.scale = query.most
-            if query.most == 0:
-                # The limit is at most 254.
-                query.scale = min(<uint32_t>65535,
-                                  <uint32_t>(255 << 16) // <uint32_t>max(1, bounds[i]))
-            fh_estimate_tables(query.weights, scan.n_bytes, scan.level.bits, query.scale,
-                               query.tables)
+        # The bound is 0 if k codes equal the query: no code is nearer, and none is missed.
+        bound = max(1, bounds[i])
+        scale = query.most
+        if scale == 0:
+            # The limit is at most 254.
+            scale = min(<uint32_t>65535, <uint32_t>(255 << 16) // <uint32_t>bound)
+        if scale > query.scale + query.scale // RENEWAL:
+            query.scale = scale
+            fh_estimate_tables(query.weights, scan.n_bytes, scan.level.bits, scale, query.tables)
         found[i].tables = query.tables
-        found[i].limit = fh_estimate_limit(bounds[i], query.scale)
+        found[i].limit = fh_estimate_limit(bound, query.scale)
         found[i].found = scan.found + i * n_found
     scan.level.scan(found, n_queries, scan.laid_out, n, scan.n_look_ups)
 
@@ -122,10 +124,3 @@ cdef void find_near(EstimateScan *scan, Py_ssize_t q, int n_queries, const int32
 cdef inline Py_ssize_t estimate_found(const EstimateScan *scan, int32_t n) noexcept nogil:
     """The room for the codes found of one query, in a stretch of n codes."""
     return (n + scan.level.set - 1) // scan.level.set * (scan.level.set // scan.level.lanes) + 1
-
-
-cdef inline bint is_renewed(const EstimatedQuery *query, int32_t bound) noexcept nogil:
-    """Whether tables for the bound would be better than those that the query has."""
-    if query.bound == 0 or query.most > 0:
-        return query.bound == 0
-    return bound < query.bound - query.bound // RENEWAL
