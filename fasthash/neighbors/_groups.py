@@ -5,7 +5,8 @@ Equal codes are in the same group whatever else is, so pairs are looked for amon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -157,12 +158,10 @@ def _groups_of(
     blocks = iter_pairs(codes, radius, accept=accept, n_threads=n_threads)
     if max_diameter is None:
         return _connected(len(codes), blocks)
-    pairs = list(blocks)
-    labels = _connected(len(codes), pairs)
-    return _split(codes, labels, pairs, max_diameter, resolve_threads(n_threads))
+    return _narrow_groups(codes, list(blocks), max_diameter, resolve_threads(n_threads))
 
 
-def _connected(n: int, blocks: Iterable[Pairs]) -> NDArray[np.int64]:
+def _connected(n: int, blocks: Iterator[Pairs]) -> NDArray[np.int64]:
     """Label the connected components of the pairs, a block at a time."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -170,32 +169,32 @@ def _connected(n: int, blocks: Iterable[Pairs]) -> NDArray[np.int64]:
     labels = np.arange(n)
     n_labels = n
     for first, second, _ in blocks:
-        edges = (np.ones(len(first), np.int8), (labels[first], labels[second]))
+        edges = (np.ones(len(first), bool), (labels[first], labels[second]))
         graph = coo_array(edges, (n_labels, n_labels))
         n_labels, joined = connected_components(graph, directed=False)
         labels = joined.astype(np.int64)[labels]
     return labels
 
 
-def _split(
+def _narrow_groups(
     codes: NDArray[np.uint8],
-    labels: NDArray[np.int64],
     pairs: list[Pairs],
     max_diameter: int,
     n_threads: int,
 ) -> NDArray[np.int64]:
-    """Split what is wider than `max_diameter`, code by code, as `duplicate_groups` says."""
+    """Label groups no wider than `max_diameter`, code by code, as `duplicate_groups` says."""
     first = np.concatenate([np.empty(0, np.int64), *(block.first for block in pairs)])
     second = np.concatenate([np.empty(0, np.int64), *(block.second for block in pairs)])
     # The earlier codes that each code is connected with.
     order = in_helper_thread(len(second), lambda: np.argsort(second, kind="stable"))
     earlier = first[order]
-    limits = np.searchsorted(second[order], np.arange(len(codes) + 1))
+    rows, starts = np.unique(second[order], return_index=True)
     groups = np.arange(len(codes))
     members: dict[int, list[int]] = {}
-    for row in range(len(codes)):
+    limits = [*starts.tolist(), len(earlier)]
+    for row, (start, end) in zip(rows.tolist(), pairwise(limits), strict=True):
         # A group has the number of its first row, so the first group is the smallest number.
-        for group in np.unique(groups[earlier[limits[row] : limits[row + 1]]]).tolist():
+        for group in sorted(set(groups[earlier[start:end]].tolist())):
             held = members.setdefault(group, [group])
             distances = np.empty((1, len(held)), np.int32)
             scan_distances(codes[row : row + 1], codes[held], distances, n_threads)
