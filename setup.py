@@ -30,7 +30,8 @@ SIMD_SOURCES = [
     )
 ]
 SIMD_HEADERS = [
-    f"{KERNELS}/simd/{name}.h" for name in ("simd", "tiles", "planes", "estimates", "avx2", "avx512")
+    f"{KERNELS}/simd/{name}.h"
+    for name in ("simd", "tiles", "planes", "estimates", "avx2", "avx512")
 ]
 
 EXTENSIONS = [
