@@ -201,6 +201,7 @@ def within(
     See Also
     --------
     topk : The k nearest codes.
+    pairs_within : All pairs of codes within a radius, where the queries are the database.
     HammingIndex.within : The same search in an index, which answers with ids.
 
     Notes

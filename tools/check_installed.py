@@ -24,6 +24,7 @@ KERNEL_TESTS = [
     "test_hamming",
     "test_asymmetric",
     "test_jaccard",
+    "test_pairs_within",
     "test_many_queries",
     "test_filters",
     "test_metrics",

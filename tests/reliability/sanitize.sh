@@ -83,7 +83,7 @@ fi
 tests=("${run[@]}" -m pytest -q -p no:cacheprovider --hypothesis-profile=few
     -k "not interrupt" "$@")
 "${tests[@]}" tests/test_hamming.py tests/test_asymmetric.py tests/test_scan.py \
-    tests/test_jaccard.py tests/test_exclude_self.py \
+    tests/test_jaccard.py tests/test_exclude_self.py tests/test_pairs_within.py \
     tests/test_metrics.py tests/test_many_queries.py \
     tests/test_discrete_kernels.py tests/test_reconstruct_kernels.py \
     > first.log 2>&1 &
