@@ -135,7 +135,26 @@ def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypat
     run(capsys, "encode --model m --features q.npy --output q-codes.npy")
     np.testing.assert_array_equal(np.load("q-codes.npy"), fh.load("m").transform(Q))
 
+    run(capsys, "index build itq.index --codes itq.npy --bits 16")
+    model = fh.load("m")
+    for command, weights, codes in (
+        ("signs.index --signs", Q, fh.pack(X)),
+        ("itq.index --model m", model.project(Q), model.transform(X)),
+    ):
+        command = f"search {command} --features q.npy --weights -k 4"
+        answers = [json.loads(line) for line in run(capsys, f"{command} --json").out.splitlines()]
+        scores, ids = fh.topk_weighted(weights, codes, 4)
+        assert [answer["ids"] for answer in answers] == ids.tolist()
+        assert [answer["scores"] for answer in answers] == scores.tolist()
+        apart = fh.distances(fh.pack(weights), codes)
+        for answer in answers:
+            assert answer["distances"] == apart[answer["query"], answer["ids"]].tolist()
+        first = run(capsys, command).out.splitlines()[1].split()
+        assert first == [str(apart[0, ids[0, 0]]), f"{scores[0, 0]:.4g}", str(ids[0, 0])]
+
     for command, message in (
+        ("search signs.index --codes codes.npy --weights", "--weights goes with --features"),
+        ("search signs.index --features q.npy --signs --weights --radius 1", "--weights goes with"),
         ("encode --method sign --features x.npy --save-model n --output c", "signs need no model"),
         ("encode --method itq --model m --features x.npy --output c", "--model does not go with"),
         ("encode --model m --bits 4 --features x.npy --output c", "goes with --method"),

@@ -26,6 +26,7 @@ __all__ = [
     "n_bits_of",
     "named",
     "note_missing_rows",
+    "project",
     "read_data",
     "read_ids",
     "read_modalities",
@@ -266,6 +267,13 @@ def encode(
         return model.transform(np.asarray(x))
     with (printer or Printer(quiet=True)).progress() as progress:
         return model.encode(x, modality, callback=progress)
+
+
+def project(model: Any, modality: str | None, x: Any) -> NDArray[np.floating]:
+    """Project features of one modality: the weights of queries."""
+    if modality is None:
+        return model.project(np.asarray(x))
+    return model.project(x, modality)
 
 
 def read_model_features(

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import hamming
 from .._core.pieces import cut
+from .._core.validation import check_rows
+from ..codes import pack_signs
 from ..datasets.readers import read_numbers, read_texts
-from ..embeddings import codes_of_signs
+from ..embeddings import codes_of_signs, first_columns
 from ..reranking import rerank
 from . import arguments, inputs
 from .codes import add_codes, read_codes
@@ -70,6 +73,12 @@ def declare(commands: Any) -> None:
     how_far.add_argument(
         "--radius", type=arguments.whole, help="find all within this many bits instead"
     )
+    search.add_argument(
+        "--weights",
+        action="store_true",
+        help="compare codes with the projections of --features as weights, and show scores too; "
+        "better answers, from a scan of all codes",
+    )
     embeddings = search.add_argument_group("embeddings")
     embeddings.add_argument(
         "--signs", action="store_true", help="encode --features by their signs, without a model"
@@ -114,21 +123,29 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
         raise ValueError("--rerank goes with --features and -k")
     if options.candidates is not None and vectors is None:
         raise ValueError("--candidates goes with --rerank")
+    if options.weights and (
+        options.features is None or options.radius is not None or vectors is not None
+    ):
+        raise ValueError("--weights goes with --features and -k, and not with --rerank")
     if names is not None:
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
     queries = _queries(options, index, printer)
     for numbers, x, codes in queries:
-        if vectors is None:
+        answers: Iterator[tuple[NDArray[Any], ...]]
+        if options.weights:
+            answers = _weighted(index, codes, options, allowed)
+        elif vectors is None:
             answers = _answers(index, codes, options, allowed)
         else:
             answers = _reranked(index, codes, x, vectors, options, allowed)
-        for query, (distances, ids) in zip(numbers, answers, strict=True):
+        for query, (distances, ids, *scores) in zip(numbers, answers, strict=True):
             answer = {
                 "query": query,
                 "query_name": _name(query_names, query),
                 "ids": ids.tolist(),
                 "distances": distances.tolist(),
+                "scores": scores[0].tolist() if scores else None,
                 "names": None if names is None else [_name(names, id_) for id_ in ids.tolist()],
             }
             shown = {key: value for key, value in answer.items() if value is not None}
@@ -160,7 +177,7 @@ def _queries(options: argparse.Namespace, index: Any, printer: Printer) -> Itera
 def _queries_of_file(
     source: str,
     everything: Any,
-    encode: Callable[[Any], NDArray[np.uint8]],
+    encode: Callable[[Any], NDArray[Any]],
     options: argparse.Namespace,
 ) -> Iterator[Queries]:
     start, stop, _ = options.rows.indices(everything.shape[0])
@@ -176,8 +193,12 @@ def _queries_of_file(
 
 def _encoder_and_reader(
     options: argparse.Namespace, n_bits: int, printer: Printer
-) -> tuple[Callable[[Any], NDArray[np.uint8]], Callable[[str], Any], str | None]:
-    """Return functions that encode queries and read them from a file, and what makes the codes."""
+) -> tuple[Callable[[Any], NDArray[Any]], Callable[[str], Any], str | None]:
+    """
+    Return functions that encode queries and read them from a file, and what makes the codes.
+
+    With --weights, the first function returns the weights of the queries.
+    """
     if options.features is None:
         return (
             np.asarray,
@@ -187,8 +208,9 @@ def _encoder_and_reader(
     if options.signs:
         if options.model is not None:
             raise ValueError("--signs need no --model")
+        make_signs = _first_features if options.weights else codes_of_signs
         return (
-            lambda x: codes_of_signs(x, n_bits=n_bits),
+            lambda x: make_signs(x, n_bits=n_bits),
             read_numbers,
             fingerprint_of_signs(n_bits),
         )
@@ -202,8 +224,9 @@ def _encoder_and_reader(
             f"{options.model} makes codes of {found} bits, and {options.index} holds codes of "
             f"{n_bits}"
         )
+    make = inputs.project if options.weights else inputs.encode
     return (
-        lambda x: inputs.encode(model, modality, x),
+        lambda x: make(model, modality, x),
         lambda source: inputs.read_model_features(
             source, model, modality, printer, options.columns
         ),
@@ -225,6 +248,34 @@ def _answers(
     for distances, ids in zip(*index.search(codes, k, filter=allowed), strict=True):
         is_found = ids >= 0
         yield distances[is_found], ids[is_found]
+
+
+def _weighted(
+    index: Any,
+    weights: NDArray[np.floating],
+    options: argparse.Namespace,
+    allowed: NDArray[Any] | None,
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield the distances, ids and scores of the answers to each query, sorted by scores."""
+    k = min(options.k, max(len(index), 1))
+    codes = pack_signs(weights)
+    for code, scores, ids in zip(
+        codes, *index.search(weights=weights, k=k, filter=allowed), strict=True
+    ):
+        found = ids[ids >= 0]
+        yield (
+            hamming.distances(code[None], index.reconstruct(found))[0],
+            found,
+            scores[: len(found)],
+        )
+
+
+def _first_features(x: Any, *, n_bits: int) -> NDArray[np.floating]:
+    """Return the features whose signs are the code."""
+    rows = check_rows(x, "--features")
+    if rows.shape[1] < n_bits:
+        raise ValueError(f"--features has {rows.shape[1]} columns, and the codes {n_bits} bits")
+    return first_columns(rows, n_bits)
 
 
 def _reranked(
@@ -261,7 +312,8 @@ def _as_text(answer: dict[str, Any]) -> str:
     width = max((len(str(id_)) for id_ in ids), default=1)
     for i, (id_, distance) in enumerate(zip(ids, distances, strict=True)):
         name = f"  {answer['names'][i] or ''}" if "names" in answer else ""
-        lines.append(f"  {distance:>4}  {id_:>{width}}{name}".rstrip())
+        score = f"  {answer['scores'][i]:>9.4g}" if "scores" in answer else ""
+        lines.append(f"  {distance:>4}{score}  {id_:>{width}}{name}".rstrip())
     if not ids:
         lines.append("  nothing found")
     return "\n".join(lines)

@@ -31,12 +31,13 @@ class Queries(NamedTuple):
         Counted from 0; a line that is no query has a number too.
     x : array_like
         Features, or codes, by row.
-    codes : ndarray of uint8
+    codes : ndarray of uint8, or of floats
+        Codes, or the weights of their bits.
     """
 
     numbers: Sequence[int]
     x: Any
-    codes: NDArray[np.uint8]
+    codes: NDArray[Any]
 
 
 class _Line(NamedTuple):
@@ -57,7 +58,7 @@ class StandardInput:
         Turns the bytes of a line into a row of numbers, or raises a ValueError that says what the
         line is not.
     encode : callable
-        Turns rows into codes, or raises a ValueError.
+        Turns rows into codes, or into weights of their bits, or raises a ValueError.
     rows : slice
         Which queries are wanted.
 
@@ -70,7 +71,7 @@ class StandardInput:
     def __init__(
         self,
         parse: Callable[[bytes], NDArray[Any]],
-        encode: Callable[[Any], NDArray[np.uint8]],
+        encode: Callable[[Any], NDArray[Any]],
         rows: slice,
     ) -> None:
         self._parse, self._encode, self._rows = parse, encode, rows
