@@ -124,6 +124,14 @@ def test_a_file_of_the_same_kind_needs_force(folder, capsys, name):
     assert pathlib.Path(written).stat().st_size
 
 
+def test_a_text_has_a_name_by_which_it_is_known_again(folder, capsys):
+    for name, wrong in (("evaluate", "x.csv"), ("report", "x.txt")):
+        needs(name)
+        suffix = pathlib.Path(NAMES[name][0]).suffix
+        refuses(capsys, folder, WRITERS[name][0].format(wrong), f"a name that ends in {suffix}")
+    refuses(capsys, folder, "duplicates codes.npy --radius 0 --output x", "that ends in .csv")
+
+
 def test_two_outputs_are_two_files(folder, capsys):
     command = "encode --method itq --bits 8 --features e.npy --save-model x --output ./x"
     refuses(capsys, folder, command, "is the file of --save-model")

@@ -21,6 +21,7 @@ __all__ = [
     "KINDS",
     "MODEL_FORMAT",
     "identify",
+    "kind_by_name",
     "replacing",
     "size_of",
     "sync",
@@ -142,11 +143,16 @@ def identify(path: str | os.PathLike[str]) -> str:
     # safetensors: the length of a header, then the header, in JSON.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
         return "model" if _is_model(path) else "safetensors"
-    by_suffix = _SUFFIXES.get(Path(path).suffix.lower())
-    if by_suffix is not None:
-        return by_suffix
+    by_name = kind_by_name(path)
+    if by_name is not None:
+        return by_name
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return next((kind for first, kind in _FIRST_CHARACTERS if text.startswith(first)), "unknown")
+
+
+def kind_by_name(path: str | os.PathLike[str]) -> str | None:
+    """Tell the kind that the suffix of a name says; None for kinds that have a signature."""
+    return _SUFFIXES.get(Path(path).suffix.lower())
 
 
 def _is_model(path: str | os.PathLike[str]) -> bool:

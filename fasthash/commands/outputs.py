@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._core.files import KINDS, identify
+from .._core.files import KINDS, identify, kind_by_name
 from ..datasets.readers import split_source
 from .arguments import FILE_METAVARS, Options
 
 __all__ = ["OutputFile", "add_force", "check_output", "check_outputs"]
+
+# The kinds that are text, and what their names must say: the kind, or nothing.
+_TEXTS = {"csv": "csv", "txt": "txt", "json": None, "html": None}
 
 
 @dataclass(frozen=True)
@@ -90,24 +93,25 @@ def check_output(path: Path, kind: str, force: bool) -> None:
     """
     Check that a file may be written: it does not exist, is empty, or is of this kind with --force.
 
+    A text must have a name by which its kind is known.
+
     Raises
     ------
     ValueError
         If the file may not be written.
     """
-    if not os.path.lexists(path):
-        return
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is no file that can be replaced: name another file")
     found = identify(path) if path.exists() else "empty"
-    if found == "empty":
-        return
-    if found != kind:
+    if found not in ("empty", kind):
         raise ValueError(
             f"{path} exists and is {KINDS[found]}, not {KINDS[kind]}: it is not replaced, so name "
             "another file"
         )
-    if not force:
+    if kind in _TEXTS and kind_by_name(path) != _TEXTS[kind]:
+        # The file would be taken for something else when it is read, or written again.
+        raise ValueError(f"{path} would be {KINDS[kind]}: give it a name that ends in .{kind}")
+    if found == kind and not force:
         raise ValueError(f"{path} exists: name another file, or pass --force to replace it")
 
 
