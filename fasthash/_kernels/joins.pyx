@@ -166,7 +166,7 @@ cdef class Join:
     cdef Step step
     cdef Py_ssize_t n_bytes
     cdef int64_t most, n_sorted
-    cdef int n_sides, n_threads
+    cdef int n_sides, n_threads, n_parts
     cdef uint32_t[::1] masks
     cdef uint32_t[:, :, ::1] counts
     cdef object arrays
@@ -180,14 +180,15 @@ cdef class Join:
                   int32_t radius, int n_tables, int64_t most, int n_threads):
         cdef Step *step = &self.step
         cdef int32_t n_bits = <int32_t>(8 * codes.shape[1]), j
+        cdef int64_t n_longest = codes.shape[0]
         cdef int64_t n_buckets = <int64_t>1 << (n_bits // n_tables + (n_bits % n_tables != 0))
         n_threads = threads_for(n_threads, codes.shape[0], <double>codes.shape[0] * ENTRY_WORDS)
         self.n_bytes, self.n_threads = codes.shape[1], n_threads
         self.n_sides = 1 if others is None else 2
         # A thread may find all pairs of a single row.
-        self.most = max(most // n_threads, codes.shape[0])
         if others is not None:
-            self.most = max(self.most, others.shape[0])
+            n_longest = max(n_longest, others.shape[0])
+        self.most = max(most // n_threads, n_longest)
         self.n_steps = min(n_tables, radius + 1)
         self.tables = <fh_table *>calloc(n_tables, sizeof(fh_table))
         self.slots = <Slot *>calloc(n_threads, sizeof(Slot))
@@ -205,7 +206,9 @@ cdef class Join:
         lay_out_side(&self.sides[0], codes, first_row, n_buckets, step.n_words, self.arrays)
         if others is not None:
             lay_out_side(&self.sides[1], others, other_row, n_buckets, step.n_words, self.arrays)
-        self.counts = np.empty((self.n_sides, n_threads, n_buckets), np.uint32)
+        # Every part has counts of its own, together at most 4 bytes for each code, or one part.
+        self.n_parts = <int>min(<int64_t>n_threads, max(<int64_t>1, n_longest // n_buckets))
+        self.counts = np.empty((self.n_sides, self.n_parts, n_buckets), np.uint32)
 
     def __dealloc__(self):
         cdef int thread
@@ -238,26 +241,26 @@ cdef class Join:
         """Sort about so many rows of each side, in two passes; how many, 0 at the end."""
         cdef int64_t n_longest = max(self.sides[0].n, self.sides[1].n), n_rows
         cdef int side
-        cdef int64_t n_part = (n_longest + self.n_threads - 1) // self.n_threads
-        n_rows = min(n_part - self.n_sorted, max(<int64_t>1, amount // self.n_threads))
+        cdef int64_t n_part = (n_longest + self.n_parts - 1) // self.n_parts
+        n_rows = min(n_part - self.n_sorted, max(<int64_t>1, amount // self.n_parts))
         if n_rows == 0:
             if self.is_counted:
                 return 0
             with nogil:
                 for side in range(self.n_sides):
                     fh_side_sum(&self.sides[side], <int64_t>1 << self.tables[self.step.j].length,
-                                self.n_threads, &self.counts[side, 0, 0])
+                                self.n_parts, &self.counts[side, 0, 0])
             self.is_counted, self.n_sorted = True, 0
             return 1
         with nogil:
             self.sort_rows(n_rows)
         self.n_sorted += n_rows
-        return n_rows * self.n_threads
+        return n_rows * self.n_parts
 
     cdef void sort_rows(self, int64_t n_rows) noexcept nogil:
         """Count or place n_rows rows of every part, from the current one on; a thread per part."""
         cdef int64_t n_part, first, end
-        cdef int task, n_parts = self.n_threads
+        cdef int task, n_parts = self.n_parts
         cdef int side, part
         cdef int64_t n_buckets = <int64_t>1 << self.tables[self.step.j].length
         for task in prange(self.n_sides * n_parts, schedule="dynamic", num_threads=n_parts):
