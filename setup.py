@@ -31,7 +31,7 @@ SIMD_SOURCES = [
 ]
 SIMD_HEADERS = [
     f"{KERNELS}/simd/{name}.h"
-    for name in ("simd", "tiles", "planes", "estimates", "avx2", "avx512")
+    for name in ("simd", "tiles", "rows", "planes", "estimates", "avx2", "avx512")
 ]
 
 EXTENSIONS = [

@@ -184,126 +184,36 @@ TARGET static void prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, u
 /* --- rows as they are
  * --------------------------------------------------------------------------- */
 
-/* A scan of rows prefetches a page ahead, because it reads rows faster than a tile is laid out. */
-enum { ROW_PREFETCH_BYTES = 4096 };
+typedef __mmask32 Last;
 
-/* A mask of the bytes of a row in its last register. */
-static INLINE __mmask64 last_bytes(ptrdiff_t n_bytes)
+/* A mask of bytes. */
+static INLINE Last last_of(ptrdiff_t n_bytes) { return (UINT32_C(1) << n_bytes % 32) - 1; }
+
+static INLINE __m256i differing(const uint8_t *query, const uint8_t *row, Last bytes)
 {
-    return n_bytes % 64 == 0 ? ~UINT64_C(0) : (UINT64_C(1) << n_bytes % 64) - 1;
+    return _mm256_popcnt_epi64(_mm256_xor_si256(_mm256_maskz_loadu_epi8(bytes, row),
+                                                _mm256_maskz_loadu_epi8(bytes, query)));
 }
 
-/* Counts the differing bits of a row, or of a register of short rows, for each of eight words. */
-static INLINE __m512i count_row(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes)
+static INLINE __m256i count_row(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes,
+                                Last last)
 {
-    __m512i total = _mm512_setzero_si512();
+    const Last all = ~UINT32_C(0);
+    __m256i total = _mm256_setzero_si256();
     ptrdiff_t start = 0;
-    _mm_prefetch((const char *)row + ROW_PREFETCH_BYTES, _MM_HINT_T0);
-    for (; start + 64 < n_bytes; start += 64) {
-        _mm_prefetch((const char *)row + start + 64 + ROW_PREFETCH_BYTES, _MM_HINT_T0);
-        total = _mm512_add_epi64(
-            total, _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_loadu_si512(row + start),
-                                                        _mm512_loadu_si512(query + start))));
-    }
-    const __mmask64 last = last_bytes(n_bytes);
-    return _mm512_add_epi64(
-        total, _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_maskz_loadu_epi8(last, row + start),
-                                                    _mm512_maskz_loadu_epi8(last, query + start))));
+    for (; start + 32 < n_bytes; start += 32)
+        total = _mm256_add_epi64(total, differing(query + start, row + start, all));
+    return _mm256_add_epi64(total,
+                            differing(query + start, row + start, n_bytes % 32 == 0 ? all : last));
 }
 
-/* Counts four registers, which begin every `step` bytes, and adds counts of neighbouring words. The
- * results are 32-bit lanes; those of register i are lanes i, 4 + i, 8 + i and 12 + i. */
-static INLINE __m512i count_four(const uint8_t *query, const uint8_t *row, ptrdiff_t step,
-                                 ptrdiff_t n_bytes)
-{
-    const __m512i a = count_row(query, row, n_bytes);
-    const __m512i b = count_row(query, row + step, n_bytes);
-    const __m512i c = count_row(query, row + 2 * step, n_bytes);
-    const __m512i d = count_row(query, row + 3 * step, n_bytes);
-    const __m512i ab = _mm512_or_si512(a, _mm512_slli_epi64(b, 32));
-    const __m512i cd = _mm512_or_si512(c, _mm512_slli_epi64(d, 32));
-    return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-}
-
-/* Adds neighbouring quarters of two registers. */
-static INLINE __m512i add_quarters(__m512i a, __m512i b)
-{
-    return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
-}
-
-/* Distances of sixteen rows. */
-static INLINE __m512i sixteen_rows(const uint8_t *query, const uint8_t *row, ptrdiff_t n_bytes)
-{
-    if (n_bytes == 16)
-        return _mm512_permutexvar_epi32(
-            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
-            count_four(query, row, 64, 64));
-    if (n_bytes == 32)
-        return _mm512_permutexvar_epi32(
-            _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15),
-            add_quarters(count_four(query, row, 64, 64), count_four(query, row + 256, 64, 64)));
-    const __m512i first = add_quarters(count_four(query, row, n_bytes, n_bytes),
-                                       count_four(query, row + 4 * n_bytes, n_bytes, n_bytes));
-    const __m512i last = add_quarters(count_four(query, row + 8 * n_bytes, n_bytes, n_bytes),
-                                      count_four(query, row + 12 * n_bytes, n_bytes, n_bytes));
-    return add_quarters(first, last);
-}
-
-static INLINE int32_t scan_rows_of(const uint8_t *query, const uint8_t *codes, int32_t n,
-                                   ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
-                                   int32_t *distances)
-{
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i limit = _mm512_set1_epi32(bound);
-    int32_t n_hits = 0, i = 0;
-    for (; i + 16 <= n; i += 16, codes += 16 * n_bytes) {
-        const __m512i distance = sixteen_rows(query, codes, n_bytes);
-        const __mmask16 hits = _mm512_cmplt_epi32_mask(distance, limit);
-        if (hits) {
-            _mm512_storeu_si512(
-                positions + n_hits,
-                _mm512_maskz_compress_epi32(hits, _mm512_add_epi32(lane, _mm512_set1_epi32(i))));
-            _mm512_storeu_si512(distances + n_hits, _mm512_maskz_compress_epi32(hits, distance));
-            n_hits += (int32_t)_mm_popcnt_u32(hits);
-        }
-    }
-    for (; i < n; i++, codes += n_bytes) {
-        uint64_t words[8];
-        _mm512_storeu_si512(words, count_row(query, codes, n_bytes));
-        int64_t distance = 0;
-        for (int w = 0; w < 8; w++)
-            distance += (int64_t)words[w];
-        positions[n_hits] = i;
-        distances[n_hits] = (int32_t)distance;
-        n_hits += distance < bound;
-    }
-    return n_hits;
-}
+#include "rows.h"
 
 TARGET static int32_t scan_rows(const uint64_t *query, const uint8_t *codes, int32_t n,
                                 ptrdiff_t n_bytes, int32_t bound, int32_t *positions,
                                 int32_t *distances)
 {
-    /* A register holds several short rows, so it needs the query as often. */
-    uint64_t repeated[8];
-    const uint8_t *bytes = (const uint8_t *)query;
-    if (n_bytes == 16 || n_bytes == 32) {
-        for (int w = 0; w < 8; w++)
-            repeated[w] = query[w % (n_bytes / 8)];
-        bytes = (const uint8_t *)repeated;
-    }
-#define SCAN(width) return scan_rows_of(bytes, codes, n, width, bound, positions, distances)
-    switch (n_bytes) {
-    case 16: SCAN(16);
-    case 32: SCAN(32);
-    case 64: SCAN(64);
-    case 128: SCAN(128);
-    default:
-        if (n_bytes < 64)
-            SCAN(n_bytes < 64 ? n_bytes : 64);
-        SCAN(n_bytes);
-    }
-#undef SCAN
+    return scan_any_rows(query, codes, n, n_bytes, bound, positions, distances);
 }
 
 /* For up to 64 classes, sixteen rows at a time; else as the scalar level. */

@@ -13,6 +13,7 @@
 
 typedef uint8_t __mmask8;
 typedef uint16_t __mmask16;
+typedef uint32_t __mmask32;
 typedef uint64_t __mmask64;
 
 static inline int _mm_popcnt_u32(unsigned x) { return __builtin_popcount(x); }
@@ -33,6 +34,13 @@ static inline __m512i _mm512_maskz_loadu_epi8(__mmask64 mask, const void *from)
     char lanes[64] = {0};
     EACH(64) if (mask >> i & 1) lanes[i] = ((const char *)from)[i];
     return _mm512_loadu_si512(lanes);
+}
+
+static inline __m256i _mm256_maskz_loadu_epi8(__mmask32 mask, const void *from)
+{
+    char lanes[32] = {0};
+    EACH(32) if (mask >> i & 1) lanes[i] = ((const char *)from)[i];
+    return _mm256_loadu_si256((const __m256i *)lanes);
 }
 
 /* SIMDe's reads what the mask leaves out, too. */
