@@ -111,6 +111,15 @@ def test_many_codes_in_small_blocks(n_tables, n_threads):
     check_blocks(blocks, 30)
 
 
+def test_many_wide_codes():
+    # The numbers of ways to choose some of 2048 bits do not fit in a float.
+    codes = random_codes(6000, 2048)
+    codes[3000:3004] = codes[:4]
+    codes[3000:3004, 100] ^= np.array([0, 1, 255, 255], np.uint8)
+    codes[3003, 101] ^= 31
+    assert as_tuples(fh.pairs_within(codes, 12)) == [(0, 3000, 0), (1, 3001, 1), (2, 3002, 8)]
+
+
 def test_max_pairs_is_the_largest_number():
     codes = np.zeros((5, 8), np.uint8)
     assert len(fh.pairs_within(codes, 0, max_pairs=10).first) == 10

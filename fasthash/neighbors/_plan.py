@@ -146,14 +146,15 @@ def _share_within(
 
     @cache
     def share(length: int, flips: int) -> float:
-        return sum(
-            share
-            * sum(
-                comb(length, a) * comb(n_bits - length, d - a) for a in range(flips + 1) if a <= d
-            )
-            / comb(n_bits, d)
-            for d, share in zip(distances, shares, strict=True)
-        )
+        n_ways = comb(n_bits, length)
+        total = 0.0
+        for d, share_of_d in zip(distances, shares, strict=True):
+            # At most n_bits - d of the bits of the substring are equal.
+            numbers = range(max(0, length - (n_bits - d)), min(flips, d) + 1)
+            ways = sum(comb(d, a) * comb(n_bits - d, length - a) for a in numbers)
+            # A quotient of integers, because they may be too large for a float.
+            total += share_of_d * (ways / n_ways)
+        return total
 
     return share
 

@@ -93,7 +93,7 @@ typedef struct {
  * Look-up l of a code takes bits l * bits, l * bits + 1, … of it, counted from the lowest bit of byte
  * 0; but with 4 bits, look-up 2 j takes the high nibble of byte j, and look-up 2 j + 1 the low one.
  * With more than FH_ESTIMATE_NARROW look-ups, each FH_ESTIMATE_CHUNK of them are at most 255 in an
- * estimate, however large their entries are; with fewer, all together are. ../estimates.h chooses
+ * estimate, however large their entries are; with fewer, all together are. ../weights.h chooses
  * the unit. */
 #define FH_ESTIMATE_CHUNK 16
 #define FH_ESTIMATE_NARROW 32
