@@ -111,6 +111,14 @@ def test_many_codes_in_small_blocks(n_tables, n_threads):
     check_blocks(blocks, 30)
 
 
+def test_a_scan_finds_no_more_pairs_at_a_time_than_a_block_holds():
+    # Among the first codes few pairs lie within the radius; all of the last ones are equal.
+    codes = random_codes(4000, 64)
+    codes[2000:] = 0
+    for found in _blocks.found_blocks(codes, None, 12, 10_000, 1):
+        assert len(found.first) <= 10_000
+
+
 def test_many_wide_codes():
     # The numbers of ways to choose some of 2048 bits do not fit in a float.
     codes = random_codes(6000, 2048)

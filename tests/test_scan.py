@@ -38,6 +38,17 @@ def distances(queries, database, n_threads, sizes):
     return out
 
 
+@pytest.mark.parametrize("cut", ["queries", "rows", None])
+@pytest.mark.parametrize(("most", "n_answered"), [(1, 1), (59, 2), (60, 3), (599, 29), (600, 30)])
+def test_a_search_within_a_radius_ends_before_too_many_answers(cut, most, n_answered):
+    queries, database = np.zeros((30, 8), np.uint8), np.ones((20, 8), np.uint8)
+    sizes = SMALL_CALLS[cut] if cut else scan.CallSizes()
+    limits, d, rows = scan.scan_within(queries, database, 8, 1, None, sizes, most)
+    np.testing.assert_array_equal(limits, np.arange(n_answered + 1) * 20)
+    np.testing.assert_array_equal(d, np.full(20 * n_answered, 8))
+    np.testing.assert_array_equal(rows, np.tile(np.arange(20), n_answered))
+
+
 @pytest.mark.parametrize("cut", ["queries", "rows"])
 @given(
     problem=search_problems(),

@@ -179,6 +179,7 @@ def scan_within(
     n_threads: int,
     allowed: Allowed | None = None,
     sizes: CallSizes = _SIZES,
+    most: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """
     Find all rows within the radius, as `hamming.within` does, for checked arguments.
@@ -193,15 +194,26 @@ def scan_within(
     allowed : Allowed, optional
         The rows that may be found; by default all.
     sizes : CallSizes, optional
+    most : int, optional
+        With more answers than this, only the first queries are answered: as many as have at most
+        this number of answers together, but at least one.
     """
     rows, flags, n_allowed = _restrict(allowed, codes, len(queries))
-    answers = []
+    answers: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]] = []
+    n_left = _EVERYTHING if most is None else most
     n_searched = n_allowed if flags is None else len(codes)
     at_once = _radius.queries_at_once(radius)
     for q, pace in _calls(len(queries), n_searched, codes, sizes, at_once):
-        search = _radius.Within(queries[q], codes, rows, flags, radius, n_threads)
+        search = _radius.Within(queries[q], codes, rows, flags, radius, n_left, n_threads)
         _run(search, pace)
+        if search.distances is None:
+            n_fitting = int(search.limits.searchsorted(n_left, side="right")) - 1
+            if n_fitting > 0 or not answers:
+                some = queries[q][: max(1, n_fitting)]
+                answers.append(scan_within(some, codes, radius, n_threads, allowed, sizes))
+            break
         answers.append((search.limits, search.distances, search.positions))
+        n_left -= len(search.positions)
         # Free its scratch memory before the next search allocates its own.
         del search
     limits, distances, found = join_within(answers)

@@ -255,7 +255,8 @@ cdef class Within:
     """All codes within the radius, 0 <= radius <= 8 * n_bytes, of 1 to `most_queries` queries.
 
     Two scans: the first counts, the second writes. ``limits``, ``distances`` and ``positions`` are
-    the answer when nothing is left to do.
+    the answer when nothing is left to do. With more than `most` answers there is no second scan:
+    only ``limits`` is there, and ``distances`` is None.
     """
 
     cdef WithinPlan plan
@@ -268,11 +269,13 @@ cdef class Within:
     cdef int64_t[::1] positions_view
     cdef readonly object limits, distances, positions
     cdef Py_ssize_t row
+    cdef int64_t most
 
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                   const int64_t[::1] rows, const uint8_t[::1] allowed, int32_t radius,
-                  int n_threads):
+                  int64_t most, int n_threads):
         cdef Database database = searched(queries.shape[0], codes, rows, allowed)
+        self.most = most
         self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
         self.plan = plan_within(&database, queries.shape[0], radius, n_threads)
         self.memory = np.empty(self.plan.memory_bytes, np.uint8)
@@ -304,7 +307,10 @@ cdef class Within:
         self.row += n_rows
         if n_rows == n_left and not writes:
             find_places(plan, &self.limits_view[0])
-            n_found, self.row = self.limits_view[plan.n_queries], 0
+            n_found = self.limits_view[plan.n_queries]
+            if n_found > self.most:
+                return 0
+            self.row = 0
             self.distances = np.empty(n_found, np.int32)
             self.positions = np.empty(n_found, np.int64)
             self.distances_view, self.positions_view = self.distances, self.positions

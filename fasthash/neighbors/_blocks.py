@@ -135,7 +135,9 @@ def _scanned(
         end = min(n, start + min(n_rows, _MOST_SCANNED))
         # Those before `start` have been compared with these rows already.
         seconds, second_row = (codes[start:], start) if others is None else (others, 0)
-        limits, distances, rows = scan_within(codes[start:end], seconds, radius, n_threads)
+        some = codes[start:end]
+        limits, distances, rows = scan_within(some, seconds, radius, n_threads, most=most)
+        end = start + len(limits) - 1
         first = np.repeat(np.arange(start, end), np.diff(limits))
         rows += second_row
         if others is None:
