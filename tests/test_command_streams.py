@@ -98,6 +98,20 @@ def test_a_code_of_standard_input_has_no_spaces():
         code_of_line(b"00 ff", 16)
 
 
+def test_a_code_of_standard_input_has_no_padding_bits(tmp_path):
+    index = fh.HammingIndex(12)
+    index.add(fh.pack(np.ones((1, 12))))
+    index.save(tmp_path / "i")
+    done = subprocess.run(
+        [PROGRAM, *"search i --codes - -k 1 --json".split()],
+        input="fff0\nffff\nff00\n", cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["query"], one["distances"]) for one in answers] == [(0, [0]), (2, [4])]
+    assert done.returncode == 3
+    assert "line 2 of standard input: no code of 12 bits: its last 4 bits must be" in done.stderr
+
+
 def test_a_reader_that_goes_away_is_no_error_to_shout_about(emoji):
     done = subprocess.run(
         f"{PROGRAM} search emoji.index --codes image-codes.npy | head -1",

@@ -11,6 +11,7 @@ import pytest
 import fasthash as fh
 from command_line import result, run
 from fasthash.codes import to_hex
+from fasthash.datasets.readers import read_texts
 from strategies import random_codes
 
 PNG = base64.b64decode(
@@ -89,6 +90,14 @@ def test_a_table_and_a_page_are_written(folder, capsys):
     ]
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64") == 3 and "p9.png" in page and "http" not in page
+
+
+def test_a_tsv_file_has_tabs_and_a_page_says_a_diameter_of_zero(folder, capsys):
+    write_hashes()
+    equal = "duplicates hashes.csv:phash --radius 0 --max-diameter 0"
+    run(capsys, f"{equal} --output groups.tsv --page page.html")
+    assert read_texts("groups.tsv:row").tolist() == ["3", "4"]
+    assert "<td>0</td>" in (folder / "page.html").read_text(encoding="utf-8").split("diameter")[1]
 
 
 def test_what_is_refused(folder, capsys):

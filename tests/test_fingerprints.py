@@ -158,6 +158,10 @@ def test_files_of_codes_say_their_model(folder, capsys):
         assert "y-codes.npz belongs to" in err
     _, err = run(capsys, "index build z.index --codes c.npz --model y.model --bits 6", status=1)
     assert "name the model that made the codes" in err and not pathlib.Path("z.index").exists()
+    for source in ("--codes c.npz", ENCODED):
+        _, err = run(capsys, f"index build z.index {source} --bits 7", status=1)
+        assert f"--bits is 7, and the model {made} makes codes of 6 bits" in err
+    assert not pathlib.Path("z.index").exists()
 
 
 def test_pairs_and_signs_say_what_made_them(folder, capsys):

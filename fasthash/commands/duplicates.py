@@ -88,8 +88,8 @@ def declare(commands: Any) -> None:
         "--output",
         type=OutputFile("csv"),
         metavar="FILE",
-        help="write the groups to a CSV file, with a line for each code of a group, and print "
-        "their numbers alone",
+        help="write the groups to a .csv or .tsv file, with a line for each code of a group, and "
+        "print their numbers alone",
     )
     duplicates.add_argument(
         "--page",
@@ -134,7 +134,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         _write_page(groups, names, options, said)
     if options.output is not None:
         with replacing(options.output) as file:
-            file.write(_as_csv(groups, names).encode())
+            mark = "\t" if options.output.suffix.lower() == ".tsv" else ","
+            file.write(_as_csv(groups, names, mark).encode())
         content = {"codes": len(codes), "bits": n_bits, "groups": len(groups), "in_groups": n_found}
         printer.result(said, content)
         return
@@ -182,9 +183,9 @@ def _as_json(number: int, group: Group, names: NDArray[Any] | None) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def _as_csv(groups: Sequence[Group], names: NDArray[Any] | None) -> str:
+def _as_csv(groups: Sequence[Group], names: NDArray[Any] | None, delimiter: str) -> str:
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
     header = ["group", "row", "distance", "is_representative"]
     writer.writerow(header if names is None else [*header, "name"])
     for number, group in enumerate(groups):
@@ -204,7 +205,7 @@ def _write_page(
     settings = {
         "found": said,
         "radius": options.radius,
-        "largest diameter": options.max_diameter or "not limited",
+        "largest diameter": "not limited" if options.max_diameter is None else options.max_diameter,
         "representative": options.representative,
         "shown": f"the {len(largest)} largest groups" if len(largest) < len(groups) else "all",
     }

@@ -190,7 +190,7 @@ def _read_items(
     if options.codes is not None:
         codes, length = read_codes(options.codes, n_bits, options.read_as)
         made_by = fingerprint_of_codes(options.codes, options.model, codes.shape[1])
-        return codes, n_bits or length_in(made_by, codes.shape[1]) or length, made_by
+        return codes, length_in(made_by, codes.shape[1]) or n_bits or length, made_by
     if options.read_as is not None:
         raise ValueError("--read-as goes with --codes")
     if options.model is None:
@@ -210,7 +210,12 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
     from ..index import HammingIndex
 
     codes, n_bits, made_by = _read_items(options, options.bits, printer)
-    index = HammingIndex(options.bits or n_bits)
+    if options.bits not in (None, n_bits):
+        raise ValueError(
+            f"--bits is {options.bits}, and the model {made_by} makes codes of {n_bits} bits: "
+            "leave --bits out"
+        )
+    index = HammingIndex(n_bits)
     index.add(codes, ids=_read_ids(options))
     index.model = made_by
     with locked(options.index, options.wait, printer):

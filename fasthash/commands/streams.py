@@ -146,6 +146,9 @@ def code_of_line(text: bytes, n_bits: int) -> NDArray[np.uint8]:
         code = b""
     if len(code) != n_bytes:
         raise ValueError(f"no code of {n_bits} bits, {2 * n_bytes} hexadecimal digits")
+    n_padding = 8 * n_bytes - n_bits
+    if code[-1] & ((1 << n_padding) - 1):
+        raise ValueError(f"no code of {n_bits} bits: its last {n_padding} bits must be zero")
     return np.frombuffer(code, np.uint8)
 
 
