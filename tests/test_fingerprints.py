@@ -164,6 +164,17 @@ def test_files_of_codes_say_their_model(folder, capsys):
     assert not pathlib.Path("z.index").exists()
 
 
+def test_a_modality_may_have_any_name(folder, capsys):
+    """These two names are parameters of numpy.savez."""
+    views = "--features file=x.npz:image allow_pickle=x.npz:text"
+    run(capsys, f"encode --method rreh --bits 6 {views} --output r.npz")
+    with np.load("r.npz") as arrays:
+        assert {name: arrays[name].dtype for name in arrays} == {
+            "file": np.uint8,
+            "allow_pickle": np.uint8,
+        }
+
+
 def test_pairs_and_signs_say_what_made_them(folder, capsys):
     views = "--features image=x.npz:image text=x.npz:text"
     command = f"encode --method rreh --bits 6 {views} --save-model r.model --output r.npz"

@@ -120,7 +120,9 @@ def _fingerprint_in(source: str) -> str | None:
 
 def write_archive(path: Path, codes: Mapping[str, NDArray[np.uint8]], fingerprint: str) -> None:
     """Write codes by name to a .npz file that says which model made them."""
-    with replacing(path) as file:
-        np.savez(file, **dict(codes))  # type: ignore[arg-type]
-        with zipfile.ZipFile(file, "a") as archive:
-            archive.comment = _COMMENT + fingerprint.encode()
+    # By zipfile, because numpy.savez takes no array of the name "file".
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in codes.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        archive.comment = _COMMENT + fingerprint.encode()
