@@ -67,6 +67,7 @@ def topk_weighted(
     See Also
     --------
     topk : The search by Hamming distance, where the query is a packed code too.
+    HammingIndex.search : The same search in an index, with ``weights=``.
     rerank : Sort the answers by the vectors that the codes were made of.
     pack : Make codes of signs.
 
@@ -81,8 +82,10 @@ def topk_weighted(
     another order.
 
     Costs one scan of the allowed rows per query, two table look-ups for each byte of a code, plus
-    O(k + 32 n_bits). Holds 2 bytes for each weight; scratch memory stays below 64 MiB per thread
-    for k up to two million and codes up to 10,000 bits.
+    O(k + 32 n_bits). With several queries, the scan first estimates the scores in 8 bits, and then
+    computes exactly only those that may be among the first k. Holds 2 bytes for each weight;
+    scratch memory stays below 64 MiB per thread for k up to two million and codes up to 10,000
+    bits.
 
     Examples
     --------

@@ -95,6 +95,7 @@ def test_the_tutorial_on_photos_runs(run_page):
 def test_the_tutorial_on_embeddings_runs(run_page):
     names = run_page("tutorials/embeddings-to-codes.md")
     assert names["by_codes"] == pytest.approx(0.714, abs=0.01)
+    assert names["with_weights"] == pytest.approx(0.742, abs=0.01)
     assert names["in_two_stages"] == pytest.approx(0.967, abs=0.005)
     assert names["signs"].shape == (1437, 24)
 

@@ -170,8 +170,8 @@ class SearchedCodes(HeldCodes):
 
         Notes
         -----
-        A search with weights never uses tables, except to find candidates. It is then faster than
-        the scan if tables are much faster, that is, in many codes whose neighbours are near.
+        A search with weights is a scan. With `candidates`, tables may find the candidates; this is
+        faster than the scan only among many codes whose neighbours are near.
 
         Examples
         --------

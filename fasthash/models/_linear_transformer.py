@@ -197,8 +197,8 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
 
         Notes
         -----
-        A search with weights compares all codes that the filter allows. The difference in quality
-        is in docs/weighted-queries.md.
+        A search with weights compares all codes that the filter allows. docs/weighted-queries.md
+        shows what weights gain, by method.
 
         Examples
         --------

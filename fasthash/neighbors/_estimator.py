@@ -40,10 +40,10 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Largest distance of a neighbour, inclusive. If it is given, `transform` makes a graph of all
         neighbours within it, and otherwise a graph of `n_neighbors`.
     metric : {"hamming", "jaccard"}, default "hamming"
-        "hamming": the number of bits that differ. It is not divided by the number of bits, as
-        scikit-learn does. "jaccard": 1 minus the number of bits set in both codes, divided by the
-        number set in at least one; chemists call this the Tanimoto distance. Two codes without a
-        bit set are at distance 0.
+        "hamming": the number of bits that differ; scikit-learn divides it by the number of bits,
+        and this class does not. "jaccard": 1 minus the number of bits set in both codes, divided by
+        the number set in at least one; chemists call this the Tanimoto distance. Two codes without
+        a bit set are at distance 0.
     mode : {"distance", "connectivity"}, default "distance"
         Whether `transform` stores distances or ones.
     n_threads : int, optional

@@ -58,7 +58,8 @@ def knn_graph(codes: ArrayLike, k: int, *, n_threads: int | None = None) -> csr_
     Notes
     -----
     Costs as much as a search of all codes for k + 1 neighbours, by tables or a scan, whichever is
-    faster (see `HammingIndex`); 12 bytes for each neighbour, 16 if there are more than 2^31.
+    faster (see `HammingIndex`). The matrix takes 8 bytes for each neighbour, or 12 if there are
+    2^31 or more.
 
     Examples
     --------
@@ -128,7 +129,8 @@ def radius_graph(
 
     Notes
     -----
-    Costs as much as `pairs_within`, and 16 bytes for each pair, 24 if there are more than 2^30.
+    Costs as much as `pairs_within`. The matrix takes 16 bytes for each pair, which it stores twice,
+    or 24 if there are 2^30 pairs or more.
 
     Examples
     --------

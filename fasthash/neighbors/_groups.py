@@ -66,10 +66,10 @@ def duplicate_groups(
     radius : int
         Largest distance of a pair that connects two codes, in bits; inclusive. 0 finds equal codes.
     max_diameter : int, optional
-        Largest distance of any two codes of a group, at least the radius. Groups that are wider are
-        split: each code, in the order of rows, joins the first group that has a code within the
-        radius of it and none farther away than `max_diameter`; if there is no such group, the code
-        begins a new one. By default, groups are not split.
+        Largest distance of any two codes of a group; at least the radius. Wider groups are split:
+        each code, in the order of rows, joins the first group that has a code within the radius of
+        it and none farther away than `max_diameter`; if there is no such group, the code begins a
+        new one. By default, groups are not split.
     representative : {"first", "medoid"}
         Which row stands for a group: the first one, or the one with the smallest sum of distances
         to the others, the first of those if there are several.

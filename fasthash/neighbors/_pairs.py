@@ -76,11 +76,13 @@ def pairs_within(
     Notes
     -----
     Codes are sorted by a part of their bits, and codes that agree there, up to a few bits, are
-    compared with each other; this is repeated with other parts, so that no pair is missed
-    (multi-index hashing). How many parts, or a comparison of all codes where it is faster, is
-    decided from a sample of the codes. Besides the result, 20 bytes for each pair, memory is needed
-    for one copy of the codes, about 16 bytes for each code, and 40 bytes for each of up to eight
-    million pairs that are being sorted.
+    compared with each other. This is repeated with other parts, so that no pair is missed
+    (multi-index hashing). A sample of the codes decides how many parts there are, or that all codes
+    are compared, where this is faster.
+
+    The result takes 20 bytes for each pair. The search also needs memory for one copy of the codes,
+    about 16 bytes for each code, and 40 bytes for each of up to eight million pairs that it sorts
+    at a time.
 
     Examples
     --------
@@ -137,9 +139,9 @@ def iter_pairs(
     Returns
     -------
     iterator of named tuples
-        Of ``first``, ``second`` and ``distances``, as `pairs_within` returns. The blocks one after
-        the other are what `pairs_within` returns. Pairs with the same first row are in one block,
-        and no block is empty.
+        Each has ``first``, ``second`` and ``distances``, as `pairs_within` returns them. Joined in
+        their order, the blocks are the result of `pairs_within`. Pairs with the same first
+        row are in one block, and no block is empty.
 
     Raises
     ------
