@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fasthash as fh
@@ -195,15 +195,23 @@ def test_the_plan_never_compares_much_more_than_a_scan(kind, radius):
     wider=st.none() | st.integers(0, 12),
     is_accepted=st.booleans(),
 )
+# The last code equals the second one, but is near the third one, which is in the first group.
+@example(np.array([[0], [3], [1], [3]], np.uint8), 1, 1, False)
+@example(np.array([[0], [3], [1], [3]], np.uint8), 1, 1, True)
 def test_groups_match_the_reference(codes, radius, wider, is_accepted):
     max_diameter = None if wider is None else radius + wider
     # With `accept`, equal codes are not taken together first.
     accept = (lambda first, second: first < second) if is_accepted else None
-    expected = reference.duplicate_groups(codes, radius, max_diameter)
+    expected = reference.duplicate_groups(codes, radius, max_diameter, not is_accepted)
     for representative in ("first", "medoid"):
-        labels, representatives = fh.duplicate_groups(
-            codes, radius, max_diameter=max_diameter, representative=representative, accept=accept
-        )
+        with smaller_pieces(400):
+            labels, representatives = fh.duplicate_groups(
+                codes,
+                radius,
+                max_diameter=max_diameter,
+                representative=representative,
+                accept=accept,
+            )
         assert labels.dtype == representatives.dtype == np.int64
         assert [np.flatnonzero(labels == g).tolist() for g in range(len(expected))] == expected
         chosen = [

@@ -1,19 +1,20 @@
 """`duplicate_groups`: codes that are connected by pairs within a radius, in groups.
 
-Equal codes are in the same group whatever else is, so pairs are looked for among different codes.
+Equal codes are taken as one, so pairs are looked for among different codes. Only with `accept` are
+rows with equal codes told apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.interruptible import in_helper_thread, take
-from .._core.pieces import cut_unequal
+from .._core.pieces import cut
 from .._core.runtime import resolve_threads
 from .._core.scan import scan_distances
 from .._core.validation import check_choice, check_count
@@ -23,8 +24,8 @@ from ._pairs import Accept, iter_pairs
 
 __all__ = ["DuplicateGroups", "duplicate_groups"]
 
-# Bytes of the unpacked bits of the groups whose medoids are found at a time.
-_UNPACKED_BYTES = 1 << 26
+# Bits of codes that are unpacked at a time, where medoids are found; numpy takes 9 bytes for each.
+_UNPACKED_BITS = 1 << 23
 
 
 class DuplicateGroups(NamedTuple):
@@ -69,7 +70,8 @@ def duplicate_groups(
         Largest distance of any two codes of a group; at least the radius. Wider groups are split:
         each code, in the order of rows, joins the first group that has a code within the radius of
         it and none farther away than `max_diameter`; if there is no such group, the code begins a
-        new one. By default, groups are not split.
+        new one. Equal codes are taken as one, unless `accept` is given. By default, groups are not
+        split.
     representative : {"first", "medoid"}
         Which row stands for a group: the first one, or the one with the smallest sum of distances
         to the others, the first of those if there are several.
@@ -138,13 +140,7 @@ def duplicate_groups(
 def _different(codes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first rows of all different codes, ascending, and the place among them of each row."""
     whole = codes.view(np.dtype((np.void, codes.shape[1])))[:, 0]
-    _, first, place = in_helper_thread(
-        len(codes), lambda: np.unique(whole, return_index=True, return_inverse=True)
-    )
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return first[order], rank[place]
+    return in_helper_thread(len(codes), lambda: _in_order_of_rows(whole))
 
 
 def _groups_of(
@@ -206,10 +202,10 @@ def _narrow_groups(
 
 
 def _in_order_of_rows(
-    labels: NDArray[np.int64],
+    values: NDArray[Any],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first row of each group, ascending, and labels in this order."""
-    _, first, place = np.unique(labels, return_index=True, return_inverse=True)
+    """The first rows of all different values, ascending, and the place among them of each row."""
+    _, first, place = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -229,11 +225,13 @@ def _medoids(
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels, minlength=len(firsts))
     ends = np.cumsum(sizes)
-    larger = np.flatnonzero(sizes > 2)
-    for some in cut_unequal((sizes[larger] * 8 * codes.shape[1]).tolist(), _UNPACKED_BYTES):
-        for group in larger[some]:
-            rows = order[ends[group] - sizes[group] : ends[group]]
-            bits = np.unpackbits(codes[rows], axis=1)
-            ones = bits.sum(axis=0, dtype=np.int64)
-            medoids[group] = rows[np.argmin(bits @ (sizes[group] - 2 * ones))]
+    for group in np.flatnonzero(sizes > 2):
+        rows = order[ends[group] - sizes[group] : ends[group]]
+        blocks = [rows[some] for some in cut(len(rows), 8 * codes.shape[1], _UNPACKED_BITS)]
+        ones = np.zeros(8 * codes.shape[1], np.int64)
+        for block in blocks:
+            ones += np.unpackbits(codes[block], axis=1).sum(axis=0, dtype=np.int64)
+        weights = sizes[group] - 2 * ones
+        sums = [np.unpackbits(codes[block], axis=1) @ weights for block in blocks]
+        medoids[group] = rows[np.argmin(np.concatenate(sums))]
     return medoids

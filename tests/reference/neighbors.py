@@ -20,12 +20,19 @@ def pairs_within(
 
 
 def duplicate_groups(
-    codes: NDArray[np.uint8], radius: int, max_diameter: int | None = None
+    codes: NDArray[np.uint8],
+    radius: int,
+    max_diameter: int | None = None,
+    takes_equal_as_one: bool = True,
 ) -> list[list[int]]:
     """The rows of each group, in the order of their first rows."""
     groups: list[list[int]] = []
     if max_diameter is not None:
         for row in range(len(codes)):
+            equal = [g for g in groups if any(distance(codes[row], codes[o]) == 0 for o in g)]
+            if equal and takes_equal_as_one:
+                equal[0].append(row)
+                continue
             for group in groups:
                 away = [distance(codes[row], codes[other]) for other in group]
                 if min(away) <= radius and max(away) <= max_diameter:
