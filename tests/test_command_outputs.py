@@ -87,6 +87,14 @@ def needs(name):
         pytest.importorskip("matplotlib", reason="the report needs matplotlib")
 
 
+def test_a_link_into_a_missing_folder_is_refused(folder, capsys):
+    np.save("few.npy", np.zeros((2, 8), np.uint8))
+    os.symlink(folder / "missing" / "a.index", "a.index")
+    _, err = run(capsys, "index build a.index --codes few.npy --bits 64", status=2)
+    assert "there is no folder" in err and "missing" in err
+    assert not os.path.exists("missing")
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_an_input_is_never_replaced(folder, capsys, name):
     needs(name)

@@ -50,10 +50,12 @@ class OutputFile:
         path = Path(text)
         if path.is_dir():
             raise argparse.ArgumentTypeError(f"{text} is a folder: name a file in it")
-        if not path.parent.is_dir():
-            raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
-        if not os.access(path.parent, os.W_OK):
-            raise argparse.ArgumentTypeError(f"files in the folder {path.parent} cannot be written")
+        # A link stays, and the file that it points to is written.
+        folder = Path(os.path.realpath(path) if path.is_symlink() else path).parent
+        if not folder.is_dir():
+            raise argparse.ArgumentTypeError(f"there is no folder {folder}")
+        if not os.access(folder, os.W_OK):
+            raise argparse.ArgumentTypeError(f"files in the folder {folder} cannot be written")
         return path
 
 
