@@ -109,6 +109,7 @@ def test_queries_are_drawn_if_there_are_none(folder, capsys):
     for more, message in (
         ("--models m", "--test is missing: saved models are scored on queries"),
         ("--test-labels all.npz:LAll", "--test-labels goes with --test"),
+        ("--methods CCAITQ --bits 4 --test-share 1.5", "--test-share must be more than 0 and less"),
     ):
         assert message in run(capsys, f"evaluate {train} {more}", status=1)[1]
 

@@ -251,6 +251,8 @@ def _split(
     """Return training samples, test samples, and the database unless it is the former."""
     if seed is None:
         return parts["train"], parts["test"], parts.get("database")
+    if not 0 < share < 1:
+        raise ValueError(f"--test-share must be more than 0 and less than 1, got {share}")
     from .._core.validation import check_rows
     from ..datasets import Part, validation_split
 
