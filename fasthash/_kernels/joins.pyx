@@ -88,6 +88,7 @@ cdef struct Step:
     bint has_other          # whether it is joined with the second side
     const uint32_t *masks   # in the order of the number of bits set
     Py_ssize_t n_masks
+    int64_t most            # a thread that has found more pairs ends its work
 
 
 cdef void compare_one(const Step *step, Slot *slot, const fh_side *other, uint32_t position,
@@ -99,7 +100,7 @@ cdef void compare_one(const Step *step, Slot *slot, const fh_side *other, uint32
     cdef const uint64_t *words
     cdef int64_t row = side.first_row + side.rows[position], other_row
     cdef int32_t n, n_hits, i
-    while first < end:
+    while first < end and slot.found.n <= step.most:
         n = <int32_t>min(end - first, <uint32_t>BLOCK)
         words = other.words + first * n_words
         if n_words == 1:
@@ -165,7 +166,7 @@ cdef class Join:
     cdef Slot *slots
     cdef Step step
     cdef Py_ssize_t n_bytes
-    cdef int64_t most, n_sorted
+    cdef int64_t n_sorted
     cdef int n_sides, n_threads, n_parts
     cdef uint32_t[::1] masks
     cdef uint32_t[:, :, ::1] counts
@@ -188,7 +189,7 @@ cdef class Join:
         # A thread may find all pairs of a single row.
         if others is not None:
             n_longest = max(n_longest, others.shape[0])
-        self.most = max(most // n_threads, n_longest)
+        step.most = max(most // n_threads, n_longest)
         self.n_steps = min(n_tables, radius + 1)
         self.tables = <fh_table *>calloc(n_tables, sizeof(fh_table))
         self.slots = <Slot *>calloc(n_threads, sizeof(Slot))
@@ -286,12 +287,12 @@ cdef class Join:
         with nogil:
             for chunk in prange(n_chunks, schedule="dynamic", num_threads=self.n_threads):
                 thread = threadid()
-                if self.slots[thread].found.n <= self.most:
+                if self.slots[thread].found.n <= self.step.most:
                     first = self.n_compared + chunk * CHUNK
                     compare_positions(&self.step, &self.slots[thread], <uint32_t>first,
                                       <uint32_t>min(first + CHUNK, self.n_compared + n_positions))
         for thread in range(self.n_threads):
-            self.has_overflowed |= self.slots[thread].found.n > self.most
+            self.has_overflowed |= self.slots[thread].found.n > self.step.most
             if self.slots[thread].found.failed:
                 raise MemoryError("the pairs do not fit in memory: ask for smaller blocks")
         self.n_compared += n_positions

@@ -36,8 +36,7 @@ static const int32_t compressed_halves[16][LANES] = {
 
 static INLINE __m256i broadcast(uint64_t word) { return _mm256_set1_epi64x((long long)word); }
 
-/* --- running xors
- * ------------------------------------------------------------------------------- */
+/* --- running xors ----------------------------------------------------------------------------- */
 
 /* The number of words that go through adders together next, counted from word 0 of a code.
  * sum_words follows the same rule: a sum has a whole number of sevens, or all the words that are
@@ -79,8 +78,7 @@ static INLINE void mix_group(uint64_t *group, int32_t n_words)
     }
 }
 
-/* --- distances
- * ---------------------------------------------------------------------------------- */
+/* --- distances -------------------------------------------------------------------------------- */
 
 /* The carry of the adder whose sum is `sum`, from xors of its inputs. */
 static INLINE __m256i carry(__m256i sum, __m256i one_pair, __m256i other_pair)
@@ -202,8 +200,7 @@ static INLINE int32_t append(Distances distances, int32_t n, Bound bound, int32_
 
 #include "tiles.h"
 
-/* --- prepare
- * ------------------------------------------------------------------------------------ */
+/* --- prepare ---------------------------------------------------------------------------------- */
 
 /* Loads the word at `bytes`, of which n_left bytes belong to a row of n_bytes; the others become
  * zero. If the row does not fill the word but has at least 8 bytes, its last 8 bytes are loaded and
@@ -286,8 +283,7 @@ AVX2 static void prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, uin
     }
 }
 
-/* --- labels
- * ------------------------------------------------------------------------------------- */
+/* --- labels ----------------------------------------------------------------------------------- */
 
 /* For up to 64 classes, four rows at a time; else as the scalar level. */
 AVX2 static int32_t list_relevant(const uint64_t *query, const uint64_t *labels, int32_t n,

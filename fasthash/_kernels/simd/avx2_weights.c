@@ -23,8 +23,7 @@ enum { CODES = FH_AVX2_WEIGHTED_CODES, SUM_BYTES = 256, GROUPS_MAX = 4 };
 /* Bytes of a group per byte of a code. */
 enum { SPREAD = FH_AVX2_WEIGHTED_SPREAD, STEP = SPREAD * CODES };
 
-/* --- layout
- * ------------------------------------------------------------------------------------- */
+/* --- layout ----------------------------------------------------------------------------------- */
 
 /* Fetches the lines of 8 * CODES bytes, a page ahead. */
 static INLINE void prefetch(const uint8_t *codes)
@@ -93,8 +92,7 @@ AVX2 void fh_avx2_prepare_weighted(const uint8_t *codes, int32_t n, int32_t n_by
     }
 }
 
-/* --- scan
- * --------------------------------------------------------------------------------------- */
+/* --- scan ------------------------------------------------------------------------------------- */
 
 /* 16-bit distances of the codes of a group with even numbers, and of those with odd ones. */
 typedef struct {

@@ -181,8 +181,7 @@ TARGET static void prepare(const uint8_t *codes, int32_t n, ptrdiff_t n_bytes, u
         prepare_group(codes, n - i < LANES ? n - i : LANES, n_bytes, tile);
 }
 
-/* --- rows as they are
- * --------------------------------------------------------------------------- */
+/* --- rows as they are ------------------------------------------------------------------------- */
 
 typedef __mmask32 Last;
 
