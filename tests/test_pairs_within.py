@@ -136,6 +136,14 @@ def test_max_pairs_is_the_largest_number():
 
 
 @pytest.mark.parametrize("n_tables", [None, 4])
+def test_a_block_may_hold_any_number_of_pairs(n_tables):
+    codes = np.zeros((5, 8), np.uint8)
+    with tables(n_tables):
+        (block,) = fh.neighbors.iter_pairs(codes, 0, block_pairs=10**30)
+    assert len(block.first) == 10
+
+
+@pytest.mark.parametrize("n_tables", [None, 4])
 def test_accept_chooses_pairs(n_tables):
     codes = random_codes(60, 16, seed=3)
     source = np.arange(60) % 3

@@ -21,6 +21,9 @@ Accept = Callable[[NDArray[np.int64], NDArray[np.int64]], ArrayLike]
 # Pairs that are found at a time where all of them are kept.
 _COLLECTED = 1 << 23
 
+# More pairs than there can be, in C's int64.
+_EVERYTHING = 2**63 - 1
+
 
 def pairs_within(
     codes: ArrayLike,
@@ -165,7 +168,7 @@ def iter_pairs(
     ...     print(first, second, distances)
     [0] [2] [1]
     """
-    block_pairs = check_count(block_pairs, "block_pairs", maximum=None)
+    block_pairs = min(check_count(block_pairs, "block_pairs", maximum=None), _EVERYTHING)
     return _even(_accepted(codes, radius, other, accept, block_pairs, n_threads), block_pairs)
 
 
