@@ -107,6 +107,7 @@ def test_what_is_refused(folder, capsys):
         ("--output hashes.csv --force", "--output hashes.csv is the file of"),
         ("--names hashes.csv:file --max-diameter 2", "--max-diameter 2 is less than --radius 3"),
         ("--pictures .", "--pictures goes with --page and --names"),
+        ("--format jsonl --output groups.csv", "--format is for groups that are printed"),
         ("--page p.html --names hashes.csv:file --pictures none", "there is no folder none"),
     ):
         _, err = run(capsys, f"duplicates hashes.csv:phash --radius 3 {options}", status=1)

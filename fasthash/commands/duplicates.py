@@ -111,6 +111,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     """Find the groups, then print and write them."""
     if options.pictures is not None and (options.page is None or options.names is None):
         raise ValueError("--pictures goes with --page and --names")
+    if options.format is not None and options.output is not None:
+        raise ValueError("--format is for groups that are printed: leave it out with --output")
     if options.pictures is not None and not options.pictures.is_dir():
         raise ValueError(f"--pictures: there is no folder {options.pictures}")
     if options.max_diameter is not None and options.max_diameter < options.radius:
