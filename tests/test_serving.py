@@ -30,8 +30,11 @@ class Model:
         rng = np.random.default_rng(n_bits)
         self.projections = {name: rng.standard_normal((N_FEATURES, n_bits)) for name in "ab"}
 
+    def project(self, x, modality):
+        return x @ self.projections[modality]
+
     def encode(self, x, modality):
-        return fh.pack(x @ self.projections[modality])
+        return fh.pack(self.project(x, modality))
 
 
 def features_of(texts):
@@ -61,7 +64,7 @@ def collection(samples):
         index = fh.HammingIndex(n_bits)
         index.add(model.encode(samples, "a"))
         index.remove([7])
-        lengths.append(Length(index, model.encode, {"a": N_FEATURES, "b": N_FEATURES}))
+        lengths.append(Length(index, model.project, {"a": N_FEATURES, "b": N_FEATURES}))
     return Collection("test", gallery, lengths, Words(features_of, "b"))
 
 
@@ -89,14 +92,32 @@ def expected(samples, query, n_bits, modality, k, keep=None):
     return distances[0][is_found].tolist(), ids[0][is_found].tolist()
 
 
+def expected_by_weights(samples, query, n_bits, modality, k, keep=True):
+    """What `topk_weighted` finds among all but 7: distances, ids, scores."""
+    model = Model(n_bits)
+    codes = model.encode(samples, "a")
+    weights = model.project(np.atleast_2d(query), modality)
+    mask = (np.arange(N) != 7) & keep
+    scores, ids = fh.topk_weighted(weights, codes, min(k, mask.sum()), filter=mask)
+    distances = fh.distances(fh.pack(weights), codes[ids[0]])[0]
+    return distances.tolist(), ids[0].tolist(), scores[0].tolist()
+
+
+def found_by_weights(response):
+    answer = response.json()
+    assert answer["order"] == "weights"
+    return *found(response), [one["score"] for one in answer["answers"]]
+
+
 @pytest.mark.parametrize("n_bits", [20, 64])
 def test_every_way_of_asking_finds_what_topk_finds(client, samples, n_bits):
     scope = {"bits": n_bits, "k": 15}
     words = features_of(["two words"])
-    assert found(client.get("/api/search", params={"q": "two words", **scope})) == expected(
+    params = {"q": "two words", "order": "distance", **scope}
+    assert found(client.get("/api/search", params=params)) == expected(
         samples, words, n_bits, "b", 15
     )
-    body = {"modality": "a", "features": samples[7].tolist(), **scope}
+    body = {"modality": "a", "features": samples[7].tolist(), "order": "distance", **scope}
     answer = expected(samples, samples[7], n_bits, "a", 15)
     assert found(client.post("/api/search/features", json=body)) == answer
     code = Model(n_bits).encode(samples[7:8], "a")[0].tobytes().hex()
@@ -104,6 +125,68 @@ def test_every_way_of_asking_finds_what_topk_finds(client, samples, n_bits):
     assert found(client.get("/api/items/8/neighbours", params=scope)) == expected(
         samples, samples[8], n_bits, "a", 15
     )
+
+
+@pytest.mark.parametrize("n_bits", [20, 64])
+def test_queries_that_are_projected_are_sorted_by_score(client, samples, n_bits):
+    scope = {"bits": n_bits, "k": 15}
+    words = client.get("/api/search", params={"q": "two words", **scope})
+    assert found_by_weights(words) == expected_by_weights(
+        samples, features_of(["two words"]), n_bits, "b", 15
+    )
+    body = {"modality": "a", "features": samples[7].tolist(), "order": "weights", **scope}
+    answer = found_by_weights(client.post("/api/search/features", json=body))
+    assert answer == expected_by_weights(samples, samples[7], n_bits, "a", 15)
+    distances, _, scores = answer
+    assert scores == sorted(scores, reverse=True) and distances != sorted(distances)
+
+
+def test_scores_sort_what_filter_and_radius_leave(client, samples):
+    """The radius is that of Hamming distances, also where scores would prefer other items."""
+    third = np.arange(N) % 3 == 0
+    body = {"modality": "a", "features": samples[9].tolist(), "bits": 20, "filter": "third"}
+    near = np.zeros(N, bool)
+    near[[i for d, i in zip(*expected(samples, samples[9], 20, "a", N), strict=True) if d <= 6]] = 1
+    for k, radius in ((1, 6), (3, 6), (200, 6), (200, 20)):
+        response = client.post("/api/search/features", json={**body, "k": k, "radius": radius})
+        keep = third & near if radius == 6 else third
+        answer = expected_by_weights(samples, samples[9], 20, "a", k, keep)
+        assert found_by_weights(response) == answer
+    far = {"modality": "b", "features": [1e-9] * N_FEATURES, "radius": 0}
+    assert found_by_weights(client.post("/api/search/features", json=far)) == ([], [], [])
+
+
+def test_codes_have_no_scores(client):
+    for response in (
+        client.get("/api/items/8/neighbours"),
+        client.post("/api/search/code", json={"code": "00" * 8}),
+        client.get("/api/search?q=a&order=distance"),
+    ):
+        answer = response.json()
+        assert answer["order"] == "distance" and len(answer["answers"]) == 24
+        assert all(one["score"] is None for one in answer["answers"])
+    says = "order must be distance, got 'weights'. Only the code of the query is known"
+    post = client.post("/api/search/code", json={"code": "00" * 8, "order": "weights"})
+    for response in (post, client.get("/api/items/8/neighbours?order=weights")):
+        assert response.status_code == 400 and says in response.json()["error"]
+
+
+def test_items_with_weights_are_sorted_by_score(samples):
+    lengths = []
+    for n_bits in (20, 64):
+        weights = Model(n_bits).project(samples, "a")
+        index = fh.HammingIndex(n_bits)
+        index.add(fh.pack(weights))
+        index.remove([7])
+        lengths.append(Length(index, item_weights=weights))
+    with TestClient(application(Collection("x", Gallery(), lengths))) as client:
+        response = client.get("/api/items/8/neighbours?k=9&bits=20")
+        *answer, scores = found_by_weights(response)
+        *right, right_scores = expected_by_weights(samples, samples[8], 20, "a", 9)
+        # One sample is projected with other sums than all samples together.
+        assert answer == right and scores == pytest.approx(right_scores, rel=1e-9)
+        response = client.get("/api/items/8/neighbours?k=9&bits=20&order=distance")
+        assert found(response) == expected(samples, samples[8], 20, "a", 9)
 
 
 def test_filters_narrow_what_is_found(client, samples):
@@ -155,6 +238,7 @@ def test_items_are_listed_described_and_found_by_name(client):
         ("/api/search?q=a&k=1e2", 400, "k must be"),
         ("/api/search?q=a&k=" + "9" * 4000, 400, "k must be"),
         ("/api/search?q=a&bits=63", 400, "bits must be one of 20, 64"),
+        ("/api/search?q=a&order=id", 400, "order must be one of weights, distance"),
         ("/api/search?q=a&radius=-1", 400, "radius must be"),
         ("/api/search?q=a&radius=65", 400, "radius must be"),
         ("/api/search?q=a&filter=none", 404, "no label 'none'"),
@@ -197,6 +281,7 @@ def test_questions_that_are_wrong(client, path, status, says):
         (b'{"modality": "a", "features": [0, 0, 0, 0, 0, NaN]}', 400, "not valid JSON"),
         (b'{"modality": "a", "features": [0, 0, 0, 0, 0, 1e999]}', 400, "features[5] must be"),
         ({"modality": "a", "features": [0] * 6, "k": 1.5}, 400, "k must be"),
+        ({"modality": "a", "features": [0] * 6, "order": 1}, 400, "order must be"),
         ({"modality": "a", "features": [0] * 6, "x": 1}, 400, "'x' is unknown here"),
         ({"modality": "a", "features": [0] * 6, "filter": "?"}, 404, "no label"),
         (b" " * 70_000, 413, "more than 65536 bytes"),

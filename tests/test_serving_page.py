@@ -50,7 +50,11 @@ def names(page):
 
 
 def distances(page):
-    return [int(text.split()[0]) for text in texts(page, ".distance")]
+    return [int(text.split()[1]) for text in texts(page, ".distance")]
+
+
+def scores(page):
+    return [float(text.removeprefix("score ")) for text in texts(page, ".score")]
 
 
 def titles(page):
@@ -87,7 +91,8 @@ def test_words_are_typed_and_answers_filtered(emoji_url, tmp_path, width, scheme
         assert not overflows(page)
         drawn = "return [...document.images].slice(0, 4).every((one) => one.naturalWidth > 0)"
         wait(page, lambda p: p.execute_script(drawn))
-        assert distances(page) == sorted(distances(page)) and len(distances(page)) == 24
+        assert texts(page, "#order")[0].startswith("The results are sorted by score, highest first")
+        assert scores(page) == sorted(scores(page), reverse=True) and len(scores(page)) == 24
         shot(page, tmp_path, f"words-{width}-{scheme}")
 
         find(page, "#radius")[0].send_keys("2\t")
@@ -168,4 +173,6 @@ def test_a_gallery_of_ones_own(tmp_path):
         said(page, "like “<script>")
         _, ids = fh.topk(codes[49:], codes, 24)
         assert names(page) == [captions[i] for i in ids[0]]
+        assert texts(page, "#order") == ["The results are sorted by distance, smallest first."]
+        assert texts(page, ".distance")[0] == "distance 0 of 32 bits" and scores(page) == []
         assert find(page, "#filter-field")[0].is_displayed() is False

@@ -99,18 +99,19 @@ def test_schemathesis_finds_no_fault(folder, tmp_path, served, n):
         assert f"Tested: {n}" in done.stdout, done.stdout
 
 
-def test_200_at_once_get_what_topk_finds(tmp_path):
+def test_200_at_once_get_what_a_search_finds(tmp_path):
     """The emoji, as they are served by default, rate limit included."""
     data = load_emoji()
     model = demo.fit_lengths(data, [64], seed=0)[64]
+    weights = model.project(data.features["image"], "image")
     codes = model.encode(data.features["image"], "image")
     rng = np.random.default_rng(0)
     vocabulary = sorted({word for name in data.names for word in name.split() if word.isalpha()})
     known = [word for word in vocabulary if data._encoder.count_known(word)]
     asked = [" ".join(rng.choice(known, 2)) for _ in range(100)]
     items = rng.choice(len(codes), 100, replace=False)
-    _, by_words = fh.topk(model.encode(data.text_features(asked), "text"), codes, 10)
-    distances, by_item = fh.topk(codes[items], codes, 10)
+    _, by_words = model.search(data.text_features(asked), "text", codes, 10)
+    scores, by_item = fh.topk_weighted(weights[items], codes, 10)
     with serving("--port", 0, cwd=tmp_path) as (url, *_):
 
         def ask(i):
@@ -124,14 +125,14 @@ def test_200_at_once_get_what_topk_finds(tmp_path):
         ids = by_words if i % 2 else by_item
         assert [one["id"] for one in answer] == ids[i // 2].tolist()
         if i % 2 == 0:
-            assert [one["distance"] for one in answer] == distances[i // 2].tolist()
+            assert [one["score"] for one in answer] == pytest.approx(scores[i // 2])
 
 
 def test_files_of_ones_own(folder):
     model = fh.load(folder / "16.model")
     captions = load_emoji()
-    query = model.encode(captions.text_features(["green apple"]), "text")
-    _, ids = fh.topk(query, np.load(folder / "16.npy"), 5)
+    query = captions.text_features(["green apple"])
+    _, ids = model.search(query, "text", np.load(folder / "16.npy"), 5)
     with serving(*OWN, "--port", 0, cwd=folder) as (url, *_):
         found = get(url, "/api/search", q="green apple", bits=16, k=5)["answers"]
         assert [one["id"] for one in found] == ids[0].tolist()
@@ -144,7 +145,9 @@ def test_files_of_ones_own(folder):
 
 def test_embeddings_of_ones_own(folder):
     model, x = fh.load(folder / "itq.model"), np.load(folder / "emoji/emoji.npz")["T_te"][:1]
-    distances, ids = fh.topk(model.transform(x), np.load(folder / "itq.npy"), 5)
+    codes = np.load(folder / "itq.npy")
+    scores, ids = model.search(x, codes, 5)
+    distances = fh.distances(model.transform(x), codes[ids[0]])
     body = json.dumps({"features": x[0].tolist(), "k": 5}).encode()
     with serving(*EMBEDDINGS, "--port", 0, cwd=folder) as (url, *_):
         request = urllib.request.Request(
@@ -154,6 +157,8 @@ def test_embeddings_of_ones_own(folder):
             found = json.load(response)["answers"]
         assert [one["id"] for one in found] == ids[0].tolist()
         assert [one["distance"] for one in found] == distances[0].tolist()
+        # The file holds float32, and the server reads float64.
+        assert [one["score"] for one in found] == pytest.approx(scores[0], rel=1e-5)
         # Without names, pictures are called as their files are.
         files = sorted(path.stem for path in (folder / "emoji/pictures").iterdir())
         assert [one["name"] for one in found] == [files[i] for i in ids[0]]

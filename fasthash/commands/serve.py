@@ -202,7 +202,7 @@ def _length(path: str, model_path: str | None, force: bool) -> Length:
     check_same_model(path, index, model.fingerprint(), model_path, force)
     given = model.n_features_in_
     n_features = dict(given) if hasattr(model, "modalities_") else {"": int(given)}
-    return Length(index, lambda x, name: inputs.encode(model, name or None, x), n_features)
+    return Length(index, lambda x, name: inputs.project(model, name or None, x), n_features)
 
 
 def _words(function: str, modality: str | None, lengths: Sequence[Length]) -> Words:

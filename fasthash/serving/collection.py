@@ -1,7 +1,8 @@
 """Codes of one or several lengths, searched by text, by an item, by features or by a code.
 
-A search request comes from ``app`` by way of ``operations``. Every kind of search ends in
-`Collection.search_code`, which calls `index.search`.
+A search request comes from ``app`` by way of ``operations``. A query is either a code or the
+weights of its bits. So every kind of search ends in `Collection.search_code` or
+`Collection.search_weights`, which call `index.search`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import hamming
+from ..codes import pack_signs
 from ..index._code_index import CodeIndex
 from .gallery import Gallery
 
@@ -26,21 +29,25 @@ _USUAL_BITS = 64
 @dataclass(frozen=True, eq=False)
 class Length:
     """
-    An index of codes of one length, and a function that encodes queries.
+    An index of codes of one length, and a function that projects queries.
 
     Attributes
     ----------
     index : CodeIndex
         Codes to search.
-    encode : callable or None
-        Called with features, shape (1, n_features), and their modality; returns their code.
+    project : callable or None
+        Called with features, shape (1, n_features), and their modality; returns their projections,
+        shape (1, n_bits), whose signs are the code.
     n_features : dict of str to int, or None
         Number of features by modality. If a model has only one kind of features, its name is "".
+    item_weights : ndarray or None
+        Projections of the items, shape (n, n_bits). Row i belongs to id i.
     """
 
     index: CodeIndex
-    encode: Callable[[NDArray[np.float64], str], NDArray[np.uint8]] | None = None
+    project: Callable[[NDArray[Any], str], NDArray[np.floating]] | None = None
     n_features: Mapping[str, int] | None = None
+    item_weights: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +79,9 @@ class Scope:
         Length of the codes.
     k : int
         Number of items to find.
+    order : str
+        "weights" sorts answers by their scores, "distance" by their Hamming distances. A query that
+        is a code has no weights.
     radius : int or None
         Largest distance, inclusive.
     filter : str or None
@@ -80,6 +90,7 @@ class Scope:
 
     n_bits: int
     k: int
+    order: str
     radius: int | None = None
     filter: str | None = None
 
@@ -92,11 +103,14 @@ class Found:
     Attributes
     ----------
     ids, distances : list of int
-        Sorted by distance, then by id.
+        Sorted by score, descending, or by distance; then by id.
+    scores : list of float, or None
+        None if the answers are sorted by distance.
     """
 
     ids: list[int]
     distances: list[int]
+    scores: list[float] | None = None
 
 
 class Collection:
@@ -166,6 +180,11 @@ class Collection:
         """The code length that is searched by default."""
         return min(self._lengths, key=lambda n_bits: (abs(n_bits - _USUAL_BITS), n_bits))
 
+    @property
+    def has_item_weights(self) -> bool:
+        """Whether the projections of the items are known, for each length."""
+        return all(one.item_weights is not None for one in self._lengths.values())
+
     def search_words(self, text: str, scope: Scope) -> Found:
         """
         Search by text.
@@ -187,17 +206,46 @@ class Collection:
 
     def search_features(self, x: NDArray[Any], modality: str, scope: Scope) -> Found:
         """Search by features, shape (1, n_features)."""
-        encode = self._lengths[scope.n_bits].encode
-        assert encode is not None
-        return self.search_code(encode(x, modality), scope)
+        project = self._lengths[scope.n_bits].project
+        assert project is not None
+        return self.search_weights(project(x, modality), scope)
 
     def neighbours(self, item: int, scope: Scope) -> Found:
         """Search by an item. The item itself is among the answers."""
-        return self.search_code(self._lengths[scope.n_bits].index.reconstruct([item]), scope)
+        one = self._lengths[scope.n_bits]
+        if scope.order == "distance":
+            return self.search_code(one.index.reconstruct([item]), scope)
+        assert one.item_weights is not None
+        return self.search_weights(one.item_weights[[item]], scope)
+
+    def search_weights(self, weights: NDArray[np.floating], scope: Scope) -> Found:
+        """
+        Search by the projections of a query, shape (1, n_bits), in the order of the scope.
+
+        All codes within a radius are only listed if a better answer is outside of it. So a radius
+        that excludes almost nothing costs no memory.
+        """
+        code = pack_signs(weights)
+        if scope.order == "distance":
+            return self.search_code(code, scope)
+        index = self._lengths[scope.n_bits].index
+
+        def best(allowed: NDArray[np.int64] | None) -> Found:
+            scores, ids = index.search(weights=weights, k=scope.k, n_threads=1, filter=allowed)
+            found = ids[0][ids[0] >= 0]
+            distances = hamming.distances(code, index.reconstruct(found), n_threads=1)[0]
+            return Found(found.tolist(), distances.tolist(), scores[0, : len(found)].tolist())
+
+        allowed = None if scope.filter is None else self._ids_with(scope.filter)
+        answers = best(allowed)
+        if scope.radius is not None and max(answers.distances, default=0) > scope.radius:
+            _, _, near = index.within(code, scope.radius, n_threads=1, filter=allowed)
+            answers = best(near)
+        return answers
 
     def search_code(self, code: NDArray[np.uint8], scope: Scope) -> Found:
         """
-        Search by a code, shape (1, n_bytes).
+        Search by a code, shape (1, n_bytes), in the order of distances.
 
         Each search uses one thread, because concurrent requests use all cores already.
         """

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..codes import pack_signs
 from ..datasets import EmojiDataset, load_emoji
 from ..index import HammingIndex
 from ..pages import demo
@@ -54,11 +55,12 @@ def emoji_collection(
     n_features = {name: x.shape[1] for name, x in data.features.items()}
     found = []
     for n_bits, model in models.items():
+        weights = model.project(data.features["image"], "image")
         index = HammingIndex(n_bits)
-        index.add(model.encode(data.features["image"], "image"))
+        index.add(pack_signs(weights))
 
-        def encode(x: NDArray[Any], modality: str, model: Any = model) -> NDArray[np.uint8]:
-            return model.encode(x, modality, n_threads=1)
+        def project(x: NDArray[Any], modality: str, model: Any = model) -> NDArray[np.floating]:
+            return model.project(x, modality, n_threads=1)
 
-        found.append(Length(index, encode, n_features))
+        found.append(Length(index, project, n_features, weights))
     return Collection("emoji", gallery, found, Words(data.text_features, "text"))

@@ -28,6 +28,10 @@ def _list_of(schema: Any) -> dict[str, Any]:
 _WHOLE = {"type": "integer", "minimum": 0}
 _TEXT = {"type": "string"}
 _TRUTH = {"type": "boolean"}
+_SCORE = {
+    "type": ["number", "null"],
+    "description": "Null if the answers are sorted by distance.",
+}
 _ITEM = {"id": _WHOLE, "name": _TEXT, "labels": _list_of(_TEXT), "has_picture": _TRUTH}
 
 _SCHEMAS = {
@@ -47,7 +51,11 @@ _SCHEMAS = {
     "Labels": _object(labels=_list_of(_object(name=_TEXT, n_items=_WHOLE))),
     "Item": _object(**_ITEM),
     "Items": _object(n_items=_WHOLE, items=_list_of({"$ref": "#/components/schemas/Item"})),
-    "Answers": _object(bits=_WHOLE, answers=_list_of(_object(distance=_WHOLE, **_ITEM))),
+    "Answers": _object(
+        bits=_WHOLE,
+        order={"type": "string", "enum": ["weights", "distance"]},
+        answers=_list_of(_object(distance=_WHOLE, score=_SCORE, **_ITEM)),
+    ),
 }
 
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")

@@ -5,12 +5,13 @@ written from it too. The table lacks operations that a collection does not suppo
 by text without a model.
 
 A search request comes from ``app``. Its function here, such as `_search` or `_neighbours`, calls
-the collection, and makes JSON of the answers. `Collection.search_code` calls `index.search`.
+the collection, and makes JSON of the answers. `Collection.search_code` and
+`Collection.search_weights` call `index.search`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,10 +129,30 @@ ID: Schema = {
     "description": "Number of an item.",
 }
 
+# The order of the answers, if the projections of the query are known, and if only its code is.
+_BY_WEIGHTS: Schema = {
+    "type": "string",
+    "enum": ["weights", "distance"],
+    "default": "weights",
+    "description": "weights: the answers are sorted by score, highest first. The score is the sum "
+    "of the projections of the query, each times 1 where the bit of the item is 1 and times -1 "
+    "where it is 0. distance: they are sorted by Hamming distance, smallest first. Equal ones are "
+    "sorted by id.",
+}
+_BY_CODE: Schema = {
+    "type": "string",
+    "enum": ["distance"],
+    "default": "distance",
+    "description": "Only the code of the query is known, and not its projections. So the answers "
+    "are sorted by Hamming distance, smallest first, and equal ones by id.",
+}
+
 
 def operations(collection: Collection) -> list[Operation]:
     """List the operations that a collection supports."""
     scope = _scope(collection)
+    by_code = {**scope, "order": _BY_CODE}
+    by_weights = {**scope, "order": _BY_WEIGHTS}
     restricted = {name: scope[name] for name in ("filter",) if name in scope}
     contains: Schema = {
         "type": "string",
@@ -179,7 +200,7 @@ def operations(collection: Collection) -> list[Operation]:
             "Search by an item, which is itself among the answers",
             _neighbours,
             "Answers",
-            query=scope,
+            query=by_weights if collection.has_item_weights else by_code,
             statuses=(404,),
         ),
     ]
@@ -197,7 +218,7 @@ def operations(collection: Collection) -> list[Operation]:
                 "Search by text",
                 _search,
                 "Answers",
-                query={"q": words, **scope},
+                query={"q": words, **by_weights},
                 required=("q",),
                 statuses=(404, 422),
             )
@@ -207,10 +228,10 @@ def operations(collection: Collection) -> list[Operation]:
             Operation(
                 "search_features",
                 "/api/search/features",
-                "Search by features, which the server encodes",
+                "Search by features, which the server projects",
                 _search_features,
                 "Answers",
-                body=_features_body(collection, scope),
+                body=_features_body(collection, by_weights),
                 statuses=(404,),
             )
         )
@@ -221,7 +242,7 @@ def operations(collection: Collection) -> list[Operation]:
             "Search by a packed code",
             _search_code,
             "Answers",
-            body=_code_body(collection, scope),
+            body=_code_body(collection, by_code),
             statuses=(404,),
         )
     )
@@ -380,15 +401,17 @@ def _checked_label(collection: Collection, values: Values) -> str | None:
 
 def _checked_scope(collection: Collection, values: Values) -> Scope:
     label = _checked_label(collection, values)
-    return Scope(values["bits"], values["k"], values.get("radius"), label)
+    return Scope(values["bits"], values["k"], values["order"], values.get("radius"), label)
 
 
 def _answers(collection: Collection, scope: Scope, found: Found) -> Any:
+    scores: Sequence[float | None] = found.scores or [None] * len(found.ids)
     return {
         "bits": scope.n_bits,
+        "order": scope.order,
         "answers": [
-            {"distance": distance, **_described(collection, item)}
-            for item, distance in zip(found.ids, found.distances, strict=True)
+            {"distance": distance, "score": score, **_described(collection, item)}
+            for item, distance, score in zip(found.ids, found.distances, scores, strict=True)
         ],
     }
 

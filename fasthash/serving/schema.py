@@ -53,8 +53,12 @@ def check(name: str, value: Any, schema: Schema) -> Any:
             and len(value) <= schema.get("maxLength", len(value))
             and ("pattern" not in schema or re.fullmatch(schema["pattern"], value) is not None)
         )
-    if not is_right or value not in schema.get("enum", [value]):
-        raise HTTPException(400, f"{name} must be {_in_words(schema)}, got {_shortened(value)}")
+    choices = schema.get("enum", [value])
+    if not is_right or value not in choices:
+        wrong = f"{name} must be {_in_words(schema)}, got {_shortened(value)}"
+        # Why there is no other choice.
+        reason = schema.get("description") if len(choices) == 1 and "enum" in schema else None
+        raise HTTPException(400, f"{wrong}. {reason}" if reason else wrong)
     return value
 
 
@@ -113,7 +117,8 @@ def _check_array(name: str, value: Any, schema: Schema) -> list[Any]:
 
 def _in_words(schema: Schema) -> str:
     if "enum" in schema:
-        return "one of " + ", ".join(map(str, schema["enum"]))
+        choices = ", ".join(map(str, schema["enum"]))
+        return f"one of {choices}" if len(schema["enum"]) > 1 else choices
     if schema["type"] == "array":
         return f"a list of {schema['minItems']} numbers"
     if schema["type"] == "string":

@@ -4,6 +4,11 @@
 
 const $ = (id) => document.getElementById(id);
 const FILTERS = ["filter", "bits", "radius", "k"];
+const ORDERS = {
+  weights: "The results are sorted by score, highest first: "
+    + "a bit adds more to the score if it says more about the query.",
+  distance: "The results are sorted by distance, smallest first.",
+};
 const PAUSE_MS = 250; // after the last key, before a search
 
 let info;
@@ -62,10 +67,10 @@ async function ask(item, start = 0) {
       const [shown, found] = await Promise.all([
         get(`api/items/${of}`), get(`api/items/${of}/neighbours`, filters)]);
       const says = `like “${shown.name}”, ${found.bits} bits`;
-      answer = { items: found.answers, says, item: shown.id };
+      answer = { ...found, items: found.answers, says, item: shown.id };
     } else if (q && info.by_words) {
       const found = await get("api/search", { q, ...filters });
-      answer = { items: found.answers, says: `for “${q}”, ${found.bits} bits` };
+      answer = { ...found, items: found.answers, says: `for “${q}”, ${found.bits} bits` };
     } else {
       const { filter: label, k } = filters;
       const some = { ...(k && { k }), ...(label && { filter: label }) };
@@ -78,13 +83,14 @@ async function ask(item, start = 0) {
     if (number !== asked) return;
     $("grid").replaceChildren();
     $("more").hidden = true;
+    $("order").textContent = "";
     $("status").textContent = error.message;
   }
   $("grid").classList.remove("busy");
 }
 
 function draw(answer) {
-  const cards = answer.items.map((one) => card(one, answer.item));
+  const cards = answer.items.map((one) => card(one, answer));
   const grid = $("grid");
   const hadFocus = grid.contains(document.activeElement);
   if (answer.start) grid.append(...cards); else grid.replaceChildren(...cards);
@@ -94,12 +100,13 @@ function draw(answer) {
   grid.classList.toggle("texts", !grid.querySelector("img"));
   const n = grid.childElementCount;
   $("status").textContent = n ? `${n} ${answer.says}` : "Nothing found with these filters.";
+  $("order").textContent = (n && ORDERS[answer.order]) || "";
   const more = answer.n_items !== undefined && n < answer.n_items;
   $("more").hidden = !more;
   $("more").onclick = () => ask(undefined, n);
 }
 
-function card(one, item) {
+function card(one, { item, bits }) {
   const button = document.createElement("button");
   button.type = "button";
   button.dataset.id = one.id;
@@ -117,14 +124,19 @@ function card(one, item) {
   name.textContent = one.name;
   button.append(name);
   if (one.distance !== undefined) {
-    const distance = document.createElement("span");
-    distance.className = "distance";
-    distance.textContent = one.distance === 1 ? "1 bit" : `${one.distance} bits`;
-    button.append(distance);
+    button.append(small("distance", `distance ${one.distance} of ${bits} bits`));
+    if (one.score !== null) button.append(small("score", `score ${one.score.toPrecision(3)}`));
   }
   button.addEventListener("click", () => go({ ...form(), q: "", item: String(one.id) }));
   const element = document.createElement("li");
   element.append(button);
+  return element;
+}
+
+function small(kind, text) {
+  const element = document.createElement("span");
+  element.className = kind;
+  element.textContent = text;
   return element;
 }
 
@@ -163,7 +175,7 @@ async function start() {
   document.title = `${info.title} – fasthash`;
   $("title").textContent = info.title;
   const n = info.n_items.toLocaleString("en");
-  $("about").textContent = `${n} items by the Hamming distance of their codes`;
+  $("about").textContent = `${n} items, compared by their codes`;
   $("words-label").textContent = info.by_words ? "Words" : "Words in the name of an item";
   $("filter").append(...labels.map(({ name, n_items }) => option(name, `${name} (${n_items})`)));
   $("filter-field").hidden = labels.length === 0;
