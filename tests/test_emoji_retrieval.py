@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fasthash as fh
 from fasthash.datasets import load_emoji
 from fasthash.pages import demo
 
@@ -35,4 +36,9 @@ def test_words_find_glyphs_of_their_kind(data, fitted, words, subgroup):
     found = demo.answer(data, fitted.model, [words], k=10)[0]
     names = [data.subgroup_names[data.subgroups[row]] for row in found.rows]
     assert names.count(subgroup) >= 7, names
-    assert (np.diff(found.distances) >= 0).all()
+    gallery = fitted.model.encode(data.features["image"], "image")
+    features = data.text_features([words])
+    scores, rows = fitted.model.search(features, "text", gallery, k=10)
+    assert (found.rows == rows[0]).all() and (found.scores == scores[0]).all()
+    apart = fh.distances(fitted.model.encode(features, "text"), gallery[found.rows])
+    assert (found.distances == apart[0]).all()

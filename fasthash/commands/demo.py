@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -113,11 +114,13 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     shown = min(options.bits, key=lambda n_bits: abs(n_bits - 64))
     best = [run for run in fitted if run.n_bits == shown and run.seed == 0]
     answers = demo.answer(data, best[0].model, queries, k=12)
-    say(f"\nwords to glyphs, {shown} bits: glyph, name, Hamming distance")
+    say(f"\nwords to glyphs, {shown} bits: glyph, name, score, Hamming distance")
+    say(demo.RANKED_BY)
     for answer in answers:
         say(f"\n  {answer.query}")
-        for row, distance in list(zip(answer.rows, answer.distances, strict=True))[:6]:
-            say(f"    {data.characters[row]}  {data.names[row]}  {distance}")
+        found = zip(answer.rows, answer.scores, answer.distances, strict=True)
+        for row, score, distance in itertools.islice(found, 6):
+            say(f"    {data.characters[row]}  {data.names[row]}  {score:.4g}  {distance}")
 
     settings = {
         "fasthash": __version__,

@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..asymmetric import topk_weighted
+from ..codes import pack
 from ..datasets import EmojiDataset
-from ..hamming import topk
+from ..hamming import distances
 from ..metrics import mean_average_precision, precision_recall_curve
 from ..models import AMSH, CCAITQ, CrossModalHasher
 
 __all__ = [
     "DIRECTIONS",
     "METHODS",
+    "RANKED_BY",
     "Answer",
     "Fitted",
     "answer",
@@ -34,6 +37,11 @@ __all__ = [
 
 DIRECTIONS = (("image", "text"), ("text", "image"))
 METHODS = ("AMSH", "CCA-ITQ")
+
+# How `answer` ranks glyphs.
+RANKED_BY = (
+    "Glyphs are ranked by weights: the words keep the size of each projection, not only its sign."
+)
 
 # Chosen on validation splits of the training samples, see docs/research/emoji.md.
 AMSH_SETTINGS: dict[str, Any] = {"n_anchors": 1000, "width": 0.7}
@@ -75,13 +83,16 @@ class Answer:
     ----------
     query : str
     rows : ndarray of int64
-        Rows of the dataset, nearest first.
+        Rows of the dataset, the largest score first.
+    scores : ndarray of float64
+        Scores by the weights of the query.
     distances : ndarray of int32
         Hamming distances.
     """
 
     query: str
     rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
     distances: NDArray[np.int32]
 
 
@@ -206,7 +217,7 @@ def answer(
     data: EmojiDataset, model: CrossModalHasher, queries: Sequence[str], k: int
 ) -> list[Answer]:
     """
-    Search all glyphs, both training and test samples, by free text.
+    Search all glyphs, both training and test samples, by free text, with weights.
 
     Parameters
     ----------
@@ -227,8 +238,7 @@ def answer(
         If no word of a query is known.
     """
     gallery = model.encode(data.features["image"], "image")
-    found = topk(model.encode(data.text_features(queries), "text"), gallery, k)
-    return [
-        Answer(query, rows, distances)
-        for query, distances, rows in zip(queries, *found, strict=True)
-    ]
+    weights = model.project(data.text_features(queries), "text")
+    scores, rows = topk_weighted(weights, gallery, k)
+    apart = np.take_along_axis(distances(pack(weights), gallery), rows, axis=1)
+    return [Answer(*one) for one in zip(queries, rows, scores, apart, strict=True)]

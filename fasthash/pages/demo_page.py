@@ -9,7 +9,7 @@ from typing import Any
 
 from ..datasets import EmojiDataset
 from . import html as page
-from .demo import DIRECTIONS, Answer, Fitted
+from .demo import DIRECTIONS, RANKED_BY, Answer, Fitted
 
 __all__ = ["demo_page"]
 
@@ -51,8 +51,8 @@ def demo_page(
 (Unicode group and subgroup) without knowing which glyph belongs to which name; CCA-ITQ learns from
 the pairs, without labels.</p>
 <h2>Words to glyphs, {n_bits} bits</h2>
-<p>Below each glyph are its name and the Hamming distance between its code and
-that of the words.</p>
+<p>{RANKED_BY} Below each glyph are its name, its score, and the Hamming distance between its code
+and that of the words.</p>
 {found}
 <h2>Mean average precision</h2>
 <p>Queries are unseen samples of one modality. The database is the training samples of the other
@@ -70,12 +70,12 @@ precision.</p>
 
 def _answer(data: EmojiDataset, answer: Answer) -> str:
     items = []
-    for row, distance in zip(answer.rows, answer.distances, strict=True):
+    for row, score, distance in zip(answer.rows, answer.scores, answer.distances, strict=True):
         picture = base64.b64encode(data.thumbnail(row)).decode()
         name = escape(data.names[row])
         items.append(
             f'<li><img alt="" src="data:{data.thumbnail_media_type};base64,{picture}">{name}'
-            f"<b>{distance}</b></li>"
+            f"<b>{score:.4g}, {distance}</b></li>"
         )
     return f'<h3>“{escape(answer.query)}”</h3>\n<ul class="grid">{"".join(items)}</ul>\n'
 
