@@ -30,7 +30,7 @@ def test_queries_of_standard_input_are_answered_as_they_come(emoji):
         process.stdin.flush()
         # Blocks for ever unless the answer comes before the end of the input.
         answer = json.loads(process.stdout.readline())
-        _, ids = index.search(model.encode(x[i : i + 1].astype(float), "text"), 2)
+        _, ids = model.search(x[i : i + 1].astype(float), "text", index, 2)
         assert (answer["query"], answer["ids"]) == (i, ids[0].tolist())
     process.stdin.write("\nno list\n" + json.dumps(x[0].tolist()))
     out, err = process.communicate(timeout=60)
@@ -62,7 +62,7 @@ def test_every_bad_line_is_reported_and_the_others_are_answered(tmp_path):
     good = "[0.5, -2, 3]"
     lines = [good, *(line for bad in BAD_FEATURES for line in (bad, good))]
     done = subprocess.run(
-        [PROGRAM, "--quiet", *"search i --signs --features - -k 1 --json".split()],
+        [PROGRAM, "--quiet", *"search i --signs --features - -k 1 --json --no-weights".split()],
         input="\n".join(lines).encode("latin-1"), cwd=tmp_path, capture_output=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr

@@ -191,12 +191,27 @@ def test_search_gives_what_the_library_gives(emoji, capsys):
     np.save("q.npy", codes)
     distances, ids = index.search(codes[5:9], 4)
     by_features = "--model emoji.model --modality text --features emoji/emoji.npz:T_te"
-    for source in ("--codes q.npy", by_features):
+    for source in ("--codes q.npy", f"{by_features} --no-weights"):
         out, _ = run(capsys, f"search emoji.index {source} --rows 5:9 -k 4 --json")
         lines = [json.loads(line) for line in out.splitlines()]
         assert [line["query"] for line in lines] == [5, 6, 7, 8]
         assert [line["ids"] for line in lines] == ids.tolist()
         assert [line["distances"] for line in lines] == distances.tolist()
+        assert "scores" not in lines[0]
+    scores, ids = model.search(test.features["text"][5:9], "text", index, 4)
+    out, _ = run(capsys, f"search emoji.index {by_features} --rows 5:9 -k 4 --json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["ids"] for line in lines] == ids.tolist()
+    assert [line["scores"] for line in lines] == scores.tolist()
+    for line, code in zip(lines, codes[5:9], strict=True):
+        assert (
+            line["distances"]
+            == fh.distances(code[None], index.reconstruct(line["ids"])).tolist()[0]
+        )
+    limits, _, ids = index.within(codes[5:9], 2)
+    out, _ = run(capsys, f"search emoji.index {by_features} --rows 5:9 --radius 2 --json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [id_ for line in lines for id_ in line["ids"]] == ids.tolist()
     np.save("some.npy", np.arange(100, 200))
     limits, distances, ids = index.within(codes, 6, filter=np.arange(100, 200))
     out, _ = run(capsys, "search emoji.index --codes q.npy --radius 6 --filter some.npy --json")

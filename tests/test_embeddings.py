@@ -141,7 +141,7 @@ def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypat
         ("signs.index --signs", Q, fh.pack(X)),
         ("itq.index --model m", model.project(Q), model.transform(X)),
     ):
-        command = f"search {command} --features q.npy --weights -k 4"
+        command = f"search {command} --features q.npy -k 4"
         answers = [json.loads(line) for line in run(capsys, f"{command} --json").out.splitlines()]
         scores, ids = fh.topk_weighted(weights, codes, 4)
         assert [answer["ids"] for answer in answers] == ids.tolist()
@@ -149,7 +149,9 @@ def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypat
         apart = fh.distances(fh.pack(weights), codes)
         for answer in answers:
             assert answer["distances"] == apart[answer["query"], answer["ids"]].tolist()
-        first = run(capsys, command).out.splitlines()[1].split()
+        printed = run(capsys, command)
+        assert "ranked by weights" in printed.err
+        first = printed.out.splitlines()[1].split()
         assert first == [str(apart[0, ids[0, 0]]), f"{scores[0, 0]:.4g}", str(ids[0, 0])]
 
     for command, message in (
@@ -190,8 +192,8 @@ def test_codes_of_pairs(tmp_path, monkeypatch, capsys):
     run(capsys, "index build i.index --codes codes.npz:image")
     test = "--modality text --features emoji/emoji.npz:T_te"
     out = run(capsys, f"search i.index --model m {test} --rows :9 -k 3 --json").out
-    queries = model.encode(read_layout("emoji/emoji.npz")["test"].features["text"][:9], "text")
-    _, ids = fh.topk(queries, model.codes_["image"], 3)
+    queries = read_layout("emoji/emoji.npz")["test"].features["text"][:9]
+    _, ids = model.search(queries, "text", model.codes_["image"], 3)
     assert [json.loads(line)["ids"] for line in out.splitlines()] == ids.tolist()
 
     one = "emoji/emoji.npz:I_tr"

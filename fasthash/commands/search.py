@@ -48,8 +48,9 @@ def declare(commands: Any) -> None:
         commands,
         "search",
         "find the nearest codes of an index",
-        "Search an index with codes, or with features that a model encodes. Answers are printed "
-        "as they are found, nearest first. If the source is -, each line of standard input is a "
+        "Search an index with codes, or with features and a model. Answers to features are ranked "
+        "by weights, and answers to codes by Hamming distance. They are printed as they are found, "
+        "the best first. If the source is -, each line of standard input is a "
         "query: a JSON list of features, or a code in hexadecimal. A line that is neither is "
         "reported on standard error with its number, the others are answered, and the exit status "
         "at the end is 3.",
@@ -75,9 +76,10 @@ def declare(commands: Any) -> None:
     )
     search.add_argument(
         "--weights",
-        action="store_true",
-        help="compare codes with the projections of --features as weights, and show scores too; "
-        "better answers, from a scan of all codes",
+        action=argparse.BooleanOptionalAction,
+        help="compare codes with the projections of --features as weights, and show scores too "
+        "(default with --features and -k, without --rerank); --no-weights ranks by Hamming "
+        "distance, which need not scan all codes",
     )
     embeddings = search.add_argument_group("embeddings")
     embeddings.add_argument(
@@ -123,14 +125,17 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
         raise ValueError("--rerank goes with --features and -k")
     if options.candidates is not None and vectors is None:
         raise ValueError("--candidates goes with --rerank")
-    if options.weights and (
-        options.features is None or options.radius is not None or vectors is not None
-    ):
+    has_weights = options.features is not None and options.radius is None and vectors is None
+    if options.weights and not has_weights:
         raise ValueError("--weights goes with --features and -k, and not with --rerank")
+    if options.weights is None:
+        options.weights = has_weights
     if names is not None:
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
     queries = _queries(options, index, printer)
+    if options.weights and not as_json:
+        printer.note("ranked by weights; the columns are Hamming distance, score and id")
     for numbers, x, codes in queries:
         answers: Iterator[tuple[NDArray[Any], ...]]
         if options.weights:
