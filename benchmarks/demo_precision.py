@@ -71,6 +71,10 @@ def precisions(
     return np.array(table)
 
 
+def standard_error(values: NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=demo.METHODS, default=["AMSH"])
@@ -103,6 +107,12 @@ def main() -> None:
             rows.append([name, "", f"{before:.3f}", f"{after:.3f}"])
         print(f"{method}, {options.bits} bits, seeds 0 to {options.seeds - 1}: precision@{RANK}\n")
         print(format_table([["query", "right", "Hamming distance", "weights"], *rows]) + "\n")
+        gains = np.diff(runs, axis=2)[:, :, 0]
+        print(f"weights add {gains.mean():+.3f}; standard error over queries", end=" ")
+        print(f"{standard_error(gains.mean(axis=0)):.3f}", end="")
+        if options.seeds > 1:
+            print(f", over seeds {standard_error(gains.mean(axis=1)):.3f}", end="")
+        print("\n")
 
 
 if __name__ == "__main__":
