@@ -153,6 +153,8 @@ def test_accept_chooses_pairs(n_tables):
     assert as_tuples(found) == expected
     with pytest.raises(ValueError, match="one for each of the"):
         fh.pairs_within(codes, 16, accept=lambda i, j: i)
+    with pytest.raises(ValueError, match="read-only"):
+        fh.pairs_within(codes, 16, accept=lambda i, j: i.fill(0))
     with pytest.raises(TypeError, match="accept must be a function"):
         fh.pairs_within(codes, 1, accept=[True])
 

@@ -49,8 +49,8 @@ def pairs_within(
     max_pairs : int
         With more pairs than this, the call fails, before memory runs out.
     accept : callable, optional
-        Called as ``accept(first, second)`` with two arrays of row numbers, the pairs of a block. It
-        returns a boolean for each pair, false for those that are left out. For example, ``lambda
+        Called as ``accept(first, second)`` with two read-only arrays of row numbers, the pairs of a block.
+        It returns a boolean for each pair, false for those that are left out. For example, ``lambda
         first, second: source[first] != source[second]`` keeps the pairs of different sources.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
@@ -200,7 +200,10 @@ def _accepted(
 
 def _those_accepted(block: Pairs, accept: Accept) -> Pairs:
     first, second, distances = block
-    wanted = np.asarray(accept(first, second))
+    shown = [first.view(), second.view()]
+    for rows in shown:
+        rows.flags.writeable = False
+    wanted = np.asarray(accept(*shown))
     if wanted.dtype != bool or wanted.shape != first.shape:
         raise ValueError(
             f"accept must return an array of booleans, one for each of the {len(first)} pairs it "

@@ -91,6 +91,7 @@ first=$!
 "${tests[@]}" tests/test_multi_index.py tests/test_index.py tests/test_index_changes.py \
     tests/test_index_file.py tests/test_stored_tables.py tests/test_codes.py \
     tests/test_c_interface.py \
-    tests/test_native_limits.py tests/test_c_arguments.py tests/test_c_index.py tests/test_filters.py
+    tests/test_native_limits.py tests/test_c_arguments.py tests/test_c_index.py \
+    tests/test_c_weights.py tests/test_filters.py
 wait "$first" || { cat first.log; exit 1; }
 tail -n 1 first.log
