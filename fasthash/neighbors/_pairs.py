@@ -49,9 +49,10 @@ def pairs_within(
     max_pairs : int
         With more pairs than this, the call fails, before memory runs out.
     accept : callable, optional
-        Called as ``accept(first, second)`` with two read-only arrays of row numbers, the pairs of a block.
-        It returns a boolean for each pair, false for those that are left out. For example, ``lambda
-        first, second: source[first] != source[second]`` keeps the pairs of different sources.
+        Called as ``accept(first, second)`` with two read-only arrays of row numbers, the pairs of a
+        block. It returns a boolean for each pair, false for those that are left out. For example,
+        ``lambda first, second: source[first] != source[second]`` keeps the pairs of different
+        sources.
     n_threads : int, optional
         Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
