@@ -18,7 +18,8 @@ def writes(call):
     """Whether a call writes to a file by its path."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     of = getattr(getattr(call.func, "value", None), "id", "")
-    if name == "open" and of != "os":
+    # Members of an archive go to the file of the archive.
+    if name == "open" and of not in {"os", "archive"}:
         modes = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode")]
         return any(isinstance(m, ast.Constant) and set(str(m.value)) & set("wxa+") for m in modes)
     if of == "os" and name in {"replace", "rename", "renames"}:

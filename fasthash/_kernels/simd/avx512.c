@@ -99,12 +99,11 @@ static INLINE int32_t append_block(const uint64_t *query, const uint64_t *block,
         hits |= (uint64_t)_mm512_cmplt_epi64_mask(group, bound) << (u * LANES);
         write(group, distances + u * LANES);
     }
-    do {
+    for (; hits; hits &= hits - 1) {
         const int32_t lane = fh_lowest_bit(hits);
         positions[n_hits] = first + lane;
         out[n_hits++] = distances[lane];
-        hits &= hits - 1;
-    } while (hits);
+    }
     return n_hits;
 }
 
