@@ -125,6 +125,8 @@ def test_algorithms_take_its_graphs():
     assert adjusted_rand_score(labels, hdbscan.fit_predict(full)) > 0.98
     assert len(set(labels)) > 3
     graph = HammingNeighbors(n_neighbors=100).fit_transform(codes)
+    # HDBSCAN with scipy 1.11 takes no other type.
+    assert graph.indices.dtype == graph.indptr.dtype == np.int32
     tsne = TSNE(metric="precomputed", init="random", perplexity=10, max_iter=250, random_state=0)
     assert np.isfinite(tsne.fit_transform(graph)).all()
 

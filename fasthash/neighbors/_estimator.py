@@ -16,6 +16,7 @@ from .._core.excluded import check_flag
 from .._core.runtime import resolve_threads
 from .._core.validation import check_choice, check_count, check_number
 from ..codes import check_codes
+from ._graphs import number_type
 from ._searches import HammingSearch, JaccardSearch, Nearest, Within
 
 __all__ = ["HammingNeighbors"]
@@ -436,7 +437,9 @@ class HammingNeighbors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         mode: str,
     ) -> csr_array:
         values = distances if mode == "distance" else np.ones(len(rows))
-        return csr_array((values, rows, limits), shape=(len(limits) - 1, self.n_samples_fit_))
+        number = number_type(max(len(rows), self.n_samples_fit_))
+        matrix = values, rows.astype(number), limits.astype(number)
+        return csr_array(matrix, shape=(len(limits) - 1, self.n_samples_fit_))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

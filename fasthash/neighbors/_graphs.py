@@ -17,7 +17,7 @@ from ._pairs import pairs_within
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["knn_graph", "radius_graph"]
+__all__ = ["knn_graph", "number_type", "radius_graph"]
 
 # Neighbours that are searched at a time.
 _BLOCK_NEIGHBOURS = 1 << 20
@@ -74,7 +74,7 @@ def knn_graph(codes: ArrayLike, k: int, *, n_threads: int | None = None) -> csr_
     codes = check_codes(codes, "codes")
     n = len(codes)
     k = min(check_count(k, "k"), max(n - 1, 0))
-    number = _number_type(n * k)
+    number = number_type(n * k)
     data, columns = np.empty((n, k), np.int32), np.empty((n, k), number)
     if k > 0:
         index = HammingIndex(8 * codes.shape[1])
@@ -144,7 +144,7 @@ def radius_graph(
 
     codes = check_codes(codes, "codes")
     first, second, distances = pairs_within(codes, radius, max_pairs=max_pairs, n_threads=n_threads)
-    number = _number_type(2 * len(first))
+    number = number_type(2 * len(first))
     first, second = first.astype(number), second.astype(number)
     # In this order the columns of each row ascend.
     rows, columns = np.concatenate([second, first]), np.concatenate([first, second])
@@ -154,6 +154,6 @@ def radius_graph(
     return graph
 
 
-def _number_type(n_values: int) -> type[np.int32 | np.int64]:
-    """The type of row numbers and limits of a matrix with so many values."""
+def number_type(n_values: int) -> type[np.int32 | np.int64]:
+    """The type of row numbers and limits; algorithms of older scipy take int32 only."""
     return np.int32 if n_values < 2**31 else np.int64
