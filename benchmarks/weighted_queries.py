@@ -64,7 +64,7 @@ def projections(
     model = METHODS[method](n_bits=n_bits, random_state=seed)
     if method in ("ITQ", "RandomHyperplanes"):
         _, name = x
-        # ITQ makes at most one bit of a feature.
+        # Wiki's texts have 10 features: the published table has no more bits than features.
         if method == "ITQ" and n_bits > x[name].shape[1]:
             return
         model.fit(x[name])

@@ -13,14 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._kernels import weighted as _kernels
 from .arrays import as_array
 from .pieces import cut
 
 __all__ = ["RoundedWeights", "check_weights", "round_weights"]
-
-# The largest sum of the rounded weights of a byte, before they are rounded: each of the eight adds
-# at most a half, and the kernels add up the weights of a byte in 8 bits.
-_BYTE_SUM = 251
 
 # The sum of all rounded weights, 255 for a byte, must fit in int32.
 _MAX_BYTES = (2**31 - 1) // 255 - 1
@@ -139,33 +136,27 @@ def round_weights(weights: NDArray[Any]) -> RoundedWeights:
     """
     n, n_bits = weights.shape
     n_columns = 8 * ((n_bits + 7) // 8)
-    rounded = np.zeros((n, n_columns), np.int16)
-    largest, step = np.zeros((n, 1)), np.zeros((n, 1))
+    rounded = np.empty((n, n_columns), np.int16)
+    largest, step = np.empty((n, 1)), np.empty((n, 1))
     for some in cut(n, n_columns):
-        block = np.zeros((some.stop - some.start, n_columns))
         with np.errstate(over="ignore"):
-            block[:, :n_bits] = weights[some]
-        is_usable = np.isfinite(block)
-        if not is_usable.all():
-            row, column = np.argwhere(~is_usable)[0]
-            raise ValueError(
-                f"weights[{some.start + row}, {column}] is {weights[some][row, column]}: weights "
-                "must be finite numbers of float64"
-            )
-        largest[some, 0] = np.abs(block).max(axis=1)
-        if largest[some].max() > np.finfo(np.float64).max / (2 * n_columns):
-            raise ValueError(
-                f"weights has values up to {largest[some].max():g}: the sum of {n_bits} of them "
-                "may overflow; scale them first"
-            )
-        # Queries whose weights are all zero stay zero.
-        block /= np.where(largest[some] == 0, 1, largest[some])
-        sizes = np.abs(block)
-        # Added in a fixed order, so that the step is the same on every machine.
-        sums = sizes[:, 0::8].copy()
-        for bit in range(1, 8):
-            sums += sizes[:, bit::8]
-        step[some, 0] = sums.max(axis=1) / _BYTE_SUM
-        block /= np.where(step[some] == 0, 1, step[some])
-        rounded[some] = np.rint(block)
+            block = np.ascontiguousarray(weights[some], np.float64)
+        refused = _kernels.round_weights(block, rounded[some], largest[some], step[some])
+        if refused >= 0:
+            raise _refusal(weights[some.start + refused], block[refused], some.start + refused)
     return RoundedWeights(rounded, largest, step)
+
+
+def _refusal(given: NDArray[Any], weights: NDArray[np.float64], query: int) -> ValueError:
+    """What to say of a query whose weights cannot be rounded."""
+    is_unusable = ~np.isfinite(weights)
+    if is_unusable.any():
+        column = np.flatnonzero(is_unusable)[0]
+        return ValueError(
+            f"weights[{query}, {column}] is {given[column]}: weights must be finite numbers of "
+            "float64"
+        )
+    return ValueError(
+        f"weights has values up to {np.abs(weights).max():g}: the sum of {len(weights)} of them "
+        "may overflow; scale them first"
+    )

@@ -3,6 +3,13 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+def round_weights(
+    weights: NDArray[np.float64],
+    rounded: NDArray[np.int16],
+    largest: NDArray[np.float64],
+    steps: NDArray[np.float64],
+) -> int: ...
+
 @final
 class WeightedTopk:
     def __new__(

@@ -66,6 +66,8 @@ from fasthash._kernels.tiles cimport (
 import numpy as np
 
 cdef extern from "weights.h" nogil:
+    int fh_round_weights(const double *weights, int64_t n_bits, int64_t n_bytes, int16_t *rounded,
+                         double *largest, double *step)
     int32_t fh_weighted_max(const int16_t *weights, int32_t n_bytes)
     void fh_weighted_tables(const int16_t *weights, int32_t n_bytes, uint8_t *tables)
     int32_t fh_list_near(const fh_estimated *query, const uint8_t *tables, const uint8_t *codes,
@@ -407,6 +409,21 @@ cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t
                               work.hit_distances)
     if n_hits > 0:
         fh_selection_append(selection, first, n_hits, work.hit_positions, work.hit_distances)
+
+
+def round_weights(const double[:, ::1] weights, int16_t[:, ::1] rounded, double[:, ::1] largest,
+                  double[:, ::1] steps):
+    """Round the weights of every query, 8 values for each byte of a code.
+
+    Returns the first query with a weight that is not finite, or with weights whose sum may
+    overflow; -1 if there is none. What is written after that query is of no use.
+    """
+    cdef Py_ssize_t q
+    for q in range(weights.shape[0]):
+        if fh_round_weights(&weights[q, 0], weights.shape[1], rounded.shape[1] // 8, &rounded[q, 0],
+                            &largest[q, 0], &steps[q, 0]) != 0:
+            return q
+    return -1
 
 
 cdef class WeightedTopk:

@@ -129,8 +129,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     groups = list(_find(codes, options))
     n_found = sum(len(group.rows) for group in groups)
     said = (
-        f"{len(codes):,} codes of {n_bits} bits: {n_found:,} of them in {len(groups):,} groups of "
-        f"near-duplicates; {n_found - len(groups):,} would go if one of each group stayed"
+        f"{len(codes):,} codes of {n_bits} bits: {n_found:,} of them in {len(groups):,} "
+        f"group{'s' * (len(groups) != 1)} of near-duplicates; {n_found - len(groups):,} would go "
+        "if one of each group stayed"
     )
     if options.page is not None:
         _write_page(groups, names, options, said)

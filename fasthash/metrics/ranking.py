@@ -107,10 +107,10 @@ def mean_average_precision(
 
     Notes
     -----
-    Costs one scan of the database per query; with weights, one sort of all scores, about 15 to 40
-    ns for each. ``ties="database"`` also needs 8 bytes of scratch memory per relevant item; queries
-    are measured in blocks that need at most 8 MiB per thread. The mean over all orders of a tie is
-    computed in closed form, after McSherry and Najork.
+    Costs one scan of the database per query; with weights, one sort of all scores, which takes
+    many times as long. ``ties="database"`` also needs 8 bytes of scratch memory per relevant item;
+    queries are measured in blocks that need at most 8 MiB per thread. The mean over all orders of a
+    tie is computed in closed form, after McSherry and Najork.
 
     References
     ----------

@@ -24,8 +24,8 @@
 /* A multiple of seven and at most 31. */
 enum { WORDS_PER_SUM = 28 };
 
-/* The layout of a tile, and a scan of rows, prefetch memory this far ahead: a page, so that memory
- * stays busy while a few queries scan the tile. A prefetch past the end does no harm. */
+/* The layout of a tile prefetches memory this far ahead: a page, so that memory stays busy while a
+ * few queries scan the tile. A prefetch past the end does no harm. */
 enum { PREFETCH_BYTES = 4096 };
 
 static INLINE __m256i load(const void *words) { return _mm256_loadu_si256(words); }
