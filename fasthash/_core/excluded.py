@@ -13,24 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .pieces import blocks_of
+from .validation import check_flag
 
-__all__ = ["check_exclude_self", "check_flag", "drop_own", "drop_own_within"]
+__all__ = ["check_exclude_self", "drop_own", "drop_own_within"]
 
 Value = TypeVar("Value", bound=np.generic)
-
-
-def check_flag(value: object, name: str) -> bool:
-    """
-    Return an argument that is True or False.
-
-    Raises
-    ------
-    TypeError
-        If it is neither.
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def check_exclude_self(

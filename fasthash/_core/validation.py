@@ -23,6 +23,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_filter",
+    "check_flag",
     "check_modalities",
     "check_number",
     "check_pairs",
@@ -35,6 +36,20 @@ _LARGEST_COUNT = 2**31 - 1
 
 # Largest size of float64 features: sums of their products do not overflow.
 _LARGEST_DOUBLE = 1e140
+
+
+def check_flag(value: object, name: str) -> bool:
+    """
+    Return an argument that is True or False.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def check_count(

@@ -9,6 +9,7 @@ import os
 from typing import Any, ClassVar, Self
 
 from .._core.runtime import resolve_threads
+from .._core.validation import check_flag
 from ._index_file import check_content, read_index, write_index
 from ._searched_codes import SearchedCodes
 from ._snapshot import SortedCodes
@@ -72,8 +73,7 @@ class CodeIndex(SearchedCodes):
         MultiIndexHash(n_bits=8) of 2 codes
         """
         parameters = {name: getattr(self, name) for name in ("n_bits", *self._options)}
-        if not isinstance(tables, bool):
-            raise TypeError(f"tables must be True or False, got {tables!r}")
+        check_flag(tables, "tables")
         if not isinstance(self.model, str | None):
             raise TypeError(
                 "the attribute model of an index must be text, such as model.fingerprint(), or "

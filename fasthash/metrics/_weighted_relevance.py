@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.excluded import check_flag, drop_own
+from .._core.excluded import drop_own
 from .._core.pieces import cut
 from .._core.scan import scan_weighted
+from .._core.validation import check_flag
 from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes
 from ._relevance import Counts, EvaluationProblem, Ranked, check_problem, check_relevance

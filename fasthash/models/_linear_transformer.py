@@ -12,11 +12,10 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._core.excluded import check_flag
 from .._core.features import FeatureMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_count, check_rows
+from .._core.validation import check_count, check_flag, check_rows
 from ._progress import Callback, Progress
 from ._projected_search import Database, check_database, search_by_projections
 from ._saving import SavedModel, check_shape

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Any
 
+from .._core.validation import check_flag
+
 __all__ = ["Callback", "Progress", "Report", "ignore"]
 
 # A function of the user: callback(stage, done, total).
@@ -49,8 +51,7 @@ class Progress(AbstractContextManager["Progress"]):
                 "callback must be a function that takes (stage, done, total), got "
                 f"{type(callback).__name__}"
             )
-        if not isinstance(verbose, bool):
-            raise TypeError(f"verbose must be True or False, got {verbose!r}")
+        verbose = check_flag(verbose, "verbose")
         self._callback, self._verbose = callback, verbose
         self._is_drawn = verbose and sys.stderr.isatty() and find_spec("tqdm") is not None
         self._bar: Any = None

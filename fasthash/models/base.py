@@ -14,12 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._core.excluded import check_flag
 from .._core.features import BlockMap, FeatureMap
 from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_count, check_modalities, check_rows
+from .._core.validation import check_count, check_flag, check_modalities, check_rows
 from .._core.workers import Workers
 from ..codes import check_codes, pack_signs
 from ._columns import check_columns, column_names

@@ -12,9 +12,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._core.excluded import check_flag
 from .._core.runtime import resolve_threads
-from .._core.validation import check_choice, check_count, check_number
+from .._core.validation import check_choice, check_count, check_flag, check_number
 from ..codes import check_codes
 from ._graphs import number_type
 from ._searches import HammingSearch, JaccardSearch, Nearest, Within

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.excluded import check_flag
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
-from ..._core.validation import check_count
+from ..._core.validation import check_count, check_flag
 from ...reranking import rerank
 from .._preprocessing import Preprocessing, kinds_of
 from .._progress import Callback, Progress, Report
