@@ -68,7 +68,11 @@ def cut_unequal(sizes: Sequence[int], most: int) -> list[slice]:
 
 def blocks_of(array: NDArray[Any]) -> list[slice]:
     """Cut the rows of an array into blocks of at most `BLOCK_BYTES`."""
-    return cut(len(array), array[:1].nbytes, BLOCK_BYTES)
+    n = len(array)
+    # A short search takes a few microseconds, so the size of a row is computed only if it matters.
+    if 0 < array.nbytes <= min(BLOCK_BYTES, _largest):
+        return [slice(0, n)]
+    return cut(n, array[:1].nbytes, BLOCK_BYTES)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_SORTED",
     "CallSizes",
     "join_within",
+    "look_up",
     "merge_topk",
     "merge_within",
     "pace_of_rows",
@@ -109,12 +110,15 @@ def scan_topk(
     """
     rows, flags, n_allowed = _restrict(allowed, codes, len(queries), min(k, len(codes)))
     n_found = min(k, n_allowed)
-    distances = np.empty((len(queries), n_found), np.int32)
-    found = np.empty((len(queries), n_found), np.int64)
-    if found.size:
-        n_searched = n_allowed if flags is None else len(codes)
-        is_sorted = flags is None and _sorting.sorts_all_rows(n_found, n_searched)
-        for q, pace in _calls(len(queries), n_searched, codes, sizes):
+    n_searched = n_allowed if flags is None else len(codes)
+    is_sorted = flags is None and _sorting.sorts_all_rows(n_found, n_searched)
+    calls = _calls(len(queries), n_searched, codes, sizes)
+    if calls is _ONE_CALL and not is_sorted and n_found and len(queries):
+        distances, found = _search.topk(queries, codes, rows, flags, n_found, n_threads)
+    else:
+        distances = np.empty((len(queries), n_found), np.int32)
+        found = np.empty((len(queries), n_found), np.int64)
+        for q, pace in calls if found.size else ():
             nearest, positions = distances[q], found[q]
             search: _Steps
             if is_sorted:
@@ -124,7 +128,7 @@ def scan_topk(
                     queries[q], codes, rows, flags, n_found, nearest, positions, n_threads
                 )
             _run(search, pace)
-    return _pad(distances, found if rows is None else _take(rows, found), k)
+    return _pad(distances, found if rows is None else look_up(rows, found), k)
 
 
 def scan_weighted(
@@ -169,7 +173,7 @@ def scan_weighted(
                 weights[q], codes, rows, flags, n_found, distances[q], found[q], n_threads
             )
             _run(search, pace)
-    return _pad(distances, found if rows is None else _take(rows, found), k)
+    return _pad(distances, found if rows is None else look_up(rows, found), k)
 
 
 def scan_within(
@@ -217,7 +221,7 @@ def scan_within(
         # Free its scratch memory before the next search allocates its own.
         del search
     limits, distances, found = join_within(answers)
-    return limits, distances, found if rows is None else _take(rows, found)
+    return limits, distances, found if rows is None else look_up(rows, found)
 
 
 def scan_rank(
@@ -247,7 +251,7 @@ def scan_rank(
     for q, pace in _calls(len(queries), n_searched, codes, sizes):
         _run(_sorting.Ranking(queries[q], codes, rows, None, out[q], n_threads), pace)
     if rows is not None:
-        _take(rows, out)
+        look_up(rows, out)
 
 
 def scan_distances(
@@ -316,6 +320,14 @@ def merge_topk(
     return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
 
 
+def look_up(values: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Replace positions by the values at them, in place, and return them; -1 stays."""
+    flat = positions.reshape(-1)
+    for some in blocks_of(flat):
+        _search.look_up(values, flat[some])
+    return positions
+
+
 def pace_of_rows(n_rows: int, n_queries: int, codes: NDArray[np.uint8]) -> Pace:
     """A pace in rows per call; all rows at once if the whole work is small."""
     per_row = max(1, n_queries * _words_of(codes))
@@ -368,14 +380,6 @@ def _pad(
         np.pad(distances, missing, constant_values=-1),
         np.pad(ids, missing, constant_values=-1),
     )
-
-
-def _take(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Replace the found positions by the rows at them, in place."""
-    positions = found.reshape(-1)
-    for some in blocks_of(positions):
-        positions[some] = rows[positions[some]]
-    return found
 
 
 def _run(search: _Steps, pace: Pace | None) -> None:

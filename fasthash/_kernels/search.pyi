@@ -3,6 +3,16 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+def topk(
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    allowed: NDArray[np.uint8] | None,
+    k: int,
+    n_threads: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
+def look_up(values: NDArray[np.int64], positions: NDArray[np.int64]) -> None: ...
+
 @final
 class Topk:
     def __new__(

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.allowed import Allowed
 from .._core.excluded import drop_own, drop_own_within
-from .._core.pieces import blocks_of
 from .._core.runtime import resolve_threads
 from .._core.scan import merge_topk, merge_within, scan_weighted, words_compared
 from .._core.validation import check_count
@@ -281,11 +280,11 @@ class SearchedCodes(HeldCodes):
         threads = resolve_threads(n_threads, words_compared(queries, state.base.codes))
         searcher = self._searcher(state.base, threads)
         limits, distances, rows = searcher.within(queries, radius, threads, in_base)
-        answer = limits, distances, _ids_of(state.base, rows)
+        answer = limits, distances, state.base.ids_at(rows)
         if len(state.recent):
             searcher = self._recent_searcher(state.recent)
             limits, distances, rows = searcher.within(queries, radius, threads, in_recent)
-            recent = limits, distances, _ids_of(state.recent, rows)
+            recent = limits, distances, state.recent.ids_at(rows)
             answer = merge_within([answer, recent])
         return answer if own is None else drop_own_within(*answer, own)
 
@@ -340,7 +339,7 @@ def _join(
         # The base is searched also if it is empty, so that there is an answer.
         if codes is state.base or len(codes):
             distances, found = search(codes, n, rows)
-            answers.append((distances, _ids_of(codes, found)))
+            answers.append((distances, codes.ids_at(found)))
     answer = answers[0] if len(answers) == 1 else merge_topk(answers, n)
     return answer if own is None else drop_own(*answer, own)
 
@@ -352,16 +351,3 @@ def _check_exclude(exclude: ArrayLike | None, n_queries: int) -> NDArray[np.int6
     if len(own) != n_queries:
         raise ValueError(f"exclude must have one id per query, {n_queries} in all, got {len(own)}")
     return own
-
-
-def _ids_of(codes: SortedCodes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Replace rows by ids; -1 stays -1."""
-    if len(codes) == 0:
-        return rows
-    ids = np.empty(rows.shape, np.int64)
-    for some in blocks_of(rows):
-        # Wrapped, -1 is the last row.
-        np.take(codes.ids, rows[some], out=ids[some], mode="wrap")
-        if rows[some].min() < 0:
-            np.copyto(ids[some], rows[some], where=rows[some] < 0)
-    return ids

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .._core.allowed import LISTED_SHARE, Allowed, Directory, sorting_is_cheaper
 from .._core.interruptible import ascends, copy, distinct
 from .._core.pieces import blocks_of, cut
+from .._core.scan import look_up
 from .._kernels.sorting import find_ascending
 
 __all__ = ["CodeBuffer", "Content", "Snapshot", "SortedCodes", "merged"]
@@ -93,6 +94,8 @@ class SortedCodes:
         Made by the index at the first search, or when it reads tables from a file.
     source : Content or None
         The file from which they are memory-mapped.
+    is_gapless : bool
+        Whether every id is the id before it plus one.
     nbytes : int
         Bytes of codes and ids, and of the directory of ids if filters have made one.
     """
@@ -101,9 +104,11 @@ class SortedCodes:
         "__weakref__",
         "_buffer",
         "_directory",
+        "_ids_are_rows",
         "_n_asked",
         "codes",
         "ids",
+        "is_gapless",
         "searcher",
         "source",
     )
@@ -121,6 +126,9 @@ class SortedCodes:
         self._buffer = buffer
         self._directory: Directory | None = None
         self._n_asked = 0
+        n = len(ids)
+        self.is_gapless = n > 0 and int(ids[-1]) - int(ids[0]) == n - 1
+        self._ids_are_rows = n == 0 or (self.is_gapless and int(ids[0]) == 0)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -134,10 +142,9 @@ class SortedCodes:
         directory = 0 if self._directory is None else self._directory.nbytes
         return self.codes.nbytes + self.ids.nbytes + directory
 
-    @property
-    def is_gapless(self) -> bool:
-        """Whether every id is the id before it plus one."""
-        return len(self) > 0 and bool(self.ids[-1] - self.ids[0] == len(self) - 1)
+    def ids_at(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Replace rows by the ids there, in place, and return them; -1 stays."""
+        return rows if self._ids_are_rows else look_up(self.ids, rows)
 
     def find(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """
