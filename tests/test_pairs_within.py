@@ -260,6 +260,12 @@ def test_graphs_match_the_reference(codes, k, radius):
     assert found == sorted(expected + [(j, i, d) for i, j, d in expected])
 
 
+def test_graphs_of_a_single_code_check_their_arguments():
+    for make in (fh.knn_graph, fh.radius_graph):
+        with pytest.raises(ValueError, match="n_threads=0"):
+            make(np.zeros((1, 8), np.uint8), 1, n_threads=0)
+
+
 # The diagonal, which scikit-learn 1.6 adds itself, is not in the order that it wants.
 @pytest.mark.filterwarnings("ignore:Precomputed sparse input was not sorted")
 def test_dbscan_takes_the_graph():

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from .._core.excluded import drop_own
 from .._core.pieces import cut
+from .._core.runtime import resolve_threads
 from .._core.validation import check_count
 from ..codes import check_codes
 from ..index import HammingIndex
@@ -74,13 +75,14 @@ def knn_graph(codes: ArrayLike, k: int, *, n_threads: int | None = None) -> csr_
     codes = check_codes(codes, "codes")
     n = len(codes)
     k = min(check_count(k, "k"), max(n - 1, 0))
+    threads = resolve_threads(n_threads)
     number = number_type(n * k)
     data, columns = np.empty((n, k), np.int32), np.empty((n, k), number)
     if k > 0:
         index = HammingIndex(8 * codes.shape[1])
         index.add(codes)
         for rows in cut(n, k + 1, _BLOCK_NEIGHBOURS):
-            distances, found = index.search(codes[rows], k + 1, n_threads=n_threads)
+            distances, found = index.search(codes[rows], k + 1, n_threads=threads)
             data[rows], columns[rows] = drop_own(distances, found, np.arange(rows.start, rows.stop))
     limits = (np.arange(n + 1) * k).astype(number)
     return csr_array((data.ravel(), columns.ravel(), limits), shape=(n, n))

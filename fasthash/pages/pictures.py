@@ -42,13 +42,15 @@ def _thumbnail(content: bytes) -> bytes:
     """Make a small PNG file; return nothing if the picture is damaged or Pillow is missing."""
     if find_spec("PIL") is None:
         return b""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     file = io.BytesIO()
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            picture.thumbnail(_THUMBNAIL)
-            picture.convert("RGB").save(file, "PNG")
+            # Cameras store a picture as the sensor lay, and which side is up. PNG would lose that.
+            upright = ImageOps.exif_transpose(picture)
+            upright.thumbnail(_THUMBNAIL)
+            upright.convert("RGB").save(file, "PNG")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return b""
     return file.getvalue()
