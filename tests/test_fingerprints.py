@@ -164,6 +164,21 @@ def test_files_of_codes_say_their_model(folder, capsys):
     assert not pathlib.Path("z.index").exists()
 
 
+def test_codes_of_other_lengths_in_equal_bytes_are_refused(folder, capsys):
+    run(capsys, f"encode {ENCODED} --output c.npz")
+    run(capsys, f"encode {ENCODED} --output c.npy")
+    run(capsys, "index build eight.index --codes c.npy")
+    for items in (ENCODED, "--codes c.npz"):
+        for command in (
+            "index add eight.index",
+            "search eight.index",
+            "search eight.index --force",
+        ):
+            _, err = run(capsys, f"{command} {items}", status=1)
+            assert "makes codes of 6 bits, and eight.index holds codes of 8" in err
+    assert result(capsys, "index info eight.index")["n"] == 60
+
+
 def test_a_modality_may_have_any_name(folder, capsys):
     """These two names are parameters of numpy.savez."""
     views = "--features file=x.npz:image allow_pickle=x.npz:text"

@@ -45,7 +45,7 @@ def check_same_model(
     path: str | os.PathLike[str], index: Any, found: str | None, source: str, force: bool
 ) -> None:
     """
-    Check that codes are of the model that made an index, as far as both are known.
+    Check that codes have the length of an index, and are of its model, as far as both are known.
 
     Parameters
     ----------
@@ -57,13 +57,19 @@ def check_same_model(
     source : str
         The file of that model, or of these codes.
     force : bool
-        Whether everything is accepted.
+        Whether another model of the same length is accepted.
 
     Raises
     ------
     ValueError
-        If the models differ.
+        If the lengths or the models differ.
     """
+    n_bits = _length_of(found)
+    if n_bits not in (None, index.n_bits):
+        # They may fill the same number of bytes.
+        raise ValueError(
+            f"{source} makes codes of {n_bits} bits, and {path} holds codes of {index.n_bits}"
+        )
     if force or found is None or index.model in (None, found):
         return
     raise ValueError(
@@ -102,9 +108,13 @@ def fingerprint_of_codes(source: str, model_path: str | None, n_bytes: int) -> s
 
 def length_in(fingerprint: str | None, n_bytes: int) -> int | None:
     """Return the length of codes that a fingerprint says, if it fits their bytes."""
+    n_bits = _length_of(fingerprint)
+    return n_bits if n_bits is not None and (n_bits + 7) // 8 == n_bytes else None
+
+
+def _length_of(fingerprint: str | None) -> int | None:
     text = (fingerprint or "").partition("-")[2].partition("-")[0]
-    fits = text.isdecimal() and len(text) < 10 and (int(text) + 7) // 8 == n_bytes
-    return int(text) if fits else None
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def _fingerprint_in(source: str) -> str | None:

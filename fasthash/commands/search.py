@@ -223,12 +223,6 @@ def _encoder_and_reader(
         raise ValueError("--model is missing: --features are encoded by a model, or by --signs")
     model = inputs.load_model(options.model)
     modality = inputs.check_modality(model, options.modality)
-    found = inputs.n_bits_of(model)
-    if found != n_bits:
-        raise ValueError(
-            f"{options.model} makes codes of {found} bits, and {options.index} holds codes of "
-            f"{n_bits}"
-        )
     make = inputs.project if options.weights else inputs.encode
     return (
         lambda x: make(model, modality, x),

@@ -194,11 +194,6 @@ def _length(path: str, model_path: str | None, force: bool) -> Length:
     if model_path is None:
         return Length(index)
     model = inputs.load_model(model_path)
-    n_bits = inputs.n_bits_of(model)
-    if n_bits != index.n_bits:
-        raise ValueError(
-            f"{model_path} makes codes of {n_bits} bits, and {path} holds codes of {index.n_bits}"
-        )
     check_same_model(path, index, model.fingerprint(), model_path, force)
     given = model.n_features_in_
     n_features = dict(given) if hasattr(model, "modalities_") else {"": int(given)}
