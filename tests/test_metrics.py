@@ -45,7 +45,12 @@ def expected_scores(problem, **options):
     problem=labelled_problems(),
     at=st.one_of(st.none(), st.integers(1, 11)),
     option=st.sampled_from(
-        [("database", "relevant"), ("database", "retrieved"), ("expected", "relevant")]
+        [
+            ("database", "relevant"),
+            ("database", "retrieved"),
+            ("expected", "relevant"),
+            ("expected", "retrieved"),
+        ]
     ),
     n_threads=st.integers(1, 2),
 )
@@ -243,11 +248,6 @@ CODES = random_codes(4, 16)
         ({"at": 0}, ValueError, "at must be at least 1"),
         ({"normalize": "k"}, ValueError, "normalize must be one of"),
         ({"no_relevant": "drop"}, ValueError, "no_relevant must be one of"),
-        (
-            {"normalize": "retrieved", "at": 2},
-            ValueError,
-            "expectation of a ratio",
-        ),
         ({"query_labels": [0, 1]}, ValueError, "query_labels has 2 rows for 4 samples"),
         ({"query_codes": CODES[:0], "query_labels": []}, ValueError, "query_codes is empty"),
         ({"query_codes": random_codes(4, 24)}, ValueError, "of 3 bytes, database_codes of 2"),

@@ -12,6 +12,7 @@ from fasthash._core.pieces import smaller_pieces
 from fasthash.metrics._ties import chance_of_a_hit
 from fasthash.metrics.pairs import expected_recall
 from reference import pairs as reference
+from strategies import random_codes
 
 
 @st.composite
@@ -78,6 +79,41 @@ def test_packed_codes_are_compared_by_hamming_distance(problem):
     codes = {"audio": fh.pack(a >= 0), "text": fh.pack(b >= 0)}
     signs = {"audio": np.where(a >= 0, 1.0, -1.0), "text": np.where(b >= 0, 1.0, -1.0)}
     assert fh.retrieval_scores(codes, pairs) == fh.retrieval_scores(signs, pairs)
+
+
+@given(problem=problems(), seed=st.integers(0, 2**32 - 1), n_bits=st.sampled_from([3, 8, 21]))
+def test_weights_rank_as_a_weighted_search_does(problem, seed, n_bits):
+    a, b, pairs = problem
+    rng = np.random.default_rng(seed)
+    codes = {"audio": random_codes(len(a), n_bits), "text": random_codes(len(b), n_bits)}
+    weights = rng.integers(-2, 3, (len(a), n_bits)).astype(float)
+    scores = fh.retrieval_scores(codes, pairs, weights={"audio": weights})
+    similarity = np.zeros((len(a), len(b)))
+    found, ids = fh.topk_weighted(weights, codes["text"], len(b))
+    np.put_along_axis(similarity, ids, found, axis=1)
+    relevant = np.zeros((len(a), len(b)), bool)
+    relevant[tuple(pairs.T)] = True
+    recall, median, precision, _ = reference.scores(
+        similarity, relevant, (1, 5, 10), 10, "expected"
+    )
+    ours = scores["audio", "text"]
+    assert ours.recall == pytest.approx(recall) and ours.median_rank == pytest.approx(median)
+    assert ours.mean_average_precision == pytest.approx(precision)
+    # The other direction has no weights and compares codes.
+    assert scores["text", "audio"] == fh.retrieval_scores(codes, pairs)["text", "audio"]
+
+
+def test_what_weights_are_refused():
+    codes = {"audio": random_codes(3, 16), "text": random_codes(3, 16)}
+    with pytest.raises(TypeError, match="one or both of 'audio', 'text'"):
+        fh.retrieval_scores(codes, weights={"image": np.ones((3, 16))})
+    with pytest.raises(ValueError, match="a row for each of the 3 codes"):
+        fh.retrieval_scores(codes, weights={"audio": np.ones((2, 16))})
+    with pytest.raises(ValueError, match="up to 16 bits"):
+        fh.retrieval_scores(codes, weights={"audio": np.ones((3, 17))})
+    latents = {"audio": np.ones((3, 2)), "text": np.ones((3, 2))}
+    with pytest.raises(TypeError, match="samples holds latents"):
+        fh.retrieval_scores(latents, weights={"audio": np.ones((3, 2))})
 
 
 def test_blocks_of_queries_join_without_a_seam():

@@ -38,7 +38,12 @@ def arguments(problem):
     problem=weighted_problems(),
     at=st.none() | st.integers(1, 11),
     option=st.sampled_from(
-        [("database", "relevant"), ("database", "retrieved"), ("expected", "relevant")]
+        [
+            ("database", "relevant"),
+            ("database", "retrieved"),
+            ("expected", "relevant"),
+            ("expected", "retrieved"),
+        ]
     ),
     most=st.sampled_from([1, 20, 10**6]),
 )

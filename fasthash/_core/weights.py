@@ -68,6 +68,29 @@ class RoundedWeights:
             distances[some] = differing_ones + np.maximum(weights, 0).sum(axis=1)[:, None]
         return distances
 
+    def distances_to_all(self, some: slice, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """
+        Sum up the absolute weights of the bits in which all codes differ from some of the queries.
+
+        Parameters
+        ----------
+        some : slice
+            The queries.
+        codes : ndarray of uint8, shape (n, n_bytes)
+
+        Returns
+        -------
+        ndarray of int32, shape (n_some, n)
+        """
+        # float64 holds sums of integers exactly, and its products are fast.
+        weights = self.values[some].astype(np.float64)
+        distances = np.empty((len(weights), len(codes)), np.int32)
+        largest = np.maximum(weights, 0).sum(axis=1)[:, None]
+        for rows in cut(len(codes), weights.shape[1]):
+            bits = np.unpackbits(codes[rows], axis=1).astype(np.float64)
+            distances[:, rows] = largest - weights @ bits.T
+        return distances
+
     def scores(self, distances: NDArray[np.int32], ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """
         Turn weights of differing bits into scores; NaN where an id is -1.

@@ -52,23 +52,28 @@ static inline void fh_counts_before(int64_t *counts, ptrdiff_t n)
     }
 }
 
-/* Adds to a sum the precisions at the relevant ranks <= at; ranks begin at 1. Adds 1 to
- * hits[bins[rank]] for every relevant rank < n_bins. It counts in relevant_closer, so that the
- * notes of a query may be passed in several calls, in their order. */
-static inline double fh_sum_precisions(const fh_note *notes, int64_t n, const int64_t *closer,
-                                       int64_t *relevant_closer, int64_t at, const int32_t *bins,
-                                       int64_t n_bins, int64_t *hits, double sum)
+/* Adds to *sum the precisions at the relevant ranks <= at, and to *n_within their number; ranks
+ * begin at 1. Adds 1 to hits[bins[rank]] for every relevant rank < n_bins. It counts in
+ * relevant_closer, so that the notes of a query may be passed in several calls, in their order. */
+static inline void fh_sum_precisions(const fh_note *notes, int64_t n, const int64_t *closer,
+                                     int64_t *relevant_closer, int64_t at, const int32_t *bins,
+                                     int64_t n_bins, int64_t *hits, double *sum, int64_t *n_within)
 {
+    double total = *sum;
+    int64_t within = *n_within;
     for (int64_t j = 0; j < n; j++) {
         const int32_t d = notes[j].distance;
         const int64_t rank = closer[d] + notes[j].place;
         const int64_t n_found = ++relevant_closer[d];
-        if (rank <= at)
-            sum += (double)n_found / (double)rank;
+        if (rank <= at) {
+            total += (double)n_found / (double)rank;
+            within++;
+        }
         if (rank < n_bins)
             hits[bins[rank]]++;
     }
-    return sum;
+    *sum = total;
+    *n_within = within;
 }
 
 #endif

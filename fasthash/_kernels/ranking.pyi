@@ -25,8 +25,9 @@ class Ranks:
         self,
         first_note: int,
         n_notes: int,
-        at: int,
+        at: NDArray[np.int64],
         bin_of_rank: NDArray[np.int32],
         sums: NDArray[np.float64],
+        n_within: NDArray[np.int64],
         hits: NDArray[np.int64],
     ) -> None: ...

@@ -44,9 +44,9 @@ cdef extern from "ranking.h" nogil:
     void fh_note_listed(const int32_t *distances, const int32_t *places, const int32_t *positions,
                         int32_t n_listed, int64_t *counts, fh_note *notes)
     void fh_counts_before(int64_t *counts, Py_ssize_t n)
-    double fh_sum_precisions(const fh_note *notes, int64_t n, const int64_t *closer,
-                             int64_t *relevant_closer, int64_t at, const int32_t *bins,
-                             int64_t n_bins, int64_t *hits, double sum)
+    void fh_sum_precisions(const fh_note *notes, int64_t n, const int64_t *closer,
+                           int64_t *relevant_closer, int64_t at, const int32_t *bins,
+                           int64_t n_bins, int64_t *hits, double *sum, int64_t *n_within)
 
 cdef enum:
     # Queries that share a prepared tile.
@@ -176,19 +176,19 @@ cdef void counts_before(const Evaluation *evaluation, Py_ssize_t n_queries) noex
 
 
 cdef void sum_precisions(const Evaluation *evaluation, Py_ssize_t n_queries, int64_t first_note,
-                         int64_t n_notes, int64_t at, const int32_t *bin_of_rank, int64_t n_bins,
-                         int64_t *hits, Py_ssize_t hits_stride, double *sums,
-                         int n_threads) noexcept nogil:
+                         int64_t n_notes, const int64_t *at, const int32_t *bin_of_rank,
+                         int64_t n_bins, int64_t *hits, Py_ssize_t hits_stride, double *sums,
+                         int64_t *n_within, int n_threads) noexcept nogil:
     """Add up precisions for n_notes notes of every query, from `first_note` on, in order."""
     cdef Py_ssize_t n_distances = evaluation.n_distances, q
     cdef int64_t n_here
     for q in prange(n_queries, schedule="dynamic", num_threads=n_threads):
         n_here = min(n_notes, evaluation.n_noted[q] - first_note)
         if n_here > 0:
-            sums[q] = fh_sum_precisions(
+            fh_sum_precisions(
                 evaluation.notes + evaluation.note_starts[q] + first_note, n_here,
-                evaluation.totals + q * n_distances, evaluation.relevant + q * n_distances, at,
-                bin_of_rank, n_bins, hits + q * hits_stride, sums[q])
+                evaluation.totals + q * n_distances, evaluation.relevant + q * n_distances, at[q],
+                bin_of_rank, n_bins, hits + q * hits_stride, sums + q, n_within + q)
 
 
 cdef class Ranks:
@@ -264,17 +264,18 @@ cdef class Ranks:
             counts_before(&self.evaluation, self.n_queries)
         return some.database.n
 
-    def sum_precisions(self, int64_t first_note, int64_t n_notes, int64_t at,
-                       const int32_t[::1] bin_of_rank, double[::1] sums, int64_t[:, ::1] hits):
-        """Add to sums[q] the precisions at the relevant ranks <= ``at``; ranks begin at 1.
+    def sum_precisions(self, int64_t first_note, int64_t n_notes, const int64_t[::1] at,
+                       const int32_t[::1] bin_of_rank, double[::1] sums, int64_t[::1] n_within,
+                       int64_t[:, ::1] hits):
+        """Add to sums[q] the precisions at the relevant ranks <= at[q]; ranks begin at 1.
 
-        Adds 1 to ``hits[q, bin_of_rank[r]]`` for every relevant rank r that has a bin. Call it when
+        Adds the number of these ranks to n_within[q]. Adds 1 to ``hits[q, bin_of_rank[r]]`` for every relevant rank r that has a bin. Call it when
         all rows are counted. It reads n_notes notes of every query, from `first_note` on, in order.
         """
         with nogil:
-            sum_precisions(&self.evaluation, self.n_queries, first_note, n_notes, at,
+            sum_precisions(&self.evaluation, self.n_queries, first_note, n_notes, &at[0],
                            &bin_of_rank[0], bin_of_rank.shape[0], &hits[0, 0], hits.shape[1],
-                           &sums[0], self.n_threads)
+                           &sums[0], &n_within[0], self.n_threads)
 
 
 # --- for callers from C ------------------------------------------------------
@@ -284,6 +285,8 @@ cdef struct Chunk:
     int64_t *counts         # totals, then relevant ones
     int64_t *note_starts
     int64_t *n_noted
+    int64_t *at             # for each query, the same number of ranks
+    int64_t *n_within       # for each query, the relevant codes within `at`
     fh_note *notes
 
 
@@ -340,6 +343,8 @@ cdef Py_ssize_t lay_out_chunk(Chunk *chunk, Py_ssize_t first, Py_ssize_t end,
     chunk.counts = <int64_t *>carve(&arena, 16 * n * n_distances)
     chunk.note_starts = <int64_t *>carve(&arena, 8 * n)
     chunk.n_noted = <int64_t *>carve(&arena, 8 * n)
+    chunk.at = <int64_t *>carve(&arena, 8 * n)
+    chunk.n_within = <int64_t *>carve(&arena, 8 * n)
     for q in range(n):
         if memory != NULL:
             chunk.note_starts[q] = n_notes
@@ -365,7 +370,11 @@ cdef void average_precision_of_chunk(const Evaluation *all_queries, const Chunk 
     scan(&evaluation, n, scratch, n_threads)
     counts_before(&evaluation, n)
     memset(out + first, 0, 8 * n)
-    sum_precisions(&evaluation, n, 0, INT64_MAX, at, NULL, 0, NULL, 0, out + first, n_threads)
+    memset(chunk.n_within, 0, 8 * n)
+    for q in range(n):
+        chunk.at[q] = at
+    sum_precisions(&evaluation, n, 0, INT64_MAX, chunk.at, NULL, 0, NULL, 0, out + first,
+                   chunk.n_within, n_threads)
     for q in range(n):
         out[first + q] = (out[first + q] / <double>min(at, chunk.n_noted[q])
                           if chunk.n_noted[q] > 0 else NAN)

@@ -19,7 +19,14 @@ from .._core.scan import scan_weighted
 from .._core.validation import check_flag
 from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes
-from ._relevance import Counts, EvaluationProblem, Ranked, check_problem, check_relevance
+from ._relevance import (
+    Counts,
+    EvaluationProblem,
+    GradedCounts,
+    Ranked,
+    check_problem,
+    check_relevance,
+)
 
 __all__ = ["WeightedProblem", "check_ranking"]
 
@@ -58,44 +65,64 @@ class WeightedProblem(EvaluationProblem):
 
         return self._counts(radii)
 
-    def ranked(self, at: int, ranks: NDArray[np.int64]) -> Iterator[Ranked]:
+    def graded_counts(self) -> Iterator[GradedCounts]:
+        """Chunks of counts per group of equal scores, for each level."""
+        for queries, distances, levels in self._sorted(graded=True):
+            totals, *relevant = _counted(_groups_of_ties(distances, queries), levels, self.n_radii)
+            yield queries, totals, relevant
+
+    def ranked(self, depth: NDArray[np.int64], ranks: NDArray[np.int64]) -> Iterator[Ranked]:
         """Rank by sorting; see the base."""
         places = np.arange(1, self.n + 1)
-        for queries, _, relevance in self._sorted():
+        for queries, _, (relevance,) in self._sorted():
             found = relevance.cumsum(axis=1)
-            precisions = np.where(relevance, found / places, 0.0)
+            is_counted = relevance & (places <= depth[queries, None])
+            sums = np.where(is_counted, found / places, 0.0).sum(axis=1)
             hits = found[:, ranks - 1] if len(ranks) else np.zeros((len(queries), 1), np.int64)
-            yield queries, found[:, -1], precisions[:, :at].sum(axis=1), hits
+            yield Ranked(queries, found[:, -1], sums, is_counted.sum(axis=1), hits)
 
     def _counts(
         self, bins_of: Callable[[NDArray[np.int32], NDArray[np.int64]], NDArray[np.int64]]
     ) -> Iterator[Counts]:
         """Count codes in bins that are computed from sorted distances and queries."""
-        for queries, distances, relevance in self._sorted():
+        for queries, distances, levels in self._sorted():
             bins = bins_of(distances, queries)
-            n_bins = max(int(bins.max()) + 1, self.n_radii)
-            bins += n_bins * np.arange(len(queries))[:, None]
-            size = n_bins * len(queries)
-            totals = np.bincount(bins.reshape(-1), minlength=size).reshape(-1, n_bins)
-            relevant = np.bincount(bins[relevance], minlength=size).reshape(-1, n_bins)
+            totals, relevant = _counted(bins, levels, self.n_radii)
             yield queries, totals, relevant
 
+    def sorted_rows(
+        self, queries: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Sort by weights; see the base."""
+        found = scan_weighted(
+            *(self.weights.values[queries], self.database_codes, len(self.database_codes)),
+            self.n_threads,
+        )
+        return drop_own(*found, queries) if self.exclude_self else found
+
     def _sorted(
-        self,
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]]:
-        """Chunks of (queries, distances of all codes, relevance), both by (distance, row)."""
-        for group in self.groups():
-            for some in cut(len(group.queries), self.n, _CHUNK_VALUES):
+        self, graded: bool = False
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32], list[NDArray[np.bool_]]]]:
+        """Chunks of (queries, distances of all codes, relevance by level), by (distance, row)."""
+        for group in self.groups(graded):
+            size = self.n * len(group.levels)
+            for some in cut(len(group.queries), size, _CHUNK_VALUES):
                 queries = group.queries[some]
-                weights = self.weights.values[queries]
-                n_rows = len(self.database_codes)
-                distances, rows = scan_weighted(
-                    weights, self.database_codes, n_rows, self.n_threads
-                )
-                if self.exclude_self:
-                    distances, rows = drop_own(distances, rows, queries)
-                shared = group.database_bits[:, 0][rows] & group.query_bits[some]
-                yield queries, distances, shared != 0
+                distances, rows = self.sorted_rows(queries)
+                shared = [bits[:, 0][rows] & group.query_bits[some] for bits in group.levels]
+                yield queries, distances, [bits != 0 for bits in shared]
+
+
+def _counted(
+    bins: NDArray[np.int64], levels: list[NDArray[np.bool_]], n_least: int
+) -> list[NDArray[np.int64]]:
+    """Count all codes, and those of each level, in at least `n_least` bins for each query."""
+    n_bins = max(int(bins.max()) + 1, n_least)
+    bins = bins + n_bins * np.arange(len(bins))[:, None]
+    return [
+        np.bincount(some, minlength=n_bins * len(bins)).reshape(-1, n_bins)
+        for some in (bins.reshape(-1), *(bins[relevance] for relevance in levels))
+    ]
 
 
 def _groups_of_ties(distances: NDArray[np.int32], queries: NDArray[np.int64]) -> NDArray[np.int64]:

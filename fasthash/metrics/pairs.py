@@ -26,9 +26,16 @@ from .._core.arrays import as_array
 from .._core.labels import check_labels
 from .._core.pieces import cut
 from .._core.validation import check_choice, check_count, check_pairs, check_rows
+from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes, check_same_width
 from ..hamming import distances
-from ._ties import RULES_FOR_PAIRS, chance_of_a_hit, expected_precisions, harmonic_numbers
+from ._ties import (
+    RULES_FOR_PAIRS,
+    Ties,
+    chance_of_a_hit,
+    expected_precisions,
+    harmonic_numbers,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -77,6 +84,7 @@ def retrieval_scores(
     pairs: ArrayLike | None = None,
     *,
     labels: Mapping[str, Any] | None = None,
+    weights: Mapping[str, ArrayLike] | None = None,
     ranks: Sequence[int] = (1, 5, 10),
     at: int | None = 10,
     ties: str = "expected",
@@ -96,6 +104,9 @@ def retrieval_scores(
     labels : mapping of str to labels, optional
         Labels of both modalities, to be given instead of `pairs`: an item is relevant if it shares
         a label with the query. Any form that `mean_average_precision` accepts.
+    weights : mapping of str to array_like of float or int, shape (n_samples, n_bits), optional
+        For one or both modalities of packed codes: queries of this modality search the codes of the
+        other one with these weights, as `topk_weighted` does, and not with their codes.
     ranks : sequence of int, default (1, 5, 10)
         The k of the recalls.
     at : int or None, default 10
@@ -114,8 +125,8 @@ def retrieval_scores(
     Raises
     ------
     TypeError, ValueError
-        If samples are neither latents nor codes or are of different kinds, pairs or labels do not
-        fit, or no query has a relevant item.
+        If samples are neither latents nor codes or are of different kinds, pairs, labels or weights
+        do not fit, or no query has a relevant item.
 
     See Also
     --------
@@ -165,11 +176,12 @@ def retrieval_scores(
         checked = check_labels(labels, n_samples)
         left, right = checked[names[0]], checked[names[1]]
     check_choice(ties, "ties", RULES_FOR_PAIRS)
+    queries = [*given] if weights is None else _queries_with_weights(names, given, weights)
     scores = {}
     for query, target in ((0, 1), (1, 0)):
         relevance = _relevance(left, right, query, labels is not None)
         firsts, precisions = [], []
-        for similarity, relevant in _blocks(given[query], given[target], relevance):
+        for similarity, relevant in _blocks(queries[query], given[target], relevance):
             has_relevant = relevant.any(axis=1)
             similarity, relevant = similarity[has_relevant], relevant[has_relevant]
             firsts.append(_first_hits(similarity, relevant))
@@ -324,10 +336,40 @@ def _relevance(left: csr_array, right: csr_array, query: int, by_labels: bool) -
     return lambda rows: (of_queries[rows] @ columns).toarray() > 0
 
 
+def _queries_with_weights(
+    names: list[str], codes: list[NDArray[Any]], weights: Any
+) -> list[NDArray[Any] | RoundedWeights]:
+    """Put the weights of each modality that has some in the place of its codes."""
+    if not isinstance(weights, Mapping) or not set(weights) <= set(names):
+        raise TypeError(
+            f"weights must be a mapping of one or both of {', '.join(map(repr, names))} to arrays, "
+            f"got {sorted(weights) if isinstance(weights, Mapping) else type(weights).__name__}"
+        )
+    if codes[0].dtype != np.uint8:
+        raise TypeError("weights go with packed codes, and samples holds latents")
+    queries: list[NDArray[Any] | RoundedWeights] = [*codes]
+    for i, name in enumerate(names):
+        if name not in weights:
+            continue
+        values, n_bytes = check_weights(weights[name]), codes[i].shape[1]
+        if len(values) != len(codes[i]) or (values.shape[1] + 7) // 8 != n_bytes:
+            raise ValueError(
+                f"weights[{name!r}] has the shape {values.shape}: it needs a row for each of the "
+                f"{len(codes[i])} codes of samples[{name!r}], and a column for each of up to "
+                f"{8 * n_bytes} bits"
+            )
+        queries[i] = round_weights(values)
+    return queries
+
+
 def _blocks(
-    queries: NDArray[Any], database: NDArray[Any], relevance: Any
+    queries: NDArray[Any] | RoundedWeights, database: NDArray[Any], relevance: Any
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Blocks of (similarities, relevant or not), shape (n_queries of the block, n_database)."""
+    if isinstance(queries, RoundedWeights):
+        for rows in cut(len(queries.values), len(database)):
+            yield -queries.distances_to_all(rows, database), relevance(rows)
+        return
     packed = queries.dtype == np.uint8
     for rows in cut(len(queries), len(database)):
         if packed:
@@ -373,9 +415,8 @@ def _average_precision(
         up_to = n - np.searchsorted(ascending, values, "left")
         relevant_before = n_relevant - of_value.cumsum()
         if ties == "expected":
-            of_ties = expected_precisions(
-                before, relevant_before, up_to - before, of_value, at, harmonic
-            )
+            ties_of_values = Ties(up_to - before, of_value, of_value)
+            of_ties = expected_precisions(before, relevant_before, ties_of_values, at, harmonic)
             precision[i] = of_ties.sum() / min(n_relevant, at)
             continue
         tie = np.repeat(np.arange(len(values)), of_value)
