@@ -21,7 +21,7 @@ MODULES = ["fasthash", *(f"fasthash.{name}" for name in fh._PUBLIC_MODULES)]
 # what the data are. Whatever changes how a call works is a keyword.
 POSITIONAL = {
     "self",
-    *("X", "a", "b", "candidates", "codes", "column", "database", "database_codes"),
+    *("X", "a", "b", "candidates", "codes", "column", "database", "database_codes", "distance"),
     *(
         "database_labels",
         "features",

@@ -211,7 +211,10 @@ def _words(function: str, modality: str | None, lengths: Sequence[Length]) -> Wo
     if modality not in n_features:
         known = ", ".join(filter(None, n_features)) or "none: the model has one kind of features"
         raise ValueError(f"--modality: the features of --words must be of one of {known}")
-    return Words(_imported(function), modality)
+    features = _imported(function)
+    holder = getattr(features, "__self__", None)
+    unknown = getattr(features, "unknown_words", getattr(holder, "unknown_words", None))
+    return Words(features, modality, unknown)
 
 
 def _imported(function: str) -> Callable[[Sequence[str]], Any]:

@@ -31,6 +31,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ _ENDINGS = (
     ("", "s"),
     ("", "ing"),
 )
+
+# Number of known words that are named for an unknown one, how similar they must be at least (from 0
+# to 1), and for how many unknown words of a text: a search takes milliseconds.
+_SIMILAR_WORDS = 3
+_LEAST_SIMILARITY = 0.75
+_MOST_LOOKED_UP = 8
 
 
 def split_words(text: str) -> list[str]:
@@ -130,6 +137,35 @@ class TextEncoder:
         numbers = (self._lookup(word) for word in split_words(text))
         return Counter(number for number in numbers if number is not None)
 
+    def unknown_words(self, text: str) -> dict[str, list[str]]:
+        """
+        List the words of a text that are left out, because neither they nor other forms are known.
+
+        Parameters
+        ----------
+        text : str
+            Any text.
+
+        Returns
+        -------
+        dict of str to list of str
+            For each unknown word, in the order of the text, at most three known words that are
+            spelt alike, the most similar first. They are looked up for the first eight words.
+
+        Examples
+        --------
+        >>> encoder = TextEncoder(["cat", "dog"], np.ones(2), np.eye(2))
+        >>> encoder.unknown_words("Dogs, catt and birds")
+        {'catt': ['cat'], 'and': [], 'birds': []}
+        """
+        words = [word for word in dict.fromkeys(split_words(text)) if self._lookup(word) is None]
+        no_words: list[str] = []
+        similar = [
+            difflib.get_close_matches(word, self._number, _SIMILAR_WORDS, _LEAST_SIMILARITY)
+            for word in words[:_MOST_LOOKED_UP]
+        ]
+        return dict.fromkeys(words, no_words) | dict(zip(words, similar, strict=False))
+
     def _lookup(self, word: str) -> int | None:
         number = self._number.get(word)
         if number is not None or len(word) < 3:
@@ -189,9 +225,7 @@ class TextEncoder:
         return features
 
     def _unknown_message(self, text: str) -> str:
-        similar: dict[str, None] = {}
-        for word in split_words(text)[:8]:
-            similar.update(dict.fromkeys(difflib.get_close_matches(word, self._number, n=3)))
+        similar = dict.fromkeys(chain.from_iterable(self.unknown_words(text).values()))
         remedy = (
             f"did you mean {', '.join(map(repr, similar))}?"
             if similar
@@ -303,6 +337,33 @@ class EmojiDataset:
         True
         """
         return self._encoder(texts)
+
+    def unknown_words(self, text: str) -> dict[str, list[str]]:
+        """
+        List the words of a text that `text_features` leaves out.
+
+        Parameters
+        ----------
+        text : str
+            Any text.
+
+        Returns
+        -------
+        dict of str to list of str
+            For each unknown word, in the order of the text, at most three known words that are
+            spelt alike, the most similar first. They are looked up for the first eight words.
+
+        See Also
+        --------
+        text_features : Compute features of the words that are known.
+
+        Examples
+        --------
+        >>> from fasthash.datasets import load_emoji
+        >>> load_emoji().unknown_words("a happy qwertzy lepard")
+        {'qwertzy': [], 'lepard': ['leopard']}
+        """
+        return self._encoder.unknown_words(text)
 
     def thumbnail(self, i: int) -> bytes:
         """

@@ -8,6 +8,7 @@
   latents or codes, one to one or many to one.
 - ``comparison``: whether two rankings differ by more than the choice of the queries explains.
 - ``statistics``: how often bits are 1, how they correlate, how far apart relevant codes are.
+- ``scale``: what a distance means, by the distances of relevant and of other pairs.
 - ``_relevance``, ``_weighted_relevance``: count relevant codes per distance, or per score;
   ``_means``: means over queries; ``_ties``: the rules for ties.
 """
@@ -18,6 +19,7 @@ from .curves import precision_recall_curve
 from .graded import acg_at, ndcg_at, weighted_average_precision
 from .pairs import RetrievalScores, retrieval_scores
 from .ranking import precision_at, r_precision, recall_at
+from .scale import DistanceScale
 from .statistics import (
     average_precision_by_label,
     bit_correlations,
@@ -26,6 +28,7 @@ from .statistics import (
 )
 
 __all__ = [
+    "DistanceScale",
     "PairedComparison",
     "RetrievalScores",
     "acg_at",

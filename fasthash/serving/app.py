@@ -26,7 +26,7 @@ from .._core.runtime import resolve_threads
 from .collection import Collection
 from .limits import Limits, RateLimit, SafeHeaders, read_json
 from .openapi import describe
-from .operations import ID, Operation, operations
+from .operations import ID, NoKnownWord, Operation, operations
 from .schema import check, check_object, from_query
 
 __all__ = ["application"]
@@ -148,7 +148,8 @@ def _constant(content: Any) -> Callable[[Request], Awaitable[Response]]:
 
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    more = error.more if isinstance(error, NoKnownWord) else {}
+    return JSONResponse({"error": error.detail, **more}, error.status_code, headers=error.headers)
 
 
 async def _failure(request: Request, error: Exception) -> Response:

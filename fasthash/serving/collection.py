@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .. import hamming
 from ..codes import pack_signs
 from ..index._code_index import CodeIndex
+from ..metrics import DistanceScale
 from .gallery import Gallery
 
 __all__ = ["Collection", "Found", "Length", "Scope", "Words"]
@@ -42,12 +43,20 @@ class Length:
         Number of features by modality. If a model has only one kind of features, its name is "".
     item_weights : ndarray or None
         Projections of the items, shape (n, n_bits). Row i belongs to id i.
+    scales : dict of str to DistanceScale, or None
+        What the distances of a query mean, by the modality of the query; "" for any other.
     """
 
     index: CodeIndex
     project: Callable[[NDArray[Any], str], NDArray[np.floating]] | None = None
     n_features: Mapping[str, int] | None = None
     item_weights: NDArray[np.floating] | None = None
+    scales: Mapping[str, DistanceScale] | None = None
+
+    def scale(self, modality: str) -> DistanceScale | None:
+        """Return the scale of the queries of a modality, if it is known."""
+        scales = self.scales or {}
+        return scales.get(modality, scales.get(""))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +71,14 @@ class Words:
         at a time. The message of a ValueError is shown to the person who typed the text.
     modality : str
         Modality of these features.
+    unknown : callable or None
+        Called with a text; returns its words that the features leave out, and for each of them
+        similar words that are known. None if no word is left out.
     """
 
     features: Callable[[Sequence[str]], Any]
     modality: str
+    unknown: Callable[[str], Mapping[str, Sequence[str]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,13 +117,23 @@ class Found:
     ----------
     ids, distances : list of int
         Sorted by score, descending, or by distance; then by id.
+    ties : list of int
+        For each answer, the number of items that have its score, or its distance: the order among
+        them says nothing. Items that the filter or the radius excludes do not count.
     scores : list of float, or None
         None if the answers are sorted by distance.
+    scale : DistanceScale or None
+        What the distances mean, if it is known.
+    unknown : dict of str to sequence of str
+        Words of the query that are not known, with similar words that are.
     """
 
     ids: list[int]
     distances: list[int]
+    ties: list[int]
     scores: list[float] | None = None
+    scale: DistanceScale | None = None
+    unknown: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Collection:
@@ -202,13 +225,21 @@ class Collection:
             raise TypeError(
                 f"the function for texts returned shape {x.shape}, and (1, {n_features}) is needed"
             )
-        return self.search_features(x, self.words.modality, scope)
+        found = self.search_features(x, self.words.modality, scope)
+        return replace(found, unknown=self.unknown_words(text))
+
+    def unknown_words(self, text: str) -> Mapping[str, Sequence[str]]:
+        """List the words of a text that are not known, with similar words that are."""
+        if self.words is None or self.words.unknown is None:
+            return {}
+        with self._one_at_a_time:
+            return self.words.unknown(text)
 
     def search_features(self, x: NDArray[Any], modality: str, scope: Scope) -> Found:
         """Search by features, shape (1, n_features)."""
-        project = self._lengths[scope.n_bits].project
-        assert project is not None
-        return self.search_weights(project(x, modality), scope)
+        one = self._lengths[scope.n_bits]
+        assert one.project is not None
+        return self._search_weights(one.project(x, modality), scope, one.scale(modality))
 
     def neighbours(self, item: int, scope: Scope) -> Found:
         """Search by an item. The item itself is among the answers."""
@@ -216,9 +247,11 @@ class Collection:
         if scope.order == "distance":
             return self.search_code(one.index.reconstruct([item]), scope)
         assert one.item_weights is not None
-        return self.search_weights(one.item_weights[[item]], scope)
+        return self._search_weights(one.item_weights[[item]], scope, one.scale(""))
 
-    def search_weights(self, weights: NDArray[np.floating], scope: Scope) -> Found:
+    def _search_weights(
+        self, weights: NDArray[np.floating], scope: Scope, scale: DistanceScale | None
+    ) -> Found:
         """
         Search by the projections of a query, shape (1, n_bits), in the order of the scope.
 
@@ -227,35 +260,39 @@ class Collection:
         """
         code = pack_signs(weights)
         if scope.order == "distance":
-            return self.search_code(code, scope)
+            return self._search_code(code, scope, scale)
         index = self._lengths[scope.n_bits].index
-
-        def best(allowed: NDArray[np.int64] | None) -> Found:
-            scores, ids = index.search(weights=weights, k=scope.k, n_threads=1, filter=allowed)
-            found = ids[0][ids[0] >= 0]
-            distances = hamming.distances(code, index.reconstruct(found), n_threads=1)[0]
-            return Found(found.tolist(), distances.tolist(), scores[0, : len(found)].tolist())
-
         allowed = None if scope.filter is None else self._ids_with(scope.filter)
-        answers = best(allowed)
-        if scope.radius is not None and max(answers.distances, default=0) > scope.radius:
-            _, _, near = index.within(code, scope.radius, n_threads=1, filter=allowed)
-            answers = best(near)
-        return answers
+
+        def search(k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+            return index.search(weights=weights, k=k, n_threads=1, filter=allowed)
+
+        def far_of(ids: NDArray[np.int64]) -> NDArray[np.int32]:
+            return hamming.distances(code, index.reconstruct(ids), n_threads=1)[0]
+
+        scores, ids, ties = _with_ties(search, scope.k)
+        distances = far_of(ids)
+        if scope.radius is not None and distances.max(initial=0) > scope.radius:
+            _, _, allowed = index.within(code, scope.radius, n_threads=1, filter=allowed)
+            scores, ids, ties = _with_ties(search, scope.k)
+            distances = far_of(ids)
+        return Found(ids.tolist(), distances.tolist(), ties, scores.tolist(), scale)
 
     def search_code(self, code: NDArray[np.uint8], scope: Scope) -> Found:
-        """
-        Search by a code, shape (1, n_bytes), in the order of distances.
+        """Search by a code, shape (1, n_bytes), in the order of distances."""
+        return self._search_code(code, scope, self._lengths[scope.n_bits].scale(""))
 
-        Each search uses one thread, because concurrent requests use all cores already.
-        """
+    def _search_code(
+        self, code: NDArray[np.uint8], scope: Scope, scale: DistanceScale | None
+    ) -> Found:
+        # One thread, because concurrent requests use all cores already.
         index = self._lengths[scope.n_bits].index
         allowed = None if scope.filter is None else self._ids_with(scope.filter)
-        distances, ids = index.search(code, scope.k, n_threads=1, filter=allowed)
-        counts = ids[0] >= 0
-        if scope.radius is not None:
-            counts &= distances[0] <= scope.radius
-        return Found(ids[0][counts].tolist(), distances[0][counts].tolist())
+        distances, ids, ties = _with_ties(
+            lambda k: index.search(code, k, n_threads=1, filter=allowed), scope.k
+        )
+        n = len(ids) if scope.radius is None else int((distances <= scope.radius).sum())
+        return Found(ids[:n].tolist(), distances[:n].tolist(), ties[:n], None, scale)
 
     def items(self, words: str, label: str | None, start: int, count: int) -> tuple[list[int], int]:
         """
@@ -279,3 +316,29 @@ class Collection:
             ids = self.gallery.labels.ids(label)
             self._with_label[label] = np.intersect1d(ids, self.ids, assume_unique=True)
         return self._with_label[label]
+
+
+def _with_ties(
+    search: Callable[[int], tuple[NDArray[Any], NDArray[np.int64]]], k: int
+) -> tuple[NDArray[Any], NDArray[np.int64], list[int]]:
+    """
+    Search for the k best items, and count how many items have the value of each of them.
+
+    All items with a better value than the last answer are among the answers. So the search is
+    repeated with a larger k until it has found all items with the value of the last answer.
+
+    Returns
+    -------
+    values, ids : ndarray, shape (n,)
+        Answers, at most k.
+    ties : list of int
+    """
+    n = k + 1
+    while True:
+        values, ids = search(n)
+        values, ids = values[0][ids[0] >= 0], ids[0][ids[0] >= 0]
+        if len(ids) < n or values[-1] != values[k - 1]:
+            break
+        n *= 8
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return values[:k], ids[:k], counts[place[:k]].tolist()

@@ -63,4 +63,5 @@ def emoji_collection(
             return model.project(x, modality, n_threads=1)
 
         found.append(Length(index, project, n_features, weights))
-    return Collection("emoji", gallery, found, Words(data.text_features, "text"))
+    words = Words(data.text_features, "text", data.unknown_words)
+    return Collection("emoji", gallery, found, words)

@@ -32,10 +32,40 @@ _SCORE = {
     "type": ["number", "null"],
     "description": "Null if the answers are sorted by distance.",
 }
+_TIES = {
+    "type": "integer",
+    "minimum": 1,
+    "description": "Number of items with this score, or with this distance if the answers are "
+    "sorted by distance, this item included. The order among them says nothing. Items outside of "
+    "the filter and the radius do not count.",
+}
+_BAND = {
+    "type": ["string", "null"],
+    "enum": ["same", "close", "far", None],
+    "description": "same: the code is that of the query. close: up to the distance `close`. far: a "
+    "weak answer. Null if the scale of the distances is not known.",
+}
+_NEARNESS = {
+    "type": ["number", "null"],
+    "minimum": 0,
+    "maximum": 1,
+    "description": "Share of the pairs that do not belong together that are farther apart.",
+}
+_UNKNOWN = {
+    "type": "array",
+    "items": _object(word=_TEXT, suggestions=_list_of(_TEXT)),
+    "description": "Words of the query that are not known and were left out, with similar words "
+    "that are known.",
+}
 _ITEM = {"id": _WHOLE, "name": _TEXT, "labels": _list_of(_TEXT), "has_picture": _TRUTH}
 
 _SCHEMAS = {
-    "Error": _object(error=_TEXT),
+    "Error": {
+        "type": "object",
+        "properties": {"error": _TEXT, "unknown_words": _UNKNOWN},
+        "required": ["error"],
+        "additionalProperties": False,
+    },
     "Info": _object(
         title=_TEXT,
         version=_TEXT,
@@ -54,7 +84,27 @@ _SCHEMAS = {
     "Answers": _object(
         bits=_WHOLE,
         order={"type": "string", "enum": ["weights", "distance"]},
-        answers=_list_of(_object(distance=_WHOLE, score=_SCORE, **_ITEM)),
+        unknown_words=_UNKNOWN,
+        close={
+            "type": ["integer", "null"],
+            "minimum": -1,
+            "description": "The largest distance at which pairs of training samples belong "
+            "together more often than by chance; null if it is not known.",
+        },
+        weak={
+            "type": ["boolean", "null"],
+            "description": "Whether no answer is the same or close; null if it is not known.",
+        },
+        answers=_list_of(
+            _object(
+                distance=_WHOLE,
+                score=_SCORE,
+                ties=_TIES,
+                band=_BAND,
+                nearness=_NEARNESS,
+                **_ITEM,
+            )
+        ),
     ),
 }
 

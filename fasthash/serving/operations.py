@@ -22,7 +22,7 @@ from .. import __version__
 from .collection import Collection, Found, Scope
 from .schema import Schema, check, check_object, code_pattern
 
-__all__ = ["MOST_ANSWERS", "Body", "Operation", "operations"]
+__all__ = ["MOST_ANSWERS", "Body", "NoKnownWord", "Operation", "operations"]
 
 MOST_ANSWERS = 200
 _USUAL_ANSWERS = 24
@@ -119,6 +119,21 @@ class Operation:
     @property
     def method(self) -> str:
         return "GET" if self.body is None else "POST"
+
+
+class NoKnownWord(HTTPException):
+    """
+    The answer to a text without a known word.
+
+    Attributes
+    ----------
+    more : dict
+        Further members of the JSON object, besides the error.
+    """
+
+    def __init__(self, message: str, unknown: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(422, message)
+        self.more = _unknown(unknown)
 
 
 # Ids in paths.
@@ -367,7 +382,7 @@ def _search(collection: Collection, values: Values) -> Any:
     try:
         found = collection.search_words(values["q"], scope)
     except ValueError as error:
-        raise HTTPException(422, str(error)) from None
+        raise NoKnownWord(str(error), collection.unknown_words(values["q"])) from None
     return _answers(collection, scope, found)
 
 
@@ -406,14 +421,32 @@ def _checked_scope(collection: Collection, values: Values) -> Scope:
 
 def _answers(collection: Collection, scope: Scope, found: Found) -> Any:
     scores: Sequence[float | None] = found.scores or [None] * len(found.ids)
+    scale = found.scale
+    bands = [None if scale is None else scale.band(distance) for distance in found.distances]
+    answers = zip(found.ids, found.distances, scores, found.ties, bands, strict=True)
     return {
         "bits": scope.n_bits,
         "order": scope.order,
+        **_unknown(found.unknown),
+        "close": None if scale is None else scale.close,
+        "weak": None if scale is None else not {"same", "close"}.intersection(bands),
         "answers": [
-            {"distance": distance, "score": score, **_described(collection, item)}
-            for item, distance, score in zip(found.ids, found.distances, scores, strict=True)
+            {
+                "distance": distance,
+                "score": score,
+                "ties": ties,
+                "band": band,
+                "nearness": None if scale is None else scale.nearness(distance),
+                **_described(collection, item),
+            }
+            for item, distance, score, ties, band in answers
         ],
     }
+
+
+def _unknown(words: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    listed = [{"word": word, "suggestions": list(similar)} for word, similar in words.items()]
+    return {"unknown_words": listed}
 
 
 def _described(collection: Collection, item: int) -> dict[str, Any]:

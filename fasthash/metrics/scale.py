@@ -1,0 +1,134 @@
+"""What a Hamming distance means: how many relevant pairs, and how many others, are that near."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DistanceScale"]
+
+# Without relevant pairs, a distance is close if at most this share of the other pairs is as near.
+_CLOSE_SHARE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceScale:
+    """
+    Distances of pairs that are relevant, and of other pairs, counted on samples.
+
+    A distance of 9 of 64 bits may be near for one model and far for another. The scale compares it
+    with the distances of pairs whose relevance is known.
+
+    Parameters
+    ----------
+    relevant : ndarray of int64, shape (n_bits + 1,)
+        Number of relevant pairs at each distance; all 0 if no relevant pairs are known.
+    other : ndarray of int64, shape (n_bits + 1,)
+        Number of other pairs at each distance.
+
+    Raises
+    ------
+    ValueError
+        If the counts are not int64 of one length, or negative, or there are no other pairs.
+
+    See Also
+    --------
+    distances_by_relevance : Count such pairs.
+    fasthash.AMSH : Its attribute `distance_scales_` has the scales of the training samples.
+
+    Notes
+    -----
+    `close` is the distance at which the share of the relevant pairs that are as near exceeds the
+    share of the other pairs by most (Youden's index); the smaller one of two. Without relevant
+    pairs it is the largest distance within which at most 1 % of the other pairs are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fasthash as fh
+    >>> scale = fh.metrics.DistanceScale(np.array([5, 3, 1, 0]), np.array([0, 1, 4, 5]))
+    >>> scale.close, [scale.band(distance) for distance in range(4)]
+    (1, ['same', 'close', 'far', 'far'])
+    >>> scale.nearness(1)
+    0.95
+    """
+
+    relevant: NDArray[np.int64]
+    other: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for counts in (self.relevant, self.other):
+            if (
+                not isinstance(counts, np.ndarray)
+                or counts.dtype != np.int64
+                or counts.ndim != 1
+                or (counts < 0).any()
+            ):
+                raise ValueError("the counts of a scale must be int64 of one dimension, from 0")
+        if len(self.relevant) != len(self.other):
+            raise ValueError(
+                f"a scale needs counts of one length, got {len(self.relevant)} relevant and "
+                f"{len(self.other)} other"
+            )
+        if not self.other.any():
+            raise ValueError("a scale needs pairs that are not relevant")
+
+    @property
+    def n_bits(self) -> int:
+        """Length of the codes."""
+        return len(self.other) - 1
+
+    @property
+    def close(self) -> int:
+        """The largest distance that is close; -1 if not even equal codes are."""
+        others = np.cumsum(self.other) / self.other.sum()
+        if self.relevant.any():
+            gain = np.cumsum(self.relevant) / self.relevant.sum() - others
+            return int(gain.argmax()) if gain.max() > 0 else -1
+        return int(np.searchsorted(others, _CLOSE_SHARE, side="right")) - 1
+
+    def band(self, distance: int) -> str:
+        """
+        Name a distance.
+
+        Parameters
+        ----------
+        distance : int
+            From 0 to `n_bits`.
+
+        Returns
+        -------
+        str
+            "same" for equal codes, "close" up to the distance `close`, else "far". A match that is
+            far is weak: other pairs are as near, too.
+
+        See Also
+        --------
+        nearness : The distance as a number from 0 to 1.
+        """
+        if distance == 0:
+            return "same"
+        return "close" if distance <= self.close else "far"
+
+    def nearness(self, distance: int) -> float:
+        """
+        Compute the share of the other pairs that are farther apart.
+
+        Parameters
+        ----------
+        distance : int
+            From 0 to `n_bits`.
+
+        Returns
+        -------
+        float
+            From 0 to 1. Pairs at this distance count half.
+
+        See Also
+        --------
+        band : The distance in a word.
+        """
+        farther = self.other[distance + 1 :].sum() + self.other[distance] / 2
+        return float(farther / self.other.sum())

@@ -1,0 +1,126 @@
+"""What the API says about its answers: ties, the meaning of distances, words that are not known."""
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from fasthash.metrics import DistanceScale
+
+pytest.importorskip("starlette", reason="the extra 'serve' is not installed")
+pytest.importorskip("httpx2", reason="httpx2 asks the application")
+
+from starlette.testclient import TestClient
+
+from fasthash.serving.app import application
+from fasthash.serving.collection import Collection, Length, Words
+from fasthash.serving.gallery import Gallery, Labels
+from fasthash.serving.limits import Limits
+
+N, N_BITS = 400, 8
+PROJECTIONS = np.random.default_rng(1).standard_normal((5, N_BITS))
+# Weights of few values, so that codes that differ can have equal scores.
+WEIGHTS = np.array([[1.0, 1.0, -1.0, 2.0, 1.0, -2.0, 1.0, 1.0]])
+SCALE = DistanceScale(
+    np.array([9, 5, 2, 0, 0, 0, 0, 0, 0]), np.array([0, 1, 3, 8, 20, 20, 8, 3, 1])
+)
+KNOWN = {"cat": 0, "dog": 1, "rain": 2}
+
+
+def features_of(texts):
+    found = [KNOWN[word] for word in texts[0].split() if word in KNOWN]
+    if not found:
+        raise ValueError("no word is known")
+    return np.eye(5)[found].sum(axis=0)[None]
+
+
+def unknown(text):
+    return {word: ["cat"][: "ca" in word] for word in text.split() if word not in KNOWN}
+
+
+@pytest.fixture(scope="module")
+def codes():
+    # Four of the bits are always the same: many codes are equal.
+    bits = np.random.default_rng(0).integers(0, 2, (N, N_BITS))
+    bits[:, ::2] = 1
+    return np.packbits(bits, axis=1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def client(codes):
+    index = fh.HammingIndex(N_BITS)
+    index.add(codes)
+    length = Length(
+        index,
+        lambda x, modality: WEIGHTS if modality == "fixed" else x @ PROJECTIONS,
+        {"text": 5, "fixed": 5},
+        scales={"text": SCALE},
+    )
+    gallery = Gallery([], Labels(np.arange(N) % 2, ["even", "odd"]))
+    collection = Collection("test", gallery, [length], Words(features_of, "text", unknown))
+    with TestClient(application(collection, Limits(rate=0))) as one:
+        yield one
+
+
+@pytest.mark.parametrize("order", ["weights", "distance"])
+@pytest.mark.parametrize("scope", [{}, {"filter": "odd"}, {"radius": 3}, {"k": 1}, {"k": 200}])
+def test_ties_count_the_items_that_have_the_same_value(client, codes, order, scope):
+    body = {"modality": "fixed", "features": [0] * 5, "order": order, **scope}
+    answers = client.post("/api/search/features", json=body).json()["answers"]
+    bits = 2 * fh.unpack(codes, N_BITS).astype(float) - 1
+    distances = fh.distances(fh.pack(WEIGHTS), codes)[0]
+    allowed = np.arange(N) % 2 == 1 if "filter" in scope else np.ones(N, bool)
+    scores = (bits @ WEIGHTS[0]).round(6)
+    if order == "weights":
+        # All scores are of the items that the radius leaves.
+        allowed &= distances <= scope.get("radius", N_BITS)
+    values = scores if order == "weights" else distances
+    counts = [int((values[allowed] == values[one["id"]]).sum()) for one in answers]
+    assert [one["ties"] for one in answers] == counts
+    assert max(counts) > scope.get("k", 10) or scope.get("k") == 200
+
+
+def test_distances_are_named_by_the_scale(client):
+    answer = client.get("/api/search", params={"q": "dog", "k": 200}).json()
+    assert answer["close"] == SCALE.close == 2
+    for one in answer["answers"]:
+        assert one["band"] == ("same", "close", "close", *["far"] * 6)[one["distance"]]
+        assert one["nearness"] == SCALE.nearness(one["distance"])
+    assert answer["weak"] is (min(one["distance"] for one in answer["answers"]) > 2)
+
+
+def test_answers_are_weak_if_all_are_far(client):
+    for q in KNOWN:
+        answer = client.get("/api/search", params={"q": q, "k": 1, "order": "distance"}).json()
+        assert answer["weak"] is (answer["answers"][0]["distance"] > SCALE.close)
+    nothing = client.get("/api/search", params={"q": "dog", "radius": 0, "filter": "odd"}).json()
+    assert nothing["weak"] is (not nothing["answers"])
+
+
+def test_nothing_is_said_of_distances_whose_scale_is_unknown(client):
+    for answer in (
+        client.post("/api/search/code", json={"code": "00"}).json(),
+        client.get("/api/items/3/neighbours").json(),
+    ):
+        assert answer["close"] is None and answer["weak"] is None
+        assert {one["band"] for one in answer["answers"]} == {None}
+        assert {one["nearness"] for one in answer["answers"]} == {None}
+        assert answer["unknown_words"] == []
+
+
+def test_unknown_words_are_named_with_known_ones(client):
+    answer = client.get("/api/search", params={"q": "dog cart qwertzy"}).json()
+    assert answer["unknown_words"] == [
+        {"word": "cart", "suggestions": ["cat"]},
+        {"word": "qwertzy", "suggestions": []},
+    ]
+    alone = client.get("/api/search", params={"q": "dog"}).json()
+    assert alone["unknown_words"] == [] and alone["answers"] == answer["answers"]
+
+
+def test_a_query_without_a_known_word_is_refused_with_suggestions(client):
+    response = client.get("/api/search", params={"q": "cart"})
+    assert response.status_code == 422
+    assert response.json() == {
+        "error": "no word is known",
+        "unknown_words": [{"word": "cart", "suggestions": ["cat"]}],
+    }
