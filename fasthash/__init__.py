@@ -16,6 +16,7 @@ _PUBLIC_MODULES = (
     "audio",
     "codes",
     "datasets",
+    "distributed",
     "embeddings",
     "experiments",
     "interchange",

@@ -80,3 +80,13 @@ def _small_problems_run_on_several_threads():
     before = kernels.use_least_work(1)
     yield
     kernels.use_least_work(before)
+
+
+@pytest.fixture(scope="session")
+def client():
+    """The client of a Dask cluster of two processes, which all tests share."""
+    pytest.importorskip("distributed", reason="needs Dask, of the extra `distributed`")
+    from clusters import two_workers
+
+    with two_workers() as client:
+        yield client

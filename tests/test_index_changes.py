@@ -349,3 +349,18 @@ def test_a_change_that_runs_out_of_memory_has_not_happened(monkeypatch, stage):
     assert index._storage.state is before
     np.testing.assert_array_equal(index.ids, ids)
     np.testing.assert_array_equal(index.codes, codes)
+
+
+@pytest.mark.parametrize("name", ["scan", "multi-index"])
+def test_a_copy_changes_apart(name):
+    """`copy.copy` shares the memory of the codes; either index may then change, and grow."""
+    codes = random_codes(30, 64)
+    index = KINDS[name](64)
+    index.add(codes[:10])
+    other = copy.copy(index)
+    index.add(codes[10:20])
+    other.add(codes[20:])
+    other.remove([0])
+    np.testing.assert_array_equal(index.codes, codes[:20])
+    np.testing.assert_array_equal(other.codes, np.concatenate([codes[1:10], codes[20:]]))
+    assert index.search(codes[:1], 1)[1] == 0 and other.search(codes[:1], 1)[1] != 0

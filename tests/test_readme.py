@@ -57,6 +57,7 @@ NEEDS = {
     "files.md": ["safetensors", "pyarrow"],
     "sounds-and-captions.md": ["torch"],
     "duplicates.md": ["PIL", "imagehash"],
+    "distributed.md": ["dask.array", "distributed"],
 }
 
 
@@ -112,6 +113,11 @@ def test_the_tutorial_on_sounds_runs(run_page, tmp_path, capfd):
     _, ids = names["model"].search(text, "text", names["codes"], k=10, latents=names["latents"])
     low, high = ids.mean(axis=1)
     assert low < 45 < 75 < high
+
+
+def test_the_page_on_sharded_indexes_runs(run_page):
+    names = run_page("reference/distributed.md")
+    assert names["ids"].shape == (5, 10) and (names["distances"][:, 0] == 0).all()
 
 
 def test_the_tutorial_on_duplicates_runs(run_page, capsys):

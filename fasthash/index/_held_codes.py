@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,12 @@ class HeldCodes:
 
     def __len__(self) -> int:
         return len(self._storage)
+
+    def __copy__(self) -> Self:
+        """An index with the same content, which then changes apart from this one; shares memory."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__, _storage=self._storage.fork())
+        return other
 
     def __contains__(self, item: Any) -> bool:
         try:

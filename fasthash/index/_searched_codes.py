@@ -17,7 +17,7 @@ from .._core.excluded import drop_own, drop_own_within
 from .._core.runtime import resolve_threads
 from .._core.scan import merge_topk, merge_within, scan_weighted, words_compared
 from .._core.validation import check_count
-from .._core.weights import check_weights, round_weights
+from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes, check_ids, pack_signs
 from ._filters import AllowedRows, Filter, PreparedFilter, allowed_rows
 from ._held_codes import HeldCodes
@@ -214,10 +214,8 @@ class SearchedCodes(HeldCodes):
             distances, ids = _join(scan, k, *self._restricted(filter), own)
         else:
             n = max(k, check_count(candidates, "candidates"))
-            state, allowed = self._restricted(filter)
-            _, found = self._nearest(pack_signs(values >= 0), n, state, allowed, own, threads)
-            distances = rounded.distances(lambda q: state.codes_at(found[q]), n)
-            distances, ids = merge_topk([(distances, found)], k)
+            _, found, sums = self._candidates(values, rounded, n, filter, own, threads)
+            distances, ids = merge_topk([(sums, found)], k)
         return rounded.scores(distances, ids), ids
 
     def within(
@@ -292,6 +290,24 @@ class SearchedCodes(HeldCodes):
         """The current state, and the rows of its base and of its recent codes that are allowed."""
         state = self._storage.state
         return state, allowed_rows(self._storage, state, filter)
+
+    def _candidates(
+        self,
+        values: NDArray[Any],
+        rounded: RoundedWeights,
+        n: int,
+        filter: Filter | None,
+        own: NDArray[np.int64] | None,
+        threads: int,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+        """
+        Find the n codes nearest to the signs of weights by Hamming distance.
+
+        Returns Hamming distances and ids, in this order, and the weights of the differing bits.
+        """
+        state, allowed = self._restricted(filter)
+        distances, ids = self._nearest(pack_signs(values >= 0), n, state, allowed, own, threads)
+        return distances, ids, rounded.distances(lambda q: state.codes_at(ids[q]), n)
 
     def _nearest(
         self,

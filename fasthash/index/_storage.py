@@ -62,6 +62,14 @@ class CodeStorage:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=ForkSafeLock())
 
+    def fork(self) -> CodeStorage:
+        """A storage with the same content, which then changes apart from this one; no copy."""
+        other = CodeStorage(self.n_bits, self.most)
+        # One lock for both, because both may write into the spare rows of one buffer.
+        other._lock = self._lock
+        other.state = self.state
+        return other
+
     def add(self, codes: ArrayLike, ids: ArrayLike | None = None, replace: bool = False) -> None:
         """
         Add all codes, or none if there is an error.

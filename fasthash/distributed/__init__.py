@@ -1,0 +1,17 @@
+"""Work on several processes or machines, with Dask.
+
+The modules of this folder:
+
+- ``sharded_index``: `ShardedIndex`, an index whose codes lie on the workers of a Dask cluster.
+- ``_shards``: what a worker does with a shard: make, open, search, change and save it.
+- ``_partitions``: Dask arrays of codes and ids, cut into the shards that they become; their checks.
+- ``_merging``: the answers of several shards become one answer.
+- ``_manifest``: the folder of files to which a sharded index is saved.
+- ``_cluster``: the client of a cluster, the memory of its workers, and what is sent to them.
+
+Nothing here imports Dask before a function is called that needs it.
+"""
+
+from .sharded_index import ShardedIndex
+
+__all__ = ["ShardedIndex"]

@@ -1,0 +1,108 @@
+"""The client of a Dask cluster, the memory of its workers, and what is sent to them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "MOST_ANSWERS",
+    "client_of",
+    "is_dask_array",
+    "memory_for_data",
+    "merged_on_workers",
+    "sent",
+]
+
+# Above this size, a value is sent once, as a task of its own. Below, every task carries a copy,
+# which saves a message between workers.
+_COPIED_BYTES = 1 << 16
+
+# Largest number of answers that the client merges. If there are more, workers merge groups of this
+# size first, so that the client receives a bounded number of answers.
+MOST_ANSWERS = 16
+
+# Above this share of its memory limit, a worker of Dask begins to move data to its disk.
+_MEMORY_SHARE = 0.6
+
+
+def client_of(client: Any) -> Any:
+    """
+    Return the client that is given, or else the current one.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    TypeError, ValueError
+        If it is not a client, or there is none, or it was made for coroutines.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise ImportError(
+            "fasthash.distributed needs Dask: pip install 'fasthash-retrieval[distributed]'"
+        ) from None
+    if client is None:
+        try:
+            client = distributed.get_client()
+        except ValueError:
+            raise ValueError(
+                "there is no client of a Dask cluster: make one, such as "
+                "distributed.Client(address), or pass client="
+            ) from None
+    if not isinstance(client, distributed.Client):
+        raise TypeError(f"client must be a distributed.Client, got {type(client).__name__}")
+    if client.asynchronous:
+        raise ValueError("client is asynchronous: pass one that is made without asynchronous=True")
+    return client
+
+
+def is_dask_array(x: Any) -> bool:
+    """Whether x is an array of Dask; does not import Dask, because x can only be one if it is."""
+    module = sys.modules.get("dask.array")
+    return module is not None and isinstance(x, module.Array)
+
+
+def memory_for_data(client: Any) -> float:
+    """Bytes that data may take on the worker with the least memory; infinity without limits."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
+    return min(limits) * _MEMORY_SHARE if limits else float("inf")
+
+
+def sent(client: Any, value: list[Any]) -> Any:
+    """A list of arrays, or a future of it that all workers read, if it is large."""
+    n_bytes = sum(x.nbytes for x in value if isinstance(x, np.ndarray))
+    if n_bytes <= _COPIED_BYTES:
+        return value
+    return client.submit(_unchanged, value, pure=False)
+
+
+def merged_on_workers(
+    client: Any, answers: Sequence[Any], merge: Callable[[list[Any]], Any], most: int | None = None
+) -> Any:
+    """
+    Merge answers that are futures, and return the result.
+
+    Workers merge first if there are more than `most` of them, by default 16. So every process
+    receives a bounded number of answers.
+    """
+    most = MOST_ANSWERS if most is None else most
+    answers = list(answers)
+    while len(answers) > most:
+        groups = [answers[start : start + most] for start in range(0, len(answers), most)]
+        answers = [client.submit(partial(_merge, merge), *some, pure=False) for some in groups]
+    return merge(client.gather(answers))
+
+
+def _merge(merge: Callable[[list[Any]], Any], *answers: Any) -> Any:
+    return merge(list(answers))
+
+
+def _unchanged(value: Any) -> Any:
+    return value
