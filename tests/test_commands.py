@@ -311,6 +311,27 @@ def test_evaluate_gives_what_the_library_gives(emoji, capsys):
     assert len(out.splitlines()) == 5 and "±" not in out + err
 
 
+def test_evaluate_compares_methods_query_by_query(emoji, capsys):
+    command = (
+        "evaluate --data emoji/emoji.npz --methods AMSH CCAITQ --bits 16 --seeds 2 "
+        "--set AMSH.n_anchors=100 --metrics map@H2 ndcg@10 map@R r-precision --against CCAITQ"
+    )
+    said = result(capsys, command)
+    means = {(s["method"], s["query"], s["metric"]): s["mean"] for s in said["table"]}
+    assert len(said["differences"]) == 2 * 4
+    for one in said["differences"]:
+        found, key = one["comparison"], (one["query"], one["metric"])
+        assert found["difference"] == pytest.approx(means["AMSH", *key] - means["CCAITQ", *key])
+        assert found["low"] < found["difference"] < found["high"] and found["n_queries"] == 469
+    assert {one["metric"] for one in said["differences"]} == {
+        *("map@H2", "ndcg@10", "map@R", "r-precision")
+    }
+    out, _ = run(capsys, command)
+    assert out.splitlines()[-1].split()[:2] == ["AMSH", "16"] and out.count(" to ") == 8
+    err = run(capsys, f"{command} --against RREH", status=1)[1]
+    assert "--against RREH: it is none of AMSH, CCAITQ" in err
+
+
 def test_evaluate_a_saved_model_and_other_databases(emoji, capsys):
     saved = result(capsys, "evaluate --data emoji/emoji.npz --models emoji.model")["scores"]
     fitted = result(

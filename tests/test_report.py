@@ -54,6 +54,20 @@ def test_scores_are_those_of_the_library(report):
     assert ["flags", "68"] in [row[:2] for row in cells]
 
 
+def test_models_are_compared_query_by_query(report):
+    folder, page = report
+    parts = read_layout(folder / "emoji/emoji.npz")
+    scores = []
+    for name in ("<b>cca", "amsh"):
+        model = fh.load(folder / name)
+        codes = model.encode(parts["test"].features["text"], "text")
+        problem = codes, model.codes_["image"], parts["test"].labels, parts["train"].labels
+        scores.append(fh.average_precision(*problem))
+    found = fh.metrics.compare_paired(*scores)
+    cell = f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    assert f"<td>{cell}</td>" in page and "Difference from amsh" in page
+
+
 def test_what_is_relevant_is_marked(report):
     folder, page = report
     parts = read_layout(folder / "emoji/emoji.npz")

@@ -269,8 +269,9 @@ cdef class Ranks:
                        int64_t[:, ::1] hits):
         """Add to sums[q] the precisions at the relevant ranks <= at[q]; ranks begin at 1.
 
-        Adds the number of these ranks to n_within[q]. Adds 1 to ``hits[q, bin_of_rank[r]]`` for every relevant rank r that has a bin. Call it when
-        all rows are counted. It reads n_notes notes of every query, from `first_note` on, in order.
+        Adds the number of these ranks to n_within[q]. Adds 1 to ``hits[q, bin_of_rank[r]]`` for
+        every relevant rank r that has a bin. Call it when all rows are counted. It reads n_notes
+        notes of every query, from `first_note` on, in order.
         """
         with nogil:
             sum_precisions(&self.evaluation, self.n_queries, first_note, n_notes, &at[0],

@@ -15,7 +15,7 @@ from .printing import Printer, format_table
 
 if TYPE_CHECKING:
     from ..datasets import Part
-    from ..experiments import Score, Summary
+    from ..experiments import Difference, Score, Summary
 
 __all__ = ["add_samples", "declare", "load_models", "read_parts", "run"]
 
@@ -75,13 +75,21 @@ def declare(commands: Any) -> None:
         "--metrics",
         nargs="+",
         default=["map"],
-        help="what to measure: map, map@N, precision@N, recall@N (default: map)",
+        help="what to measure: map, map@N, map@R, map@H2 (within Hamming radius 2), precision@N, "
+        "recall@N, r-precision; for several labels ndcg@N, acg@N, wap; see docs/metrics.md "
+        "(default: map)",
     )
     what.add_argument(
         "--ties",
         choices=("expected", "database"),
         default="expected",
         help="how equal distances count, see docs/metrics.md (default: expected)",
+    )
+    what.add_argument(
+        "--against",
+        metavar="METHOD",
+        help="also compare the others with this method or model file: the mean difference, and its "
+        "95%% interval by a paired bootstrap over queries",
     )
     evaluate.add_argument(
         "--output", type=OutputFile("json"), help="write every score to this JSON file as well"
@@ -116,7 +124,7 @@ def add_samples(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Fit models or load them, score them, and print one table."""
-    from ..experiments import Metric, summarise
+    from ..experiments import Metric, differences, summarise
 
     began = time.perf_counter()
     metrics = [Metric.parse(text) for text in options.metrics]
@@ -124,6 +132,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError("pass either --methods to fit, or --models with saved models")
     methods = [] if options.models else options.methods or ["AMSH"]
     parameters = _parameters_by_method(methods, options.set)
+    names = methods or [Path(path).name for path in options.models]
+    if options.against is not None and options.against not in names:
+        raise ValueError(f"--against {options.against}: it is none of {', '.join(names)}")
     parts = read_parts(options, printer)
     with printer.progress() as progress:
         if options.models:
@@ -131,6 +142,10 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         else:
             scores = _compare(options, parameters, parts, metrics, progress)
     summaries = summarise(scores)
+    compared = []
+    if options.against is not None:
+        # A random split has other queries for each seed.
+        compared = differences(scores, against=options.against, same_queries="all" not in parts)
     content = {
         "settings": {
             "samples": {name: len(part) for name, part in parts.items()},
@@ -139,8 +154,9 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             "pairs": options.pairs if options.pairs == "all" else [options.pairs, options.share],
             "ties": options.ties,
         },
-        "scores": [dataclasses.asdict(score) for score in scores],
+        "scores": [_without_queries(score) for score in scores],
         "table": [dataclasses.asdict(summary) for summary in summaries],
+        "differences": [dataclasses.asdict(one) for one in compared],
         "seconds": round(time.perf_counter() - began, 3),
     }
     if options.output is not None:
@@ -156,6 +172,15 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         + f"; ties: {options.ties}"
     )
     print(format_table(_table(summaries, has_spread)))
+    if compared:
+        printer.note(f"less {options.against}; 95 % interval by a paired bootstrap over queries")
+        print(format_table(_table_of_differences(compared)))
+
+
+def _without_queries(score: Score) -> dict[str, Any]:
+    fields = dataclasses.asdict(score)
+    del fields["by_query"]
+    return fields
 
 
 def _parameters_by_method(
@@ -336,6 +361,23 @@ def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:
     for (method, n_bits), cells in sorted(rows.items(), key=lambda row: row[0][0]):
         table.append([method, str(n_bits), *(cells[column] for column in columns)])
     return table
+
+
+def _table_of_differences(compared: list[Difference]) -> list[list[str]]:
+    """Make one row for each method and length, with one column for each direction and metric."""
+    columns = list(dict.fromkeys((one.query, one.database, one.metric) for one in compared))
+    rows: dict[tuple[str, int], dict[Any, str]] = {}
+    for one in compared:
+        found = one.comparison
+        cell = f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+        rows.setdefault((one.method, one.n_bits), {})[one.query, one.database, one.metric] = cell
+    return [
+        ["method", "bits", *(f"{query}→{target} {m}" for query, target, m in columns)],
+        *(
+            [method, str(n_bits), *(cells.get(column, "") for column in columns)]
+            for (method, n_bits), cells in sorted(rows.items(), key=lambda row: row[0][0])
+        ),
+    ]
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

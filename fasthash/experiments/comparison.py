@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .._core.validation import check_rows
 from ..datasets import Part, semi_paired_split
+from ..metrics._means import mean_by_policy
 from ..models import CrossModalHasher
 from .scores import Metric, Score
 
@@ -137,7 +138,7 @@ def score_model(
     metrics: Sequence[Metric],
     *,
     ties: str = "expected",
-) -> list[tuple[str, str, str, float]]:
+) -> list[tuple[str, str, str, float, NDArray[np.float64]]]:
     """
     Score a fitted model in all directions.
 
@@ -157,8 +158,9 @@ def score_model(
 
     Returns
     -------
-    list of (str, str, str, float)
-        Modality of the queries, modality of the database, metric, value.
+    list of (str, str, str, float, ndarray of float64)
+        Modality of the queries, modality of the database, metric, value, and the values of all
+        queries.
 
     See Also
     --------
@@ -172,7 +174,7 @@ def score_model(
     >>> x = np.random.default_rng(0).standard_normal((60, 4))
     >>> part = Part({"image": x, "text": x}, x[:, 0] > 0)
     >>> model = fh.CCAITQ(4, random_state=0).fit(part.features)
-    >>> for query, target, metric, value in score_model(model, part, part, [Metric("map")]):
+    >>> for query, target, metric, value, _ in score_model(model, part, part, [Metric("map")]):
     ...     print(query, target, metric, value > 0.5)
     image text map True
     text image map True
@@ -184,16 +186,14 @@ def score_model(
         labels = dict.fromkeys(names, database.labels)
     else:
         codes, labels = model.codes_, dict(database)
-    return [
-        (
-            query,
-            target,
-            str(metric),
-            metric.measure(queries[query], codes[target], test.labels, labels[target], ties=ties),
-        )
-        for query, target in itertools.permutations(names, 2)
-        for metric in metrics
-    ]
+    scores = []
+    for query, target in itertools.permutations(names, 2):
+        for metric in metrics:
+            problem = queries[query], codes[target], test.labels, labels[target]
+            values = metric.measure_queries(*problem, ties=ties)
+            mean = float(mean_by_policy(values, "skip"))
+            scores.append((query, target, str(metric), mean, values))
+    return scores
 
 
 def learns_from(model: Any, argument: str) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..datasets import Part
 from ..hamming import topk
-from ..metrics import average_precision, precision_at, precision_recall_curve
+from ..metrics import average_precision, compare_paired, precision_at, precision_recall_curve
 from ..metrics._relevance import check_problem
 from ..metrics.statistics import (
     average_precision_by_label,
@@ -205,8 +205,17 @@ def report_page(
 def _scores(rankings: Sequence[Ranking]) -> str:
     directions = list(dict.fromkeys(one.direction for one in rankings))
     rows: dict[tuple[str, int], dict[str, str]] = {}
+    of_first: dict[str, NDArray[np.float64]] = {}
+    less_first: dict[str, dict[str, str]] = {}
     for one in rankings:
         scores = average_precision(*one.problem, ties="expected")
+        if one.model == rankings[0].model:
+            of_first[one.direction] = scores
+        elif one.direction in of_first and (~np.isnan(scores)).sum() > 1:
+            found = compare_paired(scores, of_first[one.direction])
+            less_first.setdefault(one.model, {})[one.direction] = (
+                f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+            )
         mean = "none relevant" if np.isnan(scores).all() else f"{np.nanmean(scores):.3f}"
         rows.setdefault((one.model, one.n_bits), {})[one.direction] = mean
     cells = [
@@ -218,7 +227,24 @@ def _scores(rankings: Sequence[Ranking]) -> str:
         "<h2>Mean average precision</h2>\n"
         f"<p>{n_queries} queries, {n} codes in the database. An item is relevant if it shares a "
         "label with the query. Ties count in expectation. Queries without relevant items are left "
-        "out.</p>\n" + page.table(["model", "bits", *directions], cells)
+        "out.</p>\n"
+        + page.table(["model", "bits", *directions], cells)
+        + _less_first(rankings[0].model, directions, less_first)
+    )
+
+
+def _less_first(first: str, directions: Sequence[str], found: dict[str, dict[str, str]]) -> str:
+    """Make a table of the differences from the first model, if there are other models."""
+    if not found:
+        return ""
+    cells = [
+        [model, *(of_model.get(direction, "") for direction in directions)]
+        for model, of_model in found.items()
+    ]
+    return (
+        f"<p>Difference from {escape(first)}, and its 95 % interval by a paired bootstrap over the "
+        "queries. It says nothing about the random numbers of a fit.</p>\n"
+        + page.table(["model", *directions], cells)
     )
 
 
