@@ -6,6 +6,7 @@ from . import (
     distributed,
     embeddings,
     experiments,
+    fusion,
     interchange,
     metrics,
     models,
@@ -14,6 +15,7 @@ from . import (
 from ._core.runtime import simd_level, simd_levels
 from .asymmetric import topk_weighted
 from .codes import pack, unpack
+from .fusion import topk_fused
 from .hamming import distances, rank, topk, within
 from .include import get_include
 from .index import HammingIndex, MultiIndexHash
@@ -50,6 +52,7 @@ __all__ = [
     "duplicate_groups",
     "embeddings",
     "experiments",
+    "fusion",
     "get_include",
     "interchange",
     "knn_graph",
@@ -70,6 +73,7 @@ __all__ = [
     "simd_level",
     "simd_levels",
     "topk",
+    "topk_fused",
     "topk_weighted",
     "unpack",
     "within",

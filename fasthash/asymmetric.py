@@ -73,7 +73,9 @@ def topk_weighted(
 
     Notes
     -----
-    The weights of a query are rounded to multiples of a step. The step is the largest sum of the
+    Weights that are whole numbers are not rounded if the absolute weights of the eight bits of each
+    byte add up to at most 255: their scores are exact. Those of another query are rounded to
+    multiples of a step. The step is the largest sum of the
     absolute weights of eight bits that share a byte, divided by 251. So each weight changes by at
     most half a step, and each score by at most n_bits / 2 steps, which is at most
     n_bits · max(abs(weights)) / 62. The errors of many bits mostly cancel out: their standard

@@ -29,11 +29,12 @@ def weighted_problems(draw, max_queries=3, max_codes=80):
     n_queries = draw(st.integers(0, max_queries))
     n = draw(st.integers(0, max_codes))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    kind = draw(st.sampled_from(["normal", "signs", "few", "steep", "zero"]))
+    kind = draw(st.sampled_from(["normal", "signs", "few", "whole", "steep", "zero"]))
     weights = {
         "normal": lambda size: rng.normal(size=size),
         "signs": lambda size: rng.choice([-1.0, 1.0], size=size),
         "few": lambda size: rng.choice([-1.0, 0.0, 0.0, 0.5, 1.0], size=size),
+        "whole": lambda size: rng.integers(-70, 70, size=size) // rng.integers(1, 3) * 1.0,
         "steep": lambda size: rng.normal(size=size) * 10.0 ** rng.integers(-12, 1, size=size),
         "zero": lambda size: np.zeros(size),
     }[kind]((n_queries, n_bits))
@@ -90,7 +91,8 @@ def test_the_error_is_bounded_as_documented(problem):
         weights.tolist(), *fh.topk_weighted(weights, database, 20), strict=True
     ):
         largest, step = reference.step_of(query)
-        bound = n_bits / 2 * step * largest
+        # Whole numbers are not rounded.
+        bound = 0 if step == 1 else n_bits / 2 * step * largest
         assert bound <= n_bits * largest / 62 or largest < 1e-300
         for score, row in zip(scores[ids >= 0], ids[ids >= 0], strict=True):
             exact = reference.score(query, database[row])
@@ -256,7 +258,19 @@ def test_with_equal_weights_it_is_the_hamming_search():
     distances, expected = fh.topk(queries, database, 100)
     scores, ids = fh.topk_weighted(weights, database, 100)
     np.testing.assert_array_equal(ids, expected)
-    np.testing.assert_allclose(scores, 3 * (64 - 2 * distances), rtol=0.02)
+    np.testing.assert_array_equal(scores, 3 * (64 - 2 * distances))
+
+
+@levels
+@given(seed=st.integers(0, 2**32 - 1), n_bits=st.integers(1, 200))
+def test_whole_numbers_are_not_rounded(level, seed, n_bits):
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-31, 32, (3, n_bits))
+    database = random_codes(60, n_bits)
+    with simd(level):
+        scores, ids = fh.topk_weighted(weights, database, 60)
+    exact = weights @ (2 * fh.unpack(database, n_bits).astype(np.int64) - 1).T
+    np.testing.assert_array_equal(scores, np.take_along_axis(exact, ids, 1))
 
 
 def test_padding_bits_have_no_weight():

@@ -220,3 +220,9 @@ def test_the_page_on_weighted_queries_runs(run_page):
     codes = names["fh"].pack([[-1.0, -1, 1, 1], [1, 1, 1, 1]])
     scores, _ = names["fh"].topk_weighted([[0.1, -2.0, 0.9, 1.2]], codes, 2)
     np.testing.assert_allclose(scores, [[4.0, 0.2]], atol=0.05)
+
+
+def test_the_page_on_several_codes_runs(run_page):
+    names = run_page("several-codes.md")
+    assert names["rows"].tolist() == names["ids"].tolist()
+    assert (names["ids"][:, 0] == [0, 1, 2]).all()

@@ -18,32 +18,45 @@
 #include <float.h>
 #include <math.h>
 
-/* The largest sum of the weights of a byte in steps, before they are rounded: each of the eight adds at
- * most a half, and the sum must be at most 255. */
+/* The largest sum of the absolute weights of a byte, in steps. */
+#define FH_BYTE_SUM 255
+
+/* The same before they are rounded: each of the eight adds at most a half. */
 #define FH_ROUNDED_BYTE_SUM 251
 
 /* Rounds the n_bits weights of a query to multiples of a step, as fasthash.topk_weighted says, and
  * writes 8 * n_bytes of them. The step is *step times *largest. Returns 0; or -1 if a weight is not
- * finite, or the weights are so large that their sum may overflow. All is computed in a fixed order,
- * so that the step is the same on every machine. */
+ * finite, or the weights are so large that their sum may overflow. Whole numbers that fit are kept:
+ * their step is 1. All is computed in a fixed order, so that the step is the same on every machine. */
 static inline int fh_round_weights(const double *weights, int64_t n_bits, int64_t n_bytes,
                                    int16_t *rounded, double *largest, double *step)
 {
-    double most = 0, most_of_byte = 0;
+    double most = 0, most_of_byte = 0, largest_of_byte = 0;
+    int are_whole = 1;
     for (int64_t i = 0; i < n_bits; i++) {
         if (!isfinite(weights[i]))
             return -1;
         most = fmax(most, fabs(weights[i]));
+        are_whole &= rint(weights[i]) == weights[i];
     }
     if (most > DBL_MAX / (double)(16 * n_bytes))
         return -1;
     /* A query whose weights are all zero stays zero. */
     const double unit = most == 0 ? 1 : most;
     for (int64_t start = 0; start < n_bits; start += 8) {
-        double sum = 0;
-        for (int64_t i = start; i < start + 8 && i < n_bits; i++)
+        double sum = 0, whole_sum = 0;
+        for (int64_t i = start; i < start + 8 && i < n_bits; i++) {
             sum += fabs(weights[i] / unit);
+            whole_sum += fabs(weights[i]);
+        }
         most_of_byte = fmax(most_of_byte, sum);
+        largest_of_byte = fmax(largest_of_byte, whole_sum);
+    }
+    if (are_whole && most > 0 && largest_of_byte <= FH_BYTE_SUM) {
+        *largest = *step = 1;
+        for (int64_t i = 0; i < 8 * n_bytes; i++)
+            rounded[i] = (int16_t)(i < n_bits ? weights[i] : 0);
+        return 0;
     }
     *largest = most;
     *step = most_of_byte / FH_ROUNDED_BYTE_SUM;

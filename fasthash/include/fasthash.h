@@ -236,9 +236,10 @@ typedef struct fasthash_table {
      *   scores   n_queries * k, descending; NaN past the last
      *   ids      n_queries * k, ascending among equal scores; -1 past the last
      *
-     * The weights of a query are rounded to multiples of a step, which is the largest sum of the
-     * absolute weights of eight bits that share a byte, divided by 251. Scores and order are those
-     * of the rounded weights, exactly. They are the same as in Python.
+     * Weights that are whole numbers, and whose absolute values in each byte add up to at most
+     * 255, are not rounded. Those of another query are rounded to multiples of a step, which is the
+     * largest sum of the absolute weights of eight bits that share a byte, divided by 251. Scores
+     * and order are those of the rounded weights, exactly. They are the same as in Python.
      *
      * The scratch of a thread takes at most 64 MiB for k up to two million and codes up to 10,000
      * bits; and there are 2 bytes for each weight and 4 for each answer. */

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# The largest sum of rounded weights of one byte; rounding may add half of each of its eight.
+# The largest sum of the weights of one byte; rounding may add half of each of its eight.
 BYTE_SUM = 251
+# The largest sum of whole numbers, which are not rounded.
+WHOLE_BYTE_SUM = 255
 
 
 def step_of(weights: Sequence[float]) -> tuple[float, float]:
@@ -15,8 +17,13 @@ def step_of(weights: Sequence[float]) -> tuple[float, float]:
     largest = max(map(abs, weights))
     if largest == 0:
         return 0.0, 0.0
+    starts = range(0, len(weights), 8)
+    if all(float(w).is_integer() for w in weights) and all(
+        sum(map(abs, weights[start : start + 8])) <= WHOLE_BYTE_SUM for start in starts
+    ):
+        return 1.0, 1.0
     sums = []
-    for start in range(0, len(weights), 8):
+    for start in starts:
         total = 0.0
         for w in weights[start : start + 8]:
             total += abs(w) / largest
