@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from . import __version__
@@ -54,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(given)
         check_outputs(options, _parser())
         printer = Printer(_is_set(options, "quiet"), _is_set(options, "json"))
-        status: int | None = options.run(options, printer)
+        with warnings.catch_warnings():
+            # What the library warns about is a note here, whatever Python does with warnings.
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda message, *_: printer.note(f"warning: {message}")
+            status: int | None = options.run(options, printer)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130

@@ -281,6 +281,7 @@ def test_questions_that_are_wrong(client, path, status, says):
         (b'{"modality": "a", "features": [0, 0, 0, 0, 0, NaN]}', 400, "not valid JSON"),
         (b'{"modality": "a", "features": [0, 0, 0, 0, 0, 1e999]}', 400, "features[5] must be"),
         ({"modality": "a", "features": [0] * 6, "k": 1.5}, 400, "k must be"),
+        ({"modality": "a", "features": [0] * 6}, 422, "all features are zero"),
         ({"modality": "a", "features": [0] * 6, "order": 1}, 400, "order must be"),
         ({"modality": "a", "features": [0] * 6, "x": 1}, 400, "'x' is unknown here"),
         ({"modality": "a", "features": [0] * 6, "filter": "?"}, 404, "no label"),

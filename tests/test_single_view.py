@@ -12,6 +12,8 @@ import fasthash as fh
 BOTH = [fh.ITQ, fh.RandomHyperplanes]
 
 
+# The sparse samples of scikit-learn's checks have rows of zeros.
+@pytest.mark.filterwarnings("ignore:.*hold only zeros")
 # Two bits, because some of the checks have few features.
 @parametrize_with_checks(
     [fh.ITQ(n_bits=2), fh.RandomHyperplanes(n_bits=2), fh.RandomHyperplanes(n_bits=70)]

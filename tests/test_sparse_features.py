@@ -63,6 +63,7 @@ def test_sparse_features_in_many_blocks(method):
         np.testing.assert_array_equal(model.codes_[name], dense.codes_[name])
 
 
+@pytest.mark.filterwarnings("ignore:.*hold only zeros")
 @settings(max_examples=30)
 @given(
     st.integers(1, 30),
@@ -111,6 +112,7 @@ def test_unsuitable_sparse_features_are_refused(values, error, message):
         check_rows(sparse.csr_array(np.asarray(values)), "X", 3)
 
 
+@pytest.mark.filterwarnings("ignore:.*hold only zeros")
 @pytest.mark.parametrize("method", ["AMSH", "RREH", "CCAITQ"])
 def test_sparse_features_are_never_dense_as_a_whole(method, monkeypatch):
     """4,000 x 4,000 would be 128 MB dense; the blocks are small."""

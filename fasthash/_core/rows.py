@@ -17,6 +17,8 @@ from .pieces import cut
 
 __all__ = ["RowReader", "Rows", "as_csr", "is_sliced_by_rows"]
 
+_NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
+
 
 def is_sliced_by_rows(x: Any) -> bool:
     """Whether x is not an array but can be sliced by rows, as in h5py, dask and zarr."""
@@ -94,31 +96,40 @@ class Rows:
         first = self.read(slice(0, 1))
         return all((self.read(rows) == first).all() for rows in cut(*self.shape))
 
-    def first_unusable(self, largest: float) -> tuple[int, int, Any] | None:
+    def inspect(self, largest: float) -> tuple[tuple[int, int, Any] | None, NDArray[np.int64]]:
         """
-        Row, column and value of the first value that is NaN, infinite or above `largest`, if any.
+        Read every value once, and find values that cannot be used, and rows without any.
 
-        Reads every value once.
+        Returns
+        -------
+        unusable : (int, int, number) or None
+            Row, column and value of the first value that is NaN, infinite or above `largest`.
+        zero_rows : ndarray of int64
+            Numbers of the rows that hold only zeros; not complete if a value is unusable.
         """
         if self._is_sparse:
-            values = self._source.data
+            values, starts = self._source.data, self._source.indptr
             place = np.flatnonzero(~(np.abs(values) <= largest))[:1]
-            if not len(place):
-                return None
-            row = int(np.searchsorted(self._source.indptr, place[0], side="right")) - 1
-            return row, int(self._source.indices[place[0]]), values[place[0]]
+            if len(place):
+                row = int(np.searchsorted(starts, place[0], side="right")) - 1
+                return (row, int(self._source.indices[place[0]]), values[place[0]]), _NO_ROWS
+            if not values.all():
+                # Zeros may be stored.
+                starts = np.concatenate([[0], np.cumsum(values != 0)])[starts]
+            return None, np.flatnonzero(np.diff(starts) == 0)
+        zero_rows = []
         for rows in cut(*self.shape):
             block = self.read(rows)
             flat = block.ravel(order="K")
             # The sum of squares bounds every value, and costs less than a test of each.
             with np.errstate(over="ignore", invalid="ignore"):
-                if float(flat @ flat) <= largest**2:
-                    continue
-                usable = np.abs(block) <= largest
-            if not usable.all():
-                row, column = np.argwhere(~usable)[0]
-                return rows.start + int(row), int(column), block[row, column]
-        return None
+                if not float(flat @ flat) <= largest**2:
+                    usable = np.abs(block) <= largest
+                    if not usable.all():
+                        row, column = np.argwhere(~usable)[0]
+                        return (rows.start + int(row), int(column), block[row, column]), _NO_ROWS
+            zero_rows.append(rows.start + _zero_rows(block))
+        return None, np.concatenate(zero_rows)
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
         """Read rows in any order into one array; may read all blocks that contain one of them."""
@@ -150,3 +161,13 @@ class Rows:
             block = np.concatenate([total, block]) if len(total) else block
             total = block.sum(axis=0, dtype=np.float64, keepdims=True)
         return total[0] / len(self)
+
+
+def _zero_rows(block: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Find the rows that hold only zeros; most other rows are left after one column."""
+    rows, done = np.flatnonzero(block[:, 0] == 0), 1
+    while len(rows) and done < block.shape[1]:
+        # Every column that is read again costs as much as all before it.
+        more = block[rows, done : 2 * done] if len(rows) < len(block) else block[:, done : 2 * done]
+        rows, done = rows[~more.any(axis=1)], 2 * done
+    return rows

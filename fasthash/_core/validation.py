@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arrays import as_array, is_sparse
 from .rows import Rows, as_csr, is_sliced_by_rows
+from .suspicious import warn_of_zero_rows
 
 __all__ = [
     "check_choice",
@@ -244,6 +245,11 @@ def check_rows(
         If the values are not real numbers.
     ValueError
         If the shape is wrong, or a value is NaN, infinite or too large for sums of products.
+
+    Warns
+    -----
+    UserWarning
+        If rows of two or more columns hold only zeros.
     """
     sparse = is_sparse(features)
     if sparse:
@@ -268,7 +274,7 @@ def check_rows(
         )
     x = Rows(source, np.float32 if dtype == np.float32 else np.float64)
     largest = largest_single if x.dtype == np.float32 else _LARGEST_DOUBLE
-    found = x.first_unusable(largest)
+    found, zero_rows = x.inspect(largest)
     if found is not None:
         row, column, value = found
         if np.isfinite(value):
@@ -279,6 +285,9 @@ def check_rows(
         else:
             reason = "features must be finite; replace or drop such samples first"
         raise ValueError(f"{name}[{row}, {column}] is {value}: {reason}")
+    # A single feature may well be 0.
+    if shape[1] > 1:
+        warn_of_zero_rows(zero_rows.tolist(), len(x), name)
     return x
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from typing import Any
 
 import numpy as np
@@ -143,11 +142,7 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
             raise ValueError(
                 "--save-model: signs need no model; encode queries with --method sign too"
             )
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            codes = codes_of_signs(x, n_bits=n_bits)
-        for warning in caught:
-            printer.note(str(warning.message))
+        codes = codes_of_signs(x, n_bits=n_bits)
         fingerprint = fingerprint_of_signs(n_bits)
     else:
         from ..models import ITQ

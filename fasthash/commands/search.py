@@ -6,7 +6,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .. import hamming
 from .._core.pieces import cut
+from .._core.suspicious import without_warnings
 from .._core.validation import check_rows
 from ..codes import pack_signs
 from ..datasets.readers import read_numbers, read_texts
@@ -137,6 +138,8 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
     if options.weights and not as_json:
         printer.note("ranked by weights; the columns are Hamming distance, score and id")
     for numbers, x, codes in queries:
+        if options.features is not None:
+            _note_zero_queries(numbers, x, printer)
         answers: Iterator[tuple[NDArray[Any], ...]]
         if options.weights:
             answers = _weighted(index, codes, options, allowed)
@@ -168,6 +171,7 @@ def _queries(options: argparse.Namespace, index: Any, printer: Printer) -> Itera
     if options.read_as is not None and (options.codes is None or source == "-"):
         raise ValueError("--read-as goes with --codes and a file")
     encode, read, made_by = _encoder_and_reader(options, index.n_bits, printer)
+    encode = partial(_encoded_silently, encode)
     check_same_model(
         options.index, index, made_by, options.model or options.codes or "--signs", options.force
     )
@@ -289,11 +293,30 @@ def _reranked(
     k = min(options.k, max(len(index), 1))
     n_candidates = min(max(options.candidates or 10 * k, k), max(len(index), 1))
     distances, ids = index.search(codes, n_candidates, filter=allowed)
-    _, best_of_all = rerank(x, vectors, ids, k)
+    with without_warnings():
+        _, best_of_all = rerank(x, vectors, ids, k)
     for far, near, best in zip(distances, ids, best_of_all, strict=True):
         best = best[best >= 0]
         by_id = np.argsort(near, kind="stable")
         yield far[by_id[np.searchsorted(near, best, sorter=by_id)]], best
+
+
+def _note_zero_queries(numbers: Sequence[int], x: Any, printer: Printer) -> None:
+    """Note the queries whose features are all zero, by the numbers that the answers have."""
+    with without_warnings():
+        rows = check_rows(x, "--features")
+    # A single feature may well be 0.
+    for row in rows.inspect(np.inf)[1] if rows.shape[1] > 1 else ():
+        printer.note(
+            f"warning: all features of query {numbers[row]} are zero, so its answers have no "
+            "meaning (often a text of unknown words)"
+        )
+
+
+def _encoded_silently(encode: Callable[[Any], NDArray[Any]], x: Any) -> NDArray[Any]:
+    """Encode a block of queries without the warnings that count rows of the block."""
+    with without_warnings():
+        return encode(x)
 
 
 def _name(names: NDArray[Any] | None, row: int) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.suspicious import without_warnings
 from .._core.validation import check_rows
 from ..datasets import Part, semi_paired_split
 from ..metrics._means import mean_by_policy
@@ -114,20 +115,24 @@ def compare(
             )
         if part.labels is None:
             raise ValueError(f"{name} has no labels, which decide what is relevant")
+        for modality, x in part.features.items():
+            check_rows(x, f"{name}.features[{modality!r}]")
     report = callback or (lambda stage, done, total: None)
     scores: list[Score] = []
     n_done, n_fits = 0, len(seeds) * len(models) * len(n_bits)
-    for seed in seeds:
-        features, labels, known = _known_pairs(train, pairs, share, seed)
-        for method, model in models.items():
-            what = f"{method}, seed {seed}"
-            fitted = _fit_lengths(model, features, labels, known, n_bits, seed, what, report)
-            for length, one in fitted.items():
-                target = labels if database is None else database
-                for score in score_model(one, test, target, metrics, ties=ties):
-                    scores.append(Score(method, length, seed, *score))
-                n_done += 1
-                report(f"{method}, {length} bits, seed {seed}: scores", n_done, n_fits)
+    # The samples have been checked; warnings about parts of them would repeat those.
+    with without_warnings():
+        for seed in seeds:
+            features, labels, known = _known_pairs(train, pairs, share, seed)
+            for method, model in models.items():
+                what = f"{method}, seed {seed}"
+                fitted = _fit_lengths(model, features, labels, known, n_bits, seed, what, report)
+                for length, one in fitted.items():
+                    target = labels if database is None else database
+                    for score in score_model(one, test, target, metrics, ties=ties):
+                        scores.append(Score(method, length, seed, *score))
+                    n_done += 1
+                    report(f"{method}, {length} bits, seed {seed}: scores", n_done, n_fits)
     return scores
 
 

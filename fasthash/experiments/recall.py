@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.pieces import cut
+from .._core.suspicious import without_warnings
 from .._core.validation import check_choice, check_count, check_rows
 from ..asymmetric import topk_weighted
 from ..codes import check_signs, pack_signs
@@ -149,6 +150,8 @@ def recall_of_codes(
     lengths = [check_count(length, "n_bits") for length in n_bits]
     fetched = list(dict.fromkeys([k, *(check_count(n, "candidates") for n in candidates)]))
     shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
+    for one in q.values():
+        check_rows(one, "queries")
     fewest = min(shape[1] for shape in shapes.values())
     # This check comes before the float search, which may take long.
     if "sign" in methods and max(lengths) > fewest:
@@ -158,36 +161,41 @@ def recall_of_codes(
         )
     if "sign" in methods:
         for name, one in x.items():
-            rows = check_rows(one, "vectors")
+            with without_warnings():
+                rows = check_rows(one, "vectors")
             called = f"vectors[{name!r}]" if name else "vectors"
             check_signs((rows.read(block) for block in cut(*rows.shape)), called)
-    wanted = {
-        (query, target): nearest(q[query], x[target], k, callback=callback)
-        for query in q
-        for target in x
-        if shapes[query][1] == shapes[target][1]
-    }
-    table: list[Recall] = []
-    n_done = 0
-    for method in methods:
-        for length in lengths:
-            project = _projector(method, x, length, pairs, random_state)
-            for (query, target), best in wanted.items():
-                weights, codes = project(query, target, q[query])
-                _, ids = topk(pack_signs(weights), codes, max(fetched))
-                answers = {(k, False): ids[:, :k], (k, True): topk_weighted(weights, codes, k)[1]}
-                for n in fetched:
-                    if n > k:
-                        answers[n, False] = rerank(q[query], x[target], ids[:, :n], k)[1]
-                    elif n < k:
-                        answers[n, False] = ids[:, :k]
-                for (n, is_weighted), found in answers.items():
-                    hits = [len(np.intersect1d(a, b)) for a, b in zip(found, best, strict=True)]
-                    share = float(np.mean(hits)) / k
-                    table.append(Recall(method, query, target, length, n, is_weighted, share))
-            n_done += 1
-            if callback is not None:
-                callback(f"{method}, {length} bits", n_done, len(methods) * len(lengths))
+    with without_warnings():
+        wanted = {
+            (query, target): nearest(q[query], x[target], k, callback=callback)
+            for query in q
+            for target in x
+            if shapes[query][1] == shapes[target][1]
+        }
+        table: list[Recall] = []
+        n_done = 0
+        for method in methods:
+            for length in lengths:
+                project = _projector(method, x, length, pairs, random_state)
+                for (query, target), best in wanted.items():
+                    weights, codes = project(query, target, q[query])
+                    _, ids = topk(pack_signs(weights), codes, max(fetched))
+                    answers = {
+                        (k, False): ids[:, :k],
+                        (k, True): topk_weighted(weights, codes, k)[1],
+                    }
+                    for n in fetched:
+                        if n > k:
+                            answers[n, False] = rerank(q[query], x[target], ids[:, :n], k)[1]
+                        elif n < k:
+                            answers[n, False] = ids[:, :k]
+                    for (n, is_weighted), found in answers.items():
+                        hits = [len(np.intersect1d(a, b)) for a, b in zip(found, best, strict=True)]
+                        share = float(np.mean(hits)) / k
+                        table.append(Recall(method, query, target, length, n, is_weighted, share))
+                n_done += 1
+                if callback is not None:
+                    callback(f"{method}, {length} bits", n_done, len(methods) * len(lengths))
     return table
 
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from .._core.suspicious import without_warnings
 from .._core.validation import check_count, check_modalities, check_number, check_pairs
 from ..metrics import mean_average_precision
 from ._progress import Callback, Progress
@@ -144,7 +145,8 @@ def select_by_pairs(
     rng = check_random_state(random_state)
 
     scores = np.empty((len(models), n_splits))
-    with Progress(callback, verbose) as report:
+    # The checks above have warned; the row numbers of a part would mislead.
+    with Progress(callback, verbose) as report, without_warnings():
         for split in range(n_splits):
             shuffled = rng.permutation(len(checked))
             n_held_out = min(max(round(share * len(checked)), 1), len(checked) - 2)

@@ -21,10 +21,14 @@ from ..index._code_index import CodeIndex
 from ..metrics import DistanceScale
 from .gallery import Gallery
 
-__all__ = ["Collection", "Found", "Length", "Scope", "Words"]
+__all__ = ["Collection", "Found", "Length", "NoFeaturesError", "Scope", "Words"]
 
 # The default length is the one that is nearest to this length.
 _USUAL_BITS = 64
+
+
+class NoFeaturesError(ValueError):
+    """All features of a query are zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +240,16 @@ class Collection:
             return self.words.unknown(text)
 
     def search_features(self, x: NDArray[Any], modality: str, scope: Scope) -> Found:
-        """Search by features, shape (1, n_features)."""
+        """
+        Search by features, shape (1, n_features).
+
+        Raises
+        ------
+        NoFeaturesError
+            If all features are zero, for then the answers would have no meaning.
+        """
+        if x.shape[1] > 1 and not x.any():
+            raise NoFeaturesError("all features are zero, so there is nothing to search by")
         one = self._lengths[scope.n_bits]
         assert one.project is not None
         return self._search_weights(one.project(x, modality), scope, one.scale(modality))

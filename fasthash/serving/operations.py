@@ -19,7 +19,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from .. import __version__
-from .collection import Collection, Found, Scope
+from .collection import Collection, Found, NoFeaturesError, Scope
 from .schema import Schema, check, check_object, code_pattern
 
 __all__ = ["MOST_ANSWERS", "Body", "NoKnownWord", "Operation", "operations"]
@@ -247,7 +247,7 @@ def operations(collection: Collection) -> list[Operation]:
                 _search_features,
                 "Answers",
                 body=_features_body(collection, by_weights),
-                statuses=(404,),
+                statuses=(404, 422),
             )
         )
     found.append(
@@ -389,7 +389,10 @@ def _search(collection: Collection, values: Values) -> Any:
 def _search_features(collection: Collection, values: Values) -> Any:
     scope = _checked_scope(collection, values)
     x = np.array([values["features"]], np.float64)
-    found = collection.search_features(x, values.get("modality", ""), scope)
+    try:
+        found = collection.search_features(x, values.get("modality", ""), scope)
+    except NoFeaturesError as error:
+        raise HTTPException(422, str(error)) from None
     return _answers(collection, scope, found)
 
 

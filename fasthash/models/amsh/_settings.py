@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._core.rows import Rows
+from ..._core.suspicious import without_warnings
 from ..._core.validation import check_choice, check_count, check_number, check_rows
 from ._codes import Weights
 
@@ -110,7 +111,8 @@ def check_problem(
                 raise ValueError(
                     f"init[{name!r}] must have shape {(len(rows), n_bits)}, got {shape}"
                 )
-            check_rows(model.init[name], f"init[{name!r}]")
+            with without_warnings():
+                check_rows(model.init[name], f"init[{name!r}]")
 
 
 def settings_for(
