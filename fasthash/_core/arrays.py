@@ -7,13 +7,14 @@ pass instead.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_array", "is_sparse", "is_tensor"]
+__all__ = ["as_array", "is_dask_array", "is_sparse", "is_tensor"]
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -75,6 +76,12 @@ def is_sparse(x: Any) -> bool:
     from scipy.sparse import issparse
 
     return issparse(x)
+
+
+def is_dask_array(x: Any) -> bool:
+    """Whether x is an array of Dask; does not import Dask, because x can only be one if it is."""
+    module = sys.modules.get("dask.array")
+    return module is not None and isinstance(x, module.Array)
 
 
 def is_tensor(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 __all__ = [
     "MOST_ANSWERS",
     "client_of",
-    "is_dask_array",
     "memory_for_data",
     "merged_on_workers",
     "sent",
@@ -60,12 +58,6 @@ def client_of(client: Any) -> Any:
     if client.asynchronous:
         raise ValueError("client is asynchronous: pass one that is made without asynchronous=True")
     return client
-
-
-def is_dask_array(x: Any) -> bool:
-    """Whether x is an array of Dask; does not import Dask, because x can only be one if it is."""
-    module = sys.modules.get("dask.array")
-    return module is not None and isinstance(x, module.Array)
 
 
 def memory_for_data(client: Any) -> float:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.arrays import is_dask_array
 from ..codes import check_ids
-from ._cluster import is_dask_array, memory_for_data
+from ._cluster import memory_for_data
 from ._shards import ShardFacts, first_repeated, ids_between, make_shard
 
 __all__ = ["check_fits", "check_ids_differ", "shards_of"]

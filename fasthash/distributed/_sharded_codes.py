@@ -13,11 +13,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.arrays import is_dask_array
 from .._core.validation import check_choice, check_flag
 from ..codes import check_codes, check_ids
 from ..index import HammingIndex
 from . import _shards
-from ._cluster import client_of, is_dask_array, memory_for_data
+from ._cluster import client_of, memory_for_data
 from ._manifest import Manifest, check_new_folder, file_name, read_manifest, write_manifest
 from ._partitions import check_fits, check_ids_differ, shards_of
 from ._shards import ShardFacts

@@ -21,7 +21,7 @@ from .._core.workers import Workers
 from ..hamming import rank, topk, within
 from ..index import MultiIndexHash
 from ..metrics import average_precision
-from ..models.base import encode_rows
+from ..models._encoding import encode_rows
 from ..models.rreh._anchor_reconstruction import reconstruct
 from ._model_peers import (
     encode_in_numpy,

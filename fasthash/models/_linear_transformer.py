@@ -12,14 +12,16 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._core.arrays import is_dask_array
 from .._core.features import FeatureMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
 from .._core.validation import check_count, check_flag, check_rows
+from ._encoding import encode_rows, project_rows
+from ._partitions import by_partitions
 from ._progress import Callback, Progress
 from ._projected_search import Database, check_database, search_by_projections
 from ._saving import SavedModel, check_shape
-from .base import encode_rows, project_rows
 
 __all__ = ["LinearTransformer"]
 
@@ -55,7 +57,8 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
         Parameters
         ----------
         X : array_like or scipy sparse matrix, shape (n_samples, n_features)
-            Features, with the columns of the fit.
+            Features, with the columns of the fit. A Dask array is encoded partition by partition,
+            when the result is computed.
         n_threads : int, optional
             Number of threads, as in `fasthash.topk`.
         callback : callable, optional
@@ -85,6 +88,8 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
         Costs O(n_samples · n_features · n_bits). In addition to the codes, a block of centred
         features per thread is held. float32 features are projected in float32, others in float64.
         """
+        if is_dask_array(X):
+            return self._by_partitions("transform", X, np.uint8, n_threads)
         x = self._read_samples(X)
         with Progress(callback, verbose) as report:
             return encode_rows(
@@ -131,6 +136,9 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
         transform : The packed signs.
         search : Project queries and search a database with them.
         """
+        if is_dask_array(X):
+            dtype = np.float32 if X.dtype == np.float32 else np.float64
+            return self._by_partitions("project", X, dtype, n_threads)
         x = self._read_samples(X)
         with Progress(callback, verbose) as report:
             return project_rows(
@@ -218,6 +226,14 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
         projections = self.project(X, n_threads=n_threads, callback=callback, verbose=verbose)
         return search_by_projections(
             projections, codes, k, weights=weights, filter=filter, n_threads=n_threads
+        )
+
+    def _by_partitions(self, method: str, X: Any, dtype: Any, n_threads: int | None) -> Any:
+        """Encode or project a Dask array, when the result is computed."""
+        check_is_fitted(self)
+        n_columns = self._n_features_out if method == "transform" else self.projection_.shape[1]
+        return by_partitions(
+            self, method, X, self.n_features_in_, n_columns, dtype, n_threads=n_threads
         )
 
     def _read_samples(self, X: ArrayLike) -> Rows:

@@ -6,7 +6,7 @@ add its name to ``_names.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,23 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from .._core.arrays import is_dask_array
 from .._core.features import BlockMap, FeatureMap
-from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
 from .._core.validation import check_count, check_flag, check_modalities, check_rows
-from .._core.workers import Workers
-from ..codes import check_codes, pack_signs
+from ..codes import check_codes
 from ._columns import check_columns, column_names
+from ._encoding import encode_rows, project_rows
+from ._partitions import by_partitions
 from ._preprocessing import PreprocessedMap, Preprocessing, check_preprocessing
-from ._progress import Callback, Progress, Report, ignore
+from ._progress import Callback, Progress
 from ._projected_search import Database, check_database, search_by_projections
 from ._saving import SavedModel, check_shape
 
 __all__ = ["CrossModalHasher"]
-
-# Values in a block that is encoded: so few that a thousand samples keep two threads busy.
-_BLOCK_VALUES = 1 << 20
 
 
 class CrossModalHasher(SavedModel):
@@ -102,7 +100,8 @@ class CrossModalHasher(SavedModel):
         X : array_like, shape (n_samples, n_features)
             Raw features, with the columns of the fit: an array, a memory-mapped array, a data
             frame, a scipy sparse matrix, or anything with ``shape`` and ``dtype`` that can be
-            sliced by rows.
+            sliced by rows. A Dask array is encoded partition by partition, when the result is
+            computed.
         modality : str
             The modality of the samples.
         n_threads : int, optional
@@ -114,7 +113,7 @@ class CrossModalHasher(SavedModel):
 
         Returns
         -------
-        ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
+        ndarray or dask.array.Array of uint8, shape (n_samples, ceil(n_bits / 8))
             Packed codes.
 
         Raises
@@ -142,6 +141,8 @@ class CrossModalHasher(SavedModel):
         Costs O(n_samples · n_anchors · (n_features + n_bits)). In addition to the codes, a block of
         features per thread is held. float32 features are mapped in float32, others in float64.
         """
+        if is_dask_array(X):
+            return self._by_partitions("encode", X, modality, np.uint8, n_threads)
         x = self._read_samples(X, modality)
         with Progress(callback, verbose) as report:
             return encode_rows(
@@ -204,6 +205,9 @@ class CrossModalHasher(SavedModel):
         -----
         Costs as much as `encode`, but holds a number for each bit instead of the bit.
         """
+        if is_dask_array(X):
+            dtype = np.float32 if X.dtype == np.float32 else np.float64
+            return self._by_partitions("project", X, modality, dtype, n_threads)
         x = self._read_samples(X, modality)
         with Progress(callback, verbose) as report:
             projections = project_rows(
@@ -318,6 +322,17 @@ class CrossModalHasher(SavedModel):
         tags._skip_test = True
         return tags
 
+    def _by_partitions(
+        self, method: str, X: Any, modality: str, dtype: Any, n_threads: int | None
+    ) -> Any:
+        """Encode or project a Dask array, when the result is computed."""
+        self._check_modality(modality)
+        n_bits = self.projections_[modality].shape[1]
+        n_columns = (n_bits + 7) // 8 if method == "encode" else n_bits
+        options = {"modality": modality, "n_threads": n_threads}
+        n_features = self.n_features_in_[modality]
+        return by_partitions(self, method, X, n_features, n_columns, dtype, **options)
+
     def _as_weights(self, projections: NDArray[np.floating]) -> NDArray[np.floating]:
         """Change projections, but not their signs, so that they are good weights; in place."""
         return projections
@@ -417,82 +432,3 @@ def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
         fits = isinstance(feature_map.width, float) and feature_map.width > 0
     if not fits:
         raise ValueError("feature_maps_ and n_features_in_ do not fit together")
-
-
-def project_rows(
-    x: Rows,
-    feature_map: BlockMap,
-    projection: NDArray[np.float64],
-    n_threads: int,
-    report: Report = ignore,
-    stage: str = "project",
-) -> NDArray[np.floating]:
-    """Compute mapped features times a projection, block by block; in the dtype of the rows."""
-    projections = np.empty((len(x), projection.shape[1]), x.dtype)
-
-    def store(rows: slice, block: NDArray[np.floating]) -> None:
-        projections[rows] = block
-
-    _project(store, x, feature_map, projection, n_threads, report, stage)
-    return projections
-
-
-def encode_rows(
-    x: Rows,
-    feature_map: BlockMap,
-    projection: NDArray[np.float64],
-    n_threads: int,
-    report: Report = ignore,
-    stage: str = "encode",
-) -> NDArray[np.uint8]:
-    """Compute the packed signs of `project_rows`, without holding it."""
-    codes = np.empty((len(x), (projection.shape[1] + 7) // 8), np.uint8)
-
-    def store(rows: slice, block: NDArray[np.floating]) -> None:
-        codes[rows] = pack_signs(block)
-
-    _project(store, x, feature_map, projection, n_threads, report, stage)
-    return codes
-
-
-def _project(
-    store: Callable[[slice, NDArray[np.floating]], None],
-    x: Rows,
-    feature_map: BlockMap,
-    projection: NDArray[np.float64],
-    n_threads: int,
-    report: Report,
-    stage: str,
-) -> None:
-    """Call `store` with the projections of every block of rows."""
-    projection = projection.astype(x.dtype)
-
-    def visit(rows: slice) -> None:
-        store(rows, feature_map.transform(x.read(rows)) @ projection)
-
-    visit_rows(visit, x, feature_map.n_out, n_threads, report, stage)
-
-
-def visit_rows(
-    function: Callable[[slice], None],
-    x: Rows,
-    n_out: int,
-    n_threads: int,
-    report: Report,
-    stage: str,
-) -> None:
-    """Call a function for every block of rows, on threads; rows are mapped to n_out columns."""
-
-    def visit(blocks: Sequence[slice]) -> int:
-        for rows in blocks:
-            function(rows)
-        return blocks[-1].stop
-
-    blocks = cut(len(x), max(n_out, x.shape[1]), _BLOCK_VALUES)
-    if len(blocks) == 1:
-        # For a single query no threads are started; the matrix products may use their own.
-        report(stage, visit(blocks), len(x))
-        return
-    with Workers(n_threads) as workers:
-        for done in workers.map(visit, blocks):
-            report(stage, int(done), len(x))

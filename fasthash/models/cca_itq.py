@@ -16,10 +16,11 @@ from .._core.runtime import resolve_threads
 from .._core.validation import check_count, check_number, check_pairs
 from .._core.workers import threads_of_products
 from ._canonical import canonical_directions, pair_covariances
+from ._encoding import encode_rows
 from ._preprocessing import kinds_of, preprocess, preprocessed_maps
 from ._progress import Callback, Progress
 from ._rotation import quantising_rotation
-from .base import CrossModalHasher, encode_rows, read_modalities
+from .base import CrossModalHasher, read_modalities
 
 __all__ = ["CCAITQ"]
 

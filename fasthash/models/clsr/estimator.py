@@ -16,10 +16,11 @@ from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import check_count, check_flag
 from ...reranking import rerank
+from .._encoding import encode_rows, visit_rows
 from .._preprocessing import Preprocessing, kinds_of
 from .._progress import Callback, Progress, Report
 from .._projected_search import Database, check_database, search_by_projections
-from ..base import CrossModalHasher, encode_rows, visit_rows
+from ..base import CrossModalHasher
 from ._latent_maps import (
     DenseHead,
     LatentMap,

@@ -18,9 +18,10 @@ from ..._core.validation import (
     check_pairs,
 )
 from ..._core.workers import Workers
+from .._encoding import encode_rows
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress, Report
-from ..base import CrossModalHasher, encode_rows, read_modalities
+from ..base import CrossModalHasher, read_modalities
 from ._fit import RrehFit
 from ._start import Settings, start_views
 
