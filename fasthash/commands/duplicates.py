@@ -206,13 +206,12 @@ def _write_page(
     # The sort is stable: groups of one size stay in the order of their first rows.
     largest = list(islice(sorted(groups, key=lambda group: -len(group.rows)), _MOST_SHOWN))
     settings = {
-        "found": said,
         "radius": options.radius,
         "largest diameter": "not limited" if options.max_diameter is None else options.max_diameter,
         "representative": options.representative,
         "shown": f"the {len(largest)} largest groups" if len(largest) < len(groups) else "all",
     }
     texts = None if names is None else names.tolist()
-    page = duplicates_page(largest, texts, options.pictures, settings)
+    page = duplicates_page(said, largest, texts, options.pictures, settings)
     with replacing(options.page) as file:
         file.write(page.encode())

@@ -1,5 +1,7 @@
 """Pages that consist of one HTML file.
 
-``html`` writes tables and charts, and ``pictures`` recognises the formats of pictures. ``report``
-makes the report on models, ``demo`` runs the demonstration, and ``demo_page`` makes its page.
+``templates`` renders the templates of the folder ``templates``, ``charts`` draws charts, and
+``pictures`` recognises the formats of pictures. ``report`` makes the report on models, and
+``duplicates`` the page of near-duplicates; ``demo`` runs the demonstration, and ``demo_page`` makes
+its page.
 """

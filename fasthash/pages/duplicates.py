@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from typing import Any
 
-from . import html as page
-from .pictures import embedded
+from .pictures import EmbeddedPictures
+from .templates import render
 
 __all__ = ["Group", "duplicates_page"]
 
@@ -37,6 +37,7 @@ class Group:
 
 
 def duplicates_page(
+    found: str,
     groups: Iterable[Group],
     names: Sequence[str] | None,
     pictures: Path | None,
@@ -47,6 +48,8 @@ def duplicates_page(
 
     Parameters
     ----------
+    found : str
+        What was found, in a sentence.
     groups : iterable of Group
         The groups to show.
     names : sequence of str, optional
@@ -55,38 +58,33 @@ def duplicates_page(
         The folder of the files that are named. A file that is missing or is no picture is not
         shown.
     settings : mapping of str to object
-        How the groups were found, shown at the top.
+        How the groups were found, shown at the end.
 
     Returns
     -------
     str
         A complete HTML document that loads no other files.
     """
-    parts = [
-        "<h1>Groups of near-duplicates</h1>\n",
-        page.table(None, [(name, str(value)) for name, value in settings.items()]),
-        "<p>The number below a name is the distance to the representative of the group, in bits. "
-        "The representative comes first; the others have a dashed frame.</p>\n",
-    ]
-    for group in groups:
+    pictures_of_page = EmbeddedPictures()
+
+    def shown(group: Group) -> dict[str, Any]:
         # The representative comes first, the others by distance.
-        shown = sorted(
+        order = sorted(
             (row != group.representative, distance, row)
             for distance, row in zip(group.distances, group.rows, strict=True)
         )[:_MOST_ITEMS]
-        items = "".join(_item(*item, names, pictures) for item in shown)
-        left = len(group.rows) - len(shown)
-        more = f"<p>and {left} more</p>\n" if left else ""
-        parts.append(f'<h2>{len(group.rows)} items</h2>\n<ul class="grid">{items}</ul>\n{more}')
-    return page.document("fasthash duplicates", "".join(parts))
+        items = []
+        for is_other, distance, row in order:
+            name = str(row) if names is None else names[row]
+            path = None if pictures is None else pictures / name
+            uri = pictures_of_page.embed(path if path is not None and path.is_file() else None)
+            items.append({"name": name, "picture": uri, "distance": distance, "is_other": is_other})
+        return {"n_items": len(group.rows), "cards": items, "n_left": len(group.rows) - len(items)}
 
-
-def _item(
-    is_other: bool, distance: int, row: int, names: Sequence[str] | None, pictures: Path | None
-) -> str:
-    name = str(row) if names is None else names[row]
-    picture = ""
-    if pictures is not None and (pictures / name).is_file():
-        picture = embedded(pictures / name)
-    kind = ' class="other"' if is_other else ""
-    return f"<li{kind}>{picture}{escape(name)}<b>{distance}</b></li>"
+    return render(
+        "duplicates.html",
+        found=found,
+        groups=[shown(group) for group in groups],
+        settings=settings,
+        n_left_out=pictures_of_page.n_left_out,
+    )

@@ -7,53 +7,89 @@ import io
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["embedded", "media_type"]
+__all__ = ["EmbeddedPictures", "data_uri", "media_type"]
 
-# A picture of more bytes is made smaller, or left out.
-_MOST_PICTURE_BYTES = 1 << 18
+# A picture of more bytes is made smaller.
+_MOST_PICTURE_BYTES = 1 << 13
 
-# Width and height of a picture that is made smaller; pages show it at half of that.
+# All pictures of a page together.
+_MOST_BYTES = 900_000
+
+# Width and height of a picture that is made smaller; pages show it at about two thirds of that.
 _THUMBNAIL = (96, 96)
 
 
-def embedded(path: Path) -> str:
+class EmbeddedPictures:
     """
-    Embed a picture in HTML, or return "" if a page cannot show it.
+    The pictures of one page, each of which becomes a data URI.
 
-    A large picture is made smaller if Pillow is installed; otherwise it is not shown.
+    A large picture is made smaller if Pillow is installed. When the pictures of a page have 900 kB
+    together, further ones are left out.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
+    Attributes
+    ----------
+    n_left_out : int
+        Number of pictures that were left out because of their size.
     """
-    content = path.read_bytes()
-    kind = media_type(content)
-    if kind is None:
-        return ""
-    if len(content) > _MOST_PICTURE_BYTES:
-        kind, content = "image/png", _thumbnail(content)
-        if not content:
+
+    def __init__(self) -> None:
+        self.n_left_out = 0
+        self._n_bytes = 0
+
+    def embed(self, path: Path | None) -> str:
+        """
+        Return a picture as a data URI, or "" without a picture that a page can show.
+
+        Parameters
+        ----------
+        path : Path or None
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        """
+        if path is None:
             return ""
-    return f'<img alt="" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+        content = path.read_bytes()
+        kind = media_type(content)
+        if kind is None:
+            return ""
+        if len(content) > _MOST_PICTURE_BYTES:
+            kind, content = _thumbnail(kind, content)
+            if not content:
+                return ""
+        uri = data_uri(kind, content)
+        if self._n_bytes + len(uri) > _MOST_BYTES:
+            self.n_left_out += 1
+            return ""
+        self._n_bytes += len(uri)
+        return uri
 
 
-def _thumbnail(content: bytes) -> bytes:
-    """Make a small PNG file; return nothing if the picture is damaged or Pillow is missing."""
+def data_uri(kind: str, content: bytes) -> str:
+    """Return a data URI of a media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _thumbnail(kind: str, content: bytes) -> tuple[str, bytes]:
+    """Make a small JPEG file; return nothing if the picture is damaged, or it without Pillow."""
     if find_spec("PIL") is None:
-        return b""
+        return kind, content
     from PIL import Image, ImageOps
 
     file = io.BytesIO()
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            # Cameras store a picture as the sensor lay, and which side is up. PNG would lose that.
+            # Cameras store a picture as the sensor lay, and which side is up. The copy loses that.
             upright = ImageOps.exif_transpose(picture)
             upright.thumbnail(_THUMBNAIL)
-            upright.convert("RGB").save(file, "PNG")
+            shown = upright.convert("RGBA")
+            paper = Image.new("RGBA", shown.size, "white")
+            Image.alpha_composite(paper, shown).convert("RGB").save(file, "JPEG", quality=80)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return b""
-    return file.getvalue()
+        return kind, b""
+    return "image/jpeg", file.getvalue()
 
 
 def media_type(content: bytes) -> str | None:

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,16 @@ from ..metrics.statistics import (
     distances_by_relevance,
 )
 from ..models import CrossModalHasher
-from . import html as page
-from .pictures import embedded
+from .charts import TEXT_COLOUR, chart, draw_curves
+from .pictures import EmbeddedPictures
+from .templates import render
 
 __all__ = ["Caption", "Ranking", "rank_all", "report_page"]
 
 # Number of labels in the table by label; those with the most queries are listed.
 _MOST_LABELS = 40
 
-# Number of marks on a curve of precision at ranks, evenly spaced on a logarithmic scale.
+# Number of points of a curve of precision at ranks, evenly spaced on a logarithmic scale.
 _N_RANKS = 24
 
 
@@ -173,36 +174,42 @@ def report_page(
     """
     began = time.perf_counter()
     first = [one for one in rankings if one.model == rankings[0].model]
-    sections: list[Callable[[], str]] = [
-        lambda: _scores(rankings),
-        lambda: _precision_recall(rankings),
-        lambda: _precision_at_ranks(rankings),
-        lambda: _by_label(first, label_names),
-        lambda: "".join(_distances(one) for one in first),
-        lambda: _bits(first),
-        lambda: "".join(_examples(one, query_captions, captions, n_examples) for one in first),
-        lambda: (
-            "<h2>Settings</h2>\n"
-            + page.table(
-                None,
-                [
-                    *((name, str(value)) for name, value in settings.items()),
-                    ("time to score and draw", f"{time.perf_counter() - began:.1f} s"),
-                ],
-            )
+    pictures = EmbeddedPictures()
+    sections: dict[str, Callable[[], Any]] = {
+        "examples": lambda: [
+            _examples(one, query_captions, captions, n_examples, pictures)
+            for one in first
+            if n_examples > 0
+        ],
+        "scores": lambda: _scores(rankings),
+        "precision_recall": lambda: _by_direction(
+            rankings, "precision over recall", _draw_precision_recall
         ),
-    ]
-    body = [
-        f"<h1>Retrieval with {escape(', '.join(dict.fromkeys(r.model for r in rankings)))}</h1>"
-    ]
-    for done, section in enumerate(sections, 1):
-        body.append(section())
+        "precision_at_ranks": lambda: _by_direction(
+            rankings, "precision among the first N", _draw_precision_at_ranks
+        ),
+        "by_label": lambda: _by_label(first, label_names),
+        "distances": lambda: [_distances(one) for one in first],
+        "bits": lambda: _bits(first),
+    }
+    content: dict[str, Any] = {}
+    for done, (name, section) in enumerate(sections.items(), 1):
+        content[name] = section()
         if callback is not None:
             callback("report", done, len(sections))
-    return page.document("fasthash report", "\n".join(body))
+    seconds = f"{time.perf_counter() - began:.1f} s"
+    return render(
+        "report.html",
+        models=list(dict.fromkeys(one.model for one in rankings)),
+        n_queries=len(rankings[0].query_codes),
+        n_codes=len(rankings[0].codes),
+        settings={**settings, "time to score and draw": seconds},
+        n_left_out=pictures.n_left_out,
+        **content,
+    )
 
 
-def _scores(rankings: Sequence[Ranking]) -> str:
+def _scores(rankings: Sequence[Ranking]) -> dict[str, Any]:
     directions = list(dict.fromkeys(one.direction for one in rankings))
     rows: dict[tuple[str, int], dict[str, str]] = {}
     of_first: dict[str, NDArray[np.float64]] = {}
@@ -219,67 +226,58 @@ def _scores(rankings: Sequence[Ranking]) -> str:
         mean = "none relevant" if np.isnan(scores).all() else f"{np.nanmean(scores):.3f}"
         rows.setdefault((one.model, one.n_bits), {})[one.direction] = mean
     cells = [
-        [model, str(n_bits), *(found.get(direction, "") for direction in directions)]
+        [model, n_bits, *(found.get(direction, "") for direction in directions)]
         for (model, n_bits), found in rows.items()
     ]
-    n_queries, n = len(rankings[0].query_codes), len(rankings[0].codes)
-    return (
-        "<h2>Mean average precision</h2>\n"
-        f"<p>{n_queries} queries, {n} codes in the database. An item is relevant if it shares a "
-        "label with the query. Ties count in expectation. Queries without relevant items are left "
-        "out.</p>\n"
-        + page.table(["model", "bits", *directions], cells)
-        + _less_first(rankings[0].model, directions, less_first)
-    )
-
-
-def _less_first(first: str, directions: Sequence[str], found: dict[str, dict[str, str]]) -> str:
-    """Make a table of the differences from the first model, if there are other models."""
-    if not found:
-        return ""
-    cells = [
+    differences = [
         [model, *(of_model.get(direction, "") for direction in directions)]
-        for model, of_model in found.items()
+        for model, of_model in less_first.items()
     ]
-    return (
-        f"<p>Difference from {escape(first)}, and its 95 % interval by a paired bootstrap over the "
-        "queries. It says nothing about the random numbers of a fit.</p>\n"
-        + page.table(["model", *directions], cells)
-    )
+    return {
+        "header": ["model", "bits", *directions],
+        "rows": cells,
+        "differences_header": ["model", *directions],
+        "differences": differences,
+    }
 
 
-def _precision_recall(rankings: Sequence[Ranking]) -> str:
-    def draw(axes: Any) -> None:
-        for one, (dash, marker) in zip(rankings, itertools.cycle(page.DASHES_AND_MARKERS)):
-            precision, recall, _ = precision_recall_curve(
-                *one.problem, n_bits=one.n_bits, nothing_retrieved="skip"
-            )
-            axes.plot(recall, precision, dash, marker=marker, markersize=3.5, label=_called(one))
-        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1))
-        axes.legend(framealpha=0)
-
-    return (
-        "<h2>Precision and recall within a Hamming radius</h2>\n<p>One marker per radius. A query "
-        "that finds nothing within a radius is left out of the precision.</p>\n"
-        + page.chart(draw, "precision over recall, a curve for each model and direction")
-    )
+def _by_direction(
+    rankings: Sequence[Ranking], shows: str, draw: Callable[[Sequence[Ranking], Any], None]
+) -> list[dict[str, Any]]:
+    """Draw a chart for each direction, with a curve for each model."""
+    groups: dict[str, list[Ranking]] = {}
+    for one in rankings:
+        groups.setdefault(one.direction, []).append(one)
+    return [_figure(direction, shows, partial(draw, group)) for direction, group in groups.items()]
 
 
-def _precision_at_ranks(rankings: Sequence[Ranking]) -> str:
-    def draw(axes: Any) -> None:
-        for one, (dash, marker) in zip(rankings, itertools.cycle(page.DASHES_AND_MARKERS)):
-            ranks = np.unique(np.geomspace(1, len(one.codes), _N_RANKS).astype(int))
-            precision = precision_at(*one.problem, ranks=ranks, ties="expected")
-            axes.plot(ranks, precision, dash, marker=marker, markersize=3.5, label=_called(one))
-        axes.set(xlabel="N", ylabel="precision@N", xscale="log", ylim=(0, 1))
-        axes.legend(framealpha=0)
-
-    return "<h2>Precision among the first N</h2>\n" + page.chart(
-        draw, "precision among the first N, a curve for each model and direction"
-    )
+def _figure(caption: str, shows: str, draw: Callable[[Any], None]) -> dict[str, Any]:
+    return {"caption": caption, "svg": chart(draw, f"{shows}, {caption}")}
 
 
-def _by_label(rankings: Sequence[Ranking], label_names: Sequence[str] | None) -> str:
+def _draw_precision_recall(group: Sequence[Ranking], axes: Any) -> None:
+    curves = []
+    for one in group:
+        precision, recall, _ = precision_recall_curve(
+            *one.problem, n_bits=one.n_bits, nothing_retrieved="skip"
+        )
+        curves.append((one.model, recall, precision))
+    draw_curves(axes, curves)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+
+
+def _draw_precision_at_ranks(group: Sequence[Ranking], axes: Any) -> None:
+    curves = []
+    for one in group:
+        ranks = np.unique(np.geomspace(1, len(one.codes), _N_RANKS).astype(int))
+        curves.append((one.model, ranks, precision_at(*one.problem, ranks=ranks, ties="expected")))
+    draw_curves(axes, curves)
+    axes.set(xlabel="N", ylabel="precision@N", xscale="log", ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter("")
+
+
+def _by_label(rankings: Sequence[Ranking], label_names: Sequence[str] | None) -> dict[str, Any]:
     columns: list[NDArray[np.float64]] = []
     names: NDArray[Any] = np.empty(0)
     counts: NDArray[Any] = np.empty(0)
@@ -291,21 +289,13 @@ def _by_label(rankings: Sequence[Ranking], label_names: Sequence[str] | None) ->
     rows = [
         [
             _label_name(names[i], label_names),
-            str(counts[i]),
+            counts[i],
             *("none" if np.isnan(means[i]) else f"{means[i]:.3f}" for means in columns),
         ]
         for i in order
     ]
-    left_out = (
-        f" The table shows the {len(order)} labels with the most queries, of {len(names)}."
-        if len(order) < len(names)
-        else ""
-    )
-    return (
-        "<h2>By label</h2>\n<p>Mean average precision of the queries that have a label, by "
-        f"{escape(rankings[0].model)}.{left_out}</p>\n"
-        + page.table(["label", "queries", *(one.direction for one in rankings)], rows)
-    )
+    header = ["label", "queries", *(one.direction for one in rankings)]
+    return {"header": header, "rows": rows, "n_left_out": len(names) - len(order)}
 
 
 def _label_name(label: Any, label_names: Sequence[str] | None) -> str:
@@ -315,61 +305,56 @@ def _label_name(label: Any, label_names: Sequence[str] | None) -> str:
     return str(label)
 
 
-def _distances(one: Ranking) -> str:
+def _distances(one: Ranking) -> dict[str, Any]:
     relevant, other = distances_by_relevance(*one.problem, n_bits=one.n_bits)
 
     def draw(axes: Any) -> None:
-        radii = np.arange(one.n_bits + 1)
+        edges = np.arange(one.n_bits + 2) - 0.5
         for counts, label, look in (
-            (relevant, "relevant", {"hatch": "////", "fill": False}),
+            (relevant, "relevant", {"fill": True, "alpha": 0.45, "color": TEXT_COLOUR}),
             (other, "others", {"fill": False, "linestyle": "--"}),
         ):
-            share = counts / max(int(counts.sum()), 1)
-            axes.stairs(share, np.append(radii, one.n_bits + 1) - 0.5, label=label, **look)
+            axes.stairs(counts / max(int(counts.sum()), 1), edges, label=label, **look)
         axes.set(xlabel="Hamming distance", ylabel="share of the pairs")
-        axes.legend(framealpha=0)
+        axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
-    title = f"Distances, {one.direction}"
-    return (
-        f"<h2>{escape(title)}</h2>\n<p>Distances of queries to relevant items (hatched) and to all "
-        "other items (dashed): less overlap is better.</p>\n"
-        + page.chart(draw, f"histograms of Hamming distances, {one.direction}", 2.6)
-    )
+    return _figure(one.direction, "histograms of Hamming distances", draw)
 
 
-def _bits(rankings: Sequence[Ranking]) -> str:
-    parts = [
-        "<h2>Bits</h2>\n<p>A bit carries most information if it is 1 in half of the codes, and if "
-        "it is not correlated with other bits.</p>\n"
-    ]
-    for one in rankings:
-        means, correlations = (
-            bit_means(one.codes, one.n_bits),
-            bit_correlations(one.codes, one.n_bits),
-        )
+def _bits(rankings: Sequence[Ranking]) -> dict[str, Any]:
+    """Statistics of the codes of each database; several directions may share one."""
+    charts, rows = [], []
+    for one in {one.target: one for one in rankings}.values():
+        means = bit_means(one.codes, one.n_bits)
+        correlations = bit_correlations(one.codes, one.n_bits)
         apart = np.abs(correlations[np.triu_indices(one.n_bits, 1)])
 
         def draw_means(axes: Any, means: NDArray[Any] = means) -> None:
-            axes.stem(np.arange(len(means)), means, basefmt=" ", bottom=0.5)
+            edges = np.arange(len(means) + 1) - 0.5
+            axes.stairs(means, edges, baseline=0.5, fill=True, alpha=0.45, color=TEXT_COLOUR)
             axes.set(xlabel="bit", ylabel="share of ones", ylim=(0, 1))
 
         def draw_apart(axes: Any, apart: NDArray[Any] = apart) -> None:
-            axes.hist(apart, bins=np.linspace(0, 1, 26), fill=False, hatch="////")
+            counts, edges = np.histogram(apart, bins=np.linspace(0, 1, 26))
+            axes.stairs(counts, edges, fill=True, alpha=0.45, color=TEXT_COLOUR)
             axes.set(xlabel="absolute correlation of two bits", ylabel="pairs of bits", xlim=(0, 1))
 
-        parts.append(f"<h3>Database of {escape(one.target)} codes</h3>\n")
-        parts.append(page.chart(draw_means, f"share of ones of every bit, {one.target}", 2.2))
+        charts.append(_figure(f"codes of {one.target}", "share of ones of every bit", draw_means))
         if len(apart):
-            constant = int(((means == 0) | (means == 1)).sum())
-            different = len(np.unique(one.codes, axis=0))
-            parts.append(
-                f"<p>{different} different codes of {len(one.codes)}; {constant} bits never change;"
-                f" mean absolute correlation {apart.mean():.3f}.</p>\n"
+            charts.append(
+                _figure(f"codes of {one.target}", "absolute correlations of bits", draw_apart)
             )
-            parts.append(
-                page.chart(draw_apart, f"absolute correlations of bits, {one.target}", 2.2)
-            )
-    return "".join(parts)
+        rows.append(
+            [
+                one.target,
+                len(one.codes),
+                len(np.unique(one.codes, axis=0)),
+                int(((means == 0) | (means == 1)).sum()),
+                f"{apart.mean():.3f}" if len(apart) else "",
+            ]
+        )
+    header = ["codes of", "codes", "different", "bits that never change", "mean correlation"]
+    return {"charts": charts, "header": header, "rows": rows}
 
 
 def _examples(
@@ -377,48 +362,40 @@ def _examples(
     query_captions: Sequence[Caption] | None,
     captions: Sequence[Caption] | None,
     n_examples: int,
-) -> str:
-    if n_examples < 1:
-        return ""
+    pictures: EmbeddedPictures,
+) -> dict[str, Any]:
     n = len(one.query_codes)
     rows = np.unique(np.linspace(0, n - 1, min(n_examples, n)).astype(int))
     distances, ids = topk(one.query_codes[rows], one.codes, min(10, len(one.codes)))
-    parts = [
-        f"<h2>Examples, {escape(one.direction)}</h2>\n<p>Nearest first, with the Hamming distance. "
-        "Answers that are not relevant have a dashed frame and no background.</p>\n"
-    ]
+    queries = []
     for row, found, apart in zip(rows.tolist(), ids, distances, strict=True):
         # The labels of the query and of its answers decide which answers are relevant.
         labels = _rows_of(one.query_labels, [row]), _rows_of(one.labels, found)
         both = check_problem(one.query_codes[[row]], one.codes[found], *labels, n_threads=1)
         is_relevant = ((both.database_labels @ both.query_labels.T).toarray() > 0)[:, 0].tolist()
-        items = "".join(
-            _item(captions, int(id_), str(distance), is_good)
-            for id_, distance, is_good in zip(found, apart, is_relevant, strict=True)
-        )
-        title = f"query {row}"
-        picture = ""
-        if query_captions is not None and row < len(query_captions):
-            title = query_captions[row].text
-            # The picture of a text query would reveal the item that belongs to it.
-            picture = "" if one.query == "text" else _picture(query_captions[row])
-        parts.append(f'<h3>{picture} {escape(title)}</h3>\n<ul class="grid">{items}</ul>\n')
-    return "".join(parts)
+        cards = []
+        for id_, distance, is_good in zip(found.tolist(), apart, is_relevant, strict=True):
+            caption = _caption(captions, id_, str(id_))
+            uri = pictures.embed(caption.picture)
+            cards.append(
+                {
+                    "name": caption.text,
+                    "picture": uri,
+                    "distance": distance,
+                    "is_relevant": is_good,
+                }
+            )
+        query = _caption(query_captions, row, f"query {row}")
+        # The picture of a text query would reveal the item that belongs to it.
+        uri = pictures.embed(None if one.query == "text" else query.picture)
+        queries.append({"title": query.text, "picture": uri, "cards": cards})
+    return {"name": one.direction, "queries": queries}
 
 
 def _rows_of(labels: Any, rows: Any) -> Any:
     return labels[rows] if hasattr(labels, "shape") else np.asarray(labels)[rows]
 
 
-def _item(captions: Sequence[Caption] | None, row: int, distance: str, is_relevant: bool) -> str:
-    caption = captions[row] if captions is not None and row < len(captions) else Caption(str(row))
-    kind = "" if is_relevant else ' class="other"'
-    return f"<li{kind}>{_picture(caption)}{escape(caption.text)}<b>{distance}</b></li>"
-
-
-def _picture(caption: Caption) -> str:
-    return "" if caption.picture is None else embedded(caption.picture)
-
-
-def _called(one: Ranking) -> str:
-    return f"{one.model}, {one.direction}"
+def _caption(captions: Sequence[Caption] | None, row: int, otherwise: str) -> Caption:
+    """Return the caption of a row; a text that names the row if there is none."""
+    return captions[row] if captions is not None and row < len(captions) else Caption(otherwise)
