@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fasthash as fh
+from fasthash._core.words import split_words
 from fasthash.commands.demo import DEFAULT_QUERIES
 from fasthash.commands.printing import format_table
 from fasthash.datasets import EmojiDataset, load_emoji
-from fasthash.datasets.emoji import split_words
 from fasthash.pages import demo
 
 RANK = 6

@@ -24,6 +24,7 @@ _PUBLIC_MODULES = (
     "metrics",
     "models",
     "neighbors",
+    "words",
 )
 
 # Public name -> the module that defines it.

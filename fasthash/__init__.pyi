@@ -11,6 +11,7 @@ from . import (
     metrics,
     models,
     neighbors,
+    words,
 )
 from ._core.runtime import simd_level, simd_levels
 from .asymmetric import topk_weighted
@@ -77,4 +78,5 @@ __all__ = [
     "topk_weighted",
     "unpack",
     "within",
+    "words",
 ]

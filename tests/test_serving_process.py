@@ -107,7 +107,7 @@ def test_200_at_once_get_what_a_search_finds(tmp_path):
     codes = model.encode(data.features["image"], "image")
     rng = np.random.default_rng(0)
     vocabulary = sorted({word for name in data.names for word in name.split() if word.isalpha()})
-    known = [word for word in vocabulary if data._encoder.count_known(word)]
+    known = [word for word in vocabulary if not data.unknown_words(word)]
     asked = [" ".join(rng.choice(known, 2)) for _ in range(100)]
     items = rng.choice(len(codes), 100, replace=False)
     _, by_words = model.search(data.text_features(asked), "text", codes, 10)

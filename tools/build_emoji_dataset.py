@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
+import importlib
 import io
 import json
 import subprocess
@@ -33,7 +33,8 @@ from PIL import Image
 from skimage.color import rgb2gray, rgb2hsv
 from skimage.feature import hog, local_binary_pattern
 
-DATASETS = Path(__file__).resolve().parents[1] / "fasthash" / "datasets"
+PROJECT = Path(__file__).resolve().parents[1]
+DATASETS = PROJECT / "fasthash" / "datasets"
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,17 @@ class Item:
     glyph: Path
 
 
-def load_emoji_module() -> ModuleType:
-    """Load ``emoji.py`` by its path, because importing fasthash would want the built kernels."""
-    spec = importlib.util.spec_from_file_location("emoji", DATASETS / "emoji.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def load_modules() -> tuple[ModuleType, ModuleType]:
+    """
+    Load ``datasets/emoji.py`` and ``_core/words.py``, which it imports.
+
+    Importing fasthash would want the built kernels, so its packages are replaced by empty ones.
+    """
+    for name in ("fasthash", "fasthash._core", "fasthash.datasets"):
+        package = ModuleType(name)
+        package.__path__ = [str(PROJECT.joinpath(*name.split(".")))]
+        sys.modules[name] = package
+    return tuple(map(importlib.import_module, ("fasthash.datasets.emoji", "fasthash._core.words")))
 
 
 def fetch_package(source: Source, folder: Path) -> Path:
@@ -337,12 +342,12 @@ def write_archive(path: Path, entries: dict[str, np.ndarray]) -> None:
 
 def build(emojibase: Path, google: Path, output: Path) -> None:
     """Build the archive from two unpacked packages."""
-    emoji = load_emoji_module()
+    emoji, of_words = load_modules()
     items = read_items(emojibase, google)
     group, group_names = number_classes([item.group for item in items])
     subgroup, subgroup_names = number_classes([item.subgroup for item in items])
     texts = [" ".join((item.name, *item.keywords)) for item in items]
-    words = [emoji.split_words(text) for text in texts]
+    words = [of_words.split_words(text) for text in texts]
     test = draw_split(group, subgroup, [set(row) for row in words])
     train = np.flatnonzero(~test)
 

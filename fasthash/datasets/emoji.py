@@ -22,67 +22,22 @@ strings            (bytes,) uint8     UTF-8 JSON: names, keywords, vocabulary an
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import operator
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._core.words import Vocabulary
+
 __all__ = ["EmojiDataset", "TextEncoder", "load_emoji"]
 
 _ARCHIVE = Path(__file__).with_name("emoji.npz")
-_WORD = re.compile(r"\w+")
-# Pairs of (ending, replacement). They are tried in this order on a word that the vocabulary lacks.
-_ENDINGS = (
-    ("ies", "y"),
-    ("es", ""),
-    ("s", ""),
-    ("ing", ""),
-    ("ing", "e"),
-    ("ed", ""),
-    ("ed", "e"),
-    ("y", "ies"),
-    ("", "s"),
-    ("", "ing"),
-)
-
-# Number of known words that are named for an unknown one, how similar they must be at least (from 0
-# to 1), and for how many unknown words of a text: a search takes milliseconds.
-_SIMILAR_WORDS = 3
-_LEAST_SIMILARITY = 0.75
-_MOST_LOOKED_UP = 8
-
-
-def split_words(text: str) -> list[str]:
-    """
-    Split a text into lower-case words without accents.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    list of str
-        The words in order, including repetitions. Punctuation and symbols are dropped.
-
-    Examples
-    --------
-    >>> split_words("Flag: Côte d'Ivoire")
-    ['flag', 'cote', 'd', 'ivoire']
-    """
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
+_ELSE_TRY = "use more common English words, such as 'dog', 'rain' or 'happy face'"
 
 
 class TextEncoder:
@@ -95,7 +50,7 @@ class TextEncoder:
     Parameters
     ----------
     vocabulary : sequence of str
-        The known words, in the form that `split_words` returns.
+        The known words, in the form of `fasthash._core.words.split_words`.
     idf : ndarray of float32, shape (v,)
         Weight of each word, which is higher for rare words.
     word_vectors : ndarray of float32, shape (v, d)
@@ -110,73 +65,9 @@ class TextEncoder:
     """
 
     def __init__(self, vocabulary: Sequence[str], idf: np.ndarray, word_vectors: np.ndarray):
-        self._number = {word: number for number, word in enumerate(vocabulary)}
+        self.vocabulary = Vocabulary(vocabulary)
         self._idf = idf
         self._word_vectors = word_vectors
-
-    def count_known(self, text: str) -> Counter[int]:
-        """
-        Count the vocabulary words of a text.
-
-        Parameters
-        ----------
-        text : str
-            Any text.
-
-        Returns
-        -------
-        Counter of int
-            How often each word occurs, by its number in the vocabulary; empty if no word is known.
-
-        Examples
-        --------
-        >>> encoder = TextEncoder(["cat", "dog"], np.ones(2), np.eye(2))
-        >>> encoder.count_known("a dog and dogs")
-        Counter({1: 2})
-        """
-        numbers = (self._lookup(word) for word in split_words(text))
-        return Counter(number for number in numbers if number is not None)
-
-    def unknown_words(self, text: str) -> dict[str, list[str]]:
-        """
-        List the words of a text that are left out, because neither they nor other forms are known.
-
-        Parameters
-        ----------
-        text : str
-            Any text.
-
-        Returns
-        -------
-        dict of str to list of str
-            For each unknown word, in the order of the text, at most three known words that are
-            spelt alike, the most similar first. They are looked up for the first eight words.
-
-        Examples
-        --------
-        >>> encoder = TextEncoder(["cat", "dog"], np.ones(2), np.eye(2))
-        >>> encoder.unknown_words("Dogs, catt and birds")
-        {'catt': ['cat'], 'and': [], 'birds': []}
-        """
-        words = [word for word in dict.fromkeys(split_words(text)) if self._lookup(word) is None]
-        no_words: list[str] = []
-        similar = [
-            difflib.get_close_matches(word, self._number, _SIMILAR_WORDS, _LEAST_SIMILARITY)
-            for word in words[:_MOST_LOOKED_UP]
-        ]
-        return dict.fromkeys(words, no_words) | dict(zip(words, similar, strict=False))
-
-    def _lookup(self, word: str) -> int | None:
-        number = self._number.get(word)
-        if number is not None or len(word) < 3:
-            return number
-        for ending, replacement in _ENDINGS:
-            stem = word[: len(word) - len(ending)]
-            if word.endswith(ending) and len(stem) >= 3:
-                number = self._number.get(stem + replacement)
-                if number is not None:
-                    return number
-        return None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """
@@ -212,9 +103,9 @@ class TextEncoder:
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"texts[{row}] must be a string, not {type(text).__name__}")
-            counts = self.count_known(text)
+            counts = self.vocabulary.count(text)
             if not counts:
-                raise ValueError(self._unknown_message(text))
+                raise self.vocabulary.refusal(text, _ELSE_TRY)
             # The numbers are sorted, so that the order of the words does not change the rounding.
             numbers = np.array(sorted(counts))
             weights = np.array([counts[number] for number in numbers], dtype=np.float64)
@@ -223,15 +114,6 @@ class TextEncoder:
             length = np.linalg.norm(vector)
             features[row] = vector / length if length > 0 else 0.0
         return features
-
-    def _unknown_message(self, text: str) -> str:
-        similar = dict.fromkeys(chain.from_iterable(self.unknown_words(text).values()))
-        remedy = (
-            f"did you mean {', '.join(map(repr, similar))}?"
-            if similar
-            else "use more common English words, such as 'dog', 'rain' or 'happy face'"
-        )
-        return f"no word of the text {text!r} is known: {remedy}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -363,7 +245,7 @@ class EmojiDataset:
         >>> load_emoji().unknown_words("a happy qwertzy lepard")
         {'qwertzy': [], 'lepard': ['leopard']}
         """
-        return self._encoder.unknown_words(text)
+        return self._encoder.vocabulary.unknown(text)
 
     def thumbnail(self, i: int) -> bytes:
         """

@@ -1,0 +1,92 @@
+"""Codes of words: equal words, rare words, unknown words, on the names of the emoji."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasthash as fh
+from fasthash._core.words import split_words
+from fasthash.datasets import load_emoji
+from fasthash.words import WordCodes
+
+TEXTS = st.lists(st.sampled_from("red green apple apples dog Dogs cat faces".split()), max_size=6)
+
+
+@pytest.fixture(scope="module")
+def names():
+    return list(load_emoji().names)
+
+
+def test_almost_every_name_finds_its_emoji_first(names):
+    words = WordCodes(names)
+    _, ids = fh.topk_weighted(words.project(names), words.encode(names), 10)
+    rows = np.arange(len(names))
+    assert np.mean(ids[:, 0] == rows) > 0.99
+    assert (ids == rows[:, None]).any(axis=1).all()
+
+
+@given(texts=st.lists(TEXTS, min_size=1, max_size=5), n_bits=st.sampled_from([1, 7, 64, 65, 256]))
+def test_projections_are_sums_over_words(texts, n_bits):
+    joined = [" ".join(["word", *text]) for text in texts]
+    words = WordCodes(joined, n_bits=n_bits)
+    counts = {word: sum(word in split_words(text) for text in joined) for word in
+              {word for text in joined for word in split_words(text)}}  # fmt: skip
+    projections = words.project(joined)
+    assert projections.dtype == np.float32 and projections.shape == (len(texts), n_bits)
+    np.testing.assert_array_equal(words.encode(joined), fh.pack(projections >= 0))
+    for row, text in zip(projections, joined, strict=True):
+        # In the sum, each word has its own signs, and the weight of its own text alone.
+        total = np.zeros(n_bits)
+        for word in set(split_words(text)):
+            alone = WordCodes([word], n_bits=n_bits).project([word])[0]
+            weight = 1 + np.log(split_words(text).count(word))
+            rarity = 1 + np.log((1 + len(joined)) / (1 + counts[word]))
+            total += weight * rarity * alone
+        np.testing.assert_allclose(row, total, rtol=1e-4, atol=1e-3)
+
+
+def test_order_case_accents_and_endings_do_not_matter():
+    words = WordCodes(["red apple", "dog face"])
+    same = words.project(["red apple", "Apples; RED", "réd äpple!", "red zebra apple"])
+    np.testing.assert_array_equal(same, np.repeat(same[:1], 4, axis=0))
+
+
+def test_unknown_words_are_named():
+    words = WordCodes(["electric plug", "musical keyboard", "guitar"])
+    assert words.unknown_words("electric gitar") == {"gitar": ["guitar"]}
+    assert words.unknown_words("Guitars") == {}
+    with pytest.raises(ValueError, match="no word of the text 'gitar' is known: did you mean 'gu"):
+        words.project(["guitar", "gitar"])
+    with pytest.raises(ValueError, match="no word of the text '' is known: use words of the texts"):
+        words.project([""])
+
+
+def test_a_text_without_words_is_near_to_no_other(names):
+    words = WordCodes(names)
+    codes = words.encode([*names, "", "!?"])
+    distances = fh.distances(codes[-2:-1], codes)[0]
+    assert distances[-1] == 0 and distances[:-2].min() > 80
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "error", "message"),
+    [
+        ("dog", {}, TypeError, r"use \['dog'\]"),
+        (["dog", None], {}, TypeError, r"texts\[1\] must be a string, not NoneType"),
+        (["dog"], {"n_bits": 0}, ValueError, "n_bits"),
+    ],
+)
+def test_what_is_refused(texts, options, error, message):
+    with pytest.raises(error, match=message):
+        WordCodes(texts, **options)
+    if not options:
+        with pytest.raises(error, match=message):
+            WordCodes(["dog"]).project(texts)
+
+
+def test_an_empty_collection():
+    words = WordCodes([], n_bits=8)
+    assert words.encode([]).shape == (0, 1) and words.project([]).shape == (0, 8)
+    with pytest.raises(ValueError, match="no word"):
+        words.project(["dog"])
