@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Set
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def is_sparse(x: Any) -> bool:
     return issparse(x)
 
 
-def is_dask_array(x: Any) -> bool:
+def is_dask_array(x: Any) -> TypeGuard[Any]:
     """Whether x is an array of Dask; does not import Dask, because x can only be one if it is."""
     module = sys.modules.get("dask.array")
     return module is not None and isinstance(x, module.Array)

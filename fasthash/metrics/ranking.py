@@ -27,7 +27,14 @@ from ._relevance import EvaluationProblem
 from ._ties import RULES_FOR_RANKINGS
 from ._weighted_relevance import check_ranking
 
-__all__ = ["check_ranks", "precision_at", "r_precision", "recall_at"]
+__all__ = [
+    "check_ranks",
+    "precision_at",
+    "precisions_at",
+    "r_precision",
+    "recall_at",
+    "recalls_at",
+]
 
 
 def precision_at(
@@ -97,11 +104,7 @@ def precision_at(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
     )
-    ranks = check_ranks(ranks, problem.n)
-    scores = np.empty((problem.n_queries, len(ranks)))
-    for queries, hits, _ in _hits_at(problem, ranks, ties):
-        scores[queries] = hits / ranks
-    return scores if check_flag(per_query, "per_query") else scores.mean(axis=0)
+    return precisions_at(problem, ranks, ties, per_query)
 
 
 def recall_at(
@@ -176,11 +179,7 @@ def recall_at(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
     )
-    ranks = check_ranks(ranks, problem.n)
-    scores = np.empty((problem.n_queries, len(ranks)))
-    for queries, hits, n_relevant in _hits_at(problem, ranks, ties):
-        scores[queries] = recalls(hits, n_relevant)
-    return scores if check_flag(per_query, "per_query") else mean_by_policy(scores, no_relevant)
+    return recalls_at(problem, ranks, ties, no_relevant, per_query)
 
 
 def r_precision(
@@ -260,6 +259,28 @@ def r_precision(
             n_relevant = relevant.sum(axis=1)
             hits = _expected_hits(totals, relevant, n_relevant[:, None])
             scores[queries] = ratios(hits[:, 0], n_relevant, n_relevant)
+    return scores if check_flag(per_query, "per_query") else mean_by_policy(scores, no_relevant)
+
+
+def precisions_at(
+    problem: EvaluationProblem, ranks: ArrayLike, ties: str, per_query: bool
+) -> NDArray[np.float64]:
+    """`precision_at` of a checked problem."""
+    ranks = check_ranks(ranks, problem.n)
+    scores = np.empty((problem.n_queries, len(ranks)))
+    for queries, hits, _ in _hits_at(problem, ranks, ties):
+        scores[queries] = hits / ranks
+    return scores if check_flag(per_query, "per_query") else scores.mean(axis=0)
+
+
+def recalls_at(
+    problem: EvaluationProblem, ranks: ArrayLike, ties: str, no_relevant: str, per_query: bool
+) -> Any:
+    """`recall_at` of a checked problem."""
+    ranks = check_ranks(ranks, problem.n)
+    scores = np.empty((problem.n_queries, len(ranks)))
+    for queries, hits, n_relevant in _hits_at(problem, ranks, ties):
+        scores[queries] = recalls(hits, n_relevant)
     return scores if check_flag(per_query, "per_query") else mean_by_policy(scores, no_relevant)
 
 

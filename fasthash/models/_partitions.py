@@ -78,7 +78,7 @@ def _of_partition(
 
 def _encoder_of(model: Any) -> Any:
     """A model that encodes as this one does, without what only the fit needs."""
-    other = type(model).__new__(type(model))
+    other = object.__new__(type(model))
     names = (*model.get_params(deep=False), *_NEEDED)
     other.__dict__.update({name: vars(model)[name] for name in names if name in vars(model)})
     return other
