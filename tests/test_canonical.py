@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from fasthash.models._canonical import canonical_directions, pair_covariances
+from fasthash.models._canonical import (
+    agreement,
+    canonical_directions,
+    choose_ridges,
+    fold_covariances,
+    join_folds,
+    pair_covariances,
+)
 
 
 def make(d, n=400, seed=0):
@@ -50,3 +57,64 @@ def test_covariances_of_blocks_are_those_of_the_whole():
         for j in range(m + 1):
             np.testing.assert_allclose(one[j], x[m].T @ x[j] / 400)
             np.testing.assert_allclose(other[j], one[j])
+
+
+def test_folds_are_every_third_row_and_join_to_the_whole():
+    x = make((6, 4))
+    blocks = [[values[a : a + 70] for values in x] for a in range(0, 400, 70)]
+    folds, n_rows = fold_covariances(blocks, 3)
+    assert n_rows == [134, 133, 133]
+    for fold, covariances in enumerate(folds):
+        few = [values[fold::3] for values in x]
+        np.testing.assert_allclose(covariances[1][0], few[1].T @ few[0] / n_rows[fold])
+    for row, whole in zip(join_folds(folds, n_rows), pair_covariances([x]), strict=True):
+        for one, other in zip(row, whole, strict=True):
+            np.testing.assert_allclose(one, other)
+
+
+def test_agreement_is_that_of_the_rows():
+    """The formula from covariances, against products of all samples with all samples."""
+    x = make((6, 4, 5))
+    directions, correlations = canonical_directions(pair_covariances([x]), [0.1] * 3, 3)
+    scores = [values @ w * correlations for values, w in zip(x, directions, strict=True)]
+    expected = []
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        across = scores[i] @ scores[j].T
+        along = np.sum(scores[i] * scores[j], axis=0) / (
+            np.linalg.norm(scores[i], axis=0) * np.linalg.norm(scores[j], axis=0)
+        )
+        alike = sum(
+            np.sum(across * (x[m] @ x[m].T)) / np.linalg.norm(x[m] @ x[m].T) for m in (i, j)
+        )
+        expected.append(np.sqrt(np.sum(along**2)) * alike / np.linalg.norm(across))
+    found = agreement(pair_covariances([x]), directions, correlations)
+    assert found == pytest.approx(np.mean(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("d", [(60, 40), (60, 40, 50)])
+def test_chosen_ridges_find_what_is_shared(d):
+    """Fewer pairs than features: without a ridge, directions fit noise."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((240, 3))
+    x = [common @ rng.standard_normal((3, k)) + 2 * rng.standard_normal((240, k)) for k in d]
+    train, test = [v[:40] - v[:40].mean(axis=0) for v in x], [v[40:] for v in x]
+    folds, n_pairs = fold_covariances([train], 3)
+    total = pair_covariances([train])
+
+    def held_out(ridges):
+        directions, _ = canonical_directions(total, ridges, 3)
+        a, b = (values @ w for values, w in zip(test[:2], directions[:2], strict=True))
+        return np.mean([np.corrcoef(a[:, i], b[:, i])[0, 1] for i in range(3)])
+
+    chosen = choose_ridges(folds, n_pairs, 3)
+    assert len(chosen) == len(d) and min(chosen) > 0
+    assert held_out(chosen) > held_out([1e-3 * ridge for ridge in chosen]) + 0.04
+
+
+def test_too_few_pairs_get_a_fixed_ridge():
+    x = [values[:5] for values in make((6, 4))]
+    folds, n_pairs = fold_covariances([x], 3)
+    for ridge, values in zip(choose_ridges(folds, n_pairs, 2), x, strict=True):
+        covariance = values.T @ values / 5
+        typical = np.sum(covariance**2) / np.trace(covariance)
+        assert ridge == pytest.approx(0.3 * typical)

@@ -114,3 +114,50 @@ def test_a_constant_modality_among_the_pairs():
     features["text"][:5] = 1.0
     with pytest.raises(ValueError, match="same row in all pairs"):
         fh.CCAITQ(n_bits=8).fit(features, pairs=np.stack([np.arange(5)] * 2, 1))
+
+
+def test_the_chosen_ridge_is_better_than_a_small_one():
+    """With more features than pairs, directions with a small ridge find no partners."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((300, 6))
+    x = {
+        name: common @ rng.standard_normal((6, 80)) + 2 * rng.standard_normal((300, 80))
+        for name in ("image", "text")
+    }
+    pairs = np.stack([np.arange(100)] * 2, axis=1)
+    distances = []
+    for ridge in (None, 1e-2):
+        model = fh.CCAITQ(32, ridge=ridge, random_state=0).fit(x, pairs)
+        assert set(model.ridges_) == set(x)
+        assert ridge is None or model.ridges_ == pytest.approx(dict.fromkeys(x, ridge))
+        rest = fh.distances(model.codes_["image"][100:], model.codes_["text"][100:])
+        distances.append(np.diag(rest).mean() / rest.mean())
+    assert distances[0] < distances[1] - 0.1
+
+
+def test_radial_basis_functions_find_a_curved_relation():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 600)
+    x = {
+        "image": np.column_stack([np.cos(angle), np.sin(angle)]),
+        "text": np.column_stack([np.cos(2 * angle), np.sin(2 * angle)]),
+    }
+    pairs = np.stack([np.arange(300)] * 2, axis=1)
+    shares = []
+    for kernel in ("linear", "rbf"):
+        model = fh.CCAITQ(16, kernel=kernel, n_anchors=50, random_state=0).fit(x, pairs)
+        rest = fh.distances(model.codes_["image"][300:], model.codes_["text"][300:])
+        shares.append(np.diag(rest).mean() / rest.mean())
+    assert model.feature_maps_["text"].anchors.shape == (50, 2)
+    assert shares[1] < 0.7 < 0.9 < shares[0]
+    again = fh.CCAITQ(16, kernel="rbf", n_anchors=50, random_state=0).fit(x, pairs, n_threads=2)
+    np.testing.assert_array_equal(again.codes_["image"], model.codes_["image"])
+
+
+@pytest.mark.parametrize("n_pairs", [2, 5, 13])
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_few_pairs(n_pairs, kernel):
+    features = make_pairs()
+    pairs = np.stack([np.arange(n_pairs)] * 2, axis=1)
+    model = fh.CCAITQ(16, kernel=kernel, random_state=0).fit(features, pairs)
+    assert all(np.isfinite(p).all() for p in model.projections_.values())

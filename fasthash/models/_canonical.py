@@ -1,4 +1,9 @@
-"""Canonical correlation analysis of two or more modalities: directions in which pairs correlate."""
+"""Canonical correlation analysis of two or more modalities: directions in which pairs correlate.
+
+- `pair_covariances`: what is needed of the pairs, added up block by block.
+- `Spectra`, `canonical_directions`: the directions, for given ridges.
+- `choose_ridges`: ridges by cross-validation, from the covariances of each fold of the pairs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,28 @@ from numpy import linalg
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-__all__ = ["canonical_directions", "pair_covariances"]
+__all__ = [
+    "N_FOLDS",
+    "Spectra",
+    "canonical_directions",
+    "choose_ridges",
+    "fold_covariances",
+    "join_folds",
+    "pair_covariances",
+]
+
+# Number of parts into which pairs are split to choose ridges, and the fewest pairs for that.
+N_FOLDS = 3
+_FEWEST_PAIRS = 4 * N_FOLDS
+
+# The ridges that are compared, in units of the typical eigenvalue of a covariance, and the one for
+# too few pairs.
+_RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_RIDGE_OF_FEW = 0.3
+
+# Number of leading directions whose correlations are compared. More of them would favour ridges
+# that are too small: the last directions tell pairs apart, but not kinds of samples.
+_COMPARED = 16
 
 
 def pair_covariances(
@@ -35,18 +61,51 @@ def pair_covariances(
     O(n · d²) for d features in all. The products of a block are computed in the dtype of the
     features, and added up in float64.
     """
-    total: list[list[NDArray[np.float64]]] = []
+    return join_folds(*fold_covariances(blocks, 1))
+
+
+def fold_covariances(
+    blocks: Iterable[Sequence[NDArray[np.floating]]], n_folds: int
+) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
+    """
+    Compute the covariances of every n-th row, from each of the first n rows on.
+
+    Parameters
+    ----------
+    blocks : iterable of sequence of ndarray
+        As for `pair_covariances`.
+    n_folds : int
+        At most the number of rows.
+
+    Returns
+    -------
+    folds : list of covariances
+        For each fold, what `pair_covariances` returns.
+    n_rows : list of int
+        Number of rows of each fold.
+    """
+    folds: list[list[list[NDArray[np.float64]]]] = [[] for _ in range(n_folds)]
+    n_rows = [0] * n_folds
     n = 0
     for x in blocks:
+        for fold in range(n_folds):
+            few = [values[(fold - n) % n_folds :: n_folds] for values in x]
+            n_rows[fold] += len(few[0])
+            products = [
+                [(a.T @ b).astype(np.float64) for b in few[: m + 1]] for m, a in enumerate(few)
+            ]
+            if not folds[fold]:
+                folds[fold] = products
+                continue
+            for row, more in zip(folds[fold], products, strict=True):
+                for total, product in zip(row, more, strict=True):
+                    total += product
         n += len(x[0])
-        products = [[(a.T @ b).astype(np.float64) for b in x[: m + 1]] for m, a in enumerate(x)]
-        if not total:
-            total = products
-            continue
-        for row, more in zip(total, products, strict=True):
-            for covariance, product in zip(row, more, strict=True):
-                covariance += product
-    return [[covariance / n for covariance in row] for row in total]
+    for covariances, k in zip(folds, n_rows, strict=True):
+        for row in covariances:
+            for total in row:
+                total /= k
+    return folds, n_rows
 
 
 def canonical_directions(
@@ -92,29 +151,201 @@ def canonical_directions(
     >>> correlations.round(6)
     array([1.])
     """
-    whitenings = [
-        _whitening(row[m], ridge)
-        for m, (row, ridge) in enumerate(zip(covariances, ridges, strict=True))
-    ]
-    edges = np.concatenate([[0], np.cumsum([len(w) for w in whitenings])])
+    return Spectra(covariances).directions(ridges, n_components)
+
+
+class Spectra:
+    """
+    Covariances in the bases of their eigenvectors, from which directions for any ridge are cheap.
+
+    Parameters
+    ----------
+    covariances : sequence of sequence of ndarray of float64, shape (d_m, d_l)
+        The result of `pair_covariances` for two or more modalities.
+    """
+
+    def __init__(self, covariances: Sequence[Sequence[NDArray[np.float64]]]) -> None:
+        found = [linalg.eigh(row[m]) for m, row in enumerate(covariances)]
+        # Rounding may leave eigenvalues just below 0.
+        self._eigenvalues = [np.maximum(values, 0) for values, _ in found]
+        self._vectors = [vectors for _, vectors in found]
+        self._cross = [
+            [self._vectors[m].T @ row[j] @ self._vectors[j] for j in range(m)]
+            for m, row in enumerate(covariances)
+        ]
+
+    @property
+    def typical(self) -> list[float]:
+        """For each modality, the mean of the eigenvalues, weighted by themselves."""
+        return [float(np.sum(v**2) / np.sum(v)) if v.any() else 0.0 for v in self._eigenvalues]
+
+    def directions(
+        self, ridges: Sequence[float], n_components: int
+    ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+        """Compute what `canonical_directions` describes."""
+        scales = [
+            1 / np.sqrt(values + ridge)
+            for values, ridge in zip(self._eigenvalues, ridges, strict=True)
+        ]
+        cross = [
+            [scales[m][:, None] * block * scales[j] for j, block in enumerate(row)]
+            for m, row in enumerate(self._cross)
+        ]
+        find = _of_two if len(scales) == 2 else _of_many
+        parts, correlations = find(cross, [len(scale) for scale in scales], n_components)
+        # Rounding decides which of two opposite vectors is found. Fix the sign, because the codes
+        # depend on it.
+        joined = np.concatenate(parts)
+        signs = np.sign(joined[np.abs(joined).argmax(axis=0), np.arange(n_components)])
+        directions = [
+            vectors @ (scale[:, None] * part * signs)
+            for vectors, scale, part in zip(self._vectors, scales, parts, strict=True)
+        ]
+        return directions, correlations
+
+
+def _of_two(
+    cross: list[list[NDArray[np.float64]]], sizes: list[int], n_components: int
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Compute singular vectors of the correlations between two whitened modalities."""
+    block = cross[1][0]
+    is_wide = sizes[1] < sizes[0]
+    gram = block @ block.T if is_wide else block.T @ block
+    n = len(gram)
+    squares, vectors = eigh(gram, subset_by_index=[n - n_components, n - 1])
+    vectors = vectors[:, ::-1]
+    correlations = np.sqrt(np.maximum(squares[::-1], 0))
+    others = block.T @ vectors if is_wide else block @ vectors
+    # A direction without correlation has no counterpart; it gets a vector of zeros.
+    lengths = linalg.norm(others, axis=0)
+    others /= np.where(lengths > 0, lengths, 1.0)
+    return ([others, vectors] if is_wide else [vectors, others]), correlations
+
+
+def _of_many(
+    cross: list[list[NDArray[np.float64]]], sizes: list[int], n_components: int
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Compute eigenvectors of the correlations between all whitened modalities."""
+    edges = np.concatenate([[0], np.cumsum(sizes)])
     places = [slice(a, b) for a, b in itertools.pairwise(edges)]
     joined = np.zeros((edges[-1], edges[-1]))
-    for i, row in enumerate(covariances):
-        for j in range(i):
+    for i, row in enumerate(cross):
+        for j, block in enumerate(row):
             # eigh reads only the lower triangle.
-            joined[places[i], places[j]] = whitenings[i].T @ row[j] @ whitenings[j]
+            joined[places[i], places[j]] = block
     found, vectors = eigh(joined, subset_by_index=[edges[-1] - n_components, edges[-1] - 1])
-    vectors = np.sqrt(len(covariances)) * vectors[:, ::-1]
-    # Rounding decides which of two opposite vectors eigh finds. Fix the sign, because the codes
-    # depend on it.
-    vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)])
-    directions = [w @ vectors[place] for w, place in zip(whitenings, places, strict=True)]
-    return directions, found[::-1] / (len(covariances) - 1)
+    vectors = np.sqrt(len(sizes)) * vectors[:, ::-1]
+    return [vectors[place] for place in places], found[::-1] / (len(sizes) - 1)
 
 
-def _whitening(covariance: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """Compute W with Wᵀ C W = I, where C is the covariance plus its ridge."""
-    covariance = covariance.copy()
-    covariance.flat[:: len(covariance) + 1] += ridge
-    eigenvalues, vectors = linalg.eigh(covariance)
-    return vectors / np.sqrt(eigenvalues)
+def choose_ridges(
+    folds: Sequence[Sequence[Sequence[NDArray[np.float64]]]],
+    n_pairs: Sequence[int],
+    n_components: int,
+    references: Sequence[slice] | None = None,
+) -> list[float]:
+    """
+    Choose the ridges of canonical directions by cross-validation, without labels.
+
+    Parameters
+    ----------
+    folds : sequence of covariances
+        For each fold of the pairs, the result of `pair_covariances`.
+    n_pairs : sequence of int
+        Number of pairs in each fold.
+    n_components : int
+        At most the smallest of the d_m.
+    references : sequence of slice, optional
+        For each modality, the columns by which `agreement` judges what is alike; by default all.
+
+    Returns
+    -------
+    list of float
+        For each modality, a number to add to the diagonal of its covariance: the same multiple of
+        its typical eigenvalue, which is the mean of the eigenvalues weighted by themselves.
+
+    Notes
+    -----
+    Each ridge is tried on every fold with the directions of the other folds. The best mean
+    `agreement` wins. O(n_folds · d³) for d features in all, and O(d² · n_components) for each fold
+    and ridge. The procedure is ours.
+    """
+    total = join_folds(folds, n_pairs)
+    if sum(n_pairs) < _FEWEST_PAIRS:
+        return [_RIDGE_OF_FEW * value for value in Spectra(total).typical]
+    scores = np.zeros(len(_RIDGES))
+    for held_out in range(len(folds)):
+        kept = [fold for fold in range(len(folds)) if fold != held_out]
+        spectra = Spectra(join_folds([folds[k] for k in kept], [n_pairs[k] for k in kept]))
+        for i, share in enumerate(_RIDGES):
+            ridges = [share * value for value in spectra.typical]
+            directions, correlations = spectra.directions(ridges, n_components)
+            scores[i] += agreement(folds[held_out], directions, correlations, references)
+    best = _RIDGES[int(np.argmax(scores))]
+    return [best * value for value in Spectra(total).typical]
+
+
+def agreement(
+    covariances: Sequence[Sequence[NDArray[np.float64]]],
+    directions: Sequence[NDArray[np.float64]],
+    correlations: NDArray[np.float64],
+    references: Sequence[slice] | None = None,
+) -> float:
+    """
+    Tell how well directions, each scaled by its correlation, suit pairs that they do not know.
+
+    The result is a product of two numbers, averaged over all couples of modalities. The first is
+    the root of the sum of squared correlations along the leading directions: are partners near
+    each other? The second is the alignment between the products of scores across modalities and
+    the products of features within each modality: are samples near each other across modalities
+    that are alike within a modality? The first alone prefers ridges that are too small, and the
+    second alone ridges that are too large.
+
+    Parameters
+    ----------
+    covariances : sequence of sequence of ndarray of float64
+        The result of `pair_covariances` for the held-out pairs.
+    directions, correlations
+        The result of `canonical_directions` for other pairs.
+    references : sequence of slice, optional
+        As in `choose_ridges`.
+    """
+    scaled = [direction * correlations for direction in directions]
+    places = references or [slice(None)] * len(scaled)
+    full = [[_block(covariances, m, j) for j in range(len(scaled))] for m in range(len(scaled))]
+    # The covariances of all features with all scores, and those of scores with scores.
+    mixed = [[full[m][j] @ scaled[j] for j in range(len(scaled))] for m in range(len(scaled))]
+    inner = [scaled[m].T @ mixed[m][m] for m in range(len(scaled))]
+    found = []
+    for m, j in itertools.combinations(range(len(scaled)), 2):
+        shared = np.einsum("ij,ij->j", scaled[m], mixed[m][j])
+        spread = np.sqrt(np.maximum(np.diag(inner[m]) * np.diag(inner[j]), 0))
+        along = np.divide(shared, spread, out=np.zeros_like(shared), where=spread > 0)
+        alike = sum(
+            np.sum(mixed[a][a][place] * mixed[a][b][place]) / linalg.norm(full[a][a][place, place])
+            for a, b, place in ((m, j, places[m]), (j, m, places[j]))
+        )
+        norm = np.sqrt(np.sum(inner[m] * inner[j]))
+        partners = np.sqrt(np.sum(np.maximum(along[:_COMPARED], 0) ** 2))
+        found.append(float(partners * alike / norm) if norm > 0 else 0.0)
+    return float(np.mean(found))
+
+
+def _block(
+    covariances: Sequence[Sequence[NDArray[np.float64]]], m: int, j: int
+) -> NDArray[np.float64]:
+    return covariances[m][j] if j <= m else covariances[j][m].T
+
+
+def join_folds(
+    folds: Sequence[Sequence[Sequence[NDArray[np.float64]]]], n_pairs: Sequence[int]
+) -> list[list[NDArray[np.float64]]]:
+    """Compute the covariances of several folds together."""
+    n = sum(n_pairs)
+    return [
+        [
+            np.sum([fold[m][j] * (k / n) for fold, k in zip(folds, n_pairs, strict=True)], axis=0)
+            for j in range(m + 1)
+        ]
+        for m in range(len(folds[0]))
+    ]

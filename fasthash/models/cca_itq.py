@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from .._core.features import FeatureMap, centring_map
+from .._core.features import FeatureMap, centring_map, rbf_map
 from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_count, check_number, check_pairs
-from .._core.workers import threads_of_products
-from ._canonical import canonical_directions, pair_covariances
+from .._core.validation import check_choice, check_count, check_number, check_pairs
+from .._core.workers import Workers, threads_of_products
+from ._canonical import N_FOLDS, Spectra, choose_ridges, fold_covariances, join_folds
 from ._encoding import encode_rows
 from ._preprocessing import kinds_of, preprocess, preprocessed_maps
 from ._progress import Callback, Progress
@@ -41,10 +41,16 @@ class CCAITQ(CrossModalHasher):
     n_components : int, optional
         Number of canonical directions; by default ``n_bits``, or the smallest number of features of
         a modality if that is less. The rotation spreads fewer directions over all bits.
-    ridge : float, default 1e-2
-        Number added to the diagonal of each covariance, as a share of its mean; greater than 0.
-        With many features and few samples, larger values are better: the emoji demo does best with
-        30.
+    ridge : float, optional
+        Number added to the diagonal of each covariance, as a share of its mean; greater than 0. By
+        default it is chosen by cross-validation on the pairs, without labels.
+    kernel : {"linear", "rbf"}, default "linear"
+        Whether the hash functions are linear in the features, or in radial basis functions of them.
+    n_anchors : int, default 300
+        Number of pairs that are centres of the radial basis functions, at most.
+    width : float, default 0.7
+        Standard deviation of the radial basis functions, in units of the mean distance between the
+        samples of a modality and its centres.
     n_iterations : int, default 50
         Number of steps in which the rotation is improved.
     preprocessing : str or mapping of str to str, default "none"
@@ -55,7 +61,7 @@ class CCAITQ(CrossModalHasher):
         deviation. "whiten": columns are standardised, and at most 384 principal components are
         kept, each divided by its standard deviation or by 0.3, whichever is larger.
     random_state : int, RandomState instance or None, default None
-        Seed of the first rotation.
+        Seed of the centres and of the first rotation.
 
     Attributes
     ----------
@@ -64,6 +70,8 @@ class CCAITQ(CrossModalHasher):
     correlations_ : ndarray of float64, shape (n_components,)
         Canonical correlations, descending. With more than two modalities, each is a mean over the
         others.
+    ridges_ : dict of str to float
+        For each modality, the ridge that was used, as a share of the mean of the diagonal.
 
     See Also
     --------
@@ -73,17 +81,23 @@ class CCAITQ(CrossModalHasher):
 
     Notes
     -----
-    With n pairs and d features in all modalities together: O(n · d² + d³) for the correlations, and
-    O(n · n_bits²) per step of the rotation. Features are read block by block; d² covariances and
-    2 n · n_bits float64 numbers are held.
+    The ridge is chosen from seven multiples of each covariance's typical eigenvalue, by three-fold
+    cross-validation. For held-out pairs, a ridge should give scores that are correlated, and that
+    are alike across modalities where features are alike within a modality. docs/baselines.md
+    reports how far the choice is from the best one.
+
+    With n pairs and d (mapped) features in all modalities together: O(n · d² + d³) for the
+    correlations, about five times as much if the ridge is chosen, and O(n · n_bits²) per step of
+    the rotation. Features are read block by block; d² covariances, four times if the ridge is
+    chosen, and 2 n · n_bits float64 numbers are held.
 
     References
     ----------
     Gong, Lazebnik, Gordo, Perronnin, "Iterative Quantization: A Procrustean Approach to Learning
     Binary Codes for Large-Scale Image Retrieval", IEEE Transactions on Pattern Analysis and Machine
-    Intelligence 35(12), 2013. Our additions are one rotation for all modalities, and more bits than
-    directions. Without scaling by the correlations, retrieval on the sets of docs/rreh.md is much
-    worse.
+    Intelligence 35(12), 2013. Our additions are one rotation for all modalities, more bits than
+    directions, radial basis functions, and the choice of the ridge. Without scaling by the
+    correlations, retrieval on the sets of docs/rreh.md is much worse.
 
     Examples
     --------
@@ -100,14 +114,17 @@ class CCAITQ(CrossModalHasher):
     True
     """
 
-    _learned = (*CrossModalHasher._learned, "correlations_")
+    _learned = (*CrossModalHasher._learned, "correlations_", "ridges_")
 
     def __init__(
         self,
         n_bits: int = 64,
         *,
         n_components: int | None = None,
-        ridge: float = 1e-2,
+        ridge: float | None = None,
+        kernel: str = "linear",
+        n_anchors: int = 300,
+        width: float = 0.7,
         n_iterations: int = 50,
         preprocessing: str | Mapping[str, str] = "none",
         random_state: Any = None,
@@ -115,6 +132,9 @@ class CCAITQ(CrossModalHasher):
         self.n_bits = n_bits
         self.n_components = n_components
         self.ridge = ridge
+        self.kernel = kernel
+        self.n_anchors = n_anchors
+        self.width = width
         self.n_iterations = n_iterations
         self.preprocessing = preprocessing
         self.random_state = random_state
@@ -177,7 +197,11 @@ class CCAITQ(CrossModalHasher):
         n_bits = check_count(self.n_bits, "n_bits")
         if self.n_components is not None:
             check_count(self.n_components, "n_components")
-        check_number(self.ridge, "ridge", positive=True)
+        if self.ridge is not None:
+            check_number(self.ridge, "ridge", positive=True)
+        check_choice(self.kernel, "kernel", ("linear", "rbf"))
+        check_count(self.n_anchors, "n_anchors")
+        check_number(self.width, "width", positive=True)
         check_count(self.n_iterations, "n_iterations")
         n_threads = resolve_threads(n_threads)
         rows = read_modalities(features)
@@ -187,12 +211,18 @@ class CCAITQ(CrossModalHasher):
 
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
-                feature_maps = {name: centring_map(values) for name, values in x.items()}
-                covariances, ridges = self._covariances(x, feature_maps)
+                feature_maps = self._feature_maps(x, rng, n_threads)
                 n_components = min(
-                    self.n_components or n_bits, n_bits, *(v.shape[1] for v in x.values())
+                    self.n_components or n_bits, n_bits, *(m.n_out for m in feature_maps.values())
                 )
-                directions, correlations = canonical_directions(covariances, ridges, n_components)
+                folds, n_pairs = _covariances(x, feature_maps)
+                covariances = join_folds(folds, n_pairs)
+                means = [np.trace(row[m]) / len(row[m]) for m, row in enumerate(covariances)]
+                if self.ridge is None:
+                    ridges = choose_ridges(folds, n_pairs, n_components)
+                else:
+                    ridges = [self.ridge * mean for mean in means]
+                directions, correlations = Spectra(covariances).directions(ridges, n_components)
                 report("correlations", 1, 1)
                 directions = [d * correlations for d in directions]
                 scores = np.vstack(
@@ -211,25 +241,45 @@ class CCAITQ(CrossModalHasher):
                 )
                 for name in rows
             }
-        self._set_fitted(rows, maps, projections, codes, correlations_=correlations)
+        self._set_fitted(
+            rows,
+            maps,
+            projections,
+            codes,
+            correlations_=correlations,
+            ridges_={
+                name: float(ridge / mean)
+                for name, ridge, mean in zip(x, ridges, means, strict=True)
+            },
+        )
         return self
 
-    def _covariances(
-        self, x: dict[str, Rows], feature_maps: dict[str, FeatureMap]
-    ) -> tuple[list[list[NDArray[np.float64]]], list[float]]:
-        """Compute the covariances of the pairs, and the ridges to add to their diagonals."""
+    def _feature_maps(
+        self, x: dict[str, Rows], random_state: np.random.RandomState, n_threads: int
+    ) -> dict[str, FeatureMap]:
+        """Make the map of every modality from the rows of its pairs."""
+        if self.kernel == "linear":
+            return {name: centring_map(values) for name, values in x.items()}
         n_pairs = len(next(iter(x.values())))
-        squares = np.zeros(len(x))
+        centres = np.sort(random_state.permutation(n_pairs)[: self.n_anchors])
+        with Workers(n_threads) as workers:
+            return {
+                name: rbf_map(values, values.take(centres), self.width, workers)
+                for name, values in x.items()
+            }
 
-        def centred() -> Iterator[list[NDArray[np.floating]]]:
-            for block in cut(n_pairs, sum(values.shape[1] for values in x.values())):
-                found = [feature_maps[name].transform(x[name].read(block)) for name in x]
-                squares[:] += [np.einsum("ij,ij->", c, c, dtype=np.float64) for c in found]
-                yield found
 
-        covariances = pair_covariances(centred())
-        sizes = [n_pairs * values.shape[1] for values in x.values()]
-        return covariances, (self.ridge * squares / sizes).tolist()
+def _covariances(
+    x: dict[str, Rows], feature_maps: dict[str, FeatureMap]
+) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
+    """Compute the covariances of each fold of the pairs, and the number of pairs in it."""
+    n_pairs = len(next(iter(x.values())))
+    n_columns = sum(max(x[name].shape[1], feature_maps[name].n_out) for name in x)
+    blocks = (
+        [feature_maps[name].transform(x[name].read(block)) for name in x]
+        for block in cut(n_pairs, n_columns)
+    )
+    return fold_covariances(blocks, min(N_FOLDS, n_pairs))
 
 
 def _rows_of_pairs(rows: dict[str, Rows], pairs: ArrayLike | None) -> dict[str, Rows]:
@@ -251,6 +301,6 @@ def _scores(
 ) -> NDArray[np.float64]:
     """Multiply centred features with the directions, block by block."""
     scores = np.empty((len(x), directions.shape[1]))
-    for block in cut(*x.shape):
+    for block in cut(len(x), max(x.shape[1], len(directions))):
         scores[block] = feature_map.transform(x.read(block)) @ directions
     return scores
