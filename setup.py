@@ -122,8 +122,19 @@ EXTENSIONS = [
         depends=[
             *SIMD_HEADERS,
             f"{KERNELS}/bits.h",
+            f"{KERNELS}/keys.h",
             f"{KERNELS}/multi_index.h",
             f"{KERNELS}/multi_index_probe.h",
+        ],
+    ),
+    Extension(
+        "fasthash._kernels.partitions",
+        [f"{KERNELS}/partitions.pyx"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/selection.h",
+            f"{KERNELS}/keys.h",
+            f"{KERNELS}/partitions.h",
         ],
     ),
     Extension(
@@ -132,6 +143,7 @@ EXTENSIONS = [
         depends=[
             *SIMD_HEADERS,
             f"{KERNELS}/bits.h",
+            f"{KERNELS}/keys.h",
             f"{KERNELS}/multi_index.h",
             f"{KERNELS}/multi_index_probe.h",
             f"{KERNELS}/joins.h",
@@ -150,7 +162,12 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.index_calls",
         [f"{KERNELS}/index_calls.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/multi_index.h", f"{INCLUDE}/fasthash.h"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/keys.h",
+            f"{KERNELS}/multi_index.h",
+            f"{INCLUDE}/fasthash.h",
+        ],
     ),
     # Generated; Cython takes the module's name from the file's.
     Extension(SHARED, [f"{KERNELS}/{SHARED}.c"]),

@@ -1,8 +1,16 @@
-/* Bits of a 64-bit word, for kernels that run on every processor. */
+/* Bits of a 64-bit word, and prefetching, for kernels that run on every processor. */
 #ifndef FASTHASH_BITS_H
 #define FASTHASH_BITS_H
 
 #include <stdint.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define FH_ALWAYS_INLINE inline __attribute__((always_inline))
+#define FH_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define FH_ALWAYS_INLINE inline
+#define FH_PREFETCH(address) ((void)(address))
+#endif
 
 /* The position of the lowest bit that is set; at least one must be. */
 static inline int fh_lowest_bit(uint64_t bits)

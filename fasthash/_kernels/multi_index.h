@@ -29,14 +29,7 @@
 #include <string.h>
 
 #include "bits.h"
-
-#if defined(__GNUC__) || defined(__clang__)
-#define FH_ALWAYS_INLINE inline __attribute__((always_inline))
-#define FH_PREFETCH(address) __builtin_prefetch(address)
-#else
-#define FH_ALWAYS_INLINE inline
-#define FH_PREFETCH(address) ((void)(address))
-#endif
+#include "keys.h"
 
 /* A substring is at most this long: 2^24 bounds are 64 MiB. */
 #define FH_SUBSTRING_BITS_MAX 24
@@ -275,22 +268,6 @@ static inline void fh_table_finish(const fh_table *table)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-static inline void fh_heap_sift(uint64_t *heap, int64_t n, int64_t i, uint64_t key)
-{
-    for (;;) {
-        int64_t child = 2 * i + 1;
-        if (child >= n)
-            break;
-        if (child + 1 < n && heap[child + 1] > heap[child])
-            child++;
-        if (heap[child] <= key)
-            break;
-        heap[i] = heap[child];
-        i = child;
-    }
-    heap[i] = key;
-}
-
 /* Room for `more` keys; 0 where there is no memory. */
 static inline int fh_answer_reserve(fh_answer *answer, int64_t more)
 {
@@ -324,44 +301,6 @@ static inline void fh_answer_add(fh_answer *answer, int32_t distance, uint32_t r
         fh_heap_sift(answer->keys, answer->n, 0, key);
         answer->bound = (int32_t)(answer->keys[0] >> 32);
     }
-}
-
-/* Sorts keys ascending; scratch holds n more. Insertion for a few, else byte by byte from the
- * lowest, leaving out the bytes in which all keys agree: O(n) per byte. */
-static inline void fh_sort_keys(uint64_t *keys, int64_t n, uint64_t *scratch)
-{
-    if (n <= 32) {
-        for (int64_t i = 1; i < n; i++) {
-            const uint64_t key = keys[i];
-            int64_t j = i;
-            for (; j > 0 && keys[j - 1] > key; j--)
-                keys[j] = keys[j - 1];
-            keys[j] = key;
-        }
-        return;
-    }
-    uint64_t *from = keys, *to = scratch, differ = 0;
-    for (int64_t i = 1; i < n; i++)
-        differ |= keys[i] ^ keys[0];
-    for (int shift = 0; shift < 64; shift += 8) {
-        if ((differ >> shift & 0xff) == 0)
-            continue;
-        int64_t places[256] = {0}, place = 0;
-        for (int64_t i = 0; i < n; i++)
-            places[from[i] >> shift & 0xff]++;
-        for (int b = 0; b < 256; b++) {
-            const int64_t count = places[b];
-            places[b] = place;
-            place += count;
-        }
-        for (int64_t i = 0; i < n; i++)
-            to[places[from[i] >> shift & 0xff]++] = from[i];
-        uint64_t *swap = from;
-        from = to;
-        to = swap;
-    }
-    if (from != keys)
-        memcpy(keys, from, (size_t)n * sizeof *keys);
 }
 
 #endif

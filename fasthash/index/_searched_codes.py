@@ -19,14 +19,19 @@ from .._core.scan import merge_topk, merge_within, scan_weighted, words_compared
 from .._core.validation import check_count
 from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes, check_ids, pack_signs
+from ._calibration import check_recall
 from ._filters import AllowedRows, Filter, PreparedFilter, allowed_rows
 from ._held_codes import HeldCodes
 from ._snapshot import Snapshot, SortedCodes
 
-__all__ = ["SearchedCodes"]
+__all__ = ["Nearest", "SearchedCodes", "join_answers"]
 
 # Distances and rows or ids.
 _Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
+# `SearchedCodes._nearest`.
+Nearest = Callable[
+    [NDArray[np.uint8], int, Snapshot, AllowedRows, NDArray[np.int64] | None, int], _Answer
+]
 
 
 class SearchedCodes(HeldCodes):
@@ -87,6 +92,7 @@ class SearchedCodes(HeldCodes):
         *,
         weights: None = None,
         candidates: None = None,
+        recall: float | None = None,
         filter: Filter | None = None,
         exclude: ArrayLike | None = None,
         n_threads: int | None = None,
@@ -100,6 +106,7 @@ class SearchedCodes(HeldCodes):
         *,
         weights: ArrayLike,
         candidates: int | None = None,
+        recall: float | None = None,
         filter: Filter | None = None,
         exclude: ArrayLike | None = None,
         n_threads: int | None = None,
@@ -112,12 +119,13 @@ class SearchedCodes(HeldCodes):
         *,
         weights: ArrayLike | None = None,
         candidates: int | None = None,
+        recall: float | None = None,
         filter: Filter | None = None,
         exclude: ArrayLike | None = None,
         n_threads: int | None = None,
     ) -> tuple[NDArray[np.int32] | NDArray[np.float64], NDArray[np.int64]]:
         """
-        Find the k nearest codes of every query, exactly.
+        Find the k nearest codes of every query, exactly unless a recall is given.
 
         A query is either a packed code, compared by Hamming distance, or a weight for each bit,
         such as the projections that a model's `project` computes. Weights find better neighbours
@@ -135,6 +143,10 @@ class SearchedCodes(HeldCodes):
         candidates : int, optional
             Compare the weights only with this many codes of each query, at least k: those nearest
             by Hamming distance to the signs of the weights. By default with all codes, in a scan.
+        recall : float, optional
+            Search a `HammingIndex` approximately: the mean share of the exact answers that is
+            returned, above 0. By default and with 1, the search is exact. Most of the codes are
+            then not compared; see the notes. With weights, it holds for the search of `candidates`.
         filter : array_like of int, set of int, callable, or PreparedFilter, optional
             Which codes may be found, by default all. Either ids in any order; ids that are not held
             find nothing. Or a callable that gets all ids held, ascending, and returns a boolean for
@@ -158,8 +170,8 @@ class SearchedCodes(HeldCodes):
         ------
         TypeError, ValueError
             If neither or both of queries and weights are given, or they do not fit codes of
-            `n_bits`, k is less than 1, the filter does not fit, or `exclude` does not have one id
-            per query.
+            `n_bits`, k is less than 1, the recall is not above 0 and at most 1, the filter does not
+            fit, or `exclude` does not have one id per query.
 
         See Also
         --------
@@ -171,6 +183,14 @@ class SearchedCodes(HeldCodes):
         -----
         A search with weights is a scan. With `candidates`, tables may find the candidates; this is
         faster than the scan only among many codes whose neighbours are near.
+
+        A search with `recall` compares a query with the codes in the lists of its nearest centres.
+        The lists are made by `HammingIndex.partition`, or when searches with a recall have taken as
+        long as making them takes; until then, these searches are exact. At the first search with a
+        recall and k, the index finds out which lists must be probed: it searches codes of its own,
+        or the queries that `HammingIndex.calibrate` was given, exactly and in lists. The recall is
+        kept on average over queries like these, not for each query. The search is exact where that
+        is faster, where the recall cannot be kept, and with a `filter`.
 
         Examples
         --------
@@ -196,25 +216,32 @@ class SearchedCodes(HeldCodes):
         if candidates is not None and weights is None:
             raise TypeError("candidates is given without weights, which would sort them")
         k = check_count(k, "k")
+        recall = None if recall is None else check_recall(recall)
         if weights is None:
             codes = check_codes(cast("ArrayLike", queries), "queries", self.n_bits)
             own = _check_exclude(exclude, len(codes))
             state, allowed = self._restricted(filter)
             threads = resolve_threads(n_threads, words_compared(codes, state.base.codes))
-            return self._nearest(codes, k, state, allowed, own, threads)
+            near = self._near_with(recall, filter)
+            return near(codes, k, state, allowed, own, threads)
         threads = resolve_threads(n_threads)
         values = check_weights(weights, self.n_bits)
         own = _check_exclude(exclude, len(values))
         rounded = round_weights(values)
         if candidates is None:
+            if recall is not None:
+                raise TypeError(
+                    "recall is given with weights and without candidates: pass candidates, which "
+                    "are found by Hamming distance, or leave recall out"
+                )
 
             def scan(codes: SortedCodes, n: int, rows: Allowed | None) -> _Answer:
                 return scan_weighted(rounded.values, codes.codes, n, threads, rows)
 
-            distances, ids = _join(scan, k, *self._restricted(filter), own)
+            distances, ids = join_answers(scan, k, *self._restricted(filter), own)
         else:
             n = max(k, check_count(candidates, "candidates"))
-            _, found, sums = self._candidates(values, rounded, n, filter, own, threads)
+            _, found, sums = self._candidates(values, rounded, n, filter, own, threads, recall)
             distances, ids = merge_topk([(sums, found)], k)
         return rounded.scores(distances, ids), ids
 
@@ -299,6 +326,7 @@ class SearchedCodes(HeldCodes):
         filter: Filter | None,
         own: NDArray[np.int64] | None,
         threads: int,
+        recall: float | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
         """
         Find the n codes nearest to the signs of weights by Hamming distance.
@@ -306,7 +334,8 @@ class SearchedCodes(HeldCodes):
         Returns Hamming distances and ids, in this order, and the weights of the differing bits.
         """
         state, allowed = self._restricted(filter)
-        distances, ids = self._nearest(pack_signs(values >= 0), n, state, allowed, own, threads)
+        near = self._near_with(recall, filter)
+        distances, ids = near(pack_signs(values >= 0), n, state, allowed, own, threads)
         return distances, ids, rounded.distances(lambda q: state.codes_at(ids[q]), n)
 
     def _nearest(
@@ -326,7 +355,16 @@ class SearchedCodes(HeldCodes):
             answer: _Answer = searcher.topk(queries, n, threads, rows)
             return answer
 
-        return _join(search, k, state, allowed, own)
+        return join_answers(search, k, state, allowed, own)
+
+    def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
+        """`_nearest`, or a function with the same arguments that keeps a recall."""
+        if recall is None:
+            return self._nearest
+        raise TypeError(
+            f"recall is given, but a {type(self).__name__} searches exactly: leave it out, or use "
+            "a HammingIndex"
+        )
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Any:
         """
@@ -341,7 +379,7 @@ class SearchedCodes(HeldCodes):
         raise NotImplementedError
 
 
-def _join(
+def join_answers(
     search: Callable[[SortedCodes, int, Allowed | None], _Answer],
     k: int,
     state: Snapshot,

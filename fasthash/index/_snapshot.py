@@ -92,6 +92,8 @@ class SortedCodes:
     ids : ndarray of int64, shape (n,), read-only
     searcher : Plan or Probing or None
         Made by the index at the first search, or when it reads tables from a file.
+    lists : ListSearch or None
+        Searches some of the codes, for an index of which a recall is asked.
     source : Content or None
         The file from which they are memory-mapped.
     is_gapless : bool
@@ -109,6 +111,7 @@ class SortedCodes:
         "codes",
         "ids",
         "is_gapless",
+        "lists",
         "searcher",
         "source",
     )
@@ -123,6 +126,7 @@ class SortedCodes:
         self.codes, self.ids = _read_only(codes), _read_only(ids)
         self.source = source
         self.searcher: Any = None
+        self.lists: Any = None
         self._buffer = buffer
         self._directory: Directory | None = None
         self._n_asked = 0

@@ -253,6 +253,7 @@ def _without(state: Snapshot, in_base: NDArray[np.int64], in_recent: NDArray[np.
 
 
 def _is_worth_keeping(base: SortedCodes) -> bool:
-    """Whether to search new codes apart, instead of copying these codes or their tables."""
+    """Whether to search new codes apart, instead of copying these codes or making their lists."""
     is_mapped = base.source is not None
-    return is_mapped or (base.searcher is not None and base.searcher.is_worth_keeping)
+    has_tables = base.searcher is not None and base.searcher.is_worth_keeping
+    return is_mapped or has_tables or base.lists is not None

@@ -1,0 +1,147 @@
+/* Search by lists: the candidates of a query, whose codes arrive in any order of rows; the codes of
+ * a list, which are gathered; and the majority of the bits of codes.
+ *
+ * A list is a set of rows of the database, ascending. Codes stay where they are; a list holds row
+ * numbers only. So the codes of a list are gathered before they are compared.
+ *
+ * selection.h needs candidates in ascending order of position. Here lists come one after the other,
+ * so a later candidate may have a smaller row than an earlier one at the same distance. Therefore a
+ * candidate is a key (distance << 32 | row), a scan also reports codes at the distance of the k-th
+ * candidate, and a heap keeps the k smallest keys, in any order of the lists. The candidates of a
+ * query take a few cache lines, so those of many queries stay in the cache between two lists.
+ */
+#ifndef FASTHASH_PARTITIONS_H
+#define FASTHASH_PARTITIONS_H
+
+#include "bits.h"
+#include "keys.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct {
+    int64_t k;
+    int64_t n; /* keys held, at most k; with k keys they are a heap whose first is the largest */
+    int64_t n_seen; /* codes compared so far */
+    int32_t bound;  /* only codes with a smaller distance can still be among the k nearest */
+    uint64_t *keys; /* room for k */
+} fh_candidates;
+
+static inline void fh_candidates_start(fh_candidates *c, int64_t k, int32_t largest_distance,
+                                       uint64_t *keys)
+{
+    c->k = k;
+    c->n = c->n_seen = 0;
+    c->bound = largest_distance + 1;
+    c->keys = keys;
+}
+
+/* The distance of the k-th candidate so far; the largest distance + 1 if there are fewer. */
+static inline int32_t fh_candidates_farthest(const fh_candidates *c)
+{
+    return c->n < c->k ? c->bound : c->bound - 1;
+}
+
+/* Appends hits of a scan with the bound; `rows` are the rows of the codes that were scanned. Hits
+ * whose rows are not allowed are left out; `allowed` may be NULL. */
+static inline void fh_candidates_append(fh_candidates *c, const uint32_t *rows,
+                                        const uint8_t *allowed, int32_t n, const int32_t *positions,
+                                        const int32_t *distances)
+{
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t row = rows[positions[i]];
+        const uint64_t key = (uint64_t)distances[i] << 32 | row;
+        if (allowed != NULL && !allowed[row])
+            continue;
+        if (c->n < c->k) {
+            c->keys[c->n++] = key;
+            if (c->n < c->k)
+                continue;
+            for (int64_t j = c->n / 2 - 1; j >= 0; j--)
+                fh_heap_sift(c->keys, c->n, j, c->keys[j]);
+        } else if (key < c->keys[0]) {
+            fh_heap_sift(c->keys, c->n, 0, key);
+        } else {
+            continue;
+        }
+        /* A code at this distance enters if its row is smaller, so it must pass the scan. */
+        c->bound = (int32_t)(c->keys[0] >> 32) + 1;
+    }
+}
+
+/* Writes the k nearest by (distance, row); -1 where there are fewer. `scratch` has room for k. */
+static inline void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
+                                        int64_t *rows)
+{
+    fh_sort_keys(c->keys, c->n, scratch);
+    for (int64_t i = 0; i < c->k; i++) {
+        distances[i] = i < c->n ? (int32_t)(c->keys[i] >> 32) : -1;
+        rows[i] = i < c->n ? (int64_t)(uint32_t)c->keys[i] : -1;
+    }
+}
+
+/* Rows are fetched this far ahead of being copied: so many reads of memory are under way. */
+#define FH_ROWS_AHEAD 64
+
+/* Fetches the first codes of a list that is gathered soon. */
+static inline void fh_fetch_first(const uint8_t *codes, const uint32_t *rows, int64_t n,
+                                  ptrdiff_t n_bytes)
+{
+    for (int64_t i = 0; i < n && i < FH_ROWS_AHEAD; i++)
+        for (ptrdiff_t line = 0; line < n_bytes; line += 64)
+            FH_PREFETCH(codes + (ptrdiff_t)rows[i] * n_bytes + line);
+}
+
+static inline void fh_gather_of(const uint8_t *codes, const uint32_t *rows, int32_t n,
+                                int32_t n_listed, ptrdiff_t n_bytes, uint8_t *out)
+{
+    for (int32_t i = 0; i < n; i++) {
+        if (i + FH_ROWS_AHEAD < n_listed) {
+            const uint8_t *ahead = codes + (ptrdiff_t)rows[i + FH_ROWS_AHEAD] * n_bytes;
+            for (ptrdiff_t line = 0; line < n_bytes; line += 64)
+                FH_PREFETCH(ahead + line);
+        }
+        memcpy(out + i * n_bytes, codes + (ptrdiff_t)rows[i] * n_bytes, (size_t)n_bytes);
+    }
+}
+
+/* Copies the codes of n rows to `out`; n_listed >= n rows are listed, and the later ones are
+ * fetched already. */
+static inline void fh_gather(const uint8_t *codes, const uint32_t *rows, int32_t n,
+                             int32_t n_listed, ptrdiff_t n_bytes, uint8_t *out)
+{
+    switch (n_bytes) { /* common widths as constants */
+    case 8: fh_gather_of(codes, rows, n, n_listed, 8, out); break;
+    case 16: fh_gather_of(codes, rows, n, n_listed, 16, out); break;
+    case 32: fh_gather_of(codes, rows, n, n_listed, 32, out); break;
+    case 64: fh_gather_of(codes, rows, n, n_listed, 64, out); break;
+    case 128: fh_gather_of(codes, rows, n, n_listed, 128, out); break;
+    default: fh_gather_of(codes, rows, n, n_listed, n_bytes, out); break;
+    }
+}
+
+/* Sets each bit of `out` to the value that more of the codes have, and where both are equally
+ * frequent to that of `before`. `counts` has room for 8 * n_bytes numbers. */
+static inline void fh_majority(const uint8_t *codes, const uint32_t *rows, int64_t n,
+                               ptrdiff_t n_bytes, const uint8_t *before, int64_t *counts,
+                               uint8_t *out)
+{
+    memset(counts, 0, (size_t)n_bytes * 8 * sizeof *counts);
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t *code = codes + (ptrdiff_t)rows[i] * n_bytes;
+        for (ptrdiff_t j = 0; j < n_bytes; j++)
+            for (int b = 0; b < 8; b++)
+                counts[8 * j + b] += code[j] >> (7 - b) & 1;
+    }
+    for (ptrdiff_t j = 0; j < n_bytes; j++) {
+        int byte = 0;
+        for (int b = 0; b < 8; b++) {
+            const int64_t twice = 2 * counts[8 * j + b];
+            byte = byte << 1 | (twice == n ? before[j] >> (7 - b) & 1 : twice > n);
+        }
+        out[j] = (uint8_t)byte;
+    }
+}
+
+#endif

@@ -1,0 +1,28 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def search_lists(
+    queries: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    centres: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    rows: NDArray[np.uint32],
+    allowed: NDArray[np.uint8] | None,
+    k: int,
+    least: int,
+    most: int,
+    from_nearest: bool,
+    reach: NDArray[np.int32],
+    out_distances: NDArray[np.int32],
+    out_rows: NDArray[np.int64],
+    out_compared: NDArray[np.int64],
+    n_threads: int,
+) -> None: ...
+def find_majority(
+    codes: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    rows: NDArray[np.uint32],
+    before: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    n_threads: int,
+) -> None: ...

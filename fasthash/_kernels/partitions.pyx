@@ -1,0 +1,336 @@
+"""Top-k search in the lists of a partition: an approximate search, unless all lists are probed.
+
+Every code is in the list of its nearest centre. A query compares the centres, and probes the lists
+of the nearest ones: first `least` lists, and then those that a `Rule` chooses by the distance of
+the k-th candidate so far.
+
+Queries are answered in blocks, one after the other by each thread. The queries of a block that
+probe the same list are compared with it together, so that its codes are gathered once. Results
+depend neither on the blocks nor on the order of the lists: partitions.h says why.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fasthash._kernels.search cimport TopkPlan, lay_out_topk, plan_topk, run_topk
+from fasthash._kernels.selection cimport next_block
+from fasthash._kernels.tiles cimport (
+    FH_LANES_MAX,
+    Arena,
+    Database,
+    active_level,
+    carve,
+    make_arena,
+    make_database,
+    threads_for,
+    write_words,
+)
+
+import numpy as np
+
+cdef extern from "partitions.h" nogil:
+    ctypedef struct fh_candidates:
+        int64_t n_seen
+        int32_t bound
+    void fh_candidates_start(fh_candidates *c, int64_t k, int32_t largest_distance,
+                             uint64_t *keys)
+    int32_t fh_candidates_farthest(const fh_candidates *c)
+    void fh_candidates_append(fh_candidates *c, const uint32_t *rows, const uint8_t *allowed,
+                              int32_t n, const int32_t *positions, const int32_t *distances)
+    void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
+                              int64_t *rows)
+    void fh_fetch_first(const uint8_t *codes, const uint32_t *rows, int64_t n,
+                        Py_ssize_t n_bytes)
+    void fh_gather(const uint8_t *codes, const uint32_t *rows, int32_t n, int32_t n_listed,
+                   Py_ssize_t n_bytes, uint8_t *out)
+    void fh_majority(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes,
+                     const uint8_t *before, int64_t *counts, uint8_t *out)
+
+cdef enum:
+    # Largest number of queries of a block, and largest size of the memory of a thread.
+    BLOCK_QUERIES = 4096
+    SLOT_BYTES = 1 << 26
+    # A block of at most this many queries probes its lists one query after the other.
+    ALONE_QUERIES = 4
+    # With at most this many queries, a list is scanned as rows, without a layout.
+    ROW_QUERIES = 2
+
+# Which lists a query probes, of those with the nearest centres, in order of (distance, list).
+cdef struct Rule:
+    int32_t least           # lists that are always probed, at least 1
+    int32_t most            # lists that may be probed
+    bint from_nearest       # whether distances of centres count from that of the nearest centre
+    # The largest difference with which a list is probed, by the distance of the k-th candidate
+    # after the first lists; the last entry is for queries that have fewer candidates.
+    const int32_t *reach
+
+# The sizes of a search, and its memory.
+cdef struct PartitionPlan:
+    Py_ssize_t memory_bytes
+    const uint8_t *codes
+    const uint8_t *allowed    # NULL for all
+    Database centres
+    const int64_t *starts     # of the lists in `rows`, and the number of all rows
+    const uint32_t *rows
+    Py_ssize_t n_bytes
+    int32_t n_words
+    int32_t tile              # codes of a list that are gathered at once
+    int64_t k
+    Rule rule
+    Py_ssize_t n_queries
+    Py_ssize_t n_block        # queries of a block
+    int n_threads
+    uint8_t *slots            # one for each thread
+    Py_ssize_t slot_bytes
+
+# The memory of one block.
+cdef struct Workspace:
+    uint64_t *words           # queries in whole words
+    fh_candidates *candidates
+    uint64_t *keys
+    uint64_t *scratch
+    int32_t *centre_distances
+    int64_t *probed           # lists of each query
+    int32_t *n_probed
+    int32_t *places           # of each list in `pairs`
+    int32_t *pairs            # queries, sorted by the list that they probe
+    int32_t *hit_positions
+    int32_t *hit_distances
+    uint8_t *gathered
+    uint64_t *laid_out
+    uint8_t *centre_memory    # of the search among the centres
+
+
+cdef Py_ssize_t topk_bytes(const PartitionPlan *plan, Py_ssize_t n_queries) noexcept nogil:
+    return plan_topk(&plan.centres, n_queries, plan.rule.most, 1).memory_bytes
+
+
+cdef Workspace carve_workspace(const PartitionPlan *plan, Arena *arena) noexcept nogil:
+    cdef Workspace work
+    cdef Py_ssize_t n = plan.n_block, n_pairs = n * plan.rule.most
+    cdef Py_ssize_t n_last = (plan.n_queries - 1) % n + 1
+    cdef Py_ssize_t n_codes = plan.tile + FH_LANES_MAX
+    work.words = <uint64_t *>carve(arena, 8 * n * plan.n_words)
+    work.candidates = <fh_candidates *>carve(arena, n * <Py_ssize_t>sizeof(fh_candidates))
+    work.keys = <uint64_t *>carve(arena, 8 * n * plan.k)
+    work.scratch = <uint64_t *>carve(arena, 8 * plan.k)
+    work.centre_distances = <int32_t *>carve(arena, 4 * n_pairs)
+    work.probed = <int64_t *>carve(arena, 8 * n_pairs)
+    work.n_probed = <int32_t *>carve(arena, 4 * n)
+    work.places = <int32_t *>carve(arena, 4 * (plan.centres.n + 1))
+    work.pairs = <int32_t *>carve(arena, 4 * n_pairs)
+    work.hit_positions = <int32_t *>carve(arena, 4 * n_codes)
+    work.hit_distances = <int32_t *>carve(arena, 4 * n_codes)
+    work.gathered = <uint8_t *>carve(arena, n_codes * plan.n_bytes)
+    work.laid_out = <uint64_t *>carve(arena, 8 * n_codes * plan.n_words)
+    work.centre_memory = <uint8_t *>carve(
+        arena, max(topk_bytes(plan, n), topk_bytes(plan, n_last)))
+    return work
+
+
+cdef void plan_partitions(PartitionPlan *plan, int n_threads) noexcept nogil:
+    """Choose blocks and threads, and compute the memory; all other sizes are set."""
+    cdef Arena slot
+    cdef Py_ssize_t n_mean = plan.starts[plan.centres.n] // plan.centres.n
+    cdef double n_words = <double>plan.n_queries * plan.n_words
+    cdef Py_ssize_t per_query = (8 * plan.k + 16 * plan.rule.most
+                                 + 8 * plan.n_words + 128)
+    n_words = n_words * (plan.centres.n + n_mean * plan.rule.least)
+    plan.n_threads = threads_for(n_threads, plan.n_queries, n_words)
+    plan.n_block = (plan.n_queries + plan.n_threads - 1) // plan.n_threads
+    plan.n_block = min(plan.n_block, <Py_ssize_t>BLOCK_QUERIES,
+                       max(<Py_ssize_t>1, SLOT_BYTES // per_query))
+    slot = make_arena(NULL)
+    carve_workspace(plan, &slot)
+    plan.slot_bytes = slot.used
+    plan.memory_bytes = plan.n_threads * plan.slot_bytes + 64
+
+
+cdef void answer_block(const PartitionPlan *plan, Py_ssize_t slot, const uint8_t *queries,
+                       Py_ssize_t n, int32_t *out_distances, int64_t *out_rows,
+                       int64_t *out_compared) noexcept nogil:
+    cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
+    cdef Workspace work = carve_workspace(plan, &arena)
+    cdef TopkPlan topk = plan_topk(&plan.centres, n, plan.rule.most, 1)
+    cdef int32_t largest = <int32_t>(8 * plan.n_bytes)
+    cdef Py_ssize_t q
+    lay_out_topk(&topk, work.centre_memory)
+    run_topk(&topk, queries, work.centre_distances, work.probed, plan.rule.most)
+    write_words(queries, n, plan.n_bytes, work.words)
+    for q in range(n):
+        fh_candidates_start(&work.candidates[q], plan.k, largest,
+                            work.keys + q * plan.k)
+        work.n_probed[q] = plan.rule.least
+    probe(plan, &work, n, 0)
+    if plan.rule.most > plan.rule.least:
+        for q in range(n):
+            choose_lists(plan, &work, q)
+        probe(plan, &work, n, plan.rule.least)
+    for q in range(n):
+        out_compared[q] = work.candidates[q].n_seen
+        fh_candidates_finish(&work.candidates[q], work.scratch, out_distances + q * plan.k,
+                             out_rows + q * plan.k)
+
+
+cdef void choose_lists(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
+    """Keep the lists that a query probes after the first ones."""
+    cdef const Rule *rule = &plan.rule
+    cdef int64_t *lists = work.probed + q * rule.most
+    cdef const int32_t *distances = work.centre_distances + q * rule.most
+    cdef int32_t reach = rule.reach[fh_candidates_farthest(&work.candidates[q])]
+    cdef int32_t i, n = rule.least, far
+    for i in range(rule.least, rule.most):
+        far = distances[i]
+        if rule.from_nearest:
+            far = far - distances[0]
+        if far <= reach:
+            lists[n] = lists[i]
+            n = n + 1
+    work.n_probed[q] = n
+
+
+cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n,
+                int32_t first) noexcept nogil:
+    """Compare n queries with their lists, from number `first` of each query on."""
+    cdef Py_ssize_t most = plan.rule.most, n_lists = plan.centres.n, q, i, list, next
+    cdef int32_t alone, start, end
+    cdef const int64_t *lists
+    if n <= ALONE_QUERIES:
+        for q in range(n):
+            alone = <int32_t>q
+            lists = work.probed + q * most
+            for i in range(first, work.n_probed[q]):
+                if i + 1 < work.n_probed[q]:
+                    fetch_list(plan, lists[i + 1])
+                scan_list(plan, work, lists[i], &alone, 1)
+        return
+    # A counting sort of the pairs (list, query) by list.
+    memset(work.places, 0, (n_lists + 1) * sizeof(int32_t))
+    for q in range(n):
+        for i in range(first, work.n_probed[q]):
+            work.places[work.probed[q * most + i] + 1] += 1
+    for list in range(n_lists):
+        work.places[list + 1] += work.places[list]
+    for q in range(n):
+        for i in range(first, work.n_probed[q]):
+            list = work.probed[q * most + i]
+            work.pairs[work.places[list]] = <int32_t>q
+            work.places[list] += 1
+    # Now the place of a list is its end, which is the start of the next one.
+    start, list = 0, next_list(work, 0, 0, n_lists)
+    while list < n_lists:
+        end = work.places[list]
+        next = next_list(work, list + 1, end, n_lists)
+        if next < n_lists:
+            fetch_list(plan, next)
+        scan_list(plan, work, list, work.pairs + start, end - start)
+        start, list = end, next
+
+
+cdef inline Py_ssize_t next_list(const Workspace *work, Py_ssize_t list, int32_t start,
+                                 Py_ssize_t n_lists) noexcept nogil:
+    """The first list, from this one on, that queries probe; their places begin at `start`."""
+    while list < n_lists and work.places[list] == start:
+        list = list + 1
+    return list
+
+
+cdef inline void fetch_list(const PartitionPlan *plan, Py_ssize_t list) noexcept nogil:
+    fh_fetch_first(plan.codes, plan.rows + plan.starts[list],
+                   plan.starts[list + 1] - plan.starts[list], plan.n_bytes)
+
+
+cdef void scan_list(const PartitionPlan *plan, Workspace *work, Py_ssize_t list,
+                    const int32_t *queries, int32_t n_queries) noexcept nogil:
+    """Compare queries with all codes of a list."""
+    cdef const uint32_t *rows = plan.rows + plan.starts[list]
+    cdef int64_t n_left = plan.starts[list + 1] - plan.starts[list]
+    cdef Py_ssize_t n_bytes = plan.n_bytes
+    cdef bint by_rows = (n_queries <= ROW_QUERIES and n_bytes > 8
+                         and n_bytes % active_level().row_bytes == 0)
+    cdef int32_t n, i
+    while n_left > 0:
+        n = <int32_t>min(<int64_t>plan.tile, n_left)
+        fh_gather(plan.codes, rows, n, <int32_t>min(n_left, <int64_t>2 * plan.tile), n_bytes,
+                  work.gathered)
+        if not by_rows and n_bytes != 8:
+            active_level().prepare(work.gathered, n, n_bytes, work.laid_out)
+        for i in range(n_queries):
+            scan_codes(plan, work, rows, n, queries[i], by_rows)
+        rows = rows + n
+        n_left = n_left - n
+
+
+cdef void scan_codes(const PartitionPlan *plan, Workspace *work, const uint32_t *rows, int32_t n,
+                     Py_ssize_t q, bint by_rows) noexcept nogil:
+    """Compare one query with n codes that are gathered; blocks are short at first."""
+    cdef fh_candidates *candidates = &work.candidates[q]
+    cdef const uint64_t *query = work.words + q * plan.n_words
+    cdef int32_t block = 0, n_block, n_hits
+    while block < n:
+        n_block = next_block(candidates.n_seen, n - block)
+        if by_rows:
+            n_hits = active_level().scan_rows(
+                query, work.gathered + block * plan.n_bytes, n_block, plan.n_bytes,
+                candidates.bound, work.hit_positions, work.hit_distances)
+        else:
+            n_hits = active_level().scan(
+                query, (<const uint64_t *>work.gathered if plan.n_bytes == 8 else work.laid_out)
+                + <Py_ssize_t>block * plan.n_words, n_block, plan.n_words,
+                candidates.bound, work.hit_positions, work.hit_distances)
+        if n_hits > 0:
+            fh_candidates_append(candidates, rows + block, plan.allowed, n_hits,
+                                 work.hit_positions, work.hit_distances)
+        candidates.n_seen += n_block
+        block = block + n_block
+
+
+def search_lists(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
+                 const uint8_t[:, ::1] centres, const int64_t[::1] starts,
+                 const uint32_t[::1] rows, const uint8_t[::1] allowed, int64_t k, int32_t least,
+                 int32_t most, bint from_nearest, const int32_t[::1] reach,
+                 int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows,
+                 int64_t[::1] out_compared, int n_threads):
+    """Find the k nearest codes in the lists that each query probes, by (distance, row).
+
+    ``allowed`` has a flag for every row, None for all. Missing answers are -1. out_compared[q] is
+    the number of codes with which query q was compared. At least one query, one code in each list,
+    and 1 <= least <= most <= number of lists; `Rule` explains the other arguments.
+    """
+    cdef PartitionPlan plan
+    cdef Py_ssize_t block, n_blocks, first
+    cdef uint8_t[::1] memory
+    plan.codes, plan.n_bytes = &codes[0, 0], codes.shape[1]
+    plan.n_words = <int32_t>((plan.n_bytes + 7) // 8)
+    plan.allowed = &allowed[0] if allowed is not None else NULL
+    plan.centres = make_database(&centres[0, 0], centres.shape[0], plan.n_bytes,
+                                 queries.shape[0])
+    plan.tile = plan.centres.tile
+    plan.starts, plan.rows = &starts[0], &rows[0]
+    plan.k = k
+    plan.rule.least, plan.rule.most, plan.rule.from_nearest = least, most, from_nearest
+    plan.rule.reach = &reach[0]
+    plan.n_queries = queries.shape[0]
+    plan_partitions(&plan, n_threads)
+    memory = np.empty(plan.memory_bytes, np.uint8)
+    plan.slots = <uint8_t *>make_arena(&memory[0]).memory
+    n_blocks = (plan.n_queries + plan.n_block - 1) // plan.n_block
+    for block in prange(n_blocks, nogil=True, schedule="dynamic", num_threads=plan.n_threads):
+        first = block * plan.n_block
+        answer_block(&plan, threadid(), &queries[first, 0],
+                     min(plan.n_block, plan.n_queries - first), &out_distances[first, 0],
+                     &out_rows[first, 0], &out_compared[first])
+
+
+def find_majority(const uint8_t[:, ::1] codes, const int64_t[::1] starts,
+                  const uint32_t[::1] rows, const uint8_t[:, ::1] before, uint8_t[:, ::1] out,
+                  int n_threads):
+    """Write the majority of the bits of each list; where both are equally frequent, as before."""
+    cdef Py_ssize_t n_lists = before.shape[0], n_bytes = codes.shape[1], list
+    cdef int64_t[:, ::1] counts
+    n_threads = threads_for(n_threads, n_lists, <double>rows.shape[0] * n_bytes)
+    counts = np.empty((n_threads, 8 * n_bytes), np.int64)
+    for list in prange(n_lists, nogil=True, schedule="dynamic", num_threads=n_threads):
+        fh_majority(&codes[0, 0], &rows[0] + starts[list], starts[list + 1] - starts[list],
+                    n_bytes, &before[list, 0], &counts[threadid(), 0], &out[list, 0])

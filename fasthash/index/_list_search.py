@@ -1,0 +1,235 @@
+"""`ListSearch`: the search of a set of codes in lists, by rules that keep a recall.
+
+A rule is chosen at the first search with its recall and k, on queries whose exact answers are found
+for that: codes of the index itself, each searched without itself, or queries of the caller. It is
+chosen again when more than an eighth of the codes have been removed since. The calibration also
+measures whether lists are faster than the exact search, for single queries and for batches; where
+they are not, the exact search answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.allowed import Allowed
+from .._core.excluded import drop_own
+from .._core.runtime import ForkSafeLock
+from ._calibration import Calibration, Sample, choose_rule, highest_bound, lower_bound
+from ._partitions import Partitions, Rule
+
+__all__ = ["Exact", "ListSearch"]
+
+Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
+# The exact search for the n nearest codes, as `scan.scan_topk` answers.
+Exact = Callable[[NDArray[np.uint8], int], Answer]
+
+# Queries of a calibration: enough that the lower bound is near the mean.
+_FEWEST_QUERIES = 1024
+_MOST_QUERIES = 4096
+_QUERIES_PER_MISS = 20
+
+# A rule is chosen again when this share of the codes has been removed since.
+_REMOVED_SHARE = 1 / 8
+
+# Up to so many queries count as single ones; so many are timed.
+_ALONE = 4
+_TIMED_ALONE = 16
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Queries and their exact answers; `own` are their rows if they are held codes."""
+
+    queries: NDArray[np.uint8]
+    own: NDArray[np.int64] | None
+    k: int
+    rows: NDArray[np.int64]
+    n_live: int
+    seconds: float  # per query, of the exact search
+    seconds_alone: float
+
+    def serves(self, n_wanted: int, k: int, n_live: int) -> bool:
+        """Whether the answers are long enough, and many enough, and of these codes."""
+        is_enough = self.own is None or len(self.own) >= min(n_wanted, n_live)
+        return self.k >= k and is_enough and self.n_live == n_live
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    rule: Rule | None
+    calibration: Calibration
+    n_live: int
+
+
+class ListSearch:
+    """
+    Search the codes of a partition.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+    partitions : Partitions
+        Of these codes.
+    given : ndarray of uint8, shape (n_queries, ceil(n_bits / 8)), optional
+        Queries for calibrations, instead of held codes.
+    """
+
+    def __init__(
+        self,
+        codes: NDArray[np.uint8],
+        partitions: Partitions,
+        given: NDArray[np.uint8] | None = None,
+    ) -> None:
+        self._codes = codes
+        self.partitions = partitions
+        self.given = given
+        self._lock = ForkSafeLock()
+        self._chosen: dict[tuple[int, float], _Chosen] = {}
+        self._truth: _Truth | None = None
+
+    @property
+    def calibrations(self) -> dict[tuple[int, float], Calibration]:
+        return {key: chosen.calibration for key, chosen in self._chosen.copy().items()}
+
+    def topk(
+        self,
+        queries: NDArray[np.uint8],
+        k: int,
+        n: int,
+        recall: float,
+        exact: Exact,
+        live: Allowed | None,
+        n_threads: int,
+    ) -> Answer:
+        """
+        Find the n nearest codes, by a rule for the k nearest.
+
+        Parameters
+        ----------
+        queries : ndarray of uint8, shape (n_queries, ceil(n_bits / 8))
+        k : int
+        n : int
+            k, or k + 1 if each query is a held code that is dropped from its answer.
+        recall : float
+        exact : callable
+            The exact search of these codes, among the live ones.
+        live : Allowed, optional
+            The codes that are still held; None for all.
+        n_threads : int
+        """
+        chosen = self.chosen(k, recall, exact, live, n_threads)
+        calibration = chosen.calibration
+        by_lists = calibration.alone if len(queries) <= _ALONE else calibration.batched
+        if chosen.rule is None or not by_lists:
+            return exact(queries, n)
+        distances, rows, _ = self.partitions.topk(queries, n, chosen.rule, n_threads, live)
+        if len(rows) and rows[:, -1].min() < 0:
+            # The lists of some queries have too few codes.
+            short = np.flatnonzero(rows[:, -1] < 0)
+            distances[short], rows[short] = exact(queries[short], n)
+        return distances, rows
+
+    def chosen(
+        self, k: int, recall: float, exact: Exact, live: Allowed | None, n_threads: int
+    ) -> _Chosen:
+        """The rule for a recall; chosen now, unless it has been before."""
+        n_live = len(self._codes) if live is None else live.n
+        chosen = self._chosen.get((k, recall))
+        if chosen is not None and chosen.n_live - n_live <= _REMOVED_SHARE * chosen.n_live:
+            return chosen
+        with self._lock:
+            chosen = self._choose(k, recall, exact, live, n_live, n_threads)
+            self._chosen[k, recall] = chosen
+            return chosen
+
+    def _choose(
+        self,
+        k: int,
+        recall: float,
+        exact: Exact,
+        live: Allowed | None,
+        n_live: int,
+        n_threads: int,
+    ) -> _Chosen:
+        partitions, n_codes = self.partitions, max(1, len(self._codes))
+        n_wanted = int(min(max(_FEWEST_QUERIES, _QUERIES_PER_MISS / (1 - recall)), _MOST_QUERIES))
+        truth = self._truth
+        if truth is None or not truth.serves(n_wanted, k, n_live):
+            truth = self._truth = self._find_truth(n_wanted, k, exact, live, n_live)
+        n_queries, queries, own = len(truth.queries), truth.queries, truth.own
+        source = "given" if own is None else "held"
+        rule, achieved, lower, share = None, 1.0, 1.0, 1.0
+        alone = batched = False
+        largest = 8 * self._codes.shape[1]
+        if n_queries and highest_bound(n_queries) >= recall:
+            rows = truth.rows[:, :k]
+            n = k if own is None else k + 1
+            least = min(len(partitions), -(-k * len(partitions) // n_codes))
+            nearest = Rule(least, least, True, np.zeros(largest + 2, np.int32))
+            first, _, _ = partitions.topk(queries, n, nearest, n_threads, live)
+            sample = Sample.of(partitions, queries, rows, least, first[:, -1], n_threads)
+            rule = choose_rule(sample, recall, largest)
+        if rule is not None:
+            start = time.perf_counter()
+            found, found_rows, n_compared = partitions.topk(queries, n, rule, n_threads, live)
+            seconds = (time.perf_counter() - start) / n_queries
+            if own is not None:
+                found, found_rows = drop_own(found, found_rows, own)
+            recalls = _recalls(rows, found_rows)
+            achieved, lower = float(recalls.mean()), lower_bound(recalls)
+            share = float(n_compared.mean() + len(partitions)) / n_codes
+            start = time.perf_counter()
+            few = queries[:_TIMED_ALONE]
+            for q in range(len(few)):
+                partitions.topk(few[q : q + 1], n, rule, n_threads, live)
+            seconds_alone = (time.perf_counter() - start) / len(few)
+            batched = _is_faster(seconds, truth.seconds)
+            alone = _is_faster(seconds_alone, truth.seconds_alone)
+        calibration = Calibration(
+            recall, k, achieved, lower, n_queries, source, share, alone, batched
+        )
+        return _Chosen(rule, calibration, n_live)
+
+    def _find_truth(
+        self, n_wanted: int, k: int, exact: Exact, live: Allowed | None, n_live: int
+    ) -> _Truth:
+        own = None
+        if self.given is not None:
+            queries = self.given
+        else:
+            rows = np.arange(len(self._codes)) if live is None else live.rows
+            rng = np.random.default_rng(0)
+            own = np.sort(rng.choice(rows, min(n_wanted, len(rows)), replace=False))
+            # In any order, so that the first few are a sample too.
+            own = rng.permutation(own)
+            queries = self._codes[own]
+        n = k if own is None else k + 1
+        start = time.perf_counter()
+        distances, found = exact(queries, n)
+        seconds = (time.perf_counter() - start) / max(1, len(queries))
+        if own is not None:
+            distances, found = drop_own(distances, found, own)
+        few = queries[:_TIMED_ALONE]
+        start = time.perf_counter()
+        for q in range(len(few)):
+            exact(few[q : q + 1], n)
+        seconds_alone = (time.perf_counter() - start) / max(1, len(few))
+        return _Truth(queries, own, k, found, n_live, seconds, seconds_alone)
+
+
+def _is_faster(seconds: float, exact_seconds: float) -> bool:
+    return seconds < exact_seconds
+
+
+def _recalls(exact: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of each exact answer, -1 where missing, that was found."""
+    out = np.empty(len(exact))
+    for q, (wanted, rows) in enumerate(zip(exact, found, strict=True)):
+        wanted = wanted[wanted >= 0]
+        out[q] = np.isin(wanted, rows).mean() if len(wanted) else 1.0
+    return out

@@ -1,0 +1,123 @@
+"""`Partitioning`: when an index makes lists of its codes, and makes them again after changes.
+
+Lists are made when the caller asks for them, or when they are likely to pay for themselves: when
+searches with a recall, which are exact until then, have taken as long as making the lists takes,
+including the queries that wait. When a change has made a new base, its lists are made around the
+centres of the old ones. If the number of codes has doubled or halved, centres are learned again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.runtime import ForkSafeLock
+from ._list_search import ListSearch
+from ._partitions import MAX_LISTS, MAX_ROWS, Partitions, default_n_lists
+from ._snapshot import SortedCodes
+
+__all__ = ["MAX_CHOSEN_LISTS", "Partitioning"]
+
+# Lists that a caller may ask for; long ones are cut, so there may be more in the end.
+MAX_CHOSEN_LISTS = MAX_LISTS // 2
+
+# With fewer codes, lists are made only if the caller asks for them.
+_FEWEST_CODES = 1 << 16
+
+# Centres are learned again when the number of codes has changed by this factor.
+_MOST_GROWTH = 2
+
+# Estimates: seconds for each 64-bit word that a scan of many queries compares; and codes that are
+# compared with all centres while they are learned, for each list.
+_SECONDS_PER_WORD = 1.5e-10
+_LEARNING_CODES = 240
+
+
+class Partitioning:
+    """
+    The lists of an index.
+
+    It keeps what outlives a base: centres, queries of the caller, and the time spent without lists.
+    """
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._n_lists: int | None = None
+        self._centres: NDArray[np.uint8] | None = None
+        self._n_learned = 0
+        self._queries: NDArray[np.uint8] | None = None
+        self._spent = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=ForkSafeLock())
+
+    def learn(self, base: SortedCodes, n_lists: int | None, n_threads: int) -> None:
+        """Learn centres, and make the lists of a base."""
+        with self._lock:
+            self._n_lists, self._centres = n_lists, None
+            self._make(base, n_threads)
+
+    def lists_of(self, base: SortedCodes, n_threads: int) -> ListSearch:
+        """The lists of a base, made now unless they exist."""
+        with self._lock:
+            lists: ListSearch = base.lists or self._make(base, n_threads)
+            return lists
+
+    def lists_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
+        """The lists of a base; made now if they have been wanted before or pay for themselves."""
+        lists: ListSearch | None = base.lists
+        if lists is not None:
+            return lists
+        n = len(base)
+        if not 0 < n <= MAX_ROWS:
+            return None
+        if self._centres is None:
+            if n < _FEWEST_CODES:
+                return None
+            n_words = -(-base.codes.shape[1] // 8)
+            n_lists = default_n_lists(n)
+            to_make = (n + _LEARNING_CODES * n_lists) * n_lists
+            seconds = (to_make - n_queries * n) * n_words * _SECONDS_PER_WORD / n_threads
+            if self._spent < seconds:
+                return None
+        return self.lists_of(base, n_threads)
+
+    def take_queries(self, base: SortedCodes, queries: NDArray[np.uint8]) -> None:
+        """Keep queries for all calibrations to come, and forget those that have been made."""
+        self._queries = queries.copy()
+        if base.lists is not None:
+            base.lists = ListSearch(base.codes, base.lists.partitions, self._queries)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time of a search that lists would have made faster."""
+        start = time.perf_counter()
+        yield
+        self._spent += time.perf_counter() - start
+
+    def _make(self, base: SortedCodes, n_threads: int) -> ListSearch:
+        n, centres = len(base), self._centres
+        if not 0 < n <= MAX_ROWS:
+            raise ValueError(
+                f"lists are made of 1 to {MAX_ROWS} codes, and the index has {n} of them stored "
+                "together: add codes, or call compact"
+            )
+        if centres is not None and self._n_learned / _MOST_GROWTH <= n <= (
+            self._n_learned * _MOST_GROWTH
+        ):
+            partitions = Partitions.around(base.codes, centres, n_threads)
+        else:
+            n_lists = self._n_lists or default_n_lists(n)
+            partitions = Partitions.learn(base.codes, n_lists, n_threads)
+            self._n_learned = n
+        self._centres = partitions.centres
+        lists = base.lists = ListSearch(base.codes, partitions, self._queries)
+        return lists

@@ -1,0 +1,270 @@
+"""`Partitions`: codes in the lists of their nearest centres, and the search in some of the lists.
+
+Centres are learned as k-means learns them, with the majority of bits in the place of the mean:
+
+1. A sample of the codes is drawn, and some of it become the first centres.
+2. Each code of the sample is assigned to its nearest centre, with the exact top-1 search; of
+   equally near centres, to the first. Then a bit of a centre becomes the one that more of its codes
+   have. If both are equally frequent, the bit stays as it was. A centre without codes becomes a
+   code of the sample that is farthest from its own centre. This is repeated a few times.
+3. All codes are assigned. Lists that are too long are cut: they get centres of their own, learned
+   of their own codes; what is still too long, because its codes are equal, is cut into lists with
+   the same centre. Lists without codes are dropped.
+
+Nothing depends on the number of threads. The codes are not copied: a list holds their row numbers,
+four bytes for each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.allowed import Allowed
+from .._core.interruptible import in_helper_thread
+from .._core.pieces import Pace, cut
+from .._core.scan import scan_topk
+from .._kernels.partitions import find_majority, search_lists
+
+__all__ = ["MAX_ROWS", "Partitions", "Rule", "default_n_lists"]
+
+# Rows are uint32 in the lists, and lists are numbered in uint16 while they are made.
+MAX_ROWS = 2**32 - 1
+MAX_LISTS = 2**16 - 1
+
+# Codes of the sample for each list, and how often the centres are moved.
+_SAMPLED_PER_LIST = 48
+_ROUNDS = 5
+
+# No list is longer than this many times the mean.
+_LONGEST = 4
+
+# Words of 64 bits that the first call compares, a tenth of a second, so that an interrupt is
+# handled soon. The more queries share a call, the fewer codes are gathered for each.
+_FIRST_WORDS = 1 << 28
+
+# Codes that are assigned at a time.
+_ASSIGNED_ROWS = 1 << 17
+
+
+def default_n_lists(n: int) -> int:
+    """The number of lists for n codes: four times the square root, so both steps cost alike."""
+    return max(1, min(MAX_LISTS // 2, n, round(4 * math.sqrt(n))))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """
+    Which lists a query probes, in the order of the distances of their centres.
+
+    Attributes
+    ----------
+    least : int
+        Lists that are always probed.
+    most : int
+        Lists that may be probed.
+    from_nearest : bool
+        Whether the distance of a centre counts from that of the nearest centre.
+    reach : ndarray of int32, shape (8 n_bytes + 2,)
+        The largest such difference with which a list is probed, by the distance of the k-th
+        candidate after the first lists; the last value is for fewer than k candidates.
+    """
+
+    least: int
+    most: int
+    from_nearest: bool
+    reach: NDArray[np.int32]
+
+
+class Partitions:
+    """
+    Lists of codes, made at once or read from a file.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, shape (n, n_bytes)
+        Checked codes, at least one; they are referred to and must not change.
+    centres : ndarray of uint8, shape (n_lists, n_bytes)
+    starts : ndarray of int64, shape (n_lists + 1,)
+        Where each list begins in `rows`.
+    rows : ndarray of uint32, shape (n,)
+        Row numbers, ascending within a list.
+    """
+
+    def __init__(
+        self,
+        codes: NDArray[np.uint8],
+        centres: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        rows: NDArray[np.uint32],
+    ) -> None:
+        self._codes = codes
+        self.centres, self.starts, self.rows = centres, starts, rows
+
+    @classmethod
+    def learn(cls, codes: NDArray[np.uint8], n_lists: int, n_threads: int) -> Partitions:
+        """Learn about n_lists centres, at most the number of codes, and make their lists."""
+        n = len(codes)
+        rng = np.random.default_rng(0)
+        n_sampled = min(n, n_lists * _SAMPLED_PER_LIST)
+        # Any rows; sorted, so that the codes are read in order.
+        sample = codes if n_sampled == n else codes[np.sort(rng.choice(n, n_sampled, False))]
+        centres = _learn_centres(sample, n_lists, n_threads, rng)
+        return cls.around(codes, centres, n_threads)
+
+    @classmethod
+    def around(
+        cls, codes: NDArray[np.uint8], centres: NDArray[np.uint8], n_threads: int
+    ) -> Partitions:
+        """Make the lists of centres; some are added where lists are too long, some dropped."""
+        lists, _ = _assign(codes, centres, n_threads)
+        lists, centres = _cut_long_lists(codes, lists, centres, n_threads)
+        starts, rows = _sorted_rows(lists, len(centres))
+        kept = np.flatnonzero(np.diff(starts))
+        starts = np.append(starts[kept], len(codes))
+        return cls(codes, np.ascontiguousarray(centres[kept]), starts, rows)
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the lists and centres, without the codes they refer to."""
+        return self.centres.nbytes + self.starts.nbytes + self.rows.nbytes
+
+    def lists_of_rows(self) -> NDArray[np.uint16]:
+        """The list of each row."""
+        lists = np.empty(len(self.rows), np.uint16)
+        lists[self.rows] = np.repeat(np.arange(len(self), dtype=np.uint16), np.diff(self.starts))
+        return lists
+
+    def topk(
+        self,
+        queries: NDArray[np.uint8],
+        k: int,
+        rule: Rule,
+        n_threads: int,
+        allowed: Allowed | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+        """
+        Find the k nearest codes in the lists that the rule chooses.
+
+        Returns
+        -------
+        distances : ndarray of int32, shape (n_queries, k)
+            As `scan.scan_topk` gives them.
+        rows : ndarray of int64, shape (n_queries, k)
+        n_compared : ndarray of int64, shape (n_queries,)
+            Codes with which each query was compared, without the centres.
+        """
+        n_queries = len(queries)
+        n_found = min(k, len(self._codes))
+        distances = np.empty((n_queries, n_found), np.int32)
+        rows = np.empty((n_queries, n_found), np.int64)
+        n_compared = np.empty(n_queries, np.int64)
+        flags = None
+        if allowed is not None and not allowed.is_everything:
+            flags = allowed.flags.view(np.uint8)
+        n_words = -(-self._codes.shape[1] // 8)
+        per_query = (len(self) + rule.most * len(self._codes) // len(self)) * n_words
+        for q in Pace(_FIRST_WORDS // per_query).cut(n_queries):
+            search_lists(
+                queries[q],
+                self._codes,
+                self.centres,
+                self.starts,
+                self.rows,
+                flags,
+                n_found,
+                rule.least,
+                rule.most,
+                rule.from_nearest,
+                rule.reach,
+                distances[q],
+                rows[q],
+                n_compared[q],
+                n_threads,
+            )
+        if n_found < k:
+            missing = ((0, 0), (0, k - n_found))
+            distances = np.pad(distances, missing, constant_values=-1)
+            rows = np.pad(rows, missing, constant_values=-1)
+        return distances, rows, n_compared
+
+
+def _learn_centres(
+    sample: NDArray[np.uint8], n_lists: int, n_threads: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    first = np.sort(rng.choice(len(sample), min(n_lists, len(sample)), False))
+    centres = sample[first]
+    for _ in range(_ROUNDS):
+        lists, distances = _assign(sample, centres, n_threads)
+        starts, rows = _sorted_rows(lists, len(centres))
+        moved = np.empty_like(centres)
+        find_majority(sample, starts, rows, centres, moved, n_threads)
+        empty = np.flatnonzero(starts[1:] == starts[:-1])
+        if len(empty):
+            farthest = np.argsort(-distances, kind="stable")[: len(empty)]
+            moved[empty[: len(farthest)]] = sample[farthest]
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return centres
+
+
+def _assign(
+    codes: NDArray[np.uint8], centres: NDArray[np.uint8], n_threads: int
+) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+    """The nearest centre of each code, of equally near ones the first, and its distance."""
+    lists, distances = np.empty(len(codes), np.uint16), np.empty(len(codes), np.int32)
+    for some in cut(len(codes), most=_ASSIGNED_ROWS):
+        nearest, centre = scan_topk(codes[some], centres, 1, n_threads)
+        distances[some], lists[some] = nearest[:, 0], centre[:, 0]
+    return lists, distances
+
+
+def _sorted_rows(
+    lists: NDArray[np.uint16], n_lists: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """(starts, rows): rows sorted by list, ascending within a list."""
+    # Stable, and for 16 bits a radix sort.
+    rows = in_helper_thread(len(lists), lambda: np.argsort(lists, kind="stable").astype(np.uint32))
+    starts = np.zeros(n_lists + 1, np.int64)
+    np.cumsum(np.bincount(lists, minlength=n_lists), out=starts[1:])
+    return starts, rows
+
+
+def _cut_long_lists(
+    codes: NDArray[np.uint8],
+    lists: NDArray[np.uint16],
+    centres: NDArray[np.uint8],
+    n_threads: int,
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """Cut lists that are too long; new lists are numbered behind the others."""
+    longest = max(1, _LONGEST * len(codes) // len(centres))
+    added = [centres]
+    n_lists = len(centres)
+    for number in np.flatnonzero(np.bincount(lists, minlength=n_lists) > longest):
+        rows = np.flatnonzero(lists == number)
+        n_parts = -(-len(rows) * _LONGEST // longest)
+        some = codes[rows]
+        own = some[np.arange(n_parts) * len(rows) // n_parts]
+        parts, _ = _assign(some, own, n_threads)
+        starts, order = _sorted_rows(parts, n_parts)
+        moved = np.empty_like(own)
+        find_majority(some, starts, order, own, moved, n_threads)
+        parts, _ = _assign(some, moved, n_threads)
+        starts, order = _sorted_rows(parts, n_parts)
+        # Equal codes have one centre: what is still too long is cut as it lies.
+        place = np.arange(len(rows)) - starts[parts[order]]
+        piece = place // longest
+        keys, pieces = np.unique(parts[order] * np.int64(len(rows)) + piece, return_inverse=True)
+        if n_lists + len(keys) > MAX_LISTS:
+            break
+        lists[rows[order]] = n_lists + pieces
+        added.append(moved[keys // len(rows)])
+        n_lists += len(keys)
+    return lists, np.concatenate(added)

@@ -1,0 +1,150 @@
+"""Lists of codes: their search matches a slow twin, and with all lists probed the exact search."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasthash._core.allowed import allow
+from fasthash._kernels import tiles as kernels
+from fasthash._kernels.partitions import find_majority
+from fasthash.index import _partitions as module
+from fasthash.index._partitions import Partitions, Rule
+from reference import partitions as reference
+from strategies import WIDTHS, all_distances, random_codes, search_problems, simd
+
+
+def lists_of(partitions):
+    starts, rows = partitions.starts, partitions.rows
+    return [some.tolist() for some in np.split(rows, starts[1:-1])]
+
+
+def with_lists(codes, centres, lists):
+    """Partitions of these lists, whatever centres they have."""
+    starts = np.cumsum([0, *map(len, lists)])
+    rows = np.concatenate(lists).astype(np.uint32)
+    return Partitions(codes, centres, starts, rows)
+
+
+@st.composite
+def partition_problems(draw):
+    """(queries, partitions): rows in any lists, some of which may be long."""
+    queries, codes, _ = draw(search_problems(max_queries=12, max_codes=150))
+    codes = np.concatenate([codes, queries[:1], random_codes(1, 8 * codes.shape[1])])
+    n_lists = draw(st.integers(1, min(len(codes), 9)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    number = rng.permutation(np.arange(len(codes)) % n_lists)
+    lists = [np.flatnonzero(number == j) for j in range(n_lists)]
+    centres = codes[rng.integers(0, len(codes), n_lists)]
+    return queries, with_lists(codes, centres, lists)
+
+
+@pytest.mark.parametrize("level", kernels.supported_levels())
+@given(problem=partition_problems(), data=st.data(), n_threads=st.integers(1, 3))
+def test_search_in_lists_matches_the_reference(level, problem, data, n_threads):
+    queries, partitions = problem
+    codes, n_lists = partitions._codes, len(partitions)
+    least = data.draw(st.integers(1, n_lists))
+    most = data.draw(st.integers(least, n_lists))
+    reach = data.draw(st.integers(-5, 8 * codes.shape[1]))
+    rng = np.random.default_rng(reach + 5)
+    reaches = (reach + rng.integers(-3, 4, 8 * codes.shape[1] + 2)).astype(np.int32)
+    rule = Rule(least, most, data.draw(st.booleans()), reaches)
+    k = data.draw(st.integers(1, 30))
+    mask = rng.random(len(codes)) < data.draw(st.sampled_from([0.2, 0.9, 2]))
+    with simd(level):
+        found = partitions.topk(queries, k, rule, n_threads, allow(mask, len(codes)))
+    expected = reference.topk(
+        queries,
+        codes,
+        partitions.centres,
+        lists_of(partitions),
+        k,
+        least,
+        most,
+        rule.from_nearest,
+        reaches,
+        mask,
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("level", kernels.supported_levels())
+@pytest.mark.parametrize("n_bits", WIDTHS)
+def test_all_lists_give_the_exact_answer(level, n_bits):
+    """With so many codes that lists have several tiles, and queries several blocks."""
+    rng = np.random.default_rng(n_bits)
+    codes, queries = random_codes(3000, n_bits, 1), random_codes(40, n_bits, 2)
+    codes[1000:2000] = codes[7]
+    order = rng.permutation(3000)
+    lists = [np.sort(order[:1700]), np.sort(order[1700:1703]), np.sort(order[1703:])]
+    partitions = with_lists(codes, codes[:3], lists)
+    far = all_distances(queries, codes)
+    nearest = np.argsort(far, axis=1, kind="stable")
+    rule = Rule(1, 3, False, np.full(8 * codes.shape[1] + 2, 10**6, np.int32))
+    with simd(level):
+        for k in (1, 10, 1200):
+            for n_queries in (1, 3, 40):
+                distances, rows, n_compared = partitions.topk(queries[:n_queries], k, rule, 2)
+                expected = nearest[:n_queries, :k]
+                np.testing.assert_array_equal(rows, expected)
+                np.testing.assert_array_equal(
+                    distances, np.take_along_axis(far[:n_queries], expected, axis=1)
+                )
+                assert (n_compared == 3000).all()
+
+
+@given(problem=search_problems(max_codes=60), n_threads=st.integers(1, 3))
+def test_majority_matches_the_reference(problem, n_threads):
+    _, codes, n_bits = problem
+    codes = np.concatenate([codes, random_codes(2, n_bits)])
+    number = np.arange(len(codes)) * 7 % 3
+    lists = [np.flatnonzero(number == j) for j in range(3)]
+    before = codes[[0, 1, -1]]
+    starts = np.cumsum([0, *map(len, lists)])
+    out = np.empty_like(before)
+    rows = np.concatenate(lists).astype(np.uint32)
+    find_majority(codes, starts, rows, before, out, n_threads)
+    for j, some in enumerate(lists):
+        np.testing.assert_array_equal(out[j], reference.majority(codes, list(some), before[j]))
+
+
+@given(problem=search_problems(max_codes=80), n_lists=st.integers(1, 12))
+def test_learned_lists_hold_every_code_at_its_nearest_centre(problem, n_lists):
+    _, codes, n_bits = problem
+    codes = np.concatenate([codes, random_codes(1, n_bits)])
+    partitions = Partitions.learn(codes, n_lists, 1)
+    lists = lists_of(partitions)
+    assert sorted(row for rows in lists for row in rows) == list(range(len(codes)))
+    for rows in lists:
+        assert rows and rows == sorted(rows)
+        # Lists that were too long are cut by centres of their own.
+        assert len(rows) <= max(1, module._LONGEST * len(codes) // min(n_lists, len(codes)))
+
+
+def test_codes_are_in_the_list_of_the_nearest_centre():
+    codes = random_codes(4000, 128, 3)
+    partitions = Partitions.learn(codes, 40, 2)
+    lists = partitions.lists_of_rows()
+    for row in range(0, 4000, 37):
+        assert lists[row] == reference.nearest_centre(codes[row], partitions.centres)
+
+
+def test_lists_depend_on_codes_alone():
+    codes = random_codes(20000, 64, 4)
+    one, two = (Partitions.learn(codes, 100, n_threads) for n_threads in (1, 3))
+    for name in ("centres", "starts", "rows"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_lists_of_equal_codes_are_cut():
+    codes = np.repeat(random_codes(3, 64, 5), [5000, 20, 1], axis=0)
+    partitions = Partitions.learn(codes, 50, 1)
+    longest = module._LONGEST * len(codes) // 50
+    assert np.diff(partitions.starts).max() <= longest
+    rule = Rule(1, len(partitions), False, np.full(66, 64, np.int32))
+    distances, rows, _ = partitions.topk(codes[:1], 5021, rule, 1)
+    np.testing.assert_array_equal(rows[0, :5000], np.arange(5000))
+    assert (distances[0, :5000] == 0).all() and distances[0, 5020] > 0

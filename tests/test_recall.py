@@ -1,0 +1,228 @@
+"""Searches with a recall keep it on queries they have not seen, and follow every change."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from fasthash.index import _list_search, _partitioning
+from fasthash.index._calibration import highest_bound, lower_bound
+from strategies import random_codes
+
+N_BITS = 128
+
+
+def near_codes(n, n_groups, flip, seed):
+    """n codes near one of n_groups codes each."""
+    groups = np.random.default_rng(7).random((n_groups, N_BITS)) < 0.5
+    rng = np.random.default_rng(seed)
+    bits = groups[rng.integers(0, n_groups, n)] ^ (rng.random((n, N_BITS)) < flip)
+    return np.packbits(bits, axis=1)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    return near_codes(20000, 300, 0.12, 1)
+
+
+@pytest.fixture(scope="module")
+def queries():
+    return near_codes(1500, 300, 0.12, 2)
+
+
+@pytest.fixture(autouse=True)
+def _lists_answer(monkeypatch):
+    """Lists answer even if the machine is so busy that the exact search seems to be faster."""
+    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)
+
+
+def index_of(codes, n_lists=400):
+    index = fh.HammingIndex(N_BITS)
+    index.add(codes)
+    index.partition(n_lists=n_lists)
+    return index
+
+
+def recall_of(index, queries, k, **options):
+    exact = index.search(queries, k, **{**options, "recall": None})[1]
+    found = index.search(queries, k, **options)[1]
+    return np.mean([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)])
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+@pytest.mark.parametrize("recall", [0.8, 0.95, 0.99])
+def test_a_recall_is_kept_on_unseen_queries(codes, queries, k, recall):
+    index = index_of(codes)
+    assert recall_of(index, queries, k, recall=recall) >= recall - 0.01
+    calibration = index.calibration_[k, recall]
+    assert calibration.lower >= recall and calibration.achieved >= calibration.lower
+    assert calibration.n_queries >= 1024 and calibration.queries == "held"
+    assert calibration.share < 0.5
+
+
+def test_the_answer_has_the_true_distances_in_order(codes, queries):
+    index = index_of(codes)
+    distances, ids = index.search(queries, 10, recall=0.9)
+    for q in range(50):
+        expected = fh.distances(queries[q : q + 1], index.reconstruct(ids[q]))[0]
+        np.testing.assert_array_equal(distances[q], expected)
+        assert (np.lexsort((ids[q], distances[q])) == np.arange(10)).all()
+
+
+def test_results_do_not_depend_on_threads_or_on_the_batch(codes, queries):
+    index = index_of(codes)
+    one = index.search(queries, 10, recall=0.95, n_threads=1)
+    three = index.search(queries, 10, recall=0.95, n_threads=3)
+    alone = [index.search(queries[q : q + 1], 10, recall=0.95) for q in range(20)]
+    for a, b, c in zip(one, three, zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a[:20], np.concatenate(c))
+
+
+def test_recall_1_and_none_are_exact(codes, queries):
+    index = index_of(codes)
+    expected = fh.HammingIndex(N_BITS)
+    expected.add(codes)
+    for recall in (None, 1, 1.0):
+        for a, b in zip(
+            index.search(queries, 10, recall=recall), expected.search(queries, 10), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+    assert index.calibration_ == {}
+
+
+def test_a_recall_that_no_calibration_can_confirm_is_exact(codes, queries):
+    index = index_of(codes)
+    assert recall_of(index, queries[:100], 5, recall=0.99999) == 1
+    assert highest_bound(4096) < 0.99999
+    assert not index.calibration_[5, 0.99999].batched
+
+
+def test_codes_without_structure_are_searched_exactly_or_keep_the_recall():
+    index = index_of(random_codes(5000, N_BITS, 1), 100)
+    assert recall_of(index, random_codes(300, N_BITS, 2), 10, recall=0.95) >= 0.94
+
+
+def test_given_queries_decide(codes, queries):
+    index = index_of(codes)
+    strange = random_codes(1000, N_BITS, 5)
+    before = index.calibrate(k=5, recall=0.9)
+    given = index.calibrate(queries=strange, k=5, recall=0.9)
+    assert given.queries == "given" and given.n_queries == 1000
+    assert given.share > 2 * before.share
+    assert recall_of(index, random_codes(500, N_BITS, 6), 5, recall=0.9) >= 0.89
+    # They are kept for calibrations to come, also after the lists have been made again.
+    index.partition(n_lists=300)
+    assert index.calibration_ == {}
+    assert index.calibrate(k=5, recall=0.8).queries == "given"
+
+
+def test_changes_are_followed(codes, queries):
+    index = index_of(codes[:15000])
+    index.search(queries, 10, recall=0.95)
+    # Recent codes are compared with every query.
+    index.add(codes[15000:17000])
+    assert len(index._storage.state.recent) == 2000
+    assert recall_of(index, queries, 10, recall=0.95) >= 0.94
+    own = index.search(codes[15000:15100], 1, recall=0.5)[0]
+    assert (own == 0).all()
+    # Removed codes are not found.
+    index.remove(np.arange(0, 15000, 2))
+    _, ids = index.search(queries, 10, recall=0.95)
+    assert not np.isin(ids, np.arange(0, 15000, 2)).any()
+    assert recall_of(index, queries, 10, recall=0.95) >= 0.94
+    # A new base has lists around the same centres.
+    old = index._storage.state.base.lists.partitions.centres
+    index.add(codes[17000:])
+    index.compact()
+    assert index._storage.state.base.lists is None
+    assert recall_of(index, queries, 10, recall=0.95) >= 0.94
+    made = index._storage.state.base.lists.partitions
+    assert len(made._codes) == len(index) == 12500
+    assert np.isin(made.centres.view("V16"), old.view("V16")).mean() > 0.9
+
+
+def test_filter_exclude_and_candidates(codes, queries):
+    index = index_of(codes)
+    some = np.arange(0, 20000, 3)
+    assert recall_of(index, queries[:200], 10, recall=0.5, filter=some) == 1
+    own = np.arange(1000)
+    distances, ids = index.search(codes[own], 10, recall=0.95, exclude=own)
+    assert not (ids == own[:, None]).any() and (ids >= 0).all() and distances.shape == (1000, 10)
+    assert recall_of(index, codes[own], 10, recall=0.95, exclude=own) >= 0.94
+    weights = np.where(np.unpackbits(queries[:300], axis=1), 1.0, -1.0)
+    exact = index.search(weights=weights, k=5, candidates=20)[1]
+    found = index.search(weights=weights, k=5, candidates=20, recall=0.95)[1]
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)]) >= 0.94
+    with pytest.raises(TypeError, match="pass candidates"):
+        index.search(weights=weights, k=5, recall=0.95)
+
+
+def test_more_answers_than_codes():
+    codes = random_codes(50, N_BITS, 1)
+    index = index_of(codes, 5)
+    distances, ids = index.search(codes[:3], 60, recall=0.9)
+    expected = index.search(codes[:3], 60)
+    np.testing.assert_array_equal(ids, expected[1])
+    np.testing.assert_array_equal(distances, expected[0])
+
+
+@pytest.mark.parametrize("recall", [0, -0.5, 1.01, np.nan, np.inf])
+def test_recalls_out_of_range_are_refused(codes, recall):
+    index = fh.HammingIndex(N_BITS)
+    with pytest.raises(ValueError, match="recall must be"):
+        index.search(codes[:1], 1, recall=recall)
+    with pytest.raises(ValueError, match="recall must be"):
+        index.calibrate(recall=recall)
+
+
+def test_other_refusals(codes):
+    index = fh.HammingIndex(N_BITS)
+    with pytest.raises(TypeError, match="recall must be a real number"):
+        index.search(codes[:1], 1, recall="high")
+    with pytest.raises(TypeError, match="MultiIndexHash searches exactly"):
+        fh.MultiIndexHash(N_BITS).search(codes[:1], 1, recall=0.9)
+    for call in (index.partition, lambda: index.calibrate(recall=0.9)):
+        with pytest.raises(ValueError, match="add codes"):
+            call()
+    with pytest.raises(ValueError, match="n_lists must be at most 32767"):
+        index.partition(n_lists=40000)
+    with pytest.raises(ValueError, match="queries has no rows"):
+        index.calibrate(queries=codes[:0], recall=0.9)
+    # An empty index answers as it does without a recall.
+    assert (index.search(codes[:2], 3, recall=0.9)[1] == -1).all()
+
+
+def test_lists_are_made_when_searches_have_paid_for_them(codes, queries, monkeypatch):
+    monkeypatch.setattr(_partitioning, "_FEWEST_CODES", 1000)
+    index = fh.HammingIndex(N_BITS)
+    index.add(codes)
+    index.search(queries[:1], 10, recall=0.9)
+    assert index._storage.state.base.lists is None
+    # So many queries wait that lists pay for themselves.
+    assert recall_of(index, np.repeat(queries, 8, axis=0), 10, recall=0.9) >= 0.89
+    assert index._storage.state.base.lists is not None
+    slow = fh.HammingIndex(N_BITS)
+    slow.add(codes)
+    slow._partitioning._spent = 1e9
+    slow.search(queries[:1], 10, recall=0.9)
+    assert slow._storage.state.base.lists is not None
+
+
+def test_a_copy_makes_its_own_lists(codes, queries):
+    index = index_of(codes)
+    expected = index.search(queries, 10, recall=0.95)
+    again = pickle.loads(pickle.dumps(index))
+    for a, b in zip(again.search(queries, 10, recall=0.95), expected, strict=True):
+        assert a.shape == b.shape
+    assert recall_of(again, queries, 10, recall=0.95) >= 0.94
+
+
+def test_the_bound_is_below_the_mean_and_rises_with_queries():
+    rng = np.random.default_rng(0)
+    recalls = rng.binomial(10, 0.95, 2000) / 10
+    assert lower_bound(recalls[:200]) < lower_bound(recalls) < recalls.mean()
+    # In 95 of 100 samples or so it is below the true mean.
+    bounds = [lower_bound(rng.binomial(10, 0.95, 500) / 10) for _ in range(400)]
+    assert 0.93 <= np.mean(np.array(bounds) < 0.95)
