@@ -6,16 +6,17 @@ same vectors; `fasthash.experiments.recall_of_codes` measures how many of them i
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._core.arrays import as_array
 from ._core.features import unit_rows
-from ._core.pieces import cut
+from ._core.pieces import BLOCK_BYTES, cut
 from ._core.rows import Rows
+from ._core.suspicious_columns import warn_of_signs
 from ._core.validation import check_count, check_rows
 from .codes import check_signs, pack_signs
 
@@ -29,11 +30,14 @@ METHODS = ("sign", "itq", "rreh")
 """The ways to make codes of embeddings that `fasthash.experiments.recall_of_codes` compares: their
 signs, `fasthash.ITQ`, and `fasthash.RREH`, which learns from pairs of two or more modalities."""
 
-# With this many rows, a feature that has only one sign is probably not centred.
-_MANY_ROWS = 100
+
+CENTRE = "subtract the means with centre="
+"""The remedy for vectors that hold nothing below 0, for errors."""
 
 
-def codes_of_signs(x: ArrayLike, *, n_bits: int | None = None) -> NDArray[np.uint8]:
+def codes_of_signs(
+    x: ArrayLike, *, n_bits: int | None = None, centre: bool | ArrayLike = False
+) -> NDArray[np.uint8]:
     """
     Pack the signs of embeddings.
 
@@ -44,23 +48,27 @@ def codes_of_signs(x: ArrayLike, *, n_bits: int | None = None) -> NDArray[np.uin
     n_bits : int, optional
         Number of features to use, counted from the first one. By default all are used. A smaller
         number suits Matryoshka embeddings, whose first features matter most.
+    centre : bool or array_like of float, shape (n_features,), default False
+        Means to subtract from the features first. True subtracts the means of x. The codes of
+        queries need the means of the vectors that are searched, ``vectors.mean(axis=0)``.
 
     Returns
     -------
     ndarray of uint8, shape (n, ceil(n_bits / 8))
-        Packed codes. A bit is 1 if the feature is at least 0.
+        Packed codes. A bit is 1 if the feature is at least 0, or at least its mean.
 
     Raises
     ------
     TypeError, ValueError
         If x is not a matrix of finite numbers, has fewer features than `n_bits`, or holds no
-        negative number although `pack` needs one: for the output of a ReLU every bit would be 1.
+        negative number although `pack` needs one: for the output of a ReLU every bit would be 1,
+        so pass `centre`.
 
     Warns
     -----
     UserWarning
-        If there are at least 100 rows and a feature has the same sign in all of them. Its bit then
-        carries no information.
+        If there are at least 100 rows and a feature has the same sign in 99 % of them. Its bit then
+        carries hardly any information.
 
     See Also
     --------
@@ -71,15 +79,26 @@ def codes_of_signs(x: ArrayLike, *, n_bits: int | None = None) -> NDArray[np.uin
     --------
     >>> codes_of_signs([[0.5, -1.0, 2.0]])
     array([[160]], dtype=uint8)
+
+    The output of a ReLU is at least 0, so its means are subtracted:
+
+    >>> codes_of_signs([[0.0, 3.0, 2.0], [0.5, 0.0, 0.0]], centre=True)
+    array([[ 96],
+           [128]], dtype=uint8)
     """
     rows = check_rows(x, "x")
     n_bits = rows.shape[1] if n_bits is None else check_count(n_bits, "n_bits")
     if n_bits > rows.shape[1]:
         raise ValueError(f"n_bits is {n_bits}, and x has {rows.shape[1]} features only")
-    check_signs((rows.read(block)[:, :n_bits] for block in cut(*rows.shape)), "x")
-    codes = packed_signs(rows, n_bits)
-    if len(codes) >= _MANY_ROWS:
-        _warn_of_constant_bits(codes, n_bits)
+    mean = _means(centre, rows)
+    if mean is None:
+        blocks = (rows.read(block)[:, :n_bits] for block in cut(*rows.shape))
+        check_signs(blocks, "x", CENTRE)
+    codes = packed_signs(rows, n_bits, mean)
+    n_ones = np.zeros(n_bits, np.int64)
+    for block in cut(len(codes), n_bits, BLOCK_BYTES):
+        n_ones += np.unpackbits(codes[block], axis=1, count=n_bits).sum(axis=0, dtype=np.int64)
+    warn_of_signs(n_ones, len(codes), "x")
     return codes
 
 
@@ -148,30 +167,41 @@ def nearest(
     return rows
 
 
-def first_columns(rows: Rows, n_columns: int) -> NDArray[np.floating]:
-    """Read the first columns of rows that have been checked."""
-    return np.concatenate([rows.read(block)[:, :n_columns] for block in cut(*rows.shape)])
+def first_columns(
+    rows: Rows, n_columns: int, mean: NDArray[np.float64] | None = None
+) -> NDArray[np.floating]:
+    """Read the first columns of rows that have been checked, less their means if given."""
+    return np.concatenate([_centred(rows, block, n_columns, mean) for block in cut(*rows.shape)])
 
 
-def packed_signs(rows: Rows, n_bits: int) -> NDArray[np.uint8]:
+def packed_signs(
+    rows: Rows, n_bits: int, mean: NDArray[np.float64] | None = None
+) -> NDArray[np.uint8]:
     """Pack the signs of the first n_bits columns of rows that have been checked."""
     blocks = cut(*rows.shape)
-    return np.concatenate([pack_signs(rows.read(block)[:, :n_bits]) for block in blocks])
+    return np.concatenate([pack_signs(_centred(rows, block, n_bits, mean)) for block in blocks])
 
 
-def _warn_of_constant_bits(codes: NDArray[np.uint8], n_bits: int) -> None:
-    ones = np.unpackbits(np.bitwise_and.reduce(codes, axis=0), count=n_bits)
-    zeros = np.unpackbits(np.bitwise_or.reduce(codes, axis=0), count=n_bits) == 0
-    constant = np.flatnonzero(ones | zeros)
-    if len(constant):
-        named = ", ".join(map(str, constant[:5])) + ", …" * (len(constant) > 5)
-        warnings.warn(
-            f"{len(constant)} of {n_bits} features of x have the same sign in all {len(codes)} "
-            f"rows ({named}), so their bits carry no information: centre the features with "
-            "x - x.mean(axis=0)",
-            UserWarning,
-            stacklevel=3,
+def _centred(
+    rows: Rows, block: slice, n_columns: int, mean: NDArray[np.float64] | None
+) -> NDArray[np.floating]:
+    x = rows.read(block)[:, :n_columns]
+    return x if mean is None else x - mean[:n_columns].astype(x.dtype)
+
+
+def _means(centre: bool | ArrayLike, rows: Rows) -> NDArray[np.float64] | None:
+    """Return the means to subtract, or None."""
+    if isinstance(centre, bool | np.bool_):
+        return rows.column_means() if centre else None
+    mean = as_array(centre, "centre")
+    if mean.dtype.kind not in "fiu" or mean.shape != (rows.shape[1],):
+        raise ValueError(
+            f"centre must be True, False or an array of {rows.shape[1]} means, one for each "
+            f"feature, got dtype {mean.dtype} and shape {mean.shape}"
         )
+    if not np.isfinite(mean).all():
+        raise ValueError(f"centre[{np.flatnonzero(~np.isfinite(mean))[0]}] is not finite")
+    return mean.astype(np.float64)
 
 
 def _read_all(x: Rows) -> NDArray[Any]:

@@ -112,6 +112,54 @@ def run(capsys, command, status=0):
     return capsys.readouterr()
 
 
+def test_the_output_of_a_relu_is_centred(tmp_path, monkeypatch, capsys):
+    """Non-negative vectors: refused without centre, and better than nothing with it."""
+    monkeypatch.chdir(tmp_path)
+    x, q = (np.maximum(0, a).astype(np.float32) for a in (X, Q))
+    mean = x.mean(axis=0, dtype=np.float64)
+    codes = codes_of_signs(x, centre=True)
+    np.testing.assert_array_equal(codes, np.packbits(x >= mean.astype(np.float32), axis=1))
+    np.testing.assert_array_equal(codes_of_signs(x, centre=mean), codes)
+    first = codes_of_signs(q, centre=mean, n_bits=10)
+    np.testing.assert_array_equal(first, fh.pack(q - mean.astype(np.float32))[:, :2] & [255, 192])
+    options = {"n_bits": [24], "methods": ["sign"]}
+    for refused in (lambda: codes_of_signs(x), lambda: recall_of_codes(x, q, **options)):
+        with pytest.raises(ValueError, match=r"nothing below 0.*with centre="):
+            refused()
+    found = recall_of_codes(x, q, **options, centre=True)
+    assert found[0].value > 0.2 and found[1].weights and found[1].value > found[0].value
+
+    np.save("x.npy", x)
+    np.save("q.npy", q)
+    run(capsys, "encode --method sign --features x.npy --centre x.npy --output codes.npz")
+    np.testing.assert_array_equal(np.load("codes.npz")["codes"], codes)
+    run(capsys, "index build signs.index --codes codes.npz --bits 24")
+    search = "search signs.index --features q.npy --signs -k 3 --json"
+    for weights in ("", " --no-weights"):
+        lines = run(capsys, f"{search} --centre x.npy{weights}").out.splitlines()
+        ids = [json.loads(line)["ids"] for line in lines]
+        projections = q - mean.astype(np.float32)
+        expected = (
+            fh.topk(fh.pack(projections), codes, 3)
+            if weights
+            else fh.topk_weighted(projections, codes, 3)
+        )
+        np.testing.assert_array_equal(ids, expected[1])
+    # Queries less other means are not comparable with these codes.
+    for other in ("", " --centre q.npy"):
+        assert "codes of the model sign-24-" in run(capsys, f"{search}{other}", status=1).err
+    assert "share" in run(capsys, "recall --features x.npy --methods sign --centre").err
+    for command, message in (
+        ("search signs.index --features q.npy --model m --centre x.npy", "goes with --signs"),
+        ("encode --method itq --features x.npy --centre x.npy --output i.npy", "--method sign"),
+        ("encode --model m --features x.npy --centre x.npy --output i.npy", "goes with --method"),
+    ):
+        assert message in run(capsys, command, status=1).err
+    for wrong in (mean[:3], [["a"]], np.full(24, np.nan)):
+        with pytest.raises(ValueError, match=r"centre( must|\[0\] is not finite)"):
+            codes_of_signs(x, centre=wrong)
+
+
 def test_codes_an_index_and_a_search_in_the_order_of_cosines(tmp_path, monkeypatch, capsys):
     pytest.importorskip("safetensors", reason="models are saved with safetensors")
     monkeypatch.chdir(tmp_path)

@@ -209,7 +209,8 @@ def test_unusual_data_works():
     x["text"][:, 3] = 7.0
     for rows in (range(30, 32), range(59)):
         pairs = np.stack([rows] * 2, axis=1)
-        model = fh.RREH(8, random_state=0).fit(x, pairs=pairs)
+        with pytest.warns(UserWarning, match=r"hold one value in all 60 rows \(3\)"):
+            model = fh.RREH(8, random_state=0).fit(x, pairs=pairs)
         assert np.isfinite(model.objective_).all()
 
 

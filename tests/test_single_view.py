@@ -91,7 +91,8 @@ def test_random_hyperplanes_estimate_angles(seed, angle):
 
 def test_constant_features_have_no_say():
     x = make_features()
-    model = fh.ITQ(n_bits=8, random_state=0).fit(np.hstack([x, np.full((len(x), 3), 0.7)]))
+    with pytest.warns(UserWarning, match=r"hold one value in all \d+ rows \(24, 25, 26\)"):
+        model = fh.ITQ(n_bits=8, random_state=0).fit(np.hstack([x, np.full((len(x), 3), 0.7)]))
     np.testing.assert_allclose(model.projection_[-3:], 0, atol=1e-10)
     alone = fh.ITQ(n_bits=8, random_state=0).fit(x)
     np.testing.assert_allclose(model.explained_variance_, alone.explained_variance_)

@@ -119,7 +119,8 @@ def test_what_is_no_zero_row_is_not_warned_about():
     assert said(fh.RandomHyperplanes(8).fit, tiny)[0] == []
     with without_warnings():
         assert said(fh.RandomHyperplanes(8).fit, np.eye(4)[:3, 1:])[0] == []
-    assert len(said(fh.RandomHyperplanes(8).fit, np.eye(4)[:3, 1:])[0]) == 1
+    messages, _ = said(fh.RandomHyperplanes(8).fit, np.eye(4)[:3, 1:])
+    assert sum("hold only zeros" in message for message in messages) == 1
 
 
 @given(

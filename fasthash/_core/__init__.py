@@ -3,7 +3,8 @@
 - ``arrays``: an argument as a numpy array; lists, data frames and tensors are read here.
 - ``validation``: checks of arguments: counts, choices, filters of rows, features, pairs. Errors for
   a wrong dtype or shape of features are raised here (those for codes in ``fasthash/codes``).
-- ``suspicious``: warnings about features that are valid, but say nothing.
+- ``suspicious``, ``suspicious_columns``: warnings about features that are valid, but say nothing or
+  ruin a fit.
 - ``labels``: labels of samples, checked and turned into 0/1 columns.
 - ``runtime``: instruction sets, threads, OpenMP.
 - ``interruptible``: long calls of numpy that Ctrl-C can end.

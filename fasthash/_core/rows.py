@@ -80,6 +80,11 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the source is a sparse matrix."""
+        return self._is_sparse
+
     def read(self, rows: slice) -> NDArray[np.floating]:
         """Read a block; without a copy if the source is an array of the right dtype."""
         if self._is_sparse:

@@ -105,7 +105,7 @@ def pack_signs(x: NDArray[Any]) -> NDArray[np.uint8]:
     return codes
 
 
-def check_signs(matrix: Iterable[NDArray[Any]], name: str) -> None:
+def check_signs(matrix: Iterable[NDArray[Any]], name: str, remedy: str = "") -> None:
     """
     Refuse a matrix without a number below 0, because every bit of its codes would be 1.
 
@@ -115,6 +115,8 @@ def check_signs(matrix: Iterable[NDArray[Any]], name: str) -> None:
         Blocks of rows, all of one dtype. Blocks after the first number below 0 are not read.
     name : str
         Name of the matrix in the error message.
+    remedy : str
+        What else the caller may do, if not "".
 
     Raises
     ------
@@ -145,6 +147,7 @@ def check_signs(matrix: Iterable[NDArray[Any]], name: str) -> None:
         f"{name} has dtype {dtype} and holds nothing below 0, so every bit would be 1: take the "
         f"bits from {name} > 0 (is there anything), or from {name} - {name}.mean(axis=0) (is it "
         "more than the mean)"
+        + (f", or {remedy}" if remedy else "")
         + (f", or use np.asarray({name}, np.uint8) if these are packed codes already" * is_packed)
     )
 

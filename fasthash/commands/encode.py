@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core.files import replacing
+from .._core.validation import check_rows
 from ..datasets.readers import read_numbers
 from ..embeddings import METHODS, codes_of_signs
 from . import arguments, inputs
@@ -16,7 +18,7 @@ from .fingerprints import fingerprint_of_signs, write_archive
 from .outputs import OutputFile, add_force
 from .printing import Printer
 
-__all__ = ["add_encoding", "declare", "run"]
+__all__ = ["add_centre", "add_encoding", "declare", "read_centre", "run"]
 
 
 def declare(commands: Any) -> None:
@@ -46,6 +48,7 @@ def declare(commands: Any) -> None:
         type=arguments.positive,
         help="length of the codes (default: one bit for each feature; 64 for rreh)",
     )
+    add_centre(without, "--method sign")
     arguments.add_pairs(without)
     arguments.add_seed(without, "itq and rreh")
     without.add_argument(
@@ -71,6 +74,30 @@ def _kind_of_output(options: argparse.Namespace) -> str:
 
 def _is_archive(options: argparse.Namespace) -> bool:
     return bool(options.output.suffix == ".npz")
+
+
+def add_centre(group: Any, method: str) -> None:
+    """Add the option for the means that are subtracted before signs are taken."""
+    group.add_argument(
+        "--centre",
+        metavar="SOURCE",
+        help=f"with {method}, embeddings whose means are subtracted before signs are taken: those "
+        "that are searched, for their codes and for the codes of queries",
+    )
+
+
+def read_centre(source: str, columns: bool = False) -> tuple[NDArray[np.float64], str]:
+    """
+    Read embeddings; return their means, and a short name of them.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        If the embeddings cannot be read, or are refused.
+    """
+    x = read_numbers(source)
+    mean = check_rows(x.T if columns else x, "--centre").column_means()
+    return mean, hashlib.sha256(mean.tobytes()).hexdigest()[:12]
 
 
 def add_encoding(command: argparse.ArgumentParser, several: bool = False) -> None:
@@ -103,12 +130,14 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         for option in ("model", "modality", "learned"):
             if getattr(options, option):
                 raise ValueError(f"--{option} does not go with --method")
+        if options.centre is not None and options.method != "sign":
+            raise ValueError("--centre goes with --method sign: other methods centre by themselves")
         if options.method == "rreh":
             _encode_pairs(options, printer)
         else:
             _encode_embeddings(options, printer)
         return
-    for option in ("bits", "save_model", "pairs"):
+    for option in ("bits", "save_model", "pairs", "centre"):
         if getattr(options, option) is not None:
             raise ValueError(f"--{option.replace('_', '-')} goes with --method")
     if options.model is None:
@@ -142,8 +171,12 @@ def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:
             raise ValueError(
                 "--save-model: signs need no model; encode queries with --method sign too"
             )
-        codes = codes_of_signs(x, n_bits=n_bits)
-        fingerprint = fingerprint_of_signs(n_bits)
+        centre: Any = False
+        of_means = None
+        if options.centre is not None:
+            centre, of_means = read_centre(options.centre, options.columns)
+        codes = codes_of_signs(x, n_bits=n_bits, centre=centre)
+        fingerprint = fingerprint_of_signs(n_bits, of_means)
     else:
         from ..models import ITQ
 

@@ -79,9 +79,9 @@ def check_same_model(
     )
 
 
-def fingerprint_of_signs(n_bits: int) -> str:
-    """Name the rule that makes codes of the signs of embeddings."""
-    return f"sign-{n_bits}"
+def fingerprint_of_signs(n_bits: int, of_means: str | None = None) -> str:
+    """Name the rule that makes codes of the signs of embeddings, less their means if given."""
+    return f"sign-{n_bits}" + ("" if of_means is None else f"-{of_means}")
 
 
 def fingerprint_of_codes(source: str, model_path: str | None, n_bytes: int) -> str | None:

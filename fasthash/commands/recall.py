@@ -58,6 +58,11 @@ def declare(commands: Any) -> None:
         help="how to make codes (default: sign and itq; for several modalities also rreh)",
     )
     recall.add_argument(
+        "--centre",
+        action="store_true",
+        help="subtract the means of the embeddings before signs are taken",
+    )
+    recall.add_argument(
         "--bits",
         type=arguments.positive,
         nargs="+",
@@ -100,6 +105,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             k=options.k,
             candidates=options.candidates,
             pairs=None if options.pairs is None else inputs.read_pairs(options.pairs),
+            centre=options.centre,
             random_state=options.seed,
             callback=progress,
         )

@@ -23,7 +23,7 @@ from ..embeddings import codes_of_signs, first_columns
 from ..reranking import rerank
 from . import arguments, inputs
 from .codes import add_codes, read_codes
-from .encode import add_encoding
+from .encode import add_centre, add_encoding, read_centre
 from .fingerprints import (
     add_any_model,
     check_same_model,
@@ -86,6 +86,7 @@ def declare(commands: Any) -> None:
     embeddings.add_argument(
         "--signs", action="store_true", help="encode --features by their signs, without a model"
     )
+    add_centre(embeddings, "--signs")
     embeddings.add_argument(
         "--rerank",
         metavar="SOURCE",
@@ -208,6 +209,8 @@ def _encoder_and_reader(
 
     With --weights, the first function returns the weights of the queries.
     """
+    if options.centre is not None and not options.signs:
+        raise ValueError("--centre goes with --signs")
     if options.features is None:
         return (
             np.asarray,
@@ -218,10 +221,14 @@ def _encoder_and_reader(
         if options.model is not None:
             raise ValueError("--signs need no --model")
         make_signs = _first_features if options.weights else codes_of_signs
+        centre: Any = False
+        of_means = None
+        if options.centre is not None:
+            centre, of_means = read_centre(options.centre)
         return (
-            lambda x: make_signs(x, n_bits=n_bits),
+            lambda x: make_signs(x, n_bits=n_bits, centre=centre),
             read_numbers,
-            fingerprint_of_signs(n_bits),
+            fingerprint_of_signs(n_bits, of_means),
         )
     if options.model is None:
         raise ValueError("--model is missing: --features are encoded by a model, or by --signs")
@@ -273,12 +280,12 @@ def _weighted(
         )
 
 
-def _first_features(x: Any, *, n_bits: int) -> NDArray[np.floating]:
-    """Return the features whose signs are the code."""
+def _first_features(x: Any, *, n_bits: int, centre: Any) -> NDArray[np.floating]:
+    """Return the features whose signs are the code, less their means if given."""
     rows = check_rows(x, "--features")
     if rows.shape[1] < n_bits:
         raise ValueError(f"--features has {rows.shape[1]} columns, and the codes {n_bits} bits")
-    return first_columns(rows, n_bits)
+    return first_columns(rows, n_bits, None if centre is False else centre)
 
 
 def _reranked(

@@ -20,6 +20,7 @@ from .._core.validation import check_rows
 from ..datasets import Part, semi_paired_split
 from ..metrics._means import mean_by_policy
 from ..models import CrossModalHasher
+from ..models._preprocessing import warn_for_models
 from .scores import Metric, Score
 
 __all__ = [
@@ -115,8 +116,12 @@ def compare(
             )
         if part.labels is None:
             raise ValueError(f"{name} has no labels, which decide what is relevant")
-        for modality, x in part.features.items():
-            check_rows(x, f"{name}.features[{modality!r}]")
+        rows = {
+            modality: check_rows(x, f"{name}.features[{modality!r}]")
+            for modality, x in part.features.items()
+        }
+        if name == "train":
+            warn_for_models(models.values(), rows, "train.features[{!r}]")
     report = callback or (lambda stage, done, total: None)
     scores: list[Score] = []
     n_done, n_fits = 0, len(seeds) * len(models) * len(n_bits)

@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.pieces import cut
 from .._core.suspicious import without_warnings
-from .._core.validation import check_choice, check_count, check_rows
+from .._core.validation import check_choice, check_count, check_flag, check_rows
 from ..asymmetric import topk_weighted
 from ..codes import check_signs, pack_signs
-from ..embeddings import METHODS, first_columns, nearest, packed_signs
+from ..embeddings import CENTRE, METHODS, first_columns, nearest, packed_signs
 from ..hamming import topk
 from ..reranking import rerank
 
@@ -78,6 +78,7 @@ def recall_of_codes(
     k: int = 10,
     candidates: Sequence[int] = (),
     pairs: ArrayLike | None = None,
+    centre: bool = False,
     random_state: Any = 0,
     callback: Callable[[str, int, int], None] | None = None,
 ) -> list[Recall]:
@@ -105,6 +106,9 @@ def recall_of_codes(
     pairs : array_like of int, shape (n_pairs, n_modalities), optional
         Rows that belong together, one column per modality, for "rreh". By default row i of one
         modality belongs to row i of the others.
+    centre : bool, default False
+        Whether "sign" first subtracts the means of the vectors, for each modality. Vectors that are
+        at least 0, as the output of a ReLU is, need it. The other methods always do it.
     random_state : int or None, default 0
         Seed of ITQ and RREH.
     callback : callable, optional
@@ -159,12 +163,12 @@ def recall_of_codes(
             f"n_bits is {max(lengths)}, and 'sign' makes one bit of each feature: there are "
             f"{fewest} features"
         )
-    if "sign" in methods:
+    if "sign" in methods and not check_flag(centre, "centre"):
         for name, one in x.items():
             with without_warnings():
                 rows = check_rows(one, "vectors")
             called = f"vectors[{name!r}]" if name else "vectors"
-            check_signs((rows.read(block) for block in cut(*rows.shape)), called)
+            check_signs((rows.read(block) for block in cut(*rows.shape)), called, CENTRE)
     with without_warnings():
         wanted = {
             (query, target): nearest(q[query], x[target], k, callback=callback)
@@ -176,7 +180,7 @@ def recall_of_codes(
         n_done = 0
         for method in methods:
             for length in lengths:
-                project = _projector(method, x, length, pairs, random_state)
+                project = _projector(method, x, length, pairs, centre, random_state)
                 for (query, target), best in wanted.items():
                     weights, codes = project(query, target, q[query])
                     _, ids = topk(pack_signs(weights), codes, max(fetched))
@@ -221,13 +225,15 @@ def _check_modalities_of_rreh(modalities: Sequence[str]) -> None:
 
 
 def _projector(
-    method: str, vectors: dict[str, Any], n_bits: int, pairs: Any, seed: Any
+    method: str, vectors: dict[str, Any], n_bits: int, pairs: Any, centre: bool, seed: Any
 ) -> Callable[[str, str, Any], tuple[NDArray[np.floating], NDArray[np.uint8]]]:
     """Return a function that makes (projections, codes) of (query, target, queries)."""
     if method == "sign":
+        rows = {name: check_rows(x, "vectors") for name, x in vectors.items()}
+        means = {name: x.column_means() if centre else None for name, x in rows.items()}
         return lambda query, target, x: (
-            first_columns(check_rows(x, "queries"), n_bits),
-            packed_signs(check_rows(vectors[target], "vectors"), n_bits),
+            first_columns(check_rows(x, "queries"), n_bits, means[query]),
+            packed_signs(rows[target], n_bits, means[target]),
         )
     from ..models import ITQ, RREH
 

@@ -16,7 +16,9 @@ from .._core.arrays import is_dask_array
 from .._core.features import FeatureMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
+from .._core.suspicious_columns import warn_of_columns
 from .._core.validation import check_count, check_flag, check_rows
+from ._columns import column_names
 from ._encoding import encode_rows, project_rows
 from ._partitions import by_partitions
 from ._progress import Callback, Progress
@@ -249,7 +251,13 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
     def _read(self, X: ArrayLike, minimum: int) -> Rows:
         """Check the samples of a fit."""
         options = {"ensure_min_samples": minimum, "estimator": self, "input_name": "X"}
-        return _rows_of(X, partial(check_array, **options))
+        rows = _rows_of(X, partial(check_array, **options))
+        rows.names = column_names(X, "X")
+        warn_of_columns(
+            *(rows, "X"),
+            "scale the columns first, for example with sklearn.preprocessing.StandardScaler",
+        )
+        return rows
 
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
         n_features = learned["n_features_in_"]

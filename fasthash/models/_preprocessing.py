@@ -7,7 +7,7 @@ applies the feature map, so that `encode` takes raw features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from scipy.linalg import eigh
 from .._core.features import BlockMap, unit_rows
 from .._core.pieces import cut
 from .._core.rows import Rows
+from .._core.suspicious_columns import warn_of_columns
 from .._core.validation import check_choice
 from ._saving import check_shape
 
@@ -31,9 +32,13 @@ __all__ = [
     "kinds_of",
     "preprocess",
     "preprocessed_maps",
+    "warn_for_models",
 ]
 
 PREPROCESSING = ("none", "centre", "standardise", "unit", "whiten")
+
+# Those that divide every column by its deviation.
+_SCALING = ("standardise", "whiten")
 
 # Largest number of principal components that "whiten" keeps, unless the model says otherwise.
 _MOST_COMPONENTS = 384
@@ -134,18 +139,17 @@ class PreprocessedRows(Rows):
         return PreprocessedRows(self._rows.subset(indices), self._preprocessing)
 
 
-def kinds_of(
-    given: str | Mapping[str, str], modalities: Iterable[str], default: str
-) -> dict[str, str]:
+def kinds_of(given: str | Mapping[str, str], x: Mapping[str, Rows], default: str) -> dict[str, str]:
     """
-    Return the kind of preprocessing of every modality.
+    Return the kind of preprocessing of every modality, and warn of columns that need another one.
 
     Parameters
     ----------
     given : str, or mapping of str to str
         The parameter of a model: one kind for all modalities, or a kind for some of them; the
         others get the default.
-    modalities : iterable of str
+    x : mapping of str to Rows
+        The features of all modalities, as they were given.
     default : str
 
     Raises
@@ -153,7 +157,38 @@ def kinds_of(
     TypeError, ValueError
         If a kind or a modality is unknown.
     """
-    names = list(modalities)
+    kinds = _checked_kinds(given, list(x), default)
+    for name, rows in x.items():
+        _warn_of_modality(rows, f"features[{name!r}]", name, [kinds[name]])
+    return kinds
+
+
+def warn_for_models(models: Iterable[Any], x: Mapping[str, Rows], argument: str) -> None:
+    """
+    Warn of columns as the fits of these models would, but once for all of them.
+
+    Parameters
+    ----------
+    models : iterable of estimators
+    x : mapping of str to Rows
+        The features of all modalities, as they were given.
+    argument : str
+        Format of the words that name the features of a modality, with a place for its name.
+    """
+    given = [getattr(model, "preprocessing", "none") for model in models]
+    for name, rows in x.items():
+        kinds = [one.get(name, "none") if isinstance(one, Mapping) else one for one in given]
+        _warn_of_modality(rows, argument.format(name), name, kinds)
+
+
+def _warn_of_modality(rows: Rows, argument: str, name: str, kinds: Sequence[str]) -> None:
+    remedy = f'pass preprocessing={{{name!r}: "standardise"}}'
+    warn_of_columns(rows, argument, remedy, all(kind in _SCALING for kind in kinds))
+
+
+def _checked_kinds(
+    given: str | Mapping[str, str], names: list[str], default: str
+) -> dict[str, str]:
     if not isinstance(given, Mapping):
         check_choice(given, "preprocessing", PREPROCESSING)
         return dict.fromkeys(names, given)

@@ -20,6 +20,7 @@ from sklearn.utils import check_random_state
 from .._core.suspicious import without_warnings
 from .._core.validation import check_count, check_modalities, check_number, check_pairs
 from ..metrics import mean_average_precision
+from ._preprocessing import warn_for_models
 from ._progress import Callback, Progress
 from .base import CrossModalHasher
 
@@ -138,6 +139,7 @@ def select_by_pairs(
         if check_number(value, name, positive=True) >= 1:
             raise ValueError(f"{name} must be less than 1, got {value}")
     rows = check_modalities(features)
+    warn_for_models(models, rows, "features[{!r}]")
     checked = check_pairs(pairs, {name: len(read) for name, read in rows.items()}, minimum=3)
     x = {name: read.read(slice(0, len(read))) for name, read in rows.items()}
     if checked is None:
