@@ -40,6 +40,8 @@ class WordCodes:
     ----------
     n_bits : int
         Length of the codes.
+    vocabulary : Vocabulary
+        The known words.
 
     Raises
     ------
@@ -77,7 +79,7 @@ class WordCodes:
         in_texts: Counter[str] = Counter()
         for text in _checked(texts):
             in_texts.update(set(split_words(text)))
-        self._vocabulary = Vocabulary(in_texts)
+        self.vocabulary = Vocabulary(in_texts)
         counts = np.fromiter(in_texts.values(), np.int64, len(in_texts))
         rarity = 1 + np.log((1 + len(texts)) / (1 + counts))
         self._vectors = np.empty((len(in_texts), n_bits), np.float32)
@@ -113,8 +115,8 @@ class WordCodes:
         """
         projections = self._project(texts)
         for row in np.flatnonzero(~projections.any(axis=1)).tolist():
-            if not self._vocabulary.count(texts[row]):
-                raise self._vocabulary.refusal(texts[row], _ELSE_TRY)
+            if not self.vocabulary.count(texts[row]):
+                raise self.vocabulary.refusal(texts[row], _ELSE_TRY)
         return projections
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.uint8]:
@@ -149,7 +151,7 @@ class WordCodes:
         """Compute projections; 0 for texts without a known word."""
         projections = np.zeros((len(texts), self.n_bits), np.float32)
         for row, text in enumerate(_checked(texts)):
-            counts = self._vocabulary.count(text)
+            counts = self.vocabulary.count(text)
             # Sorted, so that the order of the words does not change the rounding.
             numbers = np.array(sorted(counts), np.int64)
             times = np.array([counts[number] for number in numbers], np.float32)
@@ -181,7 +183,7 @@ class WordCodes:
         >>> fh.words.WordCodes(["dog face", "red apple"]).unknown_words("aple dogs zebra")
         {'aple': ['apple'], 'zebra': []}
         """
-        return self._vocabulary.unknown(text)
+        return self.vocabulary.unknown(text)
 
 
 def _vector(word: str, n_bits: int) -> NDArray[np.float64]:

@@ -64,16 +64,15 @@ def client(codes):
 @pytest.mark.parametrize("order", ["weights", "distance"])
 @pytest.mark.parametrize("scope", [{}, {"filter": "odd"}, {"radius": 3}, {"k": 1}, {"k": 200}])
 def test_ties_count_the_items_that_have_the_same_value(client, codes, order, scope):
-    body = {"modality": "fixed", "features": [0] * 5, "order": order, **scope}
+    body = {"modality": "fixed", "features": [1] * 5, "order": order, **scope}
     answers = client.post("/api/search/features", json=body).json()["answers"]
     bits = 2 * fh.unpack(codes, N_BITS).astype(float) - 1
     distances = fh.distances(fh.pack(WEIGHTS), codes)[0]
     allowed = np.arange(N) % 2 == 1 if "filter" in scope else np.ones(N, bool)
     scores = (bits @ WEIGHTS[0]).round(6)
-    if order == "weights":
-        # All scores are of the items that the radius leaves.
-        allowed &= distances <= scope.get("radius", N_BITS)
-    values = scores if order == "weights" else distances
+    allowed &= distances <= scope.get("radius", N_BITS)
+    # Equal distances are sorted by score.
+    values = scores if order == "weights" else scores + 1000 * distances
     counts = [int((values[allowed] == values[one["id"]]).sum()) for one in answers]
     assert [one["ties"] for one in answers] == counts
     assert max(counts) > scope.get("k", 10) or scope.get("k") == 200
@@ -124,3 +123,75 @@ def test_a_query_without_a_known_word_is_refused_with_suggestions(client):
         "error": "no word is known",
         "unknown_words": [{"word": "cart", "suggestions": ["cat"]}],
     }
+
+
+# Two words of the model's are in texts, "red" and "guitar" are in texts alone, and item 3 has none.
+TEXTS = [("red cat", "guitar", "dog guitar", "")[i % 4] + f" number{i}" * (i % 4 != 3)
+         for i in range(N)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def with_texts(codes):
+    index = fh.HammingIndex(N_BITS)
+    index.add(codes)
+    length = Length(index, lambda x, modality: x @ PROJECTIONS, {"text": 5}, scales={"": SCALE})
+    collection = Collection(
+        *("test", Gallery([]), [length], Words(features_of, "text", unknown)), texts=TEXTS
+    )
+    with TestClient(application(collection, Limits(rate=0))) as one:
+        yield one
+
+
+@pytest.mark.parametrize("q", ["red dog", "dog", "cat number40", "rain"])
+def test_a_text_is_compared_with_codes_and_with_words(with_texts, codes, q):
+    answer = with_texts.get("/api/search", params={"q": q, "k": 30}).json()
+    words = fh.words.WordCodes(TEXTS)
+    weights = {"codes": features_of([q]) @ PROJECTIONS}
+    database = {"codes": codes}
+    if q != "rain":
+        weights["words"], database["words"] = words.project([q]), words.encode(TEXTS)
+        scores, ids = fh.topk_fused(None, database, 30, weights=weights)
+    else:
+        scores, ids = fh.topk_weighted(weights["codes"], codes, 30)
+    assert [one["id"] for one in answer["answers"]] == ids[0].tolist()
+    assert [one["score"] for one in answer["answers"]] == pytest.approx(scores[0])
+    for one in answer["answers"]:
+        text = TEXTS[one["id"]].split()
+        assert one["matched_words"] == [word for word in q.split() if word in text]
+    alone = with_texts.get("/api/search", params={"q": q, "k": 30, "compare": "codes"}).json()
+    scores, ids = fh.topk_weighted(weights["codes"], codes, 30)
+    assert [one["id"] for one in alone["answers"]] == ids[0].tolist()
+
+
+def test_a_text_that_only_items_know_finds_the_items_that_have_it(with_texts):
+    answer = with_texts.get("/api/search", params={"q": "guitars", "k": 200}).json()
+    found = [one["id"] for one in answer["answers"]]
+    assert len(found) > 150 and all(i % 4 in (1, 2) for i in found)
+    assert {one["distance"] for one in answer["answers"]} == {None}
+    assert {one["band"] for one in answer["answers"]} == {None} and answer["weak"] is None
+    assert answer["unknown_words"] == []
+    only = with_texts.get("/api/search", params={"q": "number5 zebra"}).json()
+    assert [one["id"] for one in only["answers"]] == [5]
+    assert only["unknown_words"] == [{"word": "zebra", "suggestions": []}]
+    for scope in ({"order": "distance"}, {"radius": 3}, {"compare": "codes"}):
+        response = with_texts.get("/api/search", params={"q": "guitar", **scope})
+        assert response.status_code == 422
+    nobody = with_texts.get("/api/search", params={"q": "gitar"})
+    assert nobody.status_code == 422
+    assert nobody.json()["unknown_words"] == [{"word": "gitar", "suggestions": ["guitar"]}]
+
+
+def test_equal_distances_are_sorted_by_words(with_texts):
+    params = {"q": "dog", "order": "distance", "k": 100}
+    answers = with_texts.get("/api/search", params=params).json()["answers"]
+    keys = [(one["distance"], -one["score"], one["id"]) for one in answers]
+    assert keys == sorted(keys)
+    nearest = [one["matched_words"] for one in answers if one["distance"] == keys[0][0]]
+    n_matched = sum(map(bool, nearest))
+    assert 0 < n_matched < len(nearest)
+    assert sum(map(bool, nearest[: 2 * n_matched])) > n_matched / 2
+
+
+def test_an_answer_with_a_word_of_the_query_is_not_weak(with_texts):
+    answer = with_texts.get("/api/search", params={"q": "dog", "k": 1}).json()
+    assert answer["answers"][0]["matched_words"] == ["dog"] and answer["weak"] is False

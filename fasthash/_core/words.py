@@ -79,8 +79,21 @@ class Vocabulary:
 
     def count(self, text: str) -> Counter[int]:
         """Count the known words of a text, by their numbers; empty if no word is known."""
-        numbers = (self._lookup(word) for word in split_words(text))
+        numbers = (self.number(word) for word in split_words(text))
         return Counter(number for number in numbers if number is not None)
+
+    def number(self, word: str) -> int | None:
+        """Return the number of a word, or of its first other form that is known, or None."""
+        number = self._number.get(word)
+        if number is not None or len(word) < 3:
+            return number
+        for ending, replacement in _ENDINGS:
+            stem = word[: len(word) - len(ending)]
+            if word.endswith(ending) and len(stem) >= 3:
+                number = self._number.get(stem + replacement)
+                if number is not None:
+                    return number
+        return None
 
     def unknown(self, text: str) -> dict[str, list[str]]:
         """
@@ -96,7 +109,7 @@ class Vocabulary:
             The unknown words, in the order of the text, with at most three known words that are
             spelt alike, the most similar first. They are looked up for the first eight words.
         """
-        words = [word for word in dict.fromkeys(split_words(text)) if self._lookup(word) is None]
+        words = [word for word in dict.fromkeys(split_words(text)) if self.number(word) is None]
         similar = [
             difflib.get_close_matches(word, self._number, _SIMILAR_WORDS, _LEAST_SIMILARITY)
             for word in words[:_MOST_LOOKED_UP]
@@ -109,15 +122,3 @@ class Vocabulary:
         similar = dict.fromkeys(chain.from_iterable(self.unknown(text).values()))
         remedy = f"did you mean {', '.join(map(repr, similar))}?" if similar else else_try
         return ValueError(f"no word of the text {text!r} is known: {remedy}")
-
-    def _lookup(self, word: str) -> int | None:
-        number = self._number.get(word)
-        if number is not None or len(word) < 3:
-            return number
-        for ending, replacement in _ENDINGS:
-            stem = word[: len(word) - len(ending)]
-            if word.endswith(ending) and len(stem) >= 3:
-                number = self._number.get(stem + replacement)
-                if number is not None:
-                    return number
-        return None

@@ -184,7 +184,9 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
     ]
     words = None if options.words is None else _words(options.words, options.modality, lengths)
     title = options.title or Path(options.index[0]).stem
-    return Collection(title, _gallery(options, lengths[0].index.ids, printer), lengths, words)
+    gallery = _gallery(options, lengths[0].index.ids, printer)
+    texts = gallery.names if words is not None and options.names is not None else None
+    return Collection(title, gallery, lengths, words, texts)
 
 
 def _length(path: str, model_path: str | None, force: bool) -> Length:

@@ -1,8 +1,7 @@
 """Codes of one or several lengths, searched by text, by an item, by features or by a code.
 
-A search request comes from ``app`` by way of ``operations``. A query is either a code or the
-weights of its bits. So every kind of search ends in `Collection.search_code` or
-`Collection.search_weights`, which call `index.search`.
+A search request comes from ``app`` by way of ``operations``. Every kind of search makes a `Query`,
+which `Searched` of the module ``searches`` answers: it calls `index.search`.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import hamming
 from ..codes import pack_signs
 from ..index._code_index import CodeIndex
 from ..metrics import DistanceScale
 from .gallery import Gallery
+from .item_words import ItemWords
+from .searches import Query, Searched
 
 __all__ = ["Collection", "Found", "Length", "NoFeaturesError", "Scope", "Words"]
 
@@ -103,6 +103,8 @@ class Scope:
         Largest distance, inclusive.
     filter : str or None
         If given, only items with this label are found.
+    by_words : bool
+        Whether the words of the items' texts are compared too, if they are known.
     """
 
     n_bits: int
@@ -110,6 +112,7 @@ class Scope:
     order: str
     radius: int | None = None
     filter: str | None = None
+    by_words: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,25 +122,31 @@ class Found:
 
     Attributes
     ----------
-    ids, distances : list of int
-        Sorted by score, descending, or by distance; then by id.
+    ids : list of int
+        Sorted by score, descending; or by distance, then by score. Equal ones are sorted by id.
+    distances : list of int, or None
+        Hamming distances to the code of the query; None if the model knows none of its words.
     ties : list of int
-        For each answer, the number of items that have its score, or its distance: the order among
+        For each answer, the number of items that the search cannot tell from it: the order among
         them says nothing. Items that the filter or the radius excludes do not count.
     scores : list of float, or None
-        None if the answers are sorted by distance.
+        None for a query that is a code.
     scale : DistanceScale or None
         What the distances mean, if it is known.
     unknown : dict of str to sequence of str
         Words of the query that are not known, with similar words that are.
+    matched : list of list of str, or None
+        For each answer, the words of the query that are in its text; None if the query is no text,
+        or the items have none.
     """
 
     ids: list[int]
-    distances: list[int]
+    distances: list[int] | None
     ties: list[int]
     scores: list[float] | None = None
     scale: DistanceScale | None = None
     unknown: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    matched: list[list[str]] | None = None
 
 
 class Collection:
@@ -154,6 +163,9 @@ class Collection:
         Indexes with equal ids, whose models take the same features.
     words : Words, optional
         Function for a search by text; without it there is no search by text.
+    texts : sequence of str, optional
+        Text i belongs to id i. Its words are searched too: a text query finds the items that have
+        its words, besides those with near codes.
 
     Raises
     ------
@@ -162,7 +174,12 @@ class Collection:
     """
 
     def __init__(
-        self, title: str, gallery: Gallery, lengths: Sequence[Length], words: Words | None = None
+        self,
+        title: str,
+        gallery: Gallery,
+        lengths: Sequence[Length],
+        words: Words | None = None,
+        texts: Sequence[str] | None = None,
     ) -> None:
         if not lengths:
             raise ValueError("there is no index to search")
@@ -188,6 +205,13 @@ class Collection:
                 )
         if words is not None and words.modality not in self.n_features:
             raise ValueError(f"there is no model that encodes {words.modality!r}")
+        self.item_words = None
+        if texts is not None:
+            n = len(texts)
+            self.item_words = ItemWords([texts[i] if i < n else "" for i in self.ids.tolist()])
+        self._searched = {
+            n_bits: Searched(one.index, self.item_words) for n_bits, one in self._lengths.items()
+        }
         self._with_label: dict[str, NDArray[np.int64]] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -222,22 +246,43 @@ class Collection:
             If no word is known. The user's own function may raise other errors.
         """
         assert self.words is not None
-        with self._one_at_a_time:
-            x = np.asarray(self.words.features([text]))
-        n_features = self.n_features[self.words.modality]
-        if x.shape != (1, n_features):
-            raise TypeError(
-                f"the function for texts returned shape {x.shape}, and (1, {n_features}) is needed"
-            )
-        found = self.search_features(x, self.words.modality, scope)
-        return replace(found, unknown=self.unknown_words(text))
+        one = self._lengths[scope.n_bits]
+        features, refusal = self._features_of(text)
+        weights = None if self.item_words is None else self.item_words.weights(text)
+        if not scope.by_words or weights is None:
+            weights = None
+            if refusal is not None:
+                raise refusal
+        if features is None:
+            if scope.order == "distance" or scope.radius is not None:
+                raise ValueError(f"the model knows no word of {text!r}, so no item has a distance")
+            query = Query(None, None, weights, None)
+        else:
+            query = self._projected(features, self.words.modality, one, weights)
+        found = self._search(query, scope)
+        matched = None
+        if self.item_words is not None:
+            rows = np.searchsorted(self.ids, found.ids)
+            matched = [self.item_words.matched(text, row) for row in rows.tolist()]
+            if features is None:
+                # Without a code of the query, the other items are in no order.
+                found, matched = _with_words(found, matched)
+        return replace(found, unknown=self.unknown_words(text), matched=matched)
 
     def unknown_words(self, text: str) -> Mapping[str, Sequence[str]]:
         """List the words of a text that are not known, with similar words that are."""
-        if self.words is None or self.words.unknown is None:
-            return {}
-        with self._one_at_a_time:
-            return self.words.unknown(text)
+        known: list[Mapping[str, Sequence[str]]] = []
+        if self.words is not None and self.words.unknown is not None:
+            with self._one_at_a_time:
+                known.append(self.words.unknown(text))
+            if self.item_words is not None:
+                known.append(self.item_words.unknown(text))
+        # A word is known if either the model or an item knows it.
+        both = [word for word in known[0] if all(word in one for one in known)] if known else []
+        return {
+            word: list(dict.fromkeys(similar for one in reversed(known) for similar in one[word]))
+            for word in both
+        }
 
     def search_features(self, x: NDArray[Any], modality: str, scope: Scope) -> Found:
         """
@@ -248,64 +293,60 @@ class Collection:
         NoFeaturesError
             If all features are zero, for then the answers would have no meaning.
         """
-        if x.shape[1] > 1 and not x.any():
-            raise NoFeaturesError("all features are zero, so there is nothing to search by")
-        one = self._lengths[scope.n_bits]
-        assert one.project is not None
-        return self._search_weights(one.project(x, modality), scope, one.scale(modality))
+        return self._search(self._projected(x, modality, self._lengths[scope.n_bits]), scope)
 
     def neighbours(self, item: int, scope: Scope) -> Found:
         """Search by an item. The item itself is among the answers."""
         one = self._lengths[scope.n_bits]
-        if scope.order == "distance":
-            return self.search_code(one.index.reconstruct([item]), scope)
-        assert one.item_weights is not None
-        return self._search_weights(one.item_weights[[item]], scope, one.scale(""))
-
-    def _search_weights(
-        self, weights: NDArray[np.floating], scope: Scope, scale: DistanceScale | None
-    ) -> Found:
-        """
-        Search by the projections of a query, shape (1, n_bits), in the order of the scope.
-
-        All codes within a radius are only listed if a better answer is outside of it. So a radius
-        that excludes almost nothing costs no memory.
-        """
-        code = pack_signs(weights)
-        if scope.order == "distance":
-            return self._search_code(code, scope, scale)
-        index = self._lengths[scope.n_bits].index
-        allowed = None if scope.filter is None else self._ids_with(scope.filter)
-
-        def search(k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-            return index.search(weights=weights, k=k, n_threads=1, filter=allowed)
-
-        def far_of(ids: NDArray[np.int64]) -> NDArray[np.int32]:
-            return hamming.distances(code, index.reconstruct(ids), n_threads=1)[0]
-
-        scores, ids, ties = _with_ties(search, scope.k)
-        distances = far_of(ids)
-        if scope.radius is not None and distances.max(initial=0) > scope.radius:
-            _, _, allowed = index.within(code, scope.radius, n_threads=1, filter=allowed)
-            scores, ids, ties = _with_ties(search, scope.k)
-            distances = far_of(ids)
-        return Found(ids.tolist(), distances.tolist(), ties, scores.tolist(), scale)
+        code = one.index.reconstruct([item])
+        weights = None if one.item_weights is None else one.item_weights[[item]]
+        words = None
+        if scope.by_words and self.item_words is not None:
+            words = self.item_words.weights_of(int(np.searchsorted(self.ids, item)))
+        return self._search(Query(code, weights, words, one.scale("")), scope)
 
     def search_code(self, code: NDArray[np.uint8], scope: Scope) -> Found:
-        """Search by a code, shape (1, n_bytes), in the order of distances."""
-        return self._search_code(code, scope, self._lengths[scope.n_bits].scale(""))
+        """Search by a code, shape (1, n_bytes)."""
+        return self._search(Query(code, scale=self._lengths[scope.n_bits].scale("")), scope)
 
-    def _search_code(
-        self, code: NDArray[np.uint8], scope: Scope, scale: DistanceScale | None
-    ) -> Found:
-        # One thread, because concurrent requests use all cores already.
-        index = self._lengths[scope.n_bits].index
+    def _features_of(self, text: str) -> tuple[NDArray[Any] | None, ValueError | None]:
+        """Return the features of a text, or why there are none."""
+        assert self.words is not None
+        try:
+            with self._one_at_a_time:
+                x = np.asarray(self.words.features([text]))
+        except ValueError as error:
+            return None, error
+        n_features = self.n_features[self.words.modality]
+        if x.shape != (1, n_features):
+            raise TypeError(
+                f"the function for texts returned shape {x.shape}, and (1, {n_features}) is needed"
+            )
+        if n_features > 1 and not x.any():
+            return None, NoFeaturesError("all features of the text are zero: no word is known")
+        return x, None
+
+    def _projected(
+        self, x: NDArray[Any], modality: str, one: Length, words: NDArray[Any] | None = None
+    ) -> Query:
+        if x.shape[1] > 1 and not x.any():
+            raise NoFeaturesError("all features are zero, so there is nothing to search by")
+        assert one.project is not None
+        weights = one.project(x, modality)
+        return Query(pack_signs(weights), weights, words, one.scale(modality))
+
+    def _search(self, query: Query, scope: Scope) -> Found:
+        searched = self._searched[scope.n_bits]
+        search = searched.by_distance if scope.order == "distance" else searched.by_score
         allowed = None if scope.filter is None else self._ids_with(scope.filter)
-        distances, ids, ties = _with_ties(
-            lambda k: index.search(code, k, n_threads=1, filter=allowed), scope.k
+        found = search(query, scope.k, scope.radius, allowed)
+        return Found(
+            found.ids.tolist(),
+            None if found.distances is None else found.distances.tolist(),
+            found.ties,
+            None if found.scores is None else found.scores.tolist(),
+            query.scale,
         )
-        n = len(ids) if scope.radius is None else int((distances <= scope.radius).sum())
-        return Found(ids[:n].tolist(), distances[:n].tolist(), ties[:n], None, scale)
 
     def items(self, words: str, label: str | None, start: int, count: int) -> tuple[list[int], int]:
         """
@@ -331,27 +372,10 @@ class Collection:
         return self._with_label[label]
 
 
-def _with_ties(
-    search: Callable[[int], tuple[NDArray[Any], NDArray[np.int64]]], k: int
-) -> tuple[NDArray[Any], NDArray[np.int64], list[int]]:
-    """
-    Search for the k best items, and count how many items have the value of each of them.
-
-    All items with a better value than the last answer are among the answers. So the search is
-    repeated with a larger k until it has found all items with the value of the last answer.
-
-    Returns
-    -------
-    values, ids : ndarray, shape (n,)
-        Answers, at most k.
-    ties : list of int
-    """
-    n = k + 1
-    while True:
-        values, ids = search(n)
-        values, ids = values[0][ids[0] >= 0], ids[0][ids[0] >= 0]
-        if len(ids) < n or values[-1] != values[k - 1]:
-            break
-        n *= 8
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return values[:k], ids[:k], counts[place[:k]].tolist()
+def _with_words(found: Found, matched: list[list[str]]) -> tuple[Found, list[list[str]]]:
+    """Keep the answers that have a word of the query."""
+    kept = [i for i, words in enumerate(matched) if words]
+    assert found.scores is not None
+    scores = [found.scores[i] for i in kept]
+    ids, ties = [found.ids[i] for i in kept], [found.ties[i] for i in kept]
+    return replace(found, ids=ids, ties=ties, scores=scores), [matched[i] for i in kept]

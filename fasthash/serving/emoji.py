@@ -17,6 +17,9 @@ from .gallery import Gallery, Labels
 
 __all__ = ["emoji_collection"]
 
+# How often the words of a name count, compared with those of a keyword.
+_NAMES_COUNT = 3
+
 
 class _Thumbnails:
     def __init__(self, data: EmojiDataset) -> None:
@@ -46,7 +49,8 @@ def emoji_collection(
     Returns
     -------
     Collection
-        All glyphs, searched by text, item, features or code.
+        All glyphs, searched by text, item, features or code. Texts are compared with the codes of
+        the glyphs, and with the words of their names and keywords.
     """
     data = load_emoji()
     models = demo.fit_lengths(data, lengths, seed=0, callback=callback)
@@ -64,4 +68,8 @@ def emoji_collection(
 
         found.append(Length(index, project, n_features, weights))
     words = Words(data.text_features, "text", data.unknown_words)
-    return Collection("emoji", gallery, found, words)
+    texts = [
+        " ".join((*_NAMES_COUNT * (name,), *keywords))
+        for name, keywords in zip(data.names, data.keywords, strict=True)
+    ]
+    return Collection("emoji", gallery, found, words, texts)

@@ -222,6 +222,13 @@ class Gallery:
         Labels of the items.
     pictures : Pictures, optional
         Pictures of the items.
+
+    Attributes
+    ----------
+    names : list of str
+        Names, as given.
+    labels : Labels or None
+        Labels of the items.
     """
 
     def __init__(
@@ -230,18 +237,18 @@ class Gallery:
         labels: Labels | None = None,
         pictures: Pictures | None = None,
     ) -> None:
-        self._names = list(names)
-        self._folded = [name.casefold() for name in self._names]
+        self.names = list(names)
+        self._folded = [name.casefold() for name in self.names]
         self.labels = labels
         self._pictures = pictures
 
     @property
     def has_names(self) -> bool:
-        return bool(self._names)
+        return bool(self.names)
 
     def name(self, item: int) -> str:
         """Return the name of an item, or "item" and its number if it has no name."""
-        return self._names[item] if item < len(self._names) else f"item {item}"
+        return self.names[item] if item < len(self.names) else f"item {item}"
 
     def called(self, words: str) -> NDArray[np.int64]:
         """Return the items whose names contain all words, ascending. The cost is O(n) per word."""

@@ -30,14 +30,13 @@ _TEXT = {"type": "string"}
 _TRUTH = {"type": "boolean"}
 _SCORE = {
     "type": ["number", "null"],
-    "description": "Null if the answers are sorted by distance.",
+    "description": "Null for a query that is a code.",
 }
 _TIES = {
     "type": "integer",
     "minimum": 1,
-    "description": "Number of items with this score, or with this distance if the answers are "
-    "sorted by distance, this item included. The order among them says nothing. Items outside of "
-    "the filter and the radius do not count.",
+    "description": "Number of items that the search cannot tell from this one, which is included: "
+    "the order among them says nothing. Items outside of the filter and the radius do not count.",
 }
 _BAND = {
     "type": ["string", "null"],
@@ -50,6 +49,18 @@ _NEARNESS = {
     "minimum": 0,
     "maximum": 1,
     "description": "Share of the pairs that do not belong together that are farther apart.",
+}
+_DISTANCE = {
+    "type": ["integer", "null"],
+    "minimum": 0,
+    "description": "Hamming distance to the code of the query. Null if the model knows no word of "
+    "the query, and only the items' texts were searched.",
+}
+_MATCHED = {
+    "type": ["array", "null"],
+    "items": _TEXT,
+    "description": "Words of the query that are in the text of the item; null if the query is no "
+    "text, or the items have none.",
 }
 _UNKNOWN = {
     "type": "array",
@@ -93,15 +104,17 @@ _SCHEMAS = {
         },
         weak={
             "type": ["boolean", "null"],
-            "description": "Whether no answer is the same or close; null if it is not known.",
+            "description": "Whether no answer is the same or close, and none has a word of the "
+            "query in its text; null if it is not known.",
         },
         answers=_list_of(
             _object(
-                distance=_WHOLE,
+                distance=_DISTANCE,
                 score=_SCORE,
                 ties=_TIES,
                 band=_BAND,
                 nearness=_NEARNESS,
+                matched_words=_MATCHED,
                 **_ITEM,
             )
         ),

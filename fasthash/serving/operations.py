@@ -5,8 +5,7 @@ written from it too. The table lacks operations that a collection does not suppo
 by text without a model.
 
 A search request comes from ``app``. Its function here, such as `_search` or `_neighbours`, calls
-the collection, and makes JSON of the answers. `Collection.search_code` and
-`Collection.search_weights` call `index.search`.
+the collection, and makes JSON of the answers.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from .. import __version__
+from ..metrics import DistanceScale
 from .collection import Collection, Found, NoFeaturesError, Scope
 from .schema import Schema, check, check_object, code_pattern
 
@@ -151,8 +151,16 @@ _BY_WEIGHTS: Schema = {
     "default": "weights",
     "description": "weights: the answers are sorted by score, highest first. The score is the sum "
     "of the projections of the query, each times 1 where the bit of the item is 1 and times -1 "
-    "where it is 0. distance: they are sorted by Hamming distance, smallest first. Equal ones are "
-    "sorted by id.",
+    "where it is 0. distance: they are sorted by Hamming distance, smallest first, and equal "
+    "distances by score. Equal ones are sorted by id.",
+}
+# Whether the words of the items' texts are compared, besides the codes.
+_COMPARE: Schema = {
+    "type": "string",
+    "enum": ["all", "codes"],
+    "default": "all",
+    "description": "all: the codes are compared, and the words of the query with those of the "
+    "items' texts. codes: the codes alone, for which an item's own text does not count.",
 }
 _BY_CODE: Schema = {
     "type": "string",
@@ -168,6 +176,7 @@ def operations(collection: Collection) -> list[Operation]:
     scope = _scope(collection)
     by_code = {**scope, "order": _BY_CODE}
     by_weights = {**scope, "order": _BY_WEIGHTS}
+    by_words = {**by_weights, **({} if collection.item_words is None else {"compare": _COMPARE})}
     restricted = {name: scope[name] for name in ("filter",) if name in scope}
     contains: Schema = {
         "type": "string",
@@ -215,7 +224,7 @@ def operations(collection: Collection) -> list[Operation]:
             "Search by an item, which is itself among the answers",
             _neighbours,
             "Answers",
-            query=by_weights if collection.has_item_weights else by_code,
+            query=by_words if collection.has_item_weights else by_code,
             statuses=(404,),
         ),
     ]
@@ -233,7 +242,7 @@ def operations(collection: Collection) -> list[Operation]:
                 "Search by text",
                 _search,
                 "Answers",
-                query={"q": words, **by_weights},
+                query={"q": words, **by_words},
                 required=("q",),
                 statuses=(404, 422),
             )
@@ -419,32 +428,50 @@ def _checked_label(collection: Collection, values: Values) -> str | None:
 
 def _checked_scope(collection: Collection, values: Values) -> Scope:
     label = _checked_label(collection, values)
-    return Scope(values["bits"], values["k"], values["order"], values.get("radius"), label)
+    return Scope(
+        values["bits"],
+        values["k"],
+        values["order"],
+        values.get("radius"),
+        label,
+        values.get("compare") == "all",
+    )
 
 
 def _answers(collection: Collection, scope: Scope, found: Found) -> Any:
-    scores: Sequence[float | None] = found.scores or [None] * len(found.ids)
-    scale = found.scale
-    bands = [None if scale is None else scale.band(distance) for distance in found.distances]
-    answers = zip(found.ids, found.distances, scores, found.ties, bands, strict=True)
+    n = len(found.ids)
+    distances: Sequence[int | None] = [None] * n if found.distances is None else found.distances
+    scores: Sequence[float | None] = [None] * n if found.scores is None else found.scores
+    matched = [None] * n if found.matched is None else found.matched
+    scale = None if found.distances is None else found.scale
+    meanings = [_meaning(scale, distance) for distance in distances]
+    is_near = any(one["band"] in ("same", "close") for one in meanings)
+    weak = None if scale is None else not is_near and not any(matched)
+    answers = zip(found.ids, distances, scores, found.ties, matched, meanings, strict=True)
     return {
         "bits": scope.n_bits,
         "order": scope.order,
         **_unknown(found.unknown),
         "close": None if scale is None else scale.close,
-        "weak": None if scale is None else not {"same", "close"}.intersection(bands),
+        "weak": weak,
         "answers": [
             {
                 "distance": distance,
                 "score": score,
                 "ties": ties,
-                "band": band,
-                "nearness": None if scale is None else scale.nearness(distance),
+                **meaning,
+                "matched_words": words,
                 **_described(collection, item),
             }
-            for item, distance, score, ties, band in answers
+            for item, distance, score, ties, words, meaning in answers
         ],
     }
+
+
+def _meaning(scale: DistanceScale | None, distance: int | None) -> dict[str, Any]:
+    if scale is None or distance is None:
+        return {"band": None, "nearness": None}
+    return {"band": scale.band(distance), "nearness": scale.nearness(distance)}
 
 
 def _unknown(words: Mapping[str, Sequence[str]]) -> dict[str, Any]:
