@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import fasthash as fh
+from fasthash._core.words import split_words
 from fasthash.datasets import load_emoji
 from fasthash.pages import demo
+from fasthash.serving.emoji import texts_of
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +44,25 @@ def test_words_find_glyphs_of_their_kind(data, fitted, words, subgroup):
     assert (found.rows == rows[0]).all() and (found.scores == scores[0]).all()
     apart = fh.distances(fitted.model.encode(features, "text"), gallery[found.rows])
     assert (found.distances == apart[0]).all()
+
+
+def test_emoji_that_are_asked_for_by_their_names_are_found(data, fitted):
+    """By the codes of glyphs and of words, as they are served; docs/emoji.md has the figures."""
+    texts = texts_of(data)
+    words = fh.words.WordCodes(texts)
+    glyphs = fitted.model.encode(data.features["image"], "image")
+    known = np.array(
+        [set(split_words(name)) > set(data.unknown_words(name)) for name in data.names]
+    )
+    weights = np.zeros((len(data), 64))
+    asked = [name for name, is_known in zip(data.names, known, strict=True) if is_known]
+    weights[known] = fitted.model.project(data.text_features(asked), "text")
+    _, ids = fh.topk_fused(
+        None,
+        {"glyphs": glyphs, "words": words.encode(texts)},
+        10,
+        weights={"glyphs": weights, "words": words.project(data.names)},
+    )
+    found = ids == np.arange(len(data))[:, None]
+    for rows, first, within_ten in ((data.train, 0.95, 0.99), (data.test, 0.93, 0.98)):
+        assert found[rows, 0].mean() >= first and found[rows].any(axis=1).mean() >= within_ten

@@ -15,7 +15,7 @@ from ..pages import demo
 from .collection import Collection, Length, Words
 from .gallery import Gallery, Labels
 
-__all__ = ["emoji_collection"]
+__all__ = ["emoji_collection", "texts_of"]
 
 # How often the words of a name count, compared with those of a keyword.
 _NAMES_COUNT = 3
@@ -68,8 +68,12 @@ def emoji_collection(
 
         found.append(Length(index, project, n_features, weights))
     words = Words(data.text_features, "text", data.unknown_words)
-    texts = [
+    return Collection("emoji", gallery, found, words, texts_of(data))
+
+
+def texts_of(data: EmojiDataset) -> list[str]:
+    """Return the texts whose words are searched: names, and keywords, which count less."""
+    return [
         " ".join((*_NAMES_COUNT * (name,), *keywords))
         for name, keywords in zip(data.names, data.keywords, strict=True)
     ]
-    return Collection("emoji", gallery, found, words, texts)
