@@ -1,5 +1,6 @@
 """Searches with a recall keep it on queries they have not seen, and follow every change."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -133,12 +134,12 @@ def test_changes_are_followed(codes, queries):
     assert not np.isin(ids, np.arange(0, 15000, 2)).any()
     assert recall_of(index, queries, 10, recall=0.95) >= 0.94
     # A new base has lists around the same centres.
-    old = index._storage.state.base.lists.partitions.centres
+    old = index._storage.state.base.lists.centres
     index.add(codes[17000:])
     index.compact()
     assert index._storage.state.base.lists is None
     assert recall_of(index, queries, 10, recall=0.95) >= 0.94
-    made = index._storage.state.base.lists.partitions
+    made = index._storage.state.base.lists
     assert len(made._codes) == len(index) == 12500
     assert np.isin(made.centres.view("V16"), old.view("V16")).mean() > 0.9
 
@@ -217,6 +218,15 @@ def test_a_copy_makes_its_own_lists(codes, queries):
     for a, b in zip(again.search(queries, 10, recall=0.95), expected, strict=True):
         assert a.shape == b.shape
     assert recall_of(again, queries, 10, recall=0.95) >= 0.94
+
+
+def test_a_fork_calibrates_for_itself(codes, queries):
+    index = index_of(codes)
+    expected = index.calibrate(k=5, recall=0.9)
+    other = copy.copy(index)
+    assert other.calibrate(queries=random_codes(500, N_BITS, 3), k=5, recall=0.9) != expected
+    assert index.calibration_ == {(5, 0.9): expected}
+    assert other._storage.state.base.lists is index._storage.state.base.lists
 
 
 def test_the_bound_is_below_the_mean_and_rises_with_queries():

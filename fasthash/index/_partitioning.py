@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.runtime import ForkSafeLock
+from ._calibration import Calibration
 from ._list_search import ListSearch
 from ._partitions import MAX_LISTS, MAX_ROWS, Partitions, default_n_lists
 from ._snapshot import SortedCodes
@@ -52,9 +53,10 @@ class Partitioning:
         self._n_learned = 0
         self._queries: NDArray[np.uint8] | None = None
         self._spent = 0.0
+        self._search: ListSearch | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None}
+        return {**self.__dict__, "_lock": None, "_search": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=ForkSafeLock())
@@ -63,23 +65,33 @@ class Partitioning:
         """Learn centres, and make the lists of a base."""
         with self._lock:
             self._n_lists, self._centres = n_lists, None
-            self._make(base, n_threads)
+            base.lists = self._make(base, n_threads)
 
-    def lists_of(self, base: SortedCodes, n_threads: int) -> ListSearch:
-        """The lists of a base, made now unless they exist."""
+    def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
+        """What has been calibrated for the lists of a base, by (k, recall)."""
+        search = self._search
+        if search is None or search.partitions is not base.lists:
+            return {}
+        return search.calibrations
+
+    def search(self, base: SortedCodes, n_threads: int) -> ListSearch:
+        """The search in the lists of a base; they are made now unless they exist."""
+        # A local variable, because a thread may search another base.
+        search = self._search
+        if search is not None and search.partitions is base.lists:
+            return search
         with self._lock:
-            lists: ListSearch = base.lists or self._make(base, n_threads)
-            return lists
+            if base.lists is None:
+                base.lists = self._make(base, n_threads)
+            search = self._search = ListSearch(base.codes, base.lists, self._queries)
+            return search
 
-    def lists_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
-        """The lists of a base; made now if they have been wanted before or pay for themselves."""
-        lists: ListSearch | None = base.lists
-        if lists is not None:
-            return lists
+    def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
+        """The search in lists, if they exist, have been wanted before, or pay for themselves."""
         n = len(base)
         if not 0 < n <= MAX_ROWS:
             return None
-        if self._centres is None:
+        if base.lists is None and self._centres is None:
             if n < _FEWEST_CODES:
                 return None
             n_words = -(-base.codes.shape[1] // 8)
@@ -88,13 +100,12 @@ class Partitioning:
             seconds = (to_make - n_queries * n) * n_words * _SECONDS_PER_WORD / n_threads
             if self._spent < seconds:
                 return None
-        return self.lists_of(base, n_threads)
+        return self.search(base, n_threads)
 
-    def take_queries(self, base: SortedCodes, queries: NDArray[np.uint8]) -> None:
+    def take_queries(self, queries: NDArray[np.uint8]) -> None:
         """Keep queries for all calibrations to come, and forget those that have been made."""
         self._queries = queries.copy()
-        if base.lists is not None:
-            base.lists = ListSearch(base.codes, base.lists.partitions, self._queries)
+        self._search = None
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -103,21 +114,19 @@ class Partitioning:
         yield
         self._spent += time.perf_counter() - start
 
-    def _make(self, base: SortedCodes, n_threads: int) -> ListSearch:
+    def _make(self, base: SortedCodes, n_threads: int) -> Partitions:
         n, centres = len(base), self._centres
         if not 0 < n <= MAX_ROWS:
             raise ValueError(
                 f"lists are made of 1 to {MAX_ROWS} codes, and the index has {n} of them stored "
                 "together: add codes, or call compact"
             )
-        if centres is not None and self._n_learned / _MOST_GROWTH <= n <= (
-            self._n_learned * _MOST_GROWTH
-        ):
+        fewest, most = self._n_learned / _MOST_GROWTH, self._n_learned * _MOST_GROWTH
+        if centres is not None and fewest <= n <= most:
             partitions = Partitions.around(base.codes, centres, n_threads)
         else:
             n_lists = self._n_lists or default_n_lists(n)
             partitions = Partitions.learn(base.codes, n_lists, n_threads)
             self._n_learned = n
         self._centres = partitions.centres
-        lists = base.lists = ListSearch(base.codes, partitions, self._queries)
-        return lists
+        return partitions

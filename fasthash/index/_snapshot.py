@@ -92,8 +92,8 @@ class SortedCodes:
     ids : ndarray of int64, shape (n,), read-only
     searcher : Plan or Probing or None
         Made by the index at the first search, or when it reads tables from a file.
-    lists : ListSearch or None
-        Searches some of the codes, for an index of which a recall is asked.
+    lists : Partitions or None
+        Lists of the codes, made by an index of which a recall is asked, or read from a file.
     source : Content or None
         The file from which they are memory-mapped.
     is_gapless : bool

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -101,10 +104,14 @@ class HammingIndex(CodeIndex):
         self.multi_index = multi_index
         self._partitioning = Partitioning()
 
+    def __copy__(self) -> Self:
+        other = super().__copy__()
+        other._partitioning = copy(self._partitioning)
+        return other
+
     @property
     def calibration_(self) -> dict[tuple[int, float], Calibration]:
-        lists = self._storage.state.base.lists
-        return {} if lists is None else lists.calibrations
+        return self._partitioning.calibrations(self._storage.state.base)
 
     def partition(self, *, n_lists: int | None = None, n_threads: int | None = None) -> None:
         """
@@ -216,10 +223,10 @@ class HammingIndex(CodeIndex):
         threads = resolve_threads(n_threads)
         state, (live, _) = self._restricted(None)
         if given is not None:
-            self._partitioning.take_queries(state.base, given)
-        lists = self._partitioning.lists_of(state.base, threads)
+            self._partitioning.take_queries(given)
+        search = self._partitioning.search(state.base, threads)
         exact = self._exact(state, live, threads)
-        return lists.chosen(k, recall, exact, live, threads).calibration
+        return search.chosen(k, recall, exact, live, threads).calibration
 
     def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
         if recall is None or recall == 1 or filter is not None:
@@ -234,7 +241,7 @@ class HammingIndex(CodeIndex):
             threads: int,
         ) -> Answer:
             base, live = state.base, allowed[0]
-            lists = self._partitioning.lists_if_due(base, len(queries), threads)
+            lists = self._partitioning.search_if_due(base, len(queries), threads)
             if lists is None:
                 with self._partitioning.timed():
                     return self._nearest(queries, k, state, allowed, own, threads)
