@@ -1,8 +1,8 @@
 /* Search by lists: the candidates of a query, whose codes arrive in any order of rows; the codes of
  * a list, which are gathered; and the majority of the bits of codes.
  *
- * A list is a set of rows of the database, ascending. Codes stay where they are; a list holds row
- * numbers only. So the codes of a list are gathered before they are compared.
+ * A list is a set of rows of the database, ascending. Its codes either lie one after the other, in
+ * a copy, or are gathered from the database before they are compared.
  *
  * selection.h needs candidates in ascending order of position. Here lists come one after the other,
  * so a later candidate may have a smaller row than an earlier one at the same distance. Therefore a
@@ -84,8 +84,16 @@ static inline void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int
 /* Rows are fetched this far ahead of being copied: so many reads of memory are under way. */
 #define FH_ROWS_AHEAD 64
 
+/* Fetches the first bytes of a list whose codes lie one after the other and are scanned soon. The
+ * processor fetches the later ones by itself. */
+static inline void fh_fetch(const uint8_t *codes, ptrdiff_t n_bytes)
+{
+    for (ptrdiff_t line = 0; line < n_bytes && line < 64 * FH_ROWS_AHEAD; line += 64)
+        FH_PREFETCH(codes + line);
+}
+
 /* Fetches the first codes of a list that is gathered soon. */
-static inline void fh_fetch_first(const uint8_t *codes, const uint32_t *rows, int64_t n,
+static inline void fh_fetch_rows(const uint8_t *codes, const uint32_t *rows, int64_t n,
                                   ptrdiff_t n_bytes)
 {
     for (int64_t i = 0; i < n && i < FH_ROWS_AHEAD; i++)

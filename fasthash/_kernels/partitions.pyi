@@ -1,23 +1,33 @@
+from typing import final
+
 import numpy as np
 from numpy.typing import NDArray
 
-def search_lists(
-    queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
-    centres: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    rows: NDArray[np.uint32],
-    allowed: NDArray[np.uint8] | None,
-    k: int,
-    least: int,
-    most: int,
-    from_nearest: bool,
-    reach: NDArray[np.int32],
-    out_distances: NDArray[np.int32],
-    out_rows: NDArray[np.int64],
-    out_compared: NDArray[np.int64],
-    n_threads: int,
-) -> None: ...
+@final
+class Lists:
+    def __new__(
+        cls,
+        codes: NDArray[np.uint8],
+        centres: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        rows: NDArray[np.uint32],
+        in_order: bool,
+    ) -> Lists: ...
+    def search(
+        self,
+        queries: NDArray[np.uint8],
+        allowed: NDArray[np.uint8] | None,
+        k: int,
+        least: int,
+        most: int,
+        from_nearest: bool,
+        reach: NDArray[np.int32],
+        out_distances: NDArray[np.int32],
+        out_rows: NDArray[np.int64],
+        out_compared: NDArray[np.int64],
+        n_threads: int,
+    ) -> None: ...
+
 def find_majority(
     codes: NDArray[np.uint8],
     starts: NDArray[np.int64],

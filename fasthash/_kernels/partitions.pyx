@@ -5,12 +5,13 @@ of the nearest ones: first `least` lists, and then those that a `Rule` chooses b
 the k-th candidate so far.
 
 Queries are answered in blocks, one after the other by each thread. The queries of a block that
-probe the same list are compared with it together, so that its codes are gathered once. Results
+probe the same list are compared with it together, so that its codes are read once. Results
 depend neither on the blocks nor on the order of the lists: partitions.h says why.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fasthash._kernels.search cimport TopkPlan, lay_out_topk, plan_topk, run_topk
@@ -21,6 +22,7 @@ from fasthash._kernels.tiles cimport (
     Database,
     active_level,
     carve,
+    fh_level,
     make_arena,
     make_database,
     threads_for,
@@ -40,8 +42,8 @@ cdef extern from "partitions.h" nogil:
                               int32_t n, const int32_t *positions, const int32_t *distances)
     void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
                               int64_t *rows)
-    void fh_fetch_first(const uint8_t *codes, const uint32_t *rows, int64_t n,
-                        Py_ssize_t n_bytes)
+    void fh_fetch(const uint8_t *codes, Py_ssize_t n_bytes)
+    void fh_fetch_rows(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes)
     void fh_gather(const uint8_t *codes, const uint32_t *rows, int32_t n, int32_t n_listed,
                    Py_ssize_t n_bytes, uint8_t *out)
     void fh_majority(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes,
@@ -56,6 +58,11 @@ cdef enum:
     # With at most this many queries, a list is scanned as rows, without a layout.
     ROW_QUERIES = 2
 
+# The centres, laid out for the scan by one level; no other level can use it.
+cdef struct LaidOut:
+    const fh_level *level
+    const uint64_t *tile
+
 # Which lists a query probes, of those with the nearest centres, in order of (distance, list).
 cdef struct Rule:
     int32_t least           # lists that are always probed, at least 1
@@ -69,10 +76,13 @@ cdef struct Rule:
 cdef struct PartitionPlan:
     Py_ssize_t memory_bytes
     const uint8_t *codes
+    bint in_order             # whether the codes lie in the order of `rows`, not of their numbers
     const uint8_t *allowed    # NULL for all
     Database centres
+    LaidOut laid_out
     const int64_t *starts     # of the lists in `rows`, and the number of all rows
     const uint32_t *rows
+    const uint32_t *numbers   # of all lists: 0, 1, …
     Py_ssize_t n_bytes
     int32_t n_words
     int32_t tile              # codes of a list that are gathered at once
@@ -100,9 +110,13 @@ cdef struct Workspace:
     uint8_t *gathered
     uint64_t *laid_out
     uint8_t *centre_memory    # of the search among the centres
+    uint64_t *centre_keys
+    uint64_t *centre_scratch
 
 
 cdef Py_ssize_t topk_bytes(const PartitionPlan *plan, Py_ssize_t n_queries) noexcept nogil:
+    if n_queries <= ALONE_QUERIES and plan.laid_out.level == active_level():
+        return 0
     return plan_topk(&plan.centres, n_queries, plan.rule.most, 1).memory_bytes
 
 
@@ -126,6 +140,8 @@ cdef Workspace carve_workspace(const PartitionPlan *plan, Arena *arena) noexcept
     work.laid_out = <uint64_t *>carve(arena, 8 * n_codes * plan.n_words)
     work.centre_memory = <uint8_t *>carve(
         arena, max(topk_bytes(plan, n), topk_bytes(plan, n_last)))
+    work.centre_keys = <uint64_t *>carve(arena, 8 * plan.rule.most)
+    work.centre_scratch = <uint64_t *>carve(arena, 8 * plan.rule.most)
     return work
 
 
@@ -152,12 +168,10 @@ cdef void answer_block(const PartitionPlan *plan, Py_ssize_t slot, const uint8_t
                        int64_t *out_compared) noexcept nogil:
     cdef Arena arena = make_arena(plan.slots + slot * plan.slot_bytes)
     cdef Workspace work = carve_workspace(plan, &arena)
-    cdef TopkPlan topk = plan_topk(&plan.centres, n, plan.rule.most, 1)
     cdef int32_t largest = <int32_t>(8 * plan.n_bytes)
     cdef Py_ssize_t q
-    lay_out_topk(&topk, work.centre_memory)
-    run_topk(&topk, queries, work.centre_distances, work.probed, plan.rule.most)
     write_words(queries, n, plan.n_bytes, work.words)
+    rank_centres(plan, &work, queries, n)
     for q in range(n):
         fh_candidates_start(&work.candidates[q], plan.k, largest,
                             work.keys + q * plan.k)
@@ -171,6 +185,40 @@ cdef void answer_block(const PartitionPlan *plan, Py_ssize_t slot, const uint8_t
         out_compared[q] = work.candidates[q].n_seen
         fh_candidates_finish(&work.candidates[q], work.scratch, out_distances + q * plan.k,
                              out_rows + q * plan.k)
+
+
+cdef void rank_centres(const PartitionPlan *plan, Workspace *work, const uint8_t *queries,
+                       Py_ssize_t n) noexcept nogil:
+    """Find the nearest centres of n queries."""
+    cdef Py_ssize_t most = plan.rule.most, q
+    cdef TopkPlan topk
+    if n <= ALONE_QUERIES and plan.laid_out.level == active_level():
+        for q in range(n):
+            rank_laid_out(plan, work, q)
+        return
+    topk = plan_topk(&plan.centres, n, most, 1)
+    lay_out_topk(&topk, work.centre_memory)
+    run_topk(&topk, queries, work.centre_distances, work.probed, most)
+
+
+cdef void rank_laid_out(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
+    """Find the nearest centres of one query, in centres that are laid out already."""
+    cdef Py_ssize_t most = plan.rule.most, n_words = plan.n_words
+    cdef int32_t first = 0, n_left = <int32_t>plan.centres.n, n, n_hits
+    cdef fh_candidates nearest
+    fh_candidates_start(&nearest, most, <int32_t>(8 * plan.n_bytes), work.centre_keys)
+    while n_left > 0:
+        n = next_block(first, min(n_left, plan.tile))
+        n_hits = active_level().scan(work.words + q * n_words,
+                                     plan.laid_out.tile + first * n_words, n, plan.n_words,
+                                     nearest.bound, work.hit_positions, work.hit_distances)
+        if n_hits > 0:
+            fh_candidates_append(&nearest, plan.numbers + first, NULL, n_hits,
+                                 work.hit_positions, work.hit_distances)
+        first = first + n
+        n_left = n_left - n
+    fh_candidates_finish(&nearest, work.centre_scratch, work.centre_distances + q * most,
+                         work.probed + q * most)
 
 
 cdef void choose_lists(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
@@ -237,14 +285,18 @@ cdef inline Py_ssize_t next_list(const Workspace *work, Py_ssize_t list, int32_t
 
 
 cdef inline void fetch_list(const PartitionPlan *plan, Py_ssize_t list) noexcept nogil:
-    fh_fetch_first(plan.codes, plan.rows + plan.starts[list],
-                   plan.starts[list + 1] - plan.starts[list], plan.n_bytes)
+    cdef Py_ssize_t start = plan.starts[list], n = plan.starts[list + 1] - start
+    if plan.in_order:
+        fh_fetch(plan.codes + start * plan.n_bytes, n * plan.n_bytes)
+    else:
+        fh_fetch_rows(plan.codes, plan.rows + start, n, plan.n_bytes)
 
 
 cdef void scan_list(const PartitionPlan *plan, Workspace *work, Py_ssize_t list,
                     const int32_t *queries, int32_t n_queries) noexcept nogil:
     """Compare queries with all codes of a list."""
     cdef const uint32_t *rows = plan.rows + plan.starts[list]
+    cdef const uint8_t *codes = plan.codes + plan.starts[list] * plan.n_bytes
     cdef int64_t n_left = plan.starts[list + 1] - plan.starts[list]
     cdef Py_ssize_t n_bytes = plan.n_bytes
     cdef bint by_rows = (n_queries <= ROW_QUERIES and n_bytes > 8
@@ -252,19 +304,23 @@ cdef void scan_list(const PartitionPlan *plan, Workspace *work, Py_ssize_t list,
     cdef int32_t n, i
     while n_left > 0:
         n = <int32_t>min(<int64_t>plan.tile, n_left)
-        fh_gather(plan.codes, rows, n, <int32_t>min(n_left, <int64_t>2 * plan.tile), n_bytes,
-                  work.gathered)
+        if not plan.in_order:
+            fh_gather(plan.codes, rows, n, <int32_t>min(n_left, <int64_t>2 * plan.tile), n_bytes,
+                      work.gathered)
+            codes = work.gathered
         if not by_rows and n_bytes != 8:
-            active_level().prepare(work.gathered, n, n_bytes, work.laid_out)
+            active_level().prepare(codes, n, n_bytes, work.laid_out)
         for i in range(n_queries):
-            scan_codes(plan, work, rows, n, queries[i], by_rows)
+            scan_codes(plan, work, codes, rows, n, queries[i], by_rows)
         rows = rows + n
+        codes = codes + n * n_bytes
         n_left = n_left - n
 
 
-cdef void scan_codes(const PartitionPlan *plan, Workspace *work, const uint32_t *rows, int32_t n,
-                     Py_ssize_t q, bint by_rows) noexcept nogil:
-    """Compare one query with n codes that are gathered; blocks are short at first."""
+cdef void scan_codes(const PartitionPlan *plan, Workspace *work, const uint8_t *codes,
+                     const uint32_t *rows, int32_t n, Py_ssize_t q,
+                     bint by_rows) noexcept nogil:
+    """Compare one query with n codes of a list; blocks are short at first."""
     cdef fh_candidates *candidates = &work.candidates[q]
     cdef const uint64_t *query = work.words + q * plan.n_words
     cdef int32_t block = 0, n_block, n_hits
@@ -272,11 +328,11 @@ cdef void scan_codes(const PartitionPlan *plan, Workspace *work, const uint32_t 
         n_block = next_block(candidates.n_seen, n - block)
         if by_rows:
             n_hits = active_level().scan_rows(
-                query, work.gathered + block * plan.n_bytes, n_block, plan.n_bytes,
+                query, codes + block * plan.n_bytes, n_block, plan.n_bytes,
                 candidates.bound, work.hit_positions, work.hit_distances)
         else:
             n_hits = active_level().scan(
-                query, (<const uint64_t *>work.gathered if plan.n_bytes == 8 else work.laid_out)
+                query, (<const uint64_t *>codes if plan.n_bytes == 8 else work.laid_out)
                 + <Py_ssize_t>block * plan.n_words, n_block, plan.n_words,
                 candidates.bound, work.hit_positions, work.hit_distances)
         if n_hits > 0:
@@ -286,41 +342,78 @@ cdef void scan_codes(const PartitionPlan *plan, Workspace *work, const uint32_t 
         block = block + n_block
 
 
-def search_lists(const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                 const uint8_t[:, ::1] centres, const int64_t[::1] starts,
-                 const uint32_t[::1] rows, const uint8_t[::1] allowed, int64_t k, int32_t least,
-                 int32_t most, bint from_nearest, const int32_t[::1] reach,
-                 int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows,
-                 int64_t[::1] out_compared, int n_threads):
-    """Find the k nearest codes in the lists that each query probes, by (distance, row).
+cdef class Lists:
+    """Codes in lists: ``rows[starts[i]:starts[i + 1]]`` are the rows of list i, ascending.
 
-    ``allowed`` has a flag for every row, None for all. Missing answers are -1. out_compared[q] is
-    the number of codes with which query q was compared. At least one query, one code in each list,
-    and 1 <= least <= most <= number of lists; `Rule` explains the other arguments.
+    No list is empty. If `in_order`, row i of ``codes`` is the code of row ``rows[i]``; otherwise
+    it is that of row i. The arrays are kept, and must not change.
     """
-    cdef PartitionPlan plan
-    cdef Py_ssize_t block, n_blocks, first
-    cdef uint8_t[::1] memory
-    plan.codes, plan.n_bytes = &codes[0, 0], codes.shape[1]
-    plan.n_words = <int32_t>((plan.n_bytes + 7) // 8)
-    plan.allowed = &allowed[0] if allowed is not None else NULL
-    plan.centres = make_database(&centres[0, 0], centres.shape[0], plan.n_bytes,
-                                 queries.shape[0])
-    plan.tile = plan.centres.tile
-    plan.starts, plan.rows = &starts[0], &rows[0]
-    plan.k = k
-    plan.rule.least, plan.rule.most, plan.rule.from_nearest = least, most, from_nearest
-    plan.rule.reach = &reach[0]
-    plan.n_queries = queries.shape[0]
-    plan_partitions(&plan, n_threads)
-    memory = np.empty(plan.memory_bytes, np.uint8)
-    plan.slots = <uint8_t *>make_arena(&memory[0]).memory
-    n_blocks = (plan.n_queries + plan.n_block - 1) // plan.n_block
-    for block in prange(n_blocks, nogil=True, schedule="dynamic", num_threads=plan.n_threads):
-        first = block * plan.n_block
-        answer_block(&plan, threadid(), &queries[first, 0],
-                     min(plan.n_block, plan.n_queries - first), &out_distances[first, 0],
-                     &out_rows[first, 0], &out_compared[first])
+
+    cdef const uint8_t[:, ::1] codes, centres
+    cdef const int64_t[::1] starts
+    cdef const uint32_t[::1] rows, numbers
+    cdef uint64_t[::1] tile
+    cdef LaidOut laid_out
+    cdef bint in_order
+
+    def __cinit__(self, const uint8_t[:, ::1] codes, const uint8_t[:, ::1] centres,
+                  const int64_t[::1] starts, const uint32_t[::1] rows, bint in_order):
+        cdef Py_ssize_t n = centres.shape[0], n_bytes = centres.shape[1]
+        self.codes, self.centres, self.starts, self.rows = codes, centres, starts, rows
+        self.in_order = in_order
+        self.numbers = np.arange(n, dtype=np.uint32)
+        # A tile begins at a multiple of 64 bytes.
+        self.tile = np.empty((n + FH_LANES_MAX) * ((n_bytes + 7) // 8) + 8, np.uint64)
+        self.laid_out.level = active_level()
+        self.laid_out.tile = <uint64_t *>make_arena(&self.tile[0]).memory
+        active_level().prepare(&centres[0, 0], <int32_t>n, n_bytes,
+                               <uint64_t *>self.laid_out.tile)
+
+    def search(self, const uint8_t[:, ::1] queries, const uint8_t[::1] allowed, int64_t k,
+               int32_t least, int32_t most, bint from_nearest, const int32_t[::1] reach,
+               int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows,
+               int64_t[::1] out_compared, int n_threads):
+        """Find the k nearest codes in the lists that each query probes, by (distance, row).
+
+        ``allowed`` has a flag for every row, None for all. Missing answers are -1. out_compared[q]
+        is the number of codes with which query q was compared. At least one query, and
+        1 <= least <= most <= number of lists; `Rule` explains the other arguments.
+        """
+        cdef PartitionPlan plan
+        cdef Py_ssize_t block, n_blocks, first
+        cdef uint8_t *memory
+        plan.codes, plan.n_bytes = &self.codes[0, 0], self.codes.shape[1]
+        plan.in_order = self.in_order
+        plan.n_words = <int32_t>((plan.n_bytes + 7) // 8)
+        plan.allowed = &allowed[0] if allowed is not None else NULL
+        plan.centres = make_database(&self.centres[0, 0], self.centres.shape[0], plan.n_bytes,
+                                     queries.shape[0])
+        plan.laid_out = self.laid_out
+        plan.tile = plan.centres.tile
+        plan.starts, plan.rows, plan.numbers = &self.starts[0], &self.rows[0], &self.numbers[0]
+        plan.k = k
+        plan.rule.least, plan.rule.most, plan.rule.from_nearest = least, most, from_nearest
+        plan.rule.reach = &reach[0]
+        plan.n_queries = queries.shape[0]
+        plan_partitions(&plan, n_threads)
+        memory = <uint8_t *>malloc(plan.memory_bytes)
+        if memory == NULL:
+            raise MemoryError
+        plan.slots = make_arena(memory).memory
+        n_blocks = (plan.n_queries + plan.n_block - 1) // plan.n_block
+        if n_blocks == 1:
+            # Without OpenMP, because it takes longer than a search in few lists.
+            with nogil:
+                answer_block(&plan, 0, &queries[0, 0], plan.n_queries, &out_distances[0, 0],
+                             &out_rows[0, 0], &out_compared[0])
+        else:
+            for block in prange(n_blocks, nogil=True, schedule="dynamic",
+                                num_threads=plan.n_threads):
+                first = block * plan.n_block
+                answer_block(&plan, threadid(), &queries[first, 0],
+                             min(plan.n_block, plan.n_queries - first), &out_distances[first, 0],
+                             &out_rows[first, 0], &out_compared[first])
+        free(memory)
 
 
 def find_majority(const uint8_t[:, ::1] codes, const int64_t[::1] starts,

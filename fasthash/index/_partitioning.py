@@ -49,6 +49,7 @@ class Partitioning:
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._n_lists: int | None = None
+        self._copies = True
         self._centres: NDArray[np.uint8] | None = None
         self._n_learned = 0
         self._queries: NDArray[np.uint8] | None = None
@@ -61,10 +62,10 @@ class Partitioning:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=ForkSafeLock())
 
-    def learn(self, base: SortedCodes, n_lists: int | None, n_threads: int) -> None:
+    def learn(self, base: SortedCodes, n_lists: int | None, copy: bool, n_threads: int) -> None:
         """Learn centres, and make the lists of a base."""
         with self._lock:
-            self._n_lists, self._centres = n_lists, None
+            self._n_lists, self._copies, self._centres = n_lists, copy, None
             base.lists = self._make(base, n_threads)
 
     def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
@@ -121,12 +122,14 @@ class Partitioning:
                 f"lists are made of 1 to {MAX_ROWS} codes, and the index has {n} of them stored "
                 "together: add codes, or call compact"
             )
+        # A mapped file stays in the file.
+        has_copy = self._copies and base.source is None
         fewest, most = self._n_learned / _MOST_GROWTH, self._n_learned * _MOST_GROWTH
         if centres is not None and fewest <= n <= most:
-            partitions = Partitions.around(base.codes, centres, n_threads)
+            partitions = Partitions.around(base.codes, centres, has_copy, n_threads)
         else:
             n_lists = self._n_lists or default_n_lists(n)
-            partitions = Partitions.learn(base.codes, n_lists, n_threads)
+            partitions = Partitions.learn(base.codes, n_lists, has_copy, n_threads)
             self._n_learned = n
         self._centres = partitions.centres
         return partitions

@@ -11,23 +11,25 @@ Centres are learned as k-means learns them, with the majority of bits in the pla
    of their own codes; what is still too long, because its codes are equal, is cut into lists with
    the same centre. Lists without codes are dropped.
 
-Nothing depends on the number of threads. The codes are not copied: a list holds their row numbers,
-four bytes for each.
+Nothing depends on the number of threads. A list holds row numbers, four bytes for each, and if the
+caller wants it a copy of the codes, list by list. Without the copy, a search gathers codes from all
+over the memory, which takes about as long as everything else.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core.allowed import Allowed
-from .._core.interruptible import in_helper_thread
+from .._core.interruptible import in_helper_thread, take
 from .._core.pieces import Pace, cut
 from .._core.scan import scan_topk
-from .._kernels.partitions import find_majority, search_lists
+from .._kernels.partitions import Lists, find_majority
 
 __all__ = ["MAX_ROWS", "Partitions", "Rule", "default_n_lists"]
 
@@ -92,6 +94,8 @@ class Partitions:
         Where each list begins in `rows`.
     rows : ndarray of uint32, shape (n,)
         Row numbers, ascending within a list.
+    has_copy : bool
+        Whether to copy the codes in the order of `rows`.
     """
 
     def __init__(
@@ -100,12 +104,17 @@ class Partitions:
         centres: NDArray[np.uint8],
         starts: NDArray[np.int64],
         rows: NDArray[np.uint32],
+        has_copy: bool,
     ) -> None:
         self._codes = codes
-        self.centres, self.starts, self.rows = centres, starts, rows
+        self.centres, self.starts, self.rows, self.has_copy = centres, starts, rows, has_copy
+        in_order = take(codes, rows) if has_copy else codes
+        self._lists = Lists(in_order, centres, starts, rows, has_copy)
 
     @classmethod
-    def learn(cls, codes: NDArray[np.uint8], n_lists: int, n_threads: int) -> Partitions:
+    def learn(
+        cls, codes: NDArray[np.uint8], n_lists: int, has_copy: bool, n_threads: int
+    ) -> Partitions:
         """Learn about n_lists centres, at most the number of codes, and make their lists."""
         n = len(codes)
         rng = np.random.default_rng(0)
@@ -113,11 +122,15 @@ class Partitions:
         # Any rows; sorted, so that the codes are read in order.
         sample = codes if n_sampled == n else codes[np.sort(rng.choice(n, n_sampled, False))]
         centres = _learn_centres(sample, n_lists, n_threads, rng)
-        return cls.around(codes, centres, n_threads)
+        return cls.around(codes, centres, has_copy, n_threads)
 
     @classmethod
     def around(
-        cls, codes: NDArray[np.uint8], centres: NDArray[np.uint8], n_threads: int
+        cls,
+        codes: NDArray[np.uint8],
+        centres: NDArray[np.uint8],
+        has_copy: bool,
+        n_threads: int,
     ) -> Partitions:
         """Make the lists of centres; some are added where lists are too long, some dropped."""
         lists, _ = _assign(codes, centres, n_threads)
@@ -125,15 +138,16 @@ class Partitions:
         starts, rows = _sorted_rows(lists, len(centres))
         kept = np.flatnonzero(np.diff(starts))
         starts = np.append(starts[kept], len(codes))
-        return cls(codes, np.ascontiguousarray(centres[kept]), starts, rows)
+        return cls(codes, np.ascontiguousarray(centres[kept]), starts, rows, has_copy)
 
     def __len__(self) -> int:
         return len(self.centres)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the lists and centres, without the codes they refer to."""
-        return self.centres.nbytes + self.starts.nbytes + self.rows.nbytes
+        """Bytes of lists, centres and the copy of the codes, without the codes referred to."""
+        copied = self._codes.nbytes if self.has_copy else 0
+        return copied + self.centres.nbytes + self.starts.nbytes + self.rows.nbytes
 
     def lists_of_rows(self) -> NDArray[np.uint16]:
         """The list of each row."""
@@ -160,23 +174,23 @@ class Partitions:
         n_compared : ndarray of int64, shape (n_queries,)
             Codes with which each query was compared, without the centres.
         """
-        n_queries = len(queries)
-        n_found = min(k, len(self._codes))
+        n_queries, n_codes = len(queries), len(self._codes)
+        n_found = min(k, n_codes)
         distances = np.empty((n_queries, n_found), np.int32)
         rows = np.empty((n_queries, n_found), np.int64)
         n_compared = np.empty(n_queries, np.int64)
         flags = None
         if allowed is not None and not allowed.is_everything:
             flags = allowed.flags.view(np.uint8)
-        n_words = -(-self._codes.shape[1] // 8)
-        per_query = (len(self) + rule.most * len(self._codes) // len(self)) * n_words
-        for q in Pace(_FIRST_WORDS // per_query).cut(n_queries):
-            search_lists(
+        n_words = -(-queries.shape[1] // 8)
+        n_lists = len(self.centres)
+        per_query = (n_lists + rule.most * n_codes // n_lists) * n_words
+        parts: Iterable[slice] = (slice(0, n_queries),)
+        if n_queries * per_query > _FIRST_WORDS or n_queries == 0:
+            parts = Pace(_FIRST_WORDS // per_query).cut(n_queries)
+        for q in parts:
+            self._lists.search(
                 queries[q],
-                self._codes,
-                self.centres,
-                self.starts,
-                self.rows,
                 flags,
                 n_found,
                 rule.least,
