@@ -26,7 +26,7 @@ class Lists:
         out_rows: NDArray[np.int64],
         out_compared: NDArray[np.int64],
         n_threads: int,
-    ) -> None: ...
+    ) -> int: ...
 
 def find_majority(
     codes: NDArray[np.uint8],

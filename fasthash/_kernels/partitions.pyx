@@ -377,7 +377,8 @@ cdef class Lists:
 
         ``allowed`` has a flag for every row, None for all. Missing answers are -1. out_compared[q]
         is the number of codes with which query q was compared. At least one query, and
-        1 <= least <= most <= number of lists; `Rule` explains the other arguments.
+        1 <= least <= most <= number of lists; `Rule` explains the other arguments. Returns the
+        number of queries that have fewer than k answers.
         """
         cdef PartitionPlan plan
         cdef Py_ssize_t block, n_blocks, first
@@ -414,6 +415,10 @@ cdef class Lists:
                              min(plan.n_block, plan.n_queries - first), &out_distances[first, 0],
                              &out_rows[first, 0], &out_compared[first])
         free(memory)
+        cdef Py_ssize_t n_short = 0
+        for first in range(plan.n_queries):
+            n_short += out_rows[first, k - 1] < 0
+        return n_short
 
 
 def find_majority(const uint8_t[:, ::1] codes, const int64_t[::1] starts,

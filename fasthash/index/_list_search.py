@@ -127,8 +127,8 @@ class ListSearch:
         by_lists = calibration.alone if len(queries) <= _ALONE else calibration.batched
         if chosen.rule is None or not by_lists:
             return exact(queries, n)
-        distances, rows, _ = self.partitions.topk(queries, n, chosen.rule, n_threads, live)
-        if len(rows) and rows[:, -1].min() < 0:
+        distances, rows, _, n_short = self.partitions.topk(queries, n, chosen.rule, n_threads, live)
+        if n_short:
             # The lists of some queries have too few codes.
             short = np.flatnonzero(rows[:, -1] < 0)
             distances[short], rows[short] = exact(queries[short], n)
@@ -171,12 +171,12 @@ class ListSearch:
             n = k if own is None else k + 1
             least = min(len(partitions), -(-k * len(partitions) // n_codes))
             nearest = Rule(least, least, True, np.zeros(largest + 2, np.int32))
-            first, _, _ = partitions.topk(queries, n, nearest, n_threads, live)
+            first, _, _, _ = partitions.topk(queries, n, nearest, n_threads, live)
             sample = Sample.of(partitions, queries, rows, least, first[:, -1], n_threads)
             rule = choose_rule(sample, recall, largest)
         if rule is not None:
             start = time.perf_counter()
-            found, found_rows, n_compared = partitions.topk(queries, n, rule, n_threads, live)
+            found, found_rows, n_compared, _ = partitions.topk(queries, n, rule, n_threads, live)
             seconds = (time.perf_counter() - start) / n_queries
             if own is not None:
                 found, found_rows = drop_own(found, found_rows, own)

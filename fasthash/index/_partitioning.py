@@ -89,6 +89,9 @@ class Partitioning:
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
+        search = self._search
+        if search is not None and search.partitions is base.lists:
+            return search
         n = len(base)
         if not 0 < n <= MAX_ROWS:
             return None

@@ -162,7 +162,7 @@ class Partitions:
         rule: Rule,
         n_threads: int,
         allowed: Allowed | None = None,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], int]:
         """
         Find the k nearest codes in the lists that the rule chooses.
 
@@ -173,6 +173,8 @@ class Partitions:
         rows : ndarray of int64, shape (n_queries, k)
         n_compared : ndarray of int64, shape (n_queries,)
             Codes with which each query was compared, without the centres.
+        n_short : int
+            Number of queries with fewer than k answers.
         """
         n_queries, n_codes = len(queries), len(self._codes)
         n_found = min(k, n_codes)
@@ -188,8 +190,9 @@ class Partitions:
         parts: Iterable[slice] = (slice(0, n_queries),)
         if n_queries * per_query > _FIRST_WORDS or n_queries == 0:
             parts = Pace(_FIRST_WORDS // per_query).cut(n_queries)
+        n_short = 0
         for q in parts:
-            self._lists.search(
+            n_short += self._lists.search(
                 queries[q],
                 flags,
                 n_found,
@@ -203,10 +206,11 @@ class Partitions:
                 n_threads,
             )
         if n_found < k:
+            n_short = n_queries
             missing = ((0, 0), (0, k - n_found))
             distances = np.pad(distances, missing, constant_values=-1)
             rows = np.pad(rows, missing, constant_values=-1)
-        return distances, rows, n_compared
+        return distances, rows, n_compared, n_short
 
 
 def _learn_centres(

@@ -24,7 +24,7 @@ from ._filters import AllowedRows, Filter, PreparedFilter, allowed_rows
 from ._held_codes import HeldCodes
 from ._snapshot import Snapshot, SortedCodes
 
-__all__ = ["Nearest", "SearchedCodes", "join_answers"]
+__all__ = ["Nearest", "SearchedCodes", "joined"]
 
 # Distances and rows or ids.
 _Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
@@ -238,7 +238,7 @@ class SearchedCodes(HeldCodes):
             def scan(codes: SortedCodes, n: int, rows: Allowed | None) -> _Answer:
                 return scan_weighted(rounded.values, codes.codes, n, threads, rows)
 
-            distances, ids = join_answers(scan, k, *self._restricted(filter), own)
+            distances, ids = _join(scan, k, *self._restricted(filter), own)
         else:
             n = max(k, check_count(candidates, "candidates"))
             _, found, sums = self._candidates(values, rounded, n, filter, own, threads, recall)
@@ -355,7 +355,7 @@ class SearchedCodes(HeldCodes):
             answer: _Answer = searcher.topk(queries, n, threads, rows)
             return answer
 
-        return join_answers(search, k, state, allowed, own)
+        return _join(search, k, state, allowed, own)
 
     def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
         """`_nearest`, or a function with the same arguments that keeps a recall."""
@@ -379,7 +379,7 @@ class SearchedCodes(HeldCodes):
         raise NotImplementedError
 
 
-def join_answers(
+def _join(
     search: Callable[[SortedCodes, int, Allowed | None], _Answer],
     k: int,
     state: Snapshot,
@@ -394,6 +394,11 @@ def join_answers(
         if codes is state.base or len(codes):
             distances, found = search(codes, n, rows)
             answers.append((distances, codes.ids_at(found)))
+    return joined(answers, n, own)
+
+
+def joined(answers: list[_Answer], n: int, own: NDArray[np.int64] | None) -> _Answer:
+    """Merge the n nearest of base and recent codes by (distance, id), and drop the own ids."""
     answer = answers[0] if len(answers) == 1 else merge_topk(answers, n)
     return answer if own is None else drop_own(*answer, own)
 

@@ -18,7 +18,7 @@ from ._filters import AllowedRows, Filter
 from ._list_search import Answer, Exact
 from ._partitioning import MAX_CHOSEN_LISTS, Partitioning
 from ._plan import Plan, plan_of
-from ._searched_codes import Nearest, join_answers
+from ._searched_codes import Nearest, joined
 from ._snapshot import Snapshot, SortedCodes
 from ._tables import CodeTables
 
@@ -252,14 +252,14 @@ class HammingIndex(CodeIndex):
                 with self._partitioning.timed():
                     return self._nearest(queries, k, state, allowed, own, threads)
             exact = self._exact(state, live, threads)
-
-            def search(codes: SortedCodes, n: int, rows: Allowed | None) -> Answer:
-                if codes is base:
-                    return lists.topk(queries, k, n, recall, exact, live, threads)
-                answer: Answer = self._recent_searcher(codes).topk(queries, n, threads, rows)
-                return answer
-
-            return join_answers(search, k, state, allowed, own)
+            n = k if own is None else k + 1
+            distances, rows = lists.topk(queries, k, n, recall, exact, live, threads)
+            answers = [(distances, base.ids_at(rows))]
+            if len(state.recent):
+                recent = self._recent_searcher(state.recent)
+                distances, rows = recent.topk(queries, n, threads, None)
+                answers.append((distances, state.recent.ids_at(rows)))
+            return joined(answers, n, own)
 
         return near
 
