@@ -36,7 +36,7 @@ _MOST_GROWTH = 2
 # Estimates: seconds for each 64-bit word that a scan of many queries compares; and codes that are
 # compared with all centres while they are learned, for each list.
 _SECONDS_PER_WORD = 1.5e-10
-_LEARNING_CODES = 240
+_LEARNING_CODES = 480
 
 
 class Partitioning:

@@ -39,7 +39,7 @@ MAX_LISTS = 2**16 - 1
 
 # Codes of the sample for each list, and how often the centres are moved.
 _SAMPLED_PER_LIST = 48
-_ROUNDS = 5
+_ROUNDS = 10
 
 # No list is longer than this many times the mean.
 _LONGEST = 4

@@ -147,9 +147,9 @@ class HammingIndex(CodeIndex):
         The index is compacted first, as by `compact`. When codes that were added join the others,
         the lists are made again at the next search with a recall, around the same centres.
 
-        The centres are learned from a sample of 48 codes for each list, in five rounds: every code
+        The centres are learned from a sample of 48 codes for each list, in ten rounds: every code
         is assigned to the nearest centre, and each bit of a centre becomes the one that most of its
-        codes have. O((codes held + 240 lists) lists).
+        codes have. O((codes held + 480 lists) lists).
 
         Examples
         --------
