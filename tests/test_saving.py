@@ -109,6 +109,24 @@ def test_what_is_saved_comes_back(tmp_path, fitted, name):
         assert len(grown[0].codes_["text"]) == 240
 
 
+def test_a_file_without_what_updates_need(tmp_path, fitted):
+    model, (x, y) = fit_amsh(100, random_state=0), features()
+    model.save(tmp_path / "all")
+    model.save(tmp_path / "less", updatable=False)
+    assert (tmp_path / "less").stat().st_size < (tmp_path / "all").stat().st_size / 2
+    loaded = fh.load(tmp_path / "less")
+    assert loaded.fingerprint() == model.fingerprint()
+    np.testing.assert_array_equal(loaded.encode(x["text"], "text"), model.encode(x["text"], "text"))
+    with pytest.raises(ValueError, match="saved with updatable=False, so it cannot learn"):
+        loaded.partial_fit({"text": x["text"]}, {"text": y})
+    loaded.save(tmp_path / "again")
+    assert_equal(fh.load(tmp_path / "again")._learned_state(), loaded._learned_state())
+    # A new fit makes it whole.
+    loaded.fit(x, dict.fromkeys(x, y)).partial_fit({"text": x["text"]}, {"text": y})
+    with pytest.raises(TypeError, match="updatable must be True or False"):
+        model.save(tmp_path / "x", updatable=1)
+
+
 def test_every_model_can_be_saved():
     saved = {
         name

@@ -32,6 +32,12 @@ def declare(commands: Any) -> None:
     arguments.add_seed(fit, "all random numbers")
     arguments.add_parameters(fit, "NAME=VALUE", "the method", "n_anchors=500")
     fit.add_argument("--output", type=OutputFile("model"), help="the model file to write")
+    fit.add_argument(
+        "--updatable",
+        action="store_true",
+        help="also write what AMSH.partial_fit needs in Python, which makes the file of an AMSH "
+        "model several times as large",
+    )
     add_force(fit)
     arguments.add_config(fit)
     fit.set_defaults(run=run)
@@ -96,7 +102,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         )
     with printer.progress() as progress:
         fit_model(model, features, labels=labels, pairs=pairs, callback=progress)
-    model.save(options.output)
+    model.save(options.output, updatable=options.updatable)
 
     seconds = time.perf_counter() - began
     shapes = {name: [int(length) for length in x.shape] for name, x in features.items()}

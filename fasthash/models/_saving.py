@@ -26,6 +26,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._core.files import KINDS, MODEL_FORMAT, identify, replacing
+from .._core.validation import check_flag
 from ._names import MODULES
 
 __all__ = ["SavedModel", "check_shape", "load_model"]
@@ -58,6 +59,8 @@ class SavedModel(BaseEstimator):
     # Names of the learned attributes that decide the codes of samples, the matrices with a column
     # for each bit last.
     _encoding: ClassVar[tuple[str, ...]] = ()
+    # Learned attributes that only `partial_fit` needs.
+    _for_updates: ClassVar[tuple[str, ...]] = ()
     # The dataclasses that the learned attributes may contain.
     _parts: ClassVar[tuple[type[Any], ...]] = ()
 
@@ -65,7 +68,7 @@ class SavedModel(BaseEstimator):
         super().__init_subclass__(**options)
         _CLASSES[cls.__name__] = cls
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, updatable: bool = True) -> None:
         """
         Write the fitted model to a file.
 
@@ -74,6 +77,10 @@ class SavedModel(BaseEstimator):
         path : path
             The file, in a folder that exists. An old file is replaced when the new one is complete
             and on the disk.
+        updatable : bool, default True
+            Whether the file also holds what only `AMSH.partial_fit` needs. Without it, the file of
+            an `AMSH` model is a small part as large; a model that is read from it encodes and
+            searches as before. Files of other models are the same either way.
 
         Raises
         ------
@@ -96,12 +103,15 @@ class SavedModel(BaseEstimator):
         interrupted fit cannot be resumed from it.
         """
         check_is_fitted(self)
+        learned = self._learned_state()
+        if not check_flag(updatable, "updatable"):
+            learned = {k: value for k, value in learned.items() if k not in self._for_updates}
         safetensors = _safetensors()
         arrays: dict[str, NDArray[Any]] = {}
         tree = {
             "model": type(self).__name__,
             "parameters": _flatten(self.get_params(deep=False), "parameters", arrays, ()),
-            "learned": _flatten(self._learned_state(), "learned", arrays, self._parts),
+            "learned": _flatten(learned, "learned", arrays, self._parts),
         }
         text = json.dumps(tree)
         metadata = {

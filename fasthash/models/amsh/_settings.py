@@ -17,7 +17,7 @@ from ._codes import Weights
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Settings", "check_parameters", "check_problem", "settings_for"]
+__all__ = ["Settings", "check_parameters", "check_problem", "check_updatable", "settings_for"]
 
 # The paper's number of anchors.
 _AUTO_ANCHORS = 1500
@@ -113,6 +113,22 @@ def check_problem(
                 )
             with without_warnings():
                 check_rows(model.init[name], f"init[{name!r}]")
+
+
+def check_updatable(model: Any) -> None:
+    """
+    Check that a fitted model can learn from more samples.
+
+    Raises
+    ------
+    ValueError
+        If it was read from a file that does not hold what this needs.
+    """
+    if not hasattr(model, "_states"):
+        raise ValueError(
+            "this model was saved with updatable=False, so it cannot learn from more samples: fit "
+            "it again, or read a file that was saved with updatable=True"
+        )
 
 
 def settings_for(

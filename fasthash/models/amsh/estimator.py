@@ -26,7 +26,7 @@ from ._code_rules import CodeRule
 from ._codes import LabelRows, Whitening
 from ._fit import AmshFit, PartialFitState
 from ._hash_functions import Regression, SweepRule, add_rows
-from ._settings import check_parameters, check_problem, settings_for
+from ._settings import check_parameters, check_problem, check_updatable, settings_for
 
 __all__ = ["AMSH"]
 
@@ -136,6 +136,7 @@ class AMSH(CrossModalHasher):
     """
 
     _learned = (*CrossModalHasher._learned, "objective_", "n_iter_", "classes_", "_states")
+    _for_updates = ("_states",)
     _parts = (*CrossModalHasher._parts, CodeRule, PartialFitState, Regression, Whitening)
 
     # The states from which `partial_fit` and `resume` continue.
@@ -380,6 +381,7 @@ class AMSH(CrossModalHasher):
             return self.fit(
                 features, labels, n_threads=n_threads, callback=callback, verbose=verbose
             )
+        check_updatable(self)
         x = self._read_new(features)
         given = check_labels(
             labels, {name: len(rows) for name, rows in x.items()}, classes=self.classes_
@@ -490,6 +492,6 @@ class AMSH(CrossModalHasher):
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
         super()._set_learned_state(learned)
         n_classes = self.classes_ if isinstance(self.classes_, int) else len(self.classes_)
-        for name in self.modalities_:
+        for name in self.modalities_ if "_states" in learned else ():
             n_out, n_bits = self.projections_[name].shape
             self._states[name].check(n_out, n_bits, n_classes)
