@@ -14,7 +14,8 @@ import pytest
 import fasthash as fh
 from fasthash._core.labels import check_labels
 from fasthash._core.workers import Workers
-from fasthash.models.amsh._codes import LabelRows, Weights, start_codes, sweep
+from fasthash.models.amsh._code_parts import CodePart, LabelRows
+from fasthash.models.amsh._codes import Weights, start_codes, sweep
 from reference import discrete as reference
 
 LAM = BETA = 1e-3
@@ -57,7 +58,7 @@ def test_the_sweeps_repeat_every_sweep(golden):
     weights, rng = Weights(LAM, BETA, ETA), np.random.RandomState(0)
     with Workers(2) as workers:
         modalities = [
-            start_codes(LabelRows.of(y), golden[f"V{m}_0"].copy(), workers)
+            start_codes([CodePart(0, LabelRows.of(y), golden[f"V{m}_0"].copy())], workers)
             for m, y in enumerate(given.values(), 1)
         ]
         for done in range(1, 16):

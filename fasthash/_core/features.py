@@ -155,6 +155,10 @@ class MappedRows:
                 self._kept[rows.start] = block
         return block
 
+    def with_codes(self, codes: Sequence[NDArray[np.uint8]]) -> list[Any]:
+        """The parts of the rows, each with its features and codes: here one of all rows."""
+        return [(self, codes)]
+
     def keeps_all(self) -> bool:
         """Tell whether all mapped blocks are kept, so that no row is mapped twice."""
         return self.n_rows <= self._n_kept

@@ -1,6 +1,7 @@
 """Threads that share work over blocks of rows.
 
-`Workers` calls a function with batches of blocks of rows. Each thread works on one batch at a time,
+`Executor` is what a fit needs; `Workers` does it with threads, and `Cluster` with Dask. `Workers`
+calls a function with batches of blocks of rows. Each thread works on one batch at a time,
 and the results come in the order of the batches.
 """
 
@@ -11,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial, reduce
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .pieces import cut
 
-__all__ = ["Workers", "add_up", "threads_of_products"]
+__all__ = ["Executor", "Workers", "add_up", "threads_of_products"]
 
 Result = TypeVar("Result")
 
@@ -42,6 +43,47 @@ def threads_of_products(n_threads: int) -> AbstractContextManager[Any]:
     libraries = ThreadpoolController().select(user_api="blas")
     allowed = [library["num_threads"] for library in libraries.info()]
     return libraries.limit(limits=min([n_threads, *allowed]))
+
+
+class Executor(Protocol):
+    """
+    What runs the work over the samples of a fit: `Workers`, or a cluster.
+
+    The samples lie in parts. The results depend on the parts, and on nothing else. A function gets
+    a part, the `Workers` of the process in which it runs, and further arguments.
+    """
+
+    @property
+    def local(self) -> Workers:
+        """The workers of this process, for work on few samples."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def run(
+        self,
+        function: Callable[..., Result],
+        parts: list[Any],
+        *arguments: Any,
+        report: Callable[[int], None] | None = None,
+    ) -> list[Result]:
+        """
+        Call a function for each part; return the results in the order of the parts.
+
+        The function must not change the part. `report` is called with the number of rows done.
+        """
+
+    def change(
+        self, function: Callable[..., Result], parts: list[Any], *arguments: Any
+    ) -> list[Result]:
+        """Call a function that changes the part, for each part; return the results."""
+
+    def rows_of(self, parts: list[Any], name: str) -> Any:
+        """An attribute of the parts, an array with a row for each sample, of all samples."""
+
+    def finish(self, function: Callable[[], Result]) -> Result:
+        """Run a function to its end, also during a KeyboardInterrupt."""
 
 
 class Workers(AbstractContextManager["Workers"]):
@@ -102,6 +144,33 @@ class Workers(AbstractContextManager["Workers"]):
         finally:
             for future in waiting:
                 future.cancel()
+
+    @property
+    def local(self) -> Workers:
+        """These workers."""
+        return self
+
+    def run(
+        self,
+        function: Callable[..., Result],
+        parts: list[Any],
+        *arguments: Any,
+        report: Callable[[int], None] | None = None,
+    ) -> list[Result]:
+        """Call ``function(part, self, *arguments)`` for one part after another."""
+        options = {} if report is None else {"report": report}
+        return [function(part, self, *arguments, **options) for part in parts]
+
+    def change(
+        self, function: Callable[..., Result], parts: list[Any], *arguments: Any
+    ) -> list[Result]:
+        """Call a function that changes the part, for one part after another."""
+        return self.run(function, parts, *arguments)
+
+    def rows_of(self, parts: list[Any], name: str) -> NDArray[Any]:
+        """An attribute of all parts, joined."""
+        arrays = [getattr(part, name) for part in parts]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
     def finish(self, function: Callable[[], Result]) -> Result:
         """

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..._core.pieces import cut
 from ..._kernels import discrete as kernels
-from ._codes import LabelRows, ModalityState, Weights, Whitening
+from ._code_parts import LabelRows
+from ._codes import ModalityState, Weights, Whitening
 
 __all__ = ["CodeRule", "code_rules"]
 
@@ -69,7 +70,7 @@ def code_rules(modalities: Sequence[ModalityState], weights: Weights) -> list[Co
     """Make the rules of all modalities after their last sweep."""
     rules = []
     for m in modalities:
-        r = m.v.shape[1]
+        r = m.r
         assert m.whitening is not None
         others = sum(other.v_votes for other in modalities if other is not m)
         rules.append(

@@ -7,7 +7,7 @@ from the last complete sweep, and gives the same result as without the interrupt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +15,17 @@ import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 
+from ..._core.cluster import ClusterRows
 from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
-from ..._core.pieces import cut
 from ..._core.rows import Rows
-from ..._core.workers import Workers
+from ..._core.workers import Executor, Workers
 from .._preprocessing import Preprocessing
 from .._progress import Report
 from .._saving import check_shape
 from . import _codes as amsh_codes
+from ._code_parts import draw_part
 from ._code_rules import CodeRule, code_rules
-from ._codes import LabelRows, ModalityState
+from ._codes import ModalityState
 from ._hash_functions import (
     Hashing,
     Regression,
@@ -35,17 +36,13 @@ from ._hash_functions import (
 )
 from ._settings import Settings
 
-__all__ = ["AmshFit", "LearnedCodes", "PartialFitState"]
+__all__ = ["AmshFit", "LearnedCodes", "PartialFitState", "interrupted_fit"]
 
 # Memory for mapped features, which then need not be mapped again in every sweep.
 _KEPT_BYTES = 1 << 29
 
 # Number of samples from which means and the first hash functions are estimated.
 _SAMPLE_ROWS = 16384
-
-# Number of random values from one generator. Each block has its own generator, so that threads can
-# draw at the same time.
-_DRAWN_VALUES = 1 << 18
 
 # Codes have converged if a sweep changes at most this share of their bits, times the tolerance.
 _CONVERGED_SHARE = 1e-2
@@ -117,7 +114,7 @@ class AmshFit:
     Parameters
     ----------
     settings : Settings
-    labels : dict of str to LabelRows
+    labels : dict of str to LabelRows, or to `ClusterLabels`
     classes : ndarray or int
         The classes of the columns of the labels, or their number.
     shapes : dict of str to (shape, dtype)
@@ -138,7 +135,7 @@ class AmshFit:
     def __init__(
         self,
         settings: Settings,
-        labels: dict[str, LabelRows],
+        labels: dict[str, Any],
         classes: NDArray[Any] | int,
         shapes: dict[str, Any],
         preprocessing: dict[str, Preprocessing],
@@ -157,9 +154,9 @@ class AmshFit:
         self.learned: dict[int, LearnedCodes] = {}
         self.hashing: dict[str, Hashing] = {}
 
-    def run(self, x: dict[str, Rows], n_threads: int, report: Report) -> None:
+    def run(self, x: dict[str, Rows], executor: Executor, report: Report) -> None:
         """Run all stages that are not complete."""
-        with Workers(n_threads) as workers:
+        with executor as workers:
             for name in x:
                 if name not in self.feature_maps:
                     self._map_features(name, x[name], workers)
@@ -189,7 +186,7 @@ class AmshFit:
             for name, hashing in self.hashing.items()
         }
 
-    def _map_features(self, name: str, x: Rows, workers: Workers) -> None:
+    def _map_features(self, name: str, x: Rows, workers: Executor) -> None:
         n_anchors = self.settings.n_anchors[name]
         anchors = sample = None
         self._restore_random_state(name)
@@ -201,7 +198,7 @@ class AmshFit:
         if anchors is None:
             feature_map = centring_map(rows)
         else:
-            feature_map = rbf_map(rows, anchors, self.settings.width, workers)
+            feature_map = rbf_map(rows, anchors, self.settings.width, workers.local)
         self._samples[name], self.feature_maps[name] = sample, feature_map
 
     def _restore_random_state(self, moment: str | None) -> None:
@@ -212,7 +209,7 @@ class AmshFit:
             self._random_states[moment] = self._random_state.get_state()
 
     def _learn_codes(
-        self, n_bits: int, x: dict[str, Rows], workers: Workers, report: Report
+        self, n_bits: int, x: dict[str, Rows], workers: Executor, report: Report
     ) -> None:
         settings = self.settings
         stage = "codes" if len(settings.lengths) == 1 else f"codes of {n_bits} bits"
@@ -220,10 +217,9 @@ class AmshFit:
             # Every length starts from the same random state as a fit of only this length.
             self._restore_random_state(None)
             dtype = np.result_type(*(rows.dtype for rows in x.values()))
-            starts = {name: self._start(name, n_bits, dtype, x[name], workers) for name in x}
+            starts = [self._start(name, n_bits, dtype, x[name], workers) for name in x]
             self._in_progress = _CodesInProgress(
-                n_bits,
-                [amsh_codes.start_codes(self.labels[m], v, workers) for m, v in starts.items()],
+                n_bits, [amsh_codes.start_codes(parts, workers) for parts in starts]
             )
         modalities, objective = self._in_progress.modalities, self._in_progress.objective
 
@@ -236,7 +232,10 @@ class AmshFit:
             workers.finish(sweep)
             report(stage, len(objective), settings.n_sweeps)
         self.learned[n_bits] = LearnedCodes(
-            {name: m.packed for name, m in zip(x, modalities, strict=True)},
+            {
+                name: workers.rows_of(m.parts, "packed")
+                for name, m in zip(x, modalities, strict=True)
+            },
             dict(zip(x, code_rules(modalities, settings.weights), strict=True)),
             objective,
         )
@@ -245,32 +244,24 @@ class AmshFit:
     def _has_converged(self, codes: _CodesInProgress) -> bool:
         """Whether all sweeps are done, or the last one changed so few bits that none is needed."""
         settings, n_done = self.settings, len(codes.objective)
-        n_values = sum(m.v.size for m in codes.modalities)
+        n_values = sum(m.n * m.r for m in codes.modalities)
         n_changed = sum(m.n_changed for m in codes.modalities)
         few = settings.tol > 0 and n_changed <= _CONVERGED_SHARE * settings.tol * n_values
         return n_done >= settings.n_sweeps or (n_done > 0 and few)
 
-    def _start(
-        self, name: str, n_bits: int, dtype: Any, x: Rows, workers: Workers
-    ) -> NDArray[np.floating]:
-        """Make initial latents: given, random, or principal components of mapped features."""
+    def _start(self, name: str, n_bits: int, dtype: Any, x: Rows, workers: Executor) -> list[Any]:
+        """Make parts with initial latents: given, random, or components of mapped features."""
+        parts = self.labels[name].parts()
         if isinstance(self.settings.init, dict):
-            return np.array(self.settings.init[name], dtype, order="C")
+            parts[0].v = np.array(self.settings.init[name], dtype, order="C")
+            return parts
         if self.settings.init == "random":
             seed = self._random_state.randint(2**32, size=4, dtype=np.uint32)
-            v = np.empty((len(x), n_bits), dtype)
-
-            def draw(blocks: Sequence[slice]) -> None:
-                for rows in blocks:
-                    rng = np.random.default_rng([*seed, rows.start])
-                    v[rows] = rng.standard_normal(v[rows].shape)
-
-            for _ in workers.map(draw, cut(len(x), n_bits, _DRAWN_VALUES)):
-                pass
+            workers.change(draw_part, parts, seed, n_bits, dtype)
         else:
-            v = self._principal_components(name, n_bits, dtype, x, workers)
-        amsh_codes.orthogonalise(v, self._random_state, workers)
-        return v
+            parts[0].v = self._principal_components(name, n_bits, dtype, x, workers.local)
+        amsh_codes.orthogonalise(parts, self._random_state, workers)
+        return parts
 
     def _principal_components(
         self, name: str, n_bits: int, dtype: Any, x: Rows, workers: Workers
@@ -292,7 +283,7 @@ class AmshFit:
             pass
         return scores
 
-    def _learn_hash_functions(self, name: str, x: Rows, workers: Workers, report: Report) -> None:
+    def _learn_hash_functions(self, name: str, x: Rows, workers: Executor, report: Report) -> None:
         settings = self.settings
         mapped = self._mapped(name, x)
         codes = [self.learned[n_bits].packed[name] for n_bits in settings.lengths]
@@ -316,7 +307,7 @@ class AmshFit:
             )
 
     def _start_from_sample(
-        self, name: str, x: Rows, codes: list[NDArray[Any]], rule: SweepRule, workers: Workers
+        self, name: str, x: Rows, codes: list[NDArray[Any]], rule: SweepRule, workers: Executor
     ) -> list[NDArray[np.float64]]:
         """Learn hash functions from a sample of the rows: close to those of all rows."""
         sample = self._samples[name]
@@ -324,10 +315,32 @@ class AmshFit:
         few = MappedRows(x.subset(sample), self.feature_maps[name], _KEPT_BYTES)
         few_codes = [packed[sample] for packed in codes]
         starts = list(self.settings.lengths)
-        hashing = first_sweep(few, few_codes, starts, None, rule, workers)
+        hashing = first_sweep(few, few_codes, starts, None, rule, workers.local)
         while not hashing.finished:
-            hashing = next_sweep(few, few_codes, hashing, rule, workers)
+            hashing = next_sweep(few, few_codes, hashing, rule, workers.local)
         return [regression.projection for regression in hashing.regressions]
 
     def _mapped(self, name: str, x: Rows) -> MappedRows:
-        return MappedRows(x, self.feature_maps[name], _KEPT_BYTES)
+        feature_map = self.feature_maps[name]
+        if isinstance(x, ClusterRows):
+            return x.mapped(feature_map, _KEPT_BYTES)
+        return MappedRows(x, feature_map, _KEPT_BYTES)
+
+
+def interrupted_fit(unfinished: AmshFit | None, asked: AmshFit) -> AmshFit:
+    """
+    Return the fit that was interrupted, to continue it.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it was asked for with other parameters, features or labels.
+    """
+    if unfinished is None:
+        raise ValueError("resume=True, but no fit of this model was interrupted")
+    if not unfinished.matches(asked):
+        raise ValueError(
+            "resume=True, but parameters, features or labels are not those of the fit that was "
+            "interrupted: pass the same, or fit anew without resume"
+        )
+    return unfinished

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from ..._core.features import MappedRows
-from ..._core.workers import Workers
+from ..._core.workers import Executor, Workers, add_up
 from ..._kernels import discrete as kernels
 
 __all__ = [
@@ -122,7 +122,7 @@ def _ignore(done: int) -> None:
     pass
 
 
-def feature_gram(x: MappedRows, workers: Workers) -> NDArray[np.float64]:
+def feature_gram(x: MappedRows, workers: Executor) -> NDArray[np.float64]:
     """Compute only XᵀX."""
     return _visit(x, [], [], True, workers, _ignore)[2]
 
@@ -149,7 +149,7 @@ def first_sweep(
     starts: Sequence[NDArray[np.float64] | int],
     gram: NDArray[np.float64] | None,
     rule: SweepRule,
-    workers: Workers,
+    workers: Executor,
     report: Callable[[int], None] = _ignore,
 ) -> Hashing:
     """
@@ -166,7 +166,7 @@ def first_sweep(
     gram : ndarray or None
         XᵀX if it is known already.
     rule : SweepRule
-    workers : Workers
+    workers : Executor
     report : callable
         Called with the number of rows done.
     """
@@ -190,7 +190,7 @@ def next_sweep(
     codes: Sequence[NDArray[np.uint8]],
     hashing: Hashing,
     rule: SweepRule,
-    workers: Workers,
+    workers: Executor,
     report: Callable[[int], None] = _ignore,
 ) -> Hashing:
     """Sweep once more for all lengths that are not finished; arguments as in `first_sweep`."""
@@ -235,7 +235,7 @@ def add_rows(
     x: MappedRows,
     codes: NDArray[np.uint8],
     rule: SweepRule,
-    workers: Workers,
+    workers: Executor,
     report: Callable[[int], None] = _ignore,
 ) -> tuple[Regression, NDArray[np.float64]]:
     """
@@ -250,7 +250,7 @@ def add_rows(
         Only the new rows.
     codes : ndarray of uint8, shape (n_new, ceil(r / 8))
     rule : SweepRule
-    workers : Workers
+    workers : Executor
     report : callable
         Called with the number of rows done, in every sweep.
 
@@ -293,10 +293,10 @@ def _secant_step(
 
 def _visit(
     x: MappedRows,
-    codes: Sequence[NDArray[np.uint8]],
+    codes: Sequence[Any],
     starts: Sequence[NDArray[np.float64] | int],
     with_gram: bool,
-    workers: Workers,
+    workers: Executor,
     report: Callable[[int], None],
 ) -> tuple[list[NDArray[np.float64]], list[float], NDArray[np.float64]]:
     """
@@ -307,12 +307,28 @@ def _visit(
     widths = [start if isinstance(start, int) else start.shape[1] for start in starts]
     edges = np.concatenate([[0], np.cumsum(widths)]).astype(int)
     columns = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    n_columns, dtype = x.n_columns, x.dtype
-    projection = np.zeros((n_columns, edges[-1]), dtype)
-    gram_shape = (n_columns, n_columns) if with_gram else (0, 0)
+    projection = np.zeros((x.n_columns, edges[-1]), x.dtype)
     for place, start in zip(columns, starts, strict=True):
         if not isinstance(start, int):
             projection[:, place] = start
+    sums = workers.run(
+        _visit_part, x.with_codes(codes), projection, columns, with_gram, report=report
+    )
+    moments, losses, gram = (add_up(part[i] for part in sums) for i in range(3))
+    return [moments[:, place].copy() for place in columns], losses.tolist(), gram
+
+
+def _visit_part(
+    part: tuple[MappedRows, list[NDArray[np.uint8]]],
+    workers: Workers,
+    projection: NDArray[Any],
+    columns: list[slice],
+    with_gram: bool,
+    report: Callable[[int], None] = _ignore,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """XᵀT of all lengths, losses and XᵀX of some rows."""
+    x, codes = part
+    gram_shape = (x.n_columns, x.n_columns) if with_gram else (0, 0)
 
     def visit(
         blocks: Sequence[slice],
@@ -336,4 +352,4 @@ def _visit(
         losses += batch_losses
         gram += batch_gram
         report(done)
-    return [moments[:, place].copy() for place in columns], losses.tolist(), gram
+    return moments, losses, gram

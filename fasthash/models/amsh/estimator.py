@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils import Tags, check_random_state
 
+from ..._core.cluster import client_for
 from ..._core.features import MappedRows
 from ..._core.labels import check_labels, label_classes
 from ..._core.rows import Rows
@@ -22,9 +23,11 @@ from .._columns import check_columns
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress, Report
 from ..base import CrossModalHasher, read_modalities
+from ._cluster_fit import fit_on_cluster
+from ._code_parts import LabelRows
 from ._code_rules import CodeRule
-from ._codes import LabelRows, Whitening
-from ._fit import AmshFit, PartialFitState
+from ._codes import Whitening
+from ._fit import AmshFit, PartialFitState, interrupted_fit
 from ._hash_functions import Regression, SweepRule, add_rows
 from ._settings import check_parameters, check_problem, check_updatable, settings_for
 
@@ -189,16 +192,15 @@ class AMSH(CrossModalHasher):
         ----------
         features : mapping of str to array_like, each of shape (n_samples, n_features)
             Features of two or more modalities. Numbers of samples may differ. Memory-mapped arrays,
-            scipy sparse matrices, and anything with ``shape`` and ``dtype`` that can be sliced by
-            rows (h5py datasets, dask and zarr arrays), are read block by block.
+            scipy sparse matrices, and h5py datasets, dask and zarr arrays, are read block by block.
+            With a current client of a Dask cluster, Dask arrays are fitted by its workers.
         labels : mapping of str to labels
             Labels per modality: class names or numbers of shape (n_samples,), or 0/1 columns as an
             array or a scipy sparse matrix of shape (n_samples, n_classes). A row may have no label.
         resume : bool, default False
             Continue an interrupted fit of the same data after its last finished sweep. It may have
             been interrupted by KeyboardInterrupt or an error of the callback. The result is that of
-            a fit without interruption. An interrupted fit keeps its latents in memory until it is
-            resumed.
+            a fit without interruption. Until then an interrupted fit keeps its latents in memory.
         n_threads : int, optional
             Number of threads, as in `fasthash.topk`. During a fit, matrix products elsewhere in
             this process use one thread.
@@ -436,6 +438,9 @@ class AMSH(CrossModalHasher):
     ) -> tuple[AmshFit, dict[str, Rows]]:
         """Check all arguments, then run a new fit, or the interrupted one, to its end."""
         check_parameters(self)
+        if (client := client_for(features)) is not None:
+            data = features, labels, lengths
+            return fit_on_cluster(self, client, *data, report, resume, n_threads)
         n_threads = resolve_threads(n_threads)
         x = read_modalities(features)
         given = check_labels(labels, {name: len(rows) for name, rows in x.items()})
@@ -451,25 +456,14 @@ class AMSH(CrossModalHasher):
             check_random_state(self.random_state),
         )
         if resume:
-            fit = self._interrupted(fit)
+            fit = interrupted_fit(getattr(self, "_unfinished", None), fit)
         try:
-            fit.run(prepared, n_threads, report)
+            fit.run(prepared, Workers(n_threads), report)
         except BaseException:
             self._unfinished = fit
             raise
         self._unfinished = None
         return fit, x
-
-    def _interrupted(self, asked: AmshFit) -> AmshFit:
-        unfinished = getattr(self, "_unfinished", None)
-        if unfinished is None:
-            raise ValueError("resume=True, but no fit of this model was interrupted")
-        if not unfinished.matches(asked):
-            raise ValueError(
-                "resume=True, but parameters, features or labels are not those of the fit that was "
-                "interrupted: pass the same, or fit anew without resume"
-            )
-        return unfinished
 
     def _take(self, fit: AmshFit, x: dict[str, Rows], place: int) -> None:
         """Become the model of one of the lengths of a finished fit."""
@@ -479,7 +473,7 @@ class AMSH(CrossModalHasher):
             x,
             preprocessed_maps(fit.feature_maps, fit.preprocessing),
             {name: regression.projection for name, regression in regressions.items()},
-            learned.packed,
+            {name: np.asarray(packed) for name, packed in learned.packed.items()},
             objective_=np.array(learned.objective),
             n_iter_={
                 "codes": len(learned.objective),

@@ -1,0 +1,109 @@
+"""A fit of AMSH whose features are Dask arrays: their partitions are the parts of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from ..._core.cluster import Cluster, ClusterRows, RemotePart
+from ..._core.labels import check_labels, label_classes
+from ..._core.rows import Rows
+from .._preprocessing import fit_preprocessing, kinds_of
+from .._progress import Report
+from ._code_parts import CodePart, LabelRows
+from ._fit import AmshFit
+from ._settings import check_problem, settings_for
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["fit_on_cluster"]
+
+
+class ClusterLabels:
+    """
+    Labels of one modality, cut at the partitions of its features.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    bounds : ndarray of int64
+        The first row of each part, and the number of rows.
+    labels : csr_array
+        Ones where a sample has a label.
+    """
+
+    def __init__(self, client: Any, bounds: NDArray[np.int64], labels: csr_array) -> None:
+        starts = bounds[:-1].tolist()
+        rows = [LabelRows.of(labels[a:b]) for a, b in zip(starts, bounds[1:], strict=True)]
+        self._futures = client.map(CodePart, starts, rows, pure=False)
+
+    def parts(self) -> list[RemotePart]:
+        """The parts on their workers, without latents."""
+        return [RemotePart(future) for future in self._futures]
+
+
+def fit_on_cluster(
+    model: Any,
+    client: Any,
+    features: Mapping[str, Any],
+    labels: Mapping[str, Any],
+    lengths: tuple[int, ...],
+    report: Report,
+    resume: bool,
+    n_threads: int | None,
+) -> tuple[AmshFit, dict[str, Rows]]:
+    """
+    Check all arguments, and run a fit on the workers of a cluster.
+
+    Codes, latents, labels and features of a partition stay on its worker. A sweep sends votes and
+    Gram matrices, whose size does not depend on the number of samples. The features of the sample
+    from which hash functions start, and the codes at the end, come to this process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If parameters, features or labels are unsuitable, or need all samples in one process.
+    """
+    if resume:
+        raise ValueError("resume=True, but a fit of Dask arrays cannot be resumed")
+    if not isinstance(model.init, str) or model.init != "random":
+        raise ValueError(
+            f"init={'latents' if isinstance(model.init, Mapping) else repr(model.init)} needs all "
+            "samples in one process: with Dask arrays pass init='random'"
+        )
+    x = {name: ClusterRows(client, f, f"features[{name!r}]") for name, f in features.items()}
+    kinds = kinds_of(model.preprocessing, x, "none")
+    refused = {kind for kind in kinds.values() if kind not in ("none", "unit")}
+    if refused:
+        raise ValueError(
+            f"preprocessing={refused.pop()!r} is not computed on a cluster: with Dask arrays pass "
+            "'none' or 'unit', or preprocess the features first"
+        )
+    # The labels of all samples are checked in this process, and then go to the workers.
+    labels = {name: y.compute() if hasattr(y, "compute") else y for name, y in labels.items()}
+    given = check_labels(labels, {name: len(rows) for name, rows in x.items()})
+    preprocessing = {
+        name: fit_preprocessing(rows, kinds[name])
+        for name, rows in x.items()
+        if kinds[name] != "none"
+    }
+    prepared: dict[str, Rows] = {
+        name: rows.transformed(preprocessing[name].transform) if name in preprocessing else rows
+        for name, rows in x.items()
+    }
+    check_problem(model, prepared, given, max(lengths))
+    fit = AmshFit(
+        settings_for(model, prepared, lengths, kinds),
+        {name: ClusterLabels(client, x[name].bounds, y) for name, y in given.items()},
+        label_classes(labels),
+        {name: (rows.shape, rows.dtype) for name, rows in x.items()},
+        preprocessing,
+        check_random_state(model.random_state),
+    )
+    fit.run(prepared, Cluster(client, n_threads), report)
+    return fit, dict(x)

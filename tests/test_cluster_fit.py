@@ -1,0 +1,146 @@
+"""Fits on two processes: those of one process with the same parts, to the same bit."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from clusters import kill, pids
+from fasthash._core.cluster import Cluster, RemotePart
+from fasthash._core.workers import Workers
+from fasthash.models.amsh import _codes
+from fasthash.models.amsh._code_parts import CodePart, LabelRows, draw_part
+
+da = pytest.importorskip("dask.array", reason="needs Dask, of the extra `distributed`")
+sparse = pytest.importorskip("scipy.sparse")
+
+
+@pytest.fixture(scope="module")
+def data():
+    emoji = fh.datasets.load_emoji()
+    features = {name: emoji.features[name] for name in ("image", "text")}
+    return features, {name: emoji.groups for name in features}
+
+
+def lazy(features, rows=500):
+    return {name: da.from_array(x, chunks=(rows, 100)) for name, x in features.items()}
+
+
+def assert_same_model(a, b):
+    for name in a.modalities_:
+        np.testing.assert_array_equal(a.codes_[name], b.codes_[name])
+        assert a.codes_[name].dtype == b.codes_[name].dtype
+        np.testing.assert_array_equal(a.projections_[name], b.projections_[name])
+    np.testing.assert_array_equal(a.objective_, b.objective_)
+
+
+def code_parts(labels, bounds):
+    return [CodePart(a, LabelRows.of(sparse.csr_array(labels[a:b]))) for a, b in pairwise(bounds)]
+
+
+def test_sweeps_on_a_cluster_are_those_of_one_process(client):
+    """The same parts give the same bits: latents, codes and objective."""
+    rng = np.random.default_rng(0)
+    labels = [(rng.random((n, 6)) < 0.3).astype(float) for n in (1000, 700)]
+    bounds = [[0, 400, 401, 1000], [0, 700]]
+
+    def run(executor, as_parts):
+        state = np.random.RandomState(0)
+        with executor as workers:
+            modalities = []
+            for y, cuts in zip(labels, bounds, strict=True):
+                parts = as_parts(code_parts(y, cuts))
+                seed = state.randint(2**32, size=4, dtype=np.uint32)
+                workers.change(draw_part, parts, seed, 12, np.float32)
+                _codes.orthogonalise(parts, state, workers)
+                modalities.append(_codes.start_codes(parts, workers))
+            objective = [
+                _codes.sweep(modalities, _codes.Weights(0.01, 0.02, 0.7), state, workers)
+                for _ in range(3)
+            ]
+            rows = [
+                np.asarray(workers.rows_of(m.parts, name))
+                for m in modalities
+                for name in ("v", "packed")
+            ]
+        return objective, rows
+
+    def on_cluster(parts):
+        return [RemotePart(future) for future in client.map(lambda part: part, parts, pure=False)]
+
+    (objective, rows), (expected, expected_rows) = (
+        run(Cluster(client, None), on_cluster),
+        run(Workers(2), lambda parts: parts),
+    )
+    assert objective == expected
+    for a, b in zip(rows, expected_rows, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("preprocessing", ["none", "unit"])
+def test_amsh_of_one_partition_is_the_fit_of_one_process(client, data, preprocessing):
+    features, labels = data
+    model = fh.AMSH(24, n_anchors=80, n_sweeps=4, preprocessing=preprocessing, random_state=0)
+    expected = model.fit(features, labels, n_threads=1)
+    with client.as_current():
+        found = fh.AMSH(**model.get_params()).fit(lazy(features, 2000), labels)
+    assert_same_model(found, expected)
+    assert found.n_iter_ == expected.n_iter_
+
+
+def test_amsh_of_partitions(client, data):
+    """As good as in one process; the same bits each time, wherever the partitions are."""
+    features, labels = data
+    options = {"n_bits": 24, "n_anchors": 80, "n_sweeps": 5, "random_state": 0}
+    one = fh.AMSH(**options).fit(features, labels)
+    with client.as_current():
+        found, again = (
+            fh.AMSH(**options).fit(
+                lazy(features), {m: da.from_array(y, 100) for m, y in labels.items()}
+            )
+            for _ in range(2)
+        )
+    assert_same_model(found, again)
+    np.testing.assert_allclose(found.objective_[-1], one.objective_[-1], rtol=5e-2)
+    scores = [
+        fh.mean_average_precision(
+            model.encode(features["text"], "text"), model.codes_["image"], *[labels["text"]] * 2
+        )
+        for model in (one, found)
+    ]
+    assert scores[1] == pytest.approx(scores[0], abs=0.02)
+
+
+def test_a_worker_killed_in_the_middle_of_a_fit(client, data, tmp_path):
+    features, labels = data
+    options = {"n_bits": 16, "n_anchors": 50, "n_sweeps": 4, "random_state": 0}
+    with client.as_current():
+        expected = fh.AMSH(**options).fit(lazy(features), labels)
+        killed = []
+
+        def kill_once(stage, done, total):
+            if stage == "codes" and done == 2 and not killed:
+                killed.append(pids(client)[0])
+                kill(killed[0])
+
+        found = fh.AMSH(**options).fit(lazy(features), labels, callback=kill_once)
+    assert killed
+    assert_same_model(found, expected)
+
+
+def test_what_a_cluster_cannot_fit_is_refused(client, data):
+    features, labels = data
+    wrong = {**features, "text": features["text"].copy()}
+    wrong["text"][700, 3] = np.nan
+    with client.as_current():
+        for model, given, options, message in (
+            (fh.AMSH(init="pca"), features, {}, "pass init='random'"),
+            (fh.AMSH(preprocessing="whiten"), features, {}, "preprocessing='whiten' is not"),
+            (fh.AMSH(), features, {"resume": True}, "cannot be resumed"),
+            (fh.AMSH(), wrong, {}, r"partition 1: features\['text'\]\[200, 3\] is nan"),
+            (fh.AMSH(n_bits=2000), features, {}, "n_bits=2000 needs more samples than bits"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                model.fit(lazy(given), labels, **options)
+            assert not hasattr(model, "codes_")
