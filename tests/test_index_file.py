@@ -177,8 +177,7 @@ def rewritten(data, change):
     n = struct.unpack_from("<I", data, 24)[0]
     description = json.loads(data[32 : 32 + n])
     description = change(description) or description
-    has_tables = data[8] == index_file.VERSION_WITH_TABLES
-    return index_file._header(json.dumps(description).encode(), len(data), has_tables) + data[4096:]
+    return index_file._header(json.dumps(description).encode(), len(data), data[8]) + data[4096:]
 
 
 def set_at(*path, value):
@@ -236,7 +235,7 @@ def test_deeply_nested_json_is_refused(tmp_path):
     changed_index().save(tmp_path / "x")
     data = (tmp_path / "x").read_bytes()
     for text in (b"[" * 4000, b'{"a":' * 800, b"1" * 4050, b"\xff\xfe", b""):
-        (tmp_path / "x").write_bytes(index_file._header(text, len(data), False) + data[4096:])
+        (tmp_path / "x").write_bytes(index_file._header(text, len(data), index_file.VERSION) + data[4096:])
         with pytest.raises(ValueError, match="is damaged"):
             fh.load(tmp_path / "x")
 
@@ -268,9 +267,9 @@ def test_codes_no_index_would_hold_are_refused(tmp_path, n_bits, ids, codes, mes
 def test_a_later_format_says_so(tmp_path):
     changed_index().save(tmp_path / "x")
     data = bytearray((tmp_path / "x").read_bytes())
-    data[8:12] = struct.pack("<I", 3)
+    data[8:12] = struct.pack("<I", 4)
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(ValueError, match="of format 3, and this version of fasthash reads"):
+    with pytest.raises(ValueError, match="of format 4, and this version of fasthash reads"):
         fh.load(tmp_path / "x")
 
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 
 from .._core.runtime import resolve_threads
 from .._core.validation import check_flag
-from ._index_file import check_content, read_index, write_index
+from ._index_file import check_content, check_lists, read_index, write_index
 from ._searched_codes import SearchedCodes
-from ._snapshot import SortedCodes
+from ._snapshot import Content, SortedCodes, StoredLists
 from ._tables import CodeTables
 
 __all__ = ["CodeIndex"]
@@ -27,7 +27,9 @@ class CodeIndex(SearchedCodes):
     # Fingerprint of the model that made the codes, which the caller may set.
     model: str | None = None
 
-    def save(self, path: str | os.PathLike[str], *, tables: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, tables: bool = False, partitions: bool = False
+    ) -> None:
         """
         Write the index to a file.
 
@@ -42,14 +44,20 @@ class CodeIndex(SearchedCodes):
             The file is then larger, by about 33 bytes per code for 10 million codes of 64 bits. An
             index that never uses tables, such as a `HammingIndex` of less than 32,768 codes, is
             written without.
+        partitions : bool, default False
+            Whether the file also holds the lists of a `HammingIndex`, and what has been calibrated,
+            so that an index loaded from it is searched with a recall in lists from the first search
+            on. They are made if they do not exist. The file gets larger by four bytes per code.
 
         Raises
         ------
         OSError
             If the file cannot be written; an old file is then unchanged.
         TypeError
-            If `tables` is neither True nor False, or the attribute `model` is neither text nor
-            None.
+            If `tables` or `partitions` is neither True nor False, or the attribute `model` is
+            neither text nor None.
+        ValueError
+            If `partitions` is True, and the index holds no codes or has no lists.
 
         See Also
         --------
@@ -58,7 +66,7 @@ class CodeIndex(SearchedCodes):
         Notes
         -----
         Other threads may search and change the index meanwhile; the file has the state at the call.
-        With ``tables=True`` the index is compacted first, as by `compact`.
+        With ``tables=True`` or ``partitions=True`` the index is compacted first, as by `compact`.
 
         Examples
         --------
@@ -74,18 +82,21 @@ class CodeIndex(SearchedCodes):
         """
         parameters = {name: getattr(self, name) for name in ("n_bits", *self._options)}
         check_flag(tables, "tables")
+        check_flag(partitions, "partitions")
         if not isinstance(self.model, str | None):
             raise TypeError(
                 "the attribute model of an index must be text, such as model.fingerprint(), or "
                 f"None, got {type(self.model).__name__}"
             )
-        state, kept = self._storage.state, None
-        if tables:
+        state, kept, lists = self._storage.state, None, None
+        if tables or partitions:
             state = self._storage.compact()
-            if len(state):
-                threads = resolve_threads(None)
+            threads = resolve_threads(None)
+            if tables and len(state):
                 kept = self._searcher(state.base, threads).tables_to_keep(threads)
-        write_index(path, type(self).__name__, parameters, state, kept, self.model)
+            if partitions:
+                lists = self._lists_to_store(state.base, threads)
+        write_index(path, type(self).__name__, parameters, state, kept, lists, self.model)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
@@ -137,6 +148,8 @@ class CodeIndex(SearchedCodes):
             base = index._storage.state.base
             tables = CodeTables(base.codes, index.n_bits, content.n_tables, 1, content.tables)
             base.searcher = index._searcher_by_tables(base, tables)
+        if content.lists is not None:
+            index._take_lists(content)
         return index
 
     def verify(self) -> None:
@@ -163,6 +176,8 @@ class CodeIndex(SearchedCodes):
         for held in (state.base, state.recent):
             name = "the index" if held.source is None else held.source.path
             check_content(name, held.codes, held.ids, self.n_bits, held.source)
+            if held.source is not None and held.source.lists is not None:
+                check_lists(name, held.source.lists, len(held), self.n_bits)
             tables = None if held.searcher is None else held.searcher.tables
             if tables is None or not tables.was_read:
                 continue
@@ -174,6 +189,17 @@ class CodeIndex(SearchedCodes):
         """Whether there are tables now, over most of the codes."""
         searcher = self._storage.state.base.searcher
         return searcher is not None and searcher.tables is not None
+
+    def _lists_to_store(self, codes: SortedCodes, n_threads: int) -> StoredLists:
+        """The lists of these codes, for a file."""
+        raise ValueError(
+            f"partitions is True, and a {type(self).__name__} has no lists: leave it out, or use a "
+            "HammingIndex"
+        )
+
+    def _take_lists(self, content: Content) -> None:
+        """Use the lists of the file that has just been read."""
+        raise ValueError(f"{content.path} is damaged: a {type(self).__name__} has no lists")
 
     def _searcher_by_tables(self, codes: SortedCodes, tables: CodeTables) -> Any:
         """An object that searches these codes by tables from a file."""

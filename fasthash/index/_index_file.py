@@ -2,7 +2,8 @@
 
     bytes        what
     0            b"\\x89FASTHX\\n", which a transfer as text would change
-    8            format version, uint32: 1, or 2 with tables; all numbers are little-endian
+    8            format version, uint32: 1, 2 with tables, or 3 with lists and perhaps tables; all
+                 numbers are little-endian
     12           checksum (CRC-32) of the header, computed with zeros here, uint32
     16           size of the file in bytes, uint64
     24           size of the description in bytes, uint32; zeros up to 32
@@ -10,9 +11,12 @@
                  and per section its offset, size in bytes and checksum; zeros up to 4096
     4096         codes, uint8 (n, ceil(n_bits / 8)), in the order of the ids
     next × 64    ids, int64 (n,), ascending
-    next × 64    in version 2, the tables of multi-index hashing as they lie in memory, which
+    next × 64    if there are tables, those of multi-index hashing as they lie in memory, which
                  `fh_table` in multi_index.h describes: per table the bounds of its buckets, its
                  rows, and for codes of up to 64 bits the rests of codes
+    next × 64    in version 3, the lists of searches with a recall, in four sections: the centres,
+                 as the codes; where the rows of each list start, int64 (n_lists + 1,); the rows
+                 list by list, uint32 (n,); and what has been calibrated, JSON
 
 Before a reader allocates memory, it checks the header, and that all sections lie in the file. A
 file cannot run code or refer to another file.
@@ -37,15 +41,17 @@ from .._core.interruptible import ascends
 from .._core.pieces import BLOCK_BYTES, blocks_of, cut
 from .._kernels.multi_index import SUBSTRING_BITS_MAX, table_bytes
 from ..codes import check_codes
-from ._snapshot import Content, Snapshot
+from ._partitions import MAX_LISTS
+from ._snapshot import Content, Snapshot, StoredLists
 from ._tables import MAX_CODES, CodeTables
 
-__all__ = ["check_content", "read_index", "write_index"]
+__all__ = ["check_content", "check_list_rows", "check_lists", "read_index", "write_index"]
 
 Value = TypeVar("Value", bound=np.generic)
 
 VERSION = 1
 VERSION_WITH_TABLES = 2
+VERSION_WITH_LISTS = 3
 HEADER_BYTES = 4096
 _PREAMBLE = struct.Struct("<8sIIQI4x")
 _CHECKSUM_AT = 12
@@ -67,23 +73,31 @@ def write_index(
     parameters: dict[str, Any],
     state: Snapshot,
     tables: CodeTables | None,
+    lists: StoredLists | None,
     model: str | None,
 ) -> None:
     """
     Write a state of an index without its removed codes, a block of rows at a time.
 
-    `tables` are those of all codes, which the base of the state then holds.
+    `tables` and `lists` are those of all codes, which the base of the state then holds.
     """
     if not _IS_LITTLE_ENDIAN:
-        tables = None
+        tables = lists = None
     n_tables = 0 if tables is None else tables.n_tables
-    sections = _sections(len(state), parameters["n_bits"], n_tables)
+    n_lists = 0 if lists is None else len(lists.centres)
+    calibrations = b"" if lists is None else lists.calibrations
+    sections = _sections(len(state), parameters["n_bits"], n_tables, n_lists, len(calibrations))
     contents: dict[str, Iterable[NDArray[Any]]] = {
         "codes": (codes for codes, _ in state.blocks()),
         "ids": (ids.astype("<i8", copy=False) for _, ids in state.blocks()),
     }
     if tables is not None:
         contents["tables"] = (tables.memory,)
+    if lists is not None:
+        contents["centres"] = (lists.centres,)
+        contents["list_starts"] = (lists.starts,)
+        contents["list_rows"] = (lists.rows,)
+        contents["calibrations"] = (np.frombuffer(calibrations, np.uint8),)
     with replacing(path) as file:
         for name, content in contents.items():
             file.seek(sections[name]["offset"])
@@ -99,10 +113,15 @@ def write_index(
         }
         if n_tables:
             description["n_tables"] = n_tables
+        if lists is not None:
+            description["n_lists"] = n_lists
+            description["lists_have_copy"] = lists.has_copy
         if model is not None:
             description["model"] = model
         file.seek(0)
-        file.write(_header(json.dumps(description).encode(), end, n_tables > 0))
+        version = VERSION_WITH_TABLES if n_tables else VERSION
+        version = VERSION_WITH_LISTS if n_lists else version
+        file.write(_header(json.dumps(description).encode(), end, version))
 
 
 def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
@@ -123,9 +142,9 @@ def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
     size = size_of(path)
     with open(path, "rb", buffering=0) as file:
         header = file.read(HEADER_BYTES)
-        has_tables, description = _read_header(path, header, size)
+        version, description = _read_header(path, header, size)
         kind, parameters, n, next_id, n_tables, sections = _read_description(
-            path, description, size, has_tables
+            path, description, size, version
         )
         n_bytes = (parameters["n_bits"] + 7) // 8
         if use_mmap:
@@ -149,12 +168,65 @@ def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
         n_tables,
         arrays.get("tables") if _IS_LITTLE_ENDIAN else None,
         description.get("model"),
+        _lists_of(arrays, n_bytes, description.get("lists_have_copy") is True),
     )
     if n and next_id <= content.ids[-1]:
         raise _damaged(path, f"id {content.ids[-1]} is not less than next_id {next_id}")
     if not use_mmap:
         check_content(path, content.codes, content.ids, parameters["n_bits"])
+        if content.lists is not None:
+            check_lists(path, content.lists, n, parameters["n_bits"])
     return content
+
+
+def check_lists(name: str, lists: StoredLists, n: int, n_bits: int) -> None:
+    """
+    Check that every row is in one list, and that the centres are codes.
+
+    Raises
+    ------
+    ValueError
+        If one of these checks fails.
+    """
+    check_list_rows(name, lists, n)
+    is_listed = np.zeros(n, bool)
+    is_listed[lists.rows] = True
+    if not is_listed.all():
+        raise _damaged(name, f"row {int(np.argmin(is_listed))} is in no list")
+    try:
+        check_codes(lists.centres, "centres", n_bits)
+    except ValueError as error:
+        raise _damaged(name, str(error)) from None
+
+
+def check_list_rows(name: str, lists: StoredLists, n: int) -> None:
+    """
+    Check that lists hold rows of the codes, so that a search reads no other memory.
+
+    Raises
+    ------
+    ValueError
+        If one of these checks fails.
+    """
+    starts = lists.starts
+    if starts[0] != 0 or starts[-1] != n or (starts[1:] <= starts[:-1]).any():
+        raise _damaged(name, "its lists do not start one after the other")
+    if max(int(lists.rows[some].max()) for some in blocks_of(lists.rows)) >= n:
+        raise _damaged(name, f"its lists hold a row that is not below {n}")
+
+
+def _lists_of(
+    arrays: dict[str, NDArray[np.uint8]], n_bytes: int, has_copy: bool
+) -> StoredLists | None:
+    if "centres" not in arrays or not _IS_LITTLE_ENDIAN:
+        return None
+    return StoredLists(
+        arrays["centres"].reshape(-1, n_bytes),
+        arrays["list_starts"].view(np.int64),
+        arrays["list_rows"].view(np.uint32),
+        arrays["calibrations"].tobytes(),
+        has_copy,
+    )
 
 
 def check_content(
@@ -175,8 +247,13 @@ def check_content(
     if source is not None:
         sections: dict[str, NDArray[Any] | None]
         sections = {"codes": codes, "ids": ids, "tables": source.tables}
+        if source.lists is not None:
+            sections["centres"] = source.lists.centres
+            sections["list_starts"] = source.lists.starts
+            sections["list_rows"] = source.lists.rows
+            sections["calibrations"] = np.frombuffer(source.lists.calibrations, np.uint8)
         for section, checksum in source.checksums.items():
-            array = sections[section]
+            array = sections.get(section)
             if array is None:
                 continue
             found = 0
@@ -196,10 +273,17 @@ def check_content(
             raise _damaged(name, str(error)) from None
 
 
-def _sections(n: int, n_bits: int, n_tables: int) -> dict[str, dict[str, int]]:
+def _sections(
+    n: int, n_bits: int, n_tables: int, n_lists: int, calibration_bytes: int
+) -> dict[str, dict[str, int]]:
     sizes = {"codes": n * ((n_bits + 7) // 8), "ids": 8 * n}
     if n_tables:
         sizes["tables"] = table_bytes(n, n_bits, n_tables)
+    if n_lists:
+        sizes["centres"] = n_lists * ((n_bits + 7) // 8)
+        sizes["list_starts"] = 8 * (n_lists + 1)
+        sizes["list_rows"] = 4 * n
+        sizes["calibrations"] = calibration_bytes
     sections = {}
     offset = HEADER_BYTES
     for name, size in sizes.items():
@@ -228,13 +312,13 @@ def _write_blocks(file: BinaryIO, content: Iterable[NDArray[Any]]) -> int:
     return checksum
 
 
-def _header(description: bytes, file_bytes: int, has_tables: bool) -> bytes:
+def _header(description: bytes, file_bytes: int, version: int) -> bytes:
     if len(description) > HEADER_BYTES - _PREAMBLE.size:
         raise ValueError(f"the parameters of the index take {len(description)} bytes: too many")
     header = bytearray(HEADER_BYTES)
     header[: _PREAMBLE.size] = _PREAMBLE.pack(
         INDEX_SIGNATURE,
-        VERSION_WITH_TABLES if has_tables else VERSION,
+        version,
         0,
         file_bytes,
         len(description),
@@ -244,17 +328,17 @@ def _header(description: bytes, file_bytes: int, has_tables: bool) -> bytes:
     return bytes(header)
 
 
-def _read_header(path: str, header: bytes, size: int) -> tuple[bool, Any]:
-    """(whether the version says that there are tables, the description)."""
+def _read_header(path: str, header: bytes, size: int) -> tuple[int, Any]:
+    """(format version, description)."""
     if header[: len(INDEX_SIGNATURE)] != INDEX_SIGNATURE:
         raise ValueError(f"{path} is not an index file of fasthash")
     if len(header) < HEADER_BYTES:
         raise _damaged(path, f"it ends after {len(header)} bytes, within its header")
     _, version, checksum, file_bytes, n_description = _PREAMBLE.unpack_from(header)
-    if version not in (VERSION, VERSION_WITH_TABLES):
+    if not VERSION <= version <= VERSION_WITH_LISTS:
         raise ValueError(
             f"{path} is an index file of format {version}, and this version of fasthash reads "
-            f"formats up to {VERSION_WITH_TABLES}: read it with the version that wrote it"
+            f"formats up to {VERSION_WITH_LISTS}: read it with the version that wrote it"
         )
     blank = bytearray(header)
     blank[_CHECKSUM_AT : _CHECKSUM_AT + 4] = bytes(4)
@@ -268,11 +352,11 @@ def _read_header(path: str, header: bytes, size: int) -> tuple[bool, Any]:
         description = json.loads(header[_PREAMBLE.size : _PREAMBLE.size + n_description])
     except (ValueError, RecursionError):
         raise _damaged(path, "its description is not JSON") from None
-    return version == VERSION_WITH_TABLES, description
+    return version, description
 
 
 def _read_description(
-    path: str, description: Any, size: int, has_tables: bool
+    path: str, description: Any, size: int, version: int
 ) -> tuple[str, dict[str, Any], int, int, int, dict[str, dict[str, int]]]:
     """
     (kind, parameters, n, next_id, n_tables, sections), checked against each other and the file
@@ -281,14 +365,16 @@ def _read_description(
     try:
         kind, parameters = description["index"], dict(description["parameters"])
         n, next_id, n_bits = description["n"], description["next_id"], parameters["n_bits"]
+        has_tables = "n_tables" in description if version == VERSION_WITH_LISTS else version > 1
         n_tables = description["n_tables"] if has_tables else 0
+        n_lists = description["n_lists"] if version == VERSION_WITH_LISTS else 0
         sections = {
             name: {key: section[key] for key in ("offset", "bytes", "crc32")}
             for name, section in description["sections"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _damaged(path, "its description lacks something") from None
-    numbers = [n, next_id, n_bits, n_tables]
+    numbers = [n, next_id, n_bits, n_tables, n_lists]
     numbers += [x for section in sections.values() for x in section.values()]
     is_named = isinstance(description.get("model"), str | None)
     if (
@@ -308,7 +394,10 @@ def _read_description(
     fewest = -(-n_bits // SUBSTRING_BITS_MAX)
     if has_tables and not (fewest <= n_tables <= n_bits and 0 < n <= MAX_CODES):
         raise _damaged(path, f"it cannot have {n_tables} tables of {n} codes of {n_bits} bits")
-    expected = _sections(n, n_bits, n_tables)
+    if version == VERSION_WITH_LISTS and not 0 < n_lists <= min(n, MAX_LISTS):
+        raise _damaged(path, f"it cannot have {n_lists} lists of {n} codes")
+    calibration_bytes = sections.get("calibrations", {"bytes": 0})["bytes"]
+    expected = _sections(n, n_bits, n_tables, n_lists, calibration_bytes)
     if placed != expected or _end_of(expected) != size:
         raise _damaged(path, f"{n} codes of {n_bits} bits do not fill it")
     return kind, parameters, n, next_id, n_tables, sections

@@ -9,9 +9,10 @@ they are not, the exact search answers.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,17 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.excluded import drop_own
 from .._core.runtime import ForkSafeLock
-from ._calibration import Calibration, Sample, choose_rule, highest_bound, lower_bound
+from .._core.validation import check_count
+from ._calibration import (
+    Calibration,
+    Sample,
+    check_recall,
+    choose_rule,
+    highest_bound,
+    lower_bound,
+)
 from ._partitions import Partitions, Rule
+from ._snapshot import StoredLists
 
 __all__ = ["Exact", "ListSearch"]
 
@@ -95,6 +105,45 @@ class ListSearch:
     @property
     def calibrations(self) -> dict[tuple[int, float], Calibration]:
         return {key: chosen.calibration for key, chosen in self._chosen.copy().items()}
+
+    def stored(self) -> StoredLists:
+        """The lists and calibrations, for a file."""
+        p = self.partitions
+        content = [
+            {
+                "n_live": chosen.n_live,
+                "calibration": asdict(chosen.calibration),
+                "rule": None
+                if chosen.rule is None
+                else {**asdict(chosen.rule), "reach": chosen.rule.reach.tolist()},
+            }
+            for chosen in self._chosen.copy().values()
+        ]
+        return StoredLists(p.centres, p.starts, p.rows, json.dumps(content).encode(), p.has_copy)
+
+    def take(self, stored: StoredLists) -> None:
+        """
+        Use the calibrations of a file.
+
+        Raises
+        ------
+        ValueError
+            If they are damaged.
+        """
+        try:
+            for entry in json.loads(stored.calibrations):
+                calibration = Calibration(**entry["calibration"])
+                rule = None if entry["rule"] is None else Rule(**entry["rule"])
+                if rule is not None:
+                    reach = np.array(rule.reach, np.int32)
+                    n_lists, n_reach = len(self.partitions), 8 * self._codes.shape[1] + 2
+                    if not 1 <= rule.least <= rule.most <= n_lists or reach.shape != (n_reach,):
+                        raise ValueError
+                    rule = replace(rule, reach=reach)
+                key = check_count(calibration.k, "k"), check_recall(calibration.recall)
+                self._chosen[key] = _Chosen(rule, calibration, int(entry["n_live"]))
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+            raise ValueError("the calibrations of the index file are damaged") from None
 
     def topk(
         self,

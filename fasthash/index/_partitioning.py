@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from .._core.runtime import ForkSafeLock
 from ._calibration import Calibration
+from ._index_file import check_list_rows
 from ._list_search import ListSearch
 from ._partitions import MAX_LISTS, MAX_ROWS, Partitions, default_n_lists
-from ._snapshot import SortedCodes
+from ._snapshot import Content, SortedCodes, StoredLists
 
 __all__ = ["MAX_CHOSEN_LISTS", "Partitioning"]
 
@@ -55,9 +56,11 @@ class Partitioning:
         self._queries: NDArray[np.uint8] | None = None
         self._spent = 0.0
         self._search: ListSearch | None = None
+        # The base of a file and its lists, until the first search.
+        self._file: tuple[SortedCodes, Content] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_search": None}
+        return {**self.__dict__, "_lock": None, "_search": None, "_file": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=ForkSafeLock())
@@ -66,6 +69,7 @@ class Partitioning:
         """Learn centres, and make the lists of a base."""
         with self._lock:
             self._n_lists, self._copies, self._centres = n_lists, copy, None
+            self._file = None
             base.lists = self._make(base, n_threads)
 
     def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
@@ -82,9 +86,16 @@ class Partitioning:
         if search is not None and search.partitions is base.lists:
             return search
         with self._lock:
+            file = self._file
+            stored = None
+            if file is not None and file[0] is base and base.lists is None:
+                stored = self._read(*file)
             if base.lists is None:
                 base.lists = self._make(base, n_threads)
-            search = self._search = ListSearch(base.codes, base.lists, self._queries)
+            search = ListSearch(base.codes, base.lists, self._queries)
+            if stored is not None:
+                search.take(stored)
+            self._search = search
             return search
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
@@ -95,7 +106,8 @@ class Partitioning:
         n = len(base)
         if not 0 < n <= MAX_ROWS:
             return None
-        if base.lists is None and self._centres is None:
+        is_wanted = self._centres is not None or self._file is not None
+        if base.lists is None and not is_wanted:
             if n < _FEWEST_CODES:
                 return None
             n_words = -(-base.codes.shape[1] // 8)
@@ -105,6 +117,21 @@ class Partitioning:
             if self._spent < seconds:
                 return None
         return self.search(base, n_threads)
+
+    def take_file(self, base: SortedCodes, content: Content) -> None:
+        """Use the lists of a file from the first search on; until then they are not read."""
+        self._file = base, content
+
+    def _read(self, base: SortedCodes, content: Content) -> StoredLists:
+        lists = content.lists
+        assert lists is not None
+        check_list_rows(content.path, lists, len(base))
+        self._copies = lists.has_copy
+        self._centres, self._n_learned = lists.centres, len(base)
+        has_copy = lists.has_copy and base.source is None
+        base.lists = Partitions(base.codes, lists.centres, lists.starts, lists.rows, has_copy)
+        self._file = None
+        return lists
 
     def take_queries(self, queries: NDArray[np.uint8]) -> None:
         """Keep queries for all calibrations to come, and forget those that have been made."""

@@ -22,7 +22,7 @@ from .._core.pieces import blocks_of, cut
 from .._core.scan import look_up
 from .._kernels.sorting import find_ascending
 
-__all__ = ["CodeBuffer", "Content", "Snapshot", "SortedCodes", "merged"]
+__all__ = ["CodeBuffer", "Content", "Snapshot", "SortedCodes", "StoredLists", "merged"]
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -34,6 +34,27 @@ _DENSITY = 1 / 16
 _ASKED_SHARE = 1 / 64
 # Ids that are looked up at a time, so that intermediate results stay in the cache.
 _FOUND_ROWS = 1 << 15
+
+
+@dataclass(frozen=True)
+class StoredLists:
+    """
+    The lists of an index file, as `Partitions` holds them.
+
+    Attributes
+    ----------
+    centres, starts, rows : ndarray
+    calibrations : bytes
+        What has been calibrated, as JSON.
+    has_copy : bool
+        Whether the codes are to be copied list by list, unless they are memory-mapped.
+    """
+
+    centres: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.uint32]
+    calibrations: bytes
+    has_copy: bool
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,7 @@ class Content:
         These tables, as `CodeTables.memory`.
     model : str or None
         Fingerprint of the model that made the codes, if the file says it.
+    lists : StoredLists or None
     """
 
     path: str
@@ -71,6 +93,7 @@ class Content:
     n_tables: int = 0
     tables: NDArray[np.uint8] | None = None
     model: str | None = None
+    lists: StoredLists | None = None
 
 
 class CodeBuffer:

@@ -19,7 +19,7 @@ from ._list_search import Answer, Exact
 from ._partitioning import MAX_CHOSEN_LISTS, Partitioning
 from ._plan import Plan, plan_of
 from ._searched_codes import Nearest, joined
-from ._snapshot import Snapshot, SortedCodes
+from ._snapshot import Content, Snapshot, SortedCodes, StoredLists
 from ._tables import CodeTables
 
 __all__ = ["HammingIndex"]
@@ -233,6 +233,13 @@ class HammingIndex(CodeIndex):
         search = self._partitioning.search(state.base, threads)
         exact = self._exact(state, live, threads)
         return search.chosen(k, recall, exact, live, threads).calibration
+
+    def _lists_to_store(self, codes: SortedCodes, n_threads: int) -> StoredLists:
+        search = self._partitioning.search(codes, n_threads)
+        return search.stored()
+
+    def _take_lists(self, content: Content) -> None:
+        self._partitioning.take_file(self._storage.state.base, content)
 
     def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
         if recall is None or recall == 1 or filter is not None:

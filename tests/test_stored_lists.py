@@ -1,0 +1,139 @@
+"""Index files with lists: searches with a recall go on as before, and damage is found."""
+
+import struct
+
+import numpy as np
+import pytest
+from test_index_file import rewritten, set_at
+from test_recall import N_BITS, near_codes, recall_of
+
+import fasthash as fh
+from fasthash.index import _index_file as index_file
+from fasthash.index import _list_search
+
+
+@pytest.fixture(autouse=True)
+def _lists_answer(monkeypatch):
+    """Lists answer even if the machine is so busy that the exact search seems to be faster."""
+    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)
+
+
+@pytest.fixture(scope="module")
+def index():
+    index = fh.HammingIndex(N_BITS)
+    index.add(near_codes(6000, 100, 0.12, 1), ids=np.arange(6000) * 3)
+    index.partition(n_lists=150)
+    return index
+
+
+@pytest.fixture
+def queries():
+    return near_codes(500, 100, 0.12, 2)
+
+
+@pytest.fixture
+def path(index, tmp_path):
+    index.calibrate(recall=0.9)
+    index.save(tmp_path / "x", partitions=True)
+    return tmp_path / "x"
+
+
+def as_before(index, queries, expected):
+    for a, b in zip(index.search(queries, 10, recall=0.9), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_lists_and_calibrations_are_read(index, queries, path, mmap):
+    loaded = fh.load(path, mmap=mmap)
+    assert loaded._storage.state.base.lists is None
+    as_before(loaded, queries, index.search(queries, 10, recall=0.9))
+    assert loaded.calibration_ == index.calibration_
+    assert loaded._storage.state.base.lists.has_copy is not mmap
+    assert recall_of(loaded, queries, 5, recall=0.95) >= 0.94
+    loaded.verify()
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_changes_after_reading(queries, path, mmap):
+    loaded = fh.load(path, mmap=mmap)
+    loaded.remove(np.arange(0, 18000, 9))
+    loaded.add(near_codes(500, 100, 0.12, 3), ids=np.arange(500) * 3 + 1)
+    assert recall_of(loaded, queries, 10, recall=0.9) >= 0.89
+    loaded.compact()
+    assert recall_of(loaded, queries, 10, recall=0.9) >= 0.89
+    loaded.save(path, partitions=True)
+    again = fh.load(path, mmap=True)
+    as_before(again, queries, loaded.search(queries, 10, recall=0.9))
+
+
+def test_lists_are_made_for_the_file(queries, tmp_path):
+    index = fh.HammingIndex(N_BITS, multi_index="always")
+    index.add(near_codes(3000, 50, 0.1, 1))
+    index.save(tmp_path / "x", partitions=True, tables=True)
+    loaded = fh.load(tmp_path / "x", mmap=True)
+    assert loaded._has_tables
+    as_before(loaded, queries, index.search(queries, 10, recall=0.9))
+    loaded.verify()
+
+
+def test_files_without_lists_are_as_before(index, tmp_path):
+    index.save(tmp_path / "x")
+    assert (tmp_path / "x").read_bytes()[8] == index_file.VERSION
+    assert fh.load(tmp_path / "x").calibration_ == {}
+
+
+def test_refusals(tmp_path):
+    index = fh.MultiIndexHash(N_BITS)
+    with pytest.raises(ValueError, match="a MultiIndexHash has no lists"):
+        index.save(tmp_path / "x", partitions=True)
+    with pytest.raises(ValueError, match="add codes"):
+        fh.HammingIndex(N_BITS).save(tmp_path / "x", partitions=True)
+    with pytest.raises(TypeError, match="partitions"):
+        fh.HammingIndex(N_BITS).save(tmp_path / "x", partitions=1)
+    assert not (tmp_path / "x").exists()
+
+
+def damaged(path, section, content):
+    """The file with another content of a section, and the right checksums for it."""
+    data = path.read_bytes()
+    n = struct.unpack_from("<I", data, 24)[0]
+    place = index_file.json.loads(data[32 : 32 + n])["sections"][section]
+    new = bytearray(data)
+    new[place["offset"] : place["offset"] + len(content)] = content
+    whole = bytes(new[place["offset"] : place["offset"] + place["bytes"]])
+    checksum = index_file.zlib.crc32(whole)
+    path.write_bytes(rewritten(bytes(new), set_at("sections", section, "crc32", value=checksum)))
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "message"),
+    [
+        ("list_rows", struct.pack("<I", 6000), "a row that is not below 6000"),
+        ("list_rows", struct.pack("<I", 2**32 - 1), "a row that is not below 6000"),
+        ("list_starts", struct.pack("<q", 1), "do not start one after the other"),
+        ("list_starts", struct.pack("<qq", 0, 2**40), "do not start one after the other"),
+        ("calibrations", b"{", "calibrations of .* damaged"),
+    ],
+)
+@pytest.mark.parametrize("mmap", [False, True])
+def test_damage_is_found_before_memory_is_read(queries, path, section, content, message, mmap):
+    damaged(path, section, content)
+    with pytest.raises(ValueError, match=message):
+        fh.load(path, mmap=mmap).search(queries, 10, recall=0.9)
+
+
+def test_rows_that_are_in_two_lists_are_found(path):
+    rows = fh.load(path)._partitioning._file[1].lists.rows
+    damaged(path, "list_rows", rows[[1]].tobytes())
+    with pytest.raises(ValueError, match="is in no list"):
+        fh.load(path)
+    with pytest.raises(ValueError, match="is in no list"):
+        fh.load(path, mmap=True).verify()
+
+
+@pytest.mark.parametrize("value", [0, 5999, 10**6, -1, "2", None])
+def test_a_wrong_number_of_lists_is_found(path, value):
+    path.write_bytes(rewritten(path.read_bytes(), set_at("n_lists", value=value)))
+    with pytest.raises(ValueError, match="is damaged"):
+        fh.load(path)
