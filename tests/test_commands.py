@@ -246,6 +246,24 @@ def test_index_is_changed_as_told(emoji, capsys):
     assert "damaged" in run(capsys, "index verify emoji.index", status=1)[1]
 
 
+def test_partitions_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("codes.npy", random_codes(3000, 64))
+    assert not result(capsys, "index build some.index --codes codes.npy")["partitions"]
+    said = result(capsys, "index build some.index --codes codes.npy --force --partitions")
+    assert said["partitions"] and not said["tables"]
+    assert "bytes with partitions" in run(capsys, "index info some.index")[0]
+    assert result(capsys, "index remove some.index --id 7")["partitions"]
+    assert result(capsys, "index add some.index --codes codes.npy")["partitions"]
+    search = "search some.index --codes codes.npy --rows 0:5 -k 3 --format jsonl"
+    exact = run(capsys, search)[0]
+    assert run(capsys, f"{search} --recall 1")[0] == exact
+    assert len(run(capsys, f"{search} --recall .9")[0].splitlines()) == 5
+    assert "not above 0" in run(capsys, f"{search} --recall 1.5", status=2)[1]
+    search = "search some.index --codes codes.npy --radius 3 --recall .9"
+    assert "--recall goes with -k" in run(capsys, search, status=1)[1]
+
+
 def test_tables_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.save("codes.npy", random_codes(40_000, 64))

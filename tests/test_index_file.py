@@ -235,7 +235,8 @@ def test_deeply_nested_json_is_refused(tmp_path):
     changed_index().save(tmp_path / "x")
     data = (tmp_path / "x").read_bytes()
     for text in (b"[" * 4000, b'{"a":' * 800, b"1" * 4050, b"\xff\xfe", b""):
-        (tmp_path / "x").write_bytes(index_file._header(text, len(data), index_file.VERSION) + data[4096:])
+        header = index_file._header(text, len(data), index_file.VERSION)
+        (tmp_path / "x").write_bytes(header + data[4096:])
         with pytest.raises(ValueError, match="is damaged"):
             fh.load(tmp_path / "x")
 

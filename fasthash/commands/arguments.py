@@ -24,6 +24,7 @@ __all__ = [
     "parameter",
     "positive",
     "row_range",
+    "share",
     "whole",
     "with_config",
 ]
@@ -116,6 +117,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def share(text: str) -> float:
+    """Parse a number above 0 and at most 1."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
     return value
 
 

@@ -23,6 +23,11 @@ from .printing import Printer
 __all__ = ["declare", "describe_file", "load_index"]
 
 
+# Recalls that `index build --partitions` calibrates for ten answers. Others are calibrated by each
+# search with them.
+_CALIBRATED = (0.95, 0.99)
+
+
 def declare(commands: Any) -> None:
     """Describe the command, its own commands and their options."""
     parser = commands.add_parser(
@@ -57,6 +62,12 @@ def declare(commands: Any) -> None:
         "first on; of use for 32,768 codes or more whose neighbours are near; the file gets two "
         "to four times as large",
     )
+    build.add_argument(
+        "--partitions",
+        action="store_true",
+        help="also store lists of the codes, for 'fasthash search --recall'; of use for some "
+        "100,000 codes or more; the file gets larger by four bytes per code",
+    )
     add_wait(build)
     build.set_defaults(run=_build)
 
@@ -64,8 +75,8 @@ def declare(commands: Any) -> None:
         own,
         "add",
         "add codes to an index",
-        "Add codes, or features that a model encodes, to an index file. If it holds tables, they "
-        "are built again.",
+        "Add codes, or features that a model encodes, to an index file. If it holds tables or "
+        "partitions, they are made again.",
         "fasthash index add emoji.index --model emoji.model --modality image "
         "--features emoji/emoji.npz:I_te",
     )
@@ -84,7 +95,8 @@ def declare(commands: Any) -> None:
         own,
         "remove",
         "remove codes from an index",
-        "Remove codes from an index file by their ids. If it holds tables, they are built again.",
+        "Remove codes from an index file by their ids. If it holds tables or partitions, they are "
+        "made again.",
         "fasthash index remove emoji.index --id 1437 1438",
     )
     _add_index(remove)
@@ -142,10 +154,12 @@ def describe_index(path: str | os.PathLike[str], index: Any) -> tuple[str, dict[
     """Describe an index by one line of text, and by content for JSON."""
     n = len(index)
     n_bytes = os.path.getsize(path)
+    has_lists = _has_lists(index)
+    kept = " and ".join(["tables"] * index._has_tables + ["partitions"] * has_lists)
     span = f", ids {index.ids[0]} to {index.ids[-1]}" if n else ""
     return (
         f"{path}: {type(index).__name__}, {n} codes of {index.n_bits} bits{span}; "
-        f"{n_bytes:,} bytes{' with tables' if index._has_tables else ''}",
+        f"{n_bytes:,} bytes{f' with {kept}' if kept else ''}",
         {
             "path": str(path),
             "kind": type(index).__name__,
@@ -155,9 +169,16 @@ def describe_index(path: str | os.PathLike[str], index: Any) -> tuple[str, dict[
             "largest_id": int(index.ids[-1]) if n else None,
             "bytes": n_bytes,
             "tables": index._has_tables,
+            "partitions": has_lists,
             "model": index.model,
         },
     )
+
+
+def _has_lists(index: Any) -> bool:
+    from ..index import HammingIndex
+
+    return isinstance(index, HammingIndex) and index._has_lists and len(index) > 0
 
 
 def describe_file(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
@@ -218,10 +239,14 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
     index = HammingIndex(n_bits)
     index.add(codes, ids=_read_ids(options))
     index.model = made_by
+    if options.partitions:
+        index.partition()
+        for recall in _CALIBRATED:
+            index.calibrate(recall=recall)
     with locked(options.index, options.wait, printer):
         # Another process may have written the file meanwhile.
         check_output(options.index, "index", options.force)
-        index.save(options.index, tables=options.tables)
+        index.save(options.index, tables=options.tables, partitions=options.partitions)
     printer.result(*describe_index(options.index, index))
 
 
@@ -230,9 +255,9 @@ def _changing(options: argparse.Namespace, printer: Printer) -> Iterator[Any]:
     """Load the index, and save it at the end; no other command changes the file meanwhile."""
     with locked(options.index, options.wait, printer):
         index = load_index(options.index, mmap=False)
-        has_tables = index._has_tables
+        has_tables, has_lists = index._has_tables, _has_lists(index)
         yield index
-        index.save(options.index, tables=has_tables)
+        index.save(options.index, tables=has_tables, partitions=has_lists and len(index) > 0)
 
 
 def _add(options: argparse.Namespace, printer: Printer) -> None:

@@ -76,6 +76,13 @@ def declare(commands: Any) -> None:
         "--radius", type=arguments.whole, help="find all within this many bits instead"
     )
     search.add_argument(
+        "--recall",
+        type=arguments.share,
+        metavar="SHARE",
+        help="search approximately: the mean share of the exact answers by Hamming distance that "
+        "is found, such as .99; of use for an index that was built with --partitions",
+    )
+    search.add_argument(
         "--weights",
         action=argparse.BooleanOptionalAction,
         help="compare codes with the projections of --features as weights, and show scores too "
@@ -132,6 +139,11 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
         raise ValueError("--weights goes with --features and -k, and not with --rerank")
     if options.weights is None:
         options.weights = has_weights
+    if options.recall is not None and (options.weights or options.radius is not None):
+        raise ValueError(
+            "--recall goes with -k and a search by Hamming distance: leave --radius out, and with "
+            "--features pass --no-weights or --rerank"
+        )
     if names is not None:
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
@@ -255,7 +267,9 @@ def _answers(
         return
     # The answers of more than all codes would take memory for nothing.
     k = min(options.k, max(len(index), 1))
-    for distances, ids in zip(*index.search(codes, k, filter=allowed), strict=True):
+    for distances, ids in zip(
+        *index.search(codes, k, recall=options.recall, filter=allowed), strict=True
+    ):
         is_found = ids >= 0
         yield distances[is_found], ids[is_found]
 
@@ -299,7 +313,7 @@ def _reranked(
     """Yield the distances and ids of the answers to each query, sorted by cosine similarity."""
     k = min(options.k, max(len(index), 1))
     n_candidates = min(max(options.candidates or 10 * k, k), max(len(index), 1))
-    distances, ids = index.search(codes, n_candidates, filter=allowed)
+    distances, ids = index.search(codes, n_candidates, recall=options.recall, filter=allowed)
     with without_warnings():
         _, best_of_all = rerank(x, vectors, ids, k)
     for far, near, best in zip(distances, ids, best_of_all, strict=True):

@@ -72,6 +72,11 @@ class Partitioning:
             self._file = None
             base.lists = self._make(base, n_threads)
 
+    def has_lists(self, base: SortedCodes) -> bool:
+        """Whether a base has lists, or its file has."""
+        file = self._file
+        return base.lists is not None or (file is not None and file[0] is base)
+
     def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for the lists of a base, by (k, recall)."""
         search = self._search

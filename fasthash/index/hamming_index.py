@@ -234,6 +234,11 @@ class HammingIndex(CodeIndex):
         exact = self._exact(state, live, threads)
         return search.chosen(k, recall, exact, live, threads).calibration
 
+    @property
+    def _has_lists(self) -> bool:
+        """Whether there are lists now, or a file has them."""
+        return self._partitioning.has_lists(self._storage.state.base)
+
     def _lists_to_store(self, codes: SortedCodes, n_threads: int) -> StoredLists:
         search = self._partitioning.search(codes, n_threads)
         return search.stored()
