@@ -216,7 +216,7 @@ def test_bits_have_a_default(client, samples):
 
 def test_items_are_listed_described_and_found_by_name(client):
     assert client.get("/api/items/8").json() == {
-        "id": 8, "name": "sample 8", "labels": ["even"], "has_picture": False
+        "id": 8, "name": "sample 8", "labels": ["even"], "has_picture": False, "has_sound": False
     }  # fmt: skip
     assert client.get("/api/items/299").json()["name"] == "item 299"
     page = client.get("/api/items", params={"start": 5, "k": 4}).json()

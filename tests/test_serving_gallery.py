@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 
 import fasthash as fh
 from fasthash.serving.app import application
-from fasthash.serving.collection import Collection, Length
-from fasthash.serving.gallery import Gallery, Labels, PictureFiles, files_of_folder
+from fasthash.serving.collection import Collection, Files, Length
+from fasthash.serving.gallery import Gallery, Labels, PictureFiles, files_of_folder, sound_type
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
 SECRET = b"\x89PNG\r\n\x1a\n a secret"
@@ -114,6 +114,66 @@ def test_kinds_of_pictures():
     assert media_type(b"GIF89a") == "image/gif"
     assert media_type(b"RIFF\x10\0\0\0WEBPVP8 ") == "image/webp"
     assert media_type(b"RIFF\x10\0\0\0WAVEfmt ") is None and media_type(b"") is None
+
+
+def test_sounds_of_the_folder_are_sent(folder):
+    (folder / "a.ogg").write_bytes(b"OggS and more")
+    (folder / "b.wav").write_bytes(b"<html>")
+    index = fh.HammingIndex(8)
+    index.add(np.arange(3, dtype=np.uint8)[:, None])
+    sounds = PictureFiles(folder, files_of_folder(folder, "sounds"))
+    client = TestClient(application(Collection("s", Gallery(sounds=sounds), [Length(index)])))
+    response = client.get("/api/items/0/sound")
+    assert response.content == b"OggS and more"
+    assert response.headers["content-type"] == "audio/ogg"
+    assert [client.get(f"/api/items/{item}/sound").status_code for item in (1, 2)] == [404, 404]
+    shown = [client.get(f"/api/items/{item}").json()["has_sound"] for item in range(3)]
+    assert shown == [True, True, False]
+
+
+def test_kinds_of_sounds():
+    assert sound_type(b"RIFF\x10\0\0\0WAVEfmt ") == "audio/wav"
+    assert sound_type(b"fLaC\0") == "audio/flac"
+    assert sound_type(b"ID3\x04") == sound_type(b"\xff\xfb\x90\x44") == "audio/mpeg"
+    assert sound_type(PNG) is None and sound_type(b"") is None
+
+
+def test_a_file_is_searched_by_the_features_of_a_function():
+    """The function gets a path of its own, which is gone afterwards; its ValueError is told."""
+    paths = []
+
+    def features(given):
+        paths.extend(given)
+        with open(given[0], "rb") as file:
+            content = file.read()
+        if content.endswith(b"!"):
+            raise ValueError("a picture of nothing")
+        return np.array([[len(content) - 20.0, 1.0]])
+
+    index = fh.HammingIndex(2)
+    index.add(np.array([[0b01000000], [0b11000000]], np.uint8))
+    length = Length(index, lambda x, modality: x, {"image": 2})
+    collection = Collection("files", Gallery(), [length], files=[Files(features, "image")])
+    client = TestClient(application(collection))
+    assert client.get("/api/info").json()["by_file"] == ["image"]
+
+    def ask(content, **query):
+        return client.post(
+            "/api/search/file", params={"modality": "image", **query}, content=content
+        )
+
+    for content, best in ((PNG, 0), (PNG + bytes(20), 1)):
+        answers = ask(content, k=1).json()["answers"]
+        assert [(one["id"], one["distance"]) for one in answers] == [(best, 0)]
+    assert all(path.endswith(".png") and not os.path.exists(path) for path in paths)
+    for response, status, says in (
+        (ask(PNG + b"!"), 422, "a picture of nothing"),
+        (ask(b"<svg>"), 422, "the file is not a PNG"),
+        (ask(b""), 400, "the body is empty"),
+        (ask(PNG, modality="text"), 400, "modality must be image"),
+        (ask(PNG + bytes(1 << 24)), 413, "more than 16777216 bytes"),
+    ):
+        assert response.status_code == status and says in response.json()["error"], response.text
 
 
 def test_a_folder_in_the_order_of_names(folder):

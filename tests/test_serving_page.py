@@ -6,12 +6,14 @@ import urllib.parse
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 import fasthash as fh
+from fasthash.audio import sound_features
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 
-from browser import chromium, overflows
+from browser import accessibility_faults, chromium, overflows
 from serving_process import serving
 
 # Where screenshots are kept to be looked at; by default with the test's other files.
@@ -46,20 +48,16 @@ def texts(page, selector):
 
 
 def names(page):
-    return texts(page, "#grid button > span:first-of-type")
+    return texts(page, "#results .card .name")
 
 
 def distances(page):
-    return [int(text.split()[1]) for text in texts(page, ".distance")]
+    far = texts(page, "#results .apart")
+    return [0 if text == "same code" else int(text.split()[0]) for text in far]
 
 
-def scores(page):
-    return [float(text.removeprefix("score ")) for text in texts(page, ".score")]
-
-
-def titles(page):
-    script = "return [...document.querySelectorAll('#grid button')].map((one) => one.title)"
-    return page.execute_script(script)
+def labels(page):
+    return texts(page, "#results .tags")
 
 
 def pick(page, selector, value):
@@ -81,30 +79,34 @@ def shot(page, tmp_path, name):
 def test_words_are_typed_and_answers_filtered(emoji_url, tmp_path, width, scheme):
     with chromium(width, scheme=scheme) as page:
         page.get(emoji_url)
-        said(page, "24 of 1906 items: pick one")
-        shot(page, tmp_path, f"first-{width}-{scheme}")
+        said(page, "24 of 1,906 items")
+        assert not find(page, "#filter")[0].is_displayed(), "filters are folded away"
         # A pause after a space: what is typed next must not run into the word.
         find(page, "#words")[0].send_keys("happy ")
-        said(page, "24 for “happy”, 64 bits")
+        said(page, "24 items for “happy”, 64 bits")
         find(page, "#words")[0].send_keys("dog")
-        said(page, "24 for “happy dog”, 64 bits")
+        said(page, "24 items for “happy dog”, 64 bits")
         assert not overflows(page)
         drawn = "return [...document.images].slice(0, 4).every((one) => one.naturalWidth > 0)"
         wait(page, lambda p: p.execute_script(drawn))
-        assert texts(page, "#order")[0].startswith("The results are sorted by score, highest first")
-        assert scores(page) == sorted(scores(page), reverse=True) and len(scores(page)) == 24
+        assert accessibility_faults(page) == []
         shot(page, tmp_path, f"words-{width}-{scheme}")
 
+        find(page, "#filters summary")[0].click()
         find(page, "#radius")[0].send_keys("2\t")
         wait(page, lambda p: 0 < len(distances(p)) < 24 and max(distances(p)) <= 2)
         pick(page, "#filter", "food-drink")
         find(page, "#radius")[0].clear()
         find(page, "#radius")[0].send_keys("64\t")
-        wait(page, lambda p: len(titles(p)) == 24 and all("food-drink" in t for t in titles(p)))
+        wait(page, lambda p: labels(p) == ["food-drink"] * 24)
         assert min(distances(page)) > 2
+        pick(page, "#order", "distance")
+        wait(page, lambda p: distances(p) == sorted(distances(p)))
         pick(page, "#bits", "16")
-        said(page, "24 for “happy dog”, 16 bits")
+        said(page, "24 items for “happy dog”, 16 bits")
         assert max(distances(page)) <= 16
+        assert texts(page, "#active") == ["food-drink, bits: 16, distance up to 64"]
+        assert accessibility_faults(page) == [] and not overflows(page)
         dark = page.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
         assert dark == (scheme == "dark")
 
@@ -112,25 +114,70 @@ def test_words_are_typed_and_answers_filtered(emoji_url, tmp_path, width, scheme
 def test_items_are_picked_with_the_keyboard_and_back_goes_back(emoji_url, tmp_path):
     from selenium.webdriver.common.keys import Keys
 
+    def press(key):
+        page.switch_to.active_element.send_keys(key)
+
     with chromium(1200) as page:
         page.get(emoji_url)
-        said(page, "pick one")
-        page.switch_to.active_element.send_keys("/")
+        said(page, "1,906 items")
+        press("/")
         assert page.switch_to.active_element.get_attribute("id") == "words"
-        page.switch_to.active_element.send_keys("grapes", Keys.ENTER)
+        press("grapes")
+        press(Keys.ENTER)
         said(page, "for “grapes”")
-        first = find(page, "#grid button")[0]
-        name = names(page)[0]
-        page.execute_script("arguments[0].focus()", first)
-        page.switch_to.active_element.send_keys(Keys.ENTER)
-        said(page, f"like “{name}”")
-        assert "item=" in page.current_url
-        focused = page.execute_script("return document.activeElement.innerText")
-        assert focused.splitlines()[0] in names(page)
-        page.execute_script("document.querySelector('details').open = true")
+        all_ids = [card.get_attribute("data-id") for card in find(page, ".card > button")]
+        page.execute_script("arguments[0].focus()", find(page, ".card > button")[0])
+        at = []
+        for key in (Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.END, Keys.HOME):
+            press(key)
+            focused = page.switch_to.active_element.get_attribute("data-id")
+            at.append(all_ids.index(focused))
+        assert at[0] == 1 and at[1] > 3 and at[2:] == [1, len(all_ids) - 1, 0]
+        press(Keys.ENTER)
+        assert texts(page, "#detail h2") == names(page)[:1]
+        press(Keys.ARROW_RIGHT)
+        assert texts(page, "#detail h2") == names(page)[1:2]
+        assert accessibility_faults(page) == []
+        shot(page, tmp_path, "detail-1200-light")
+        press(Keys.ESCAPE)
+        assert page.switch_to.active_element.get_attribute("data-id") == all_ids[1]
+        press(Keys.ENTER)
+        name = texts(page, "#detail h2")[0]
+        press(Keys.ENTER)  # the focus is on "More like this"
+        said(page, f"23 items like “{name}”")
+        assert f"item={all_ids[1]}" in page.current_url
+        assert texts(page, "#asked .name") == [name] and name not in names(page)
+        assert accessibility_faults(page) == []
         shot(page, tmp_path, "item-1200-light")
         page.back()
         said(page, "for “grapes”")
+        assert not find(page, "#asked")[0].is_displayed()
+
+
+def test_what_is_not_found_is_explained_and_something_offered(emoji_url):
+    with chromium(1200) as page:
+        page.get(f"{emoji_url}/?q=electrik+dog")
+        said(page, "for “electrik dog”")
+        wait(page, lambda p: "electric" in texts(p, "#note .chip"))
+        assert texts(page, "#note")[0].startswith("Not known: “electrik”.")
+        next(one for one in find(page, "#note .chip") if one.text == "electric").click()
+        said(page, "for “electric dog”")
+        page.get(f"{emoji_url}/?q=dog&radius=0")
+        said(page, "Nothing found for “dog”")
+        wait(page, lambda p: texts(p, "#note .chip"))
+        offer = texts(page, "#note .chip")[0]
+        find(page, "#note .chip")[0].click()
+        wait(page, distances)
+        assert offer == f"Show items up to distance {min(distances(page))}"
+        find(page, "#examples .chip")[1].click()
+        said(page, "for “rain”")
+        # Items that tie are a group.
+        n = len(names(page))
+        groups = texts(page, ".group")
+        assert any("Their order says nothing." in one for one in groups)
+        assert n == 24 and accessibility_faults(page) == []
+        find(page, "#surprise")[0].click()
+        said(page, "items like “")
 
 
 def test_words_are_only_ever_text(emoji_url):
@@ -138,41 +185,100 @@ def test_words_are_only_ever_text(emoji_url):
     with chromium(1200) as page:
         page.get(f"{emoji_url}/?q={urllib.parse.quote(attack)}")
         said(page, f"for “{attack}”")
-        assert find(page, "#status *") == []
+        assert find(page, "#status *:not(bdi)") == []
         find(page, "#words")[0].clear()
         find(page, "#words")[0].send_keys("<xqzzv>")
         said(page, "no word of the text '<xqzzv>' is known")
-        assert find(page, "#status *") == [] and find(page, "#grid li") == []
+        assert find(page, "#status *") == [] and find(page, "#results li") == []
         # The browser itself notes the status 422, and nothing else.
         logged = page.get_log("browser")
         assert logged and all("422" in one["message"] for one in logged)
 
 
-def test_a_gallery_of_ones_own(tmp_path):
-    """An index without a model, names that are markup: found by names, picked, shown as text."""
+# Characters that turn the direction of what follows, a long name, and markup.
+ATTACKS = (
+    "\u202egnp.tac\u202d and \u2067more",
+    "x" * 3000,
+    "<script>alert(1)</script><b onmouseover=alert(2)>bold</b>",
+)
+
+
+def write_sound(path, pitch):
+    wave = np.sin(np.arange(8000) * pitch / 8000 * 2 * np.pi) * 20_000
+    wavfile.write(path, 8000, wave.astype(np.int16))
+
+
+@pytest.mark.parametrize("width", [1200, 380])
+def test_a_gallery_of_ones_own(tmp_path, width):
+    """An index without a model, names that attack: found by names, picked, shown as text."""
     rng = np.random.default_rng(0)
     codes = fh.pack(rng.standard_normal((50, 32)))
     index = fh.HammingIndex(32)
     index.add(codes)
     index.save(tmp_path / "own.index")
-    attack = "<script>alert(1)</script><b onmouseover=alert(2)>bold</b>"
-    captions = [f"caption {i}" for i in range(49)] + [attack]
+    captions = [f"caption {i}" for i in range(47)] + list(ATTACKS)
     (tmp_path / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
     arguments = ("--index", "own.index", "--names", "captions.txt", "--port", 0)
-    with serving(*arguments, cwd=tmp_path) as (url, *_), chromium(380) as page:
+    with serving(*arguments, cwd=tmp_path) as (url, *_), chromium(width) as page:
         page.get(url)
         said(page, "24 of 50 items")
-        shot(page, tmp_path, "captions-380-light")
         find(page, "#more")[0].click()
         said(page, "48 of 50 items")
+        assert not overflows(page) and accessibility_faults(page) == []
+        shot(page, tmp_path, f"captions-{width}-light")
         find(page, "#words")[0].send_keys("bold")
-        said(page, "1 of 1 items with “bold” in their names")
-        assert names(page) == [attack]
-        assert find(page, "#grid b, #grid script") == [] and not overflows(page)
-        find(page, "#grid button")[0].click()
+        said(page, "1 of 1 item with “bold” in the name")
+        assert names(page) == [ATTACKS[2]]
+        assert find(page, "#results b, #results script") == [] and not overflows(page)
+        find(page, ".card > button")[0].click()
+        find(page, "#detail .main")[0].click()
         said(page, "like “<script>")
         _, ids = fh.topk(codes[49:], codes, 24)
-        assert names(page) == [captions[i] for i in ids[0]]
-        assert texts(page, "#order") == ["The results are sorted by distance, smallest first."]
-        assert texts(page, ".distance")[0] == "distance 0 of 32 bits" and scores(page) == []
-        assert find(page, "#filter-field")[0].is_displayed() is False
+        assert names(page) == [captions[i] for i in ids[0] if i != 49]
+        assert not find(page, "#order-field")[0].is_displayed()
+        assert not find(page, "#filter")[0].is_displayed()
+        page.get(f"{url}/?item=48")
+        said(page, "23 items like “xxx")
+        assert len(texts(page, "#status")[0]) < 200
+        assert not overflows(page) and find(page, "#asked")[0].size["height"] < 250
+        find(page, "#words")[0].send_keys("caption qqq")
+        said(page, "Nothing found with “caption qqq”")
+        wait(page, lambda p: texts(p, "#note .chip") == ["caption", "qqq", "Show all items"])
+
+
+@pytest.mark.parametrize("width", [1200, 380])
+def test_sounds_are_played_and_searched_by_a_file(tmp_path, width):
+    """A folder of sounds, and the function of the package that makes their features."""
+    (tmp_path / "clips").mkdir()
+    for i in range(12):
+        write_sound(tmp_path / "clips" / f"tone{i:02}.wav", 300 + 150 * i)
+    write_sound(tmp_path / "new.wav", 910)
+    files = sorted((tmp_path / "clips").iterdir())
+    model = fh.ITQ(n_bits=16, random_state=0).fit(sound_features(files))
+    model.save(tmp_path / "m.model")
+    index = fh.HammingIndex(16)
+    index.add(model.transform(sound_features(files)))
+    index.save(tmp_path / "clips.index")
+    arguments = (
+        "--index clips.index --model m.model --sounds clips "
+        "--features fasthash.audio:sound_features --port 0"
+    ).split()
+    with serving(*arguments, cwd=tmp_path) as (url, *_), chromium(width) as page:
+        page.get(url)
+        said(page, "12 of 12 items")
+        length = "return document.querySelector('.card audio').duration"
+        page.execute_script("document.querySelector('.card audio').load()")
+        page.execute_script("document.querySelector('.card audio').preload = 'auto'")
+        assert wait(page, lambda p: p.execute_script(length)) == 1.0
+        find(page, "#file")[0].send_keys(str(tmp_path / "new.wav"))
+        said(page, "12 items like “new.wav”")
+        near = model.search(sound_features([tmp_path / "new.wav"]), index, k=12)[1][0]
+        assert names(page) == [files[i].stem for i in near]
+        assert "Items like your file" in texts(page, "#asked")[0]
+        assert not overflows(page) and accessibility_faults(page) == []
+        shot(page, tmp_path, f"sounds-{width}")
+        (tmp_path / "no.png").write_text("no picture")
+        find(page, "#file")[0].send_keys(str(tmp_path / "no.png"))
+        said(page, "the file is not a PNG")
+        logged = page.get_log("browser")
+        assert logged and all("422" in one["message"] for one in logged)

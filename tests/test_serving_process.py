@@ -54,7 +54,8 @@ def folder(tmp_path_factory):
             assert cli.main(["--quiet", *command.split()]) == 0
         (folder / "secret.png").write_bytes(SECRET)
         (folder / "words.py").write_text(
-            "from fasthash.datasets import load_emoji\nfeatures = load_emoji().text_features\n",
+            "from fasthash.datasets import load_emoji\nfeatures = load_emoji().text_features\n"
+            "of_file = lambda paths: features(['dog'])\n",
             encoding="utf-8",
         )
     return folder
@@ -65,10 +66,12 @@ OWN = (
     "--pictures emoji/train.csv:picture --labels emoji/train.csv:group --words words:features"
 ).split()
 
-# One kind of features, bits that do not fill their bytes, a folder of pictures, columns as labels.
+# One kind of features, bits that do not fill their bytes, a folder of pictures, columns as labels,
+# files that are no sounds, and searches by a file.
 EMBEDDINGS = (
     "--index itq.index --model itq.model --pictures emoji/pictures "
-    "--labels emoji/emoji.npz:L_tr --label-names emoji/labels.txt"
+    "--labels emoji/emoji.npz:L_tr --label-names emoji/labels.txt --sounds emoji/train.csv:picture "
+    "--features words:of_file"
 ).split()
 
 
@@ -78,7 +81,7 @@ def get(url, path, **query):
         return json.load(response)
 
 
-@pytest.mark.parametrize(("served", "n"), [(OWN, 9), (EMBEDDINGS, 8)])
+@pytest.mark.parametrize(("served", "n"), [(OWN, 9), (EMBEDDINGS, 10)])
 def test_schemathesis_finds_no_fault(folder, tmp_path, served, n):
     """Everything described, with right and wrong data: statuses, types, contents as described."""
     program = pathlib.Path(sys.executable).with_name("schemathesis")
@@ -323,6 +326,15 @@ def test_json_says_where_it_is(folder):
         (
             "--index 16.index --model 16.model --words words:features --modality sound",
             "--modality: the features of --words must be of one of image, text",
+        ),
+        ("--sounds emoji", "--sounds goes with --index"),
+        ("--index 16.index --sounds emptied", "holds no sounds"),
+        ("--index 16.index --features words:of_file", "--features needs --model"),
+        ("--index 16.index --model 16.model --features words:f", "name the modality, as in image="),
+        ("--index 16.index --model 16.model --features image=words:f", "no attribute 'f'"),
+        (
+            "--index 16.index --model 16.model --features sound=words:of_file",
+            "the model has the modalities image, text",
         ),
         ("--host no.such.host.invalid", "host no.such.host.invalid is not a known name"),
         ("--host 192.0.2.1", "host 192.0.2.1 is not an address of this machine"),

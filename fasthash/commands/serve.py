@@ -23,7 +23,7 @@ from .index import load_index
 from .printing import Printer
 
 if TYPE_CHECKING:
-    from ..serving.collection import Collection, Length, Words
+    from ..serving.collection import Collection, Files, Length, Words
     from ..serving.gallery import Gallery, PictureFiles
 
 __all__ = ["declare", "run"]
@@ -65,6 +65,20 @@ def declare(commands: Any) -> None:
     )
     add_any_model(searched)
     searched.add_argument("--modality", help="modality of the features of --words (default: text)")
+    searched.add_argument(
+        "--features",
+        nargs="+",
+        metavar="[MODALITY=]MODULE:FUNCTION",
+        help="your function that turns a list of paths of pictures or sounds into features, to "
+        "search by a file; one for each modality (default: the modality that is not of --words)",
+    )
+    searched.add_argument(
+        "--examples",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="texts to search by, which the page offers",
+    )
     shown = serve.add_argument_group("how items are shown (row i belongs to id i)")
     shown.add_argument(
         "--names",
@@ -78,6 +92,12 @@ def declare(commands: Any) -> None:
         metavar="SOURCE",
         help="a folder, whose pictures are sorted by name; or texts that name PNG, JPEG, GIF or "
         "WebP files, relative to the folder of the file with the texts",
+    )
+    shown.add_argument(
+        "--sounds",
+        nargs="+",
+        metavar="SOURCE",
+        help="a folder, or texts that name WAV, OGG, FLAC or MP3 files, as for --pictures",
     )
     shown.add_argument(
         "--labels", nargs="+", metavar="SOURCE", help="classes or 0/1 columns, to filter by"
@@ -164,10 +184,10 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
 
     if options.index is None:
         for name in (
-            *("model", "words", "modality", "title"),
-            *("names", "pictures", "labels", "label_names"),
+            *("model", "words", "modality", "features", "examples", "title"),
+            *("names", "pictures", "sounds", "labels", "label_names"),
         ):
-            if getattr(options, name) is not None:
+            if getattr(options, name):
                 raise ValueError(f"--{name.replace('_', '-')} goes with --index")
         from ..serving.emoji import emoji_collection
 
@@ -186,7 +206,8 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
     title = options.title or Path(options.index[0]).stem
     gallery = _gallery(options, lengths[0].index.ids, printer)
     texts = gallery.names if words is not None and options.names is not None else None
-    return Collection(title, gallery, lengths, words, texts)
+    files = _files(options, lengths, words)
+    return Collection(title, gallery, lengths, words, texts, files, options.examples)
 
 
 def _length(path: str, model_path: str | None, force: bool) -> Length:
@@ -213,13 +234,39 @@ def _words(function: str, modality: str | None, lengths: Sequence[Length]) -> Wo
     if modality not in n_features:
         known = ", ".join(filter(None, n_features)) or "none: the model has one kind of features"
         raise ValueError(f"--modality: the features of --words must be of one of {known}")
-    features = _imported(function)
+    features = _imported("--words", function)
     holder = getattr(features, "__self__", None)
     unknown = getattr(features, "unknown_words", getattr(holder, "unknown_words", None))
     return Words(features, modality, unknown)
 
 
-def _imported(function: str) -> Callable[[Sequence[str]], Any]:
+def _files(
+    options: argparse.Namespace, lengths: Sequence[Length], words: Words | None
+) -> list[Files]:
+    from ..serving.collection import Files
+
+    if not options.features:
+        return []
+    n_features = lengths[0].n_features
+    if n_features is None:
+        raise ValueError("--features needs --model, which encodes the features of the files")
+    others = [name for name in n_features if words is None or name != words.modality]
+    found = []
+    for given in options.features:
+        modality, _, function = given.rpartition("=")
+        if not modality and len(others) != 1:
+            raise ValueError(
+                f"--features {given}: name the modality, as in {next(iter(n_features))}={given}"
+            )
+        modality = modality or others[0]
+        if modality not in n_features:
+            known = ", ".join(n_features)
+            raise ValueError(f"--features {given}: the model has the modalities {known}")
+        found.append(Files(_imported("--features", function), modality))
+    return found
+
+
+def _imported(option: str, function: str) -> Callable[[Sequence[str]], Any]:
     """Import a function by its module and name, from the current folder first."""
     module, _, name = function.partition(":")
     sys.path.insert(0, os.getcwd())
@@ -228,9 +275,9 @@ def _imported(function: str) -> Callable[[Sequence[str]], Any]:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--words {function}: {error}") from None
+        raise ValueError(f"{option} {function}: {error}") from None
     if not callable(found):
-        raise ValueError(f"--words {function} is not a function: pass MODULE:FUNCTION")
+        raise ValueError(f"{option} {function} is not a function: pass MODULE:FUNCTION")
     named: Callable[[Sequence[str]], Any] = found
     return named
 
@@ -245,19 +292,22 @@ def _gallery(options: argparse.Namespace, ids: NDArray[np.int64], printer: Print
         labels = Labels(_read_labels(options.labels), label_names)
     elif options.label_names is not None:
         raise ValueError("--label-names goes with --labels")
-    pictures = None if options.pictures is None else _pictures(options.pictures)
-    if pictures is not None and not names:
-        names = [Path(name).stem for name in pictures.files]
+    pictures = None if options.pictures is None else _files_of("pictures", options.pictures)
+    sounds = None if options.sounds is None else _files_of("sounds", options.sounds)
+    for files in (pictures, sounds):
+        if files is not None and not names:
+            names = [Path(name).stem for name in files.files]
     for option, given, n in (
         ("--names", options.names, len(names)),
         ("--labels", options.labels, 0 if labels is None else len(labels)),
         ("--pictures", options.pictures, 0 if pictures is None else len(pictures.files)),
+        ("--sounds", options.sounds, 0 if sounds is None else len(sounds.files)),
     ):
         if given is not None:
             inputs.note_missing_rows(option, n, ids, printer)
     if pictures is not None:
         _note_unreadable(pictures, printer)
-    return Gallery(names, labels, pictures)
+    return Gallery(names, labels, pictures, sounds)
 
 
 def _note_unreadable(pictures: PictureFiles, printer: Printer) -> None:
@@ -292,16 +342,16 @@ def _read_labels(sources: Sequence[str]) -> Any:
     return np.concatenate([p.toarray() if hasattr(p, "toarray") else p for p in parts])
 
 
-def _pictures(sources: Sequence[str]) -> PictureFiles:
-    """Return the pictures of a folder, or the pictures that files of one folder name."""
+def _files_of(kind: str, sources: Sequence[str]) -> PictureFiles:
+    """Return the pictures or sounds of a folder, or those that files of one folder name."""
     from ..serving.gallery import PictureFiles, files_of_folder
 
     if len(sources) == 1 and Path(sources[0]).is_dir():
-        return PictureFiles(sources[0], files_of_folder(Path(sources[0])))
+        return PictureFiles(sources[0], files_of_folder(Path(sources[0]), kind))
     folders = {Path(split_source(source)[0]).parent for source in sources}
     if len(folders) > 1:
         raise ValueError(
-            f"--pictures: all files must be in the same folder, got {', '.join(sources)}"
+            f"--{kind}: all files must be in the same folder, got {', '.join(sources)}"
         )
     files = [name for source in sources for name in read_texts(source).tolist()]
     return PictureFiles(folders.pop(), files)

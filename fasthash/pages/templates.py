@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render"]
+__all__ = ["render", "source"]
 
 
 def render(template: str, /, **values: Any) -> str:
@@ -37,6 +37,13 @@ def render(template: str, /, **values: Any) -> str:
     True
     """
     return _environment().get_template(template).render(values)
+
+
+def source(name: str) -> str:
+    """Return a file of the folder ``templates`` as it is, such as a script."""
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
 
 
 @functools.cache

@@ -8,13 +8,15 @@ The modules, from the data to the network; each imports only modules above it:
 - ``collection``: codes of one or several lengths, searched by text, item, features or code.
 - ``emoji``: the emoji data set as a collection.
 - ``schema``: schemas of request values. The same objects check the requests and document them.
+- ``operation``: what an operation of the API is.
 - ``operations``: the table of the operations of the API. Its functions ``_search``,
   ``_search_features``, ``_search_code`` and ``_neighbours`` turn a request into a search: they call
   ``collection``.
 - ``openapi``: the OpenAPI description of these operations.
 - ``limits``: limits on the requests of a client, and the headers of every answer.
 - ``app``: the ASGI application, which routes paths to operations. The page consists of
-  ``search.html``, ``search.css`` and ``search.js``, and calls the API like any other program.
+  ``search.html``, ``search.css`` and ``search.js`` of the templates of ``pages``, and calls the API
+  like any other program.
 - ``server``: a socket, uvicorn, and an orderly shutdown.
 
 Only ``emoji`` imports models, and no module imports the command line: a collection is given

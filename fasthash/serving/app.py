@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -22,22 +21,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from .. import __version__
 from .._core.runtime import resolve_threads
+from ..pages.templates import render, source
 from .collection import Collection
-from .limits import Limits, RateLimit, SafeHeaders, read_json
+from .limits import Limits, RateLimit, SafeHeaders, read_bytes, read_json
 from .openapi import describe
-from .operations import ID, NoKnownWord, Operation, operations
+from .operation import Operation
+from .operations import ID, NoKnownWord, info, operations
 from .schema import check, check_object, from_query
 
 __all__ = ["application"]
 
-# All files of the page. They are read once, so that a request cannot name another file.
-_FILES = {
-    "/": ("search.html", "text/html"),
-    "/search.css": ("search.css", "text/css"),
-    "/search.js": ("search.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+# Operations that call a function of the user.
+_OF_USERS = ("search", "search_file")
 
 
 def application(
@@ -67,13 +64,14 @@ def application(
     n_threads = resolve_threads(None)
     threads, for_words = anyio.CapacityLimiter(n_threads), anyio.CapacityLimiter(n_threads)
     routes = [
-        Route(path, _file(name, kind), methods=["GET"]) for path, (name, kind) in _FILES.items()
+        Route(path, _file(content, kind), methods=["GET"])
+        for path, content, kind in _page(collection)
     ]
     routes.append(Route("/openapi.json", _constant(describe(collection.title, table))))
     routes += [
         Route(
             one.path,
-            _endpoint(one, collection, limits, for_words if one.name == "search" else threads),
+            _endpoint(one, collection, limits, for_words if one.name in _OF_USERS else threads),
             methods=[one.method],
         )
         for one in table
@@ -90,7 +88,11 @@ def _endpoint(
     operation: Operation, collection: Collection, limits: Limits, threads: anyio.CapacityLimiter
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        body = None if operation.body is None else await read_json(request, limits)
+        body: object = None
+        if operation.most_bytes:
+            body = await read_bytes(request, operation.most_bytes, limits)
+        elif operation.body is not None:
+            body = await read_json(request, limits)
         values = _values(operation, request)
         work = functools.partial(_run, operation, collection, values, body)
         try:
@@ -123,16 +125,41 @@ def _run(
 ) -> Response:
     if operation.body is not None:
         values |= operation.body.check(body)
+    elif operation.most_bytes:
+        values["file"] = body
     content = operation.run(collection, values)
     if isinstance(content, tuple):
-        picture, kind = content
-        return Response(picture, media_type=kind, headers={"Cache-Control": "max-age=3600"})
+        file, kind = content
+        return Response(file, media_type=kind, headers={"Cache-Control": "max-age=3600"})
     return JSONResponse(content)
 
 
-def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    content = Path(__file__).with_name(name).read_bytes()
+def _page(collection: Collection) -> Iterator[tuple[str, str, str]]:
+    """
+    Yield the path, the content and the media type of each file of the page.
 
+    They are made once, so that a request cannot name another file.
+    """
+    labels = collection.gallery.labels
+    said = info(collection, {})
+    page = render(
+        "search.html",
+        info=said,
+        version=__version__,
+        examples=collection.examples,
+        labels=[
+            (name, collection.count(name)) for name in ([] if labels is None else labels.names)
+        ],
+        by_words=collection.item_words is not None,
+        by_item=["weights", "distance"] if collection.has_item_weights else ["distance"],
+    )
+    yield "/", page, "text/html"
+    yield "/search.css", render("search.css"), "text/css"
+    yield "/search.js", source("search.js"), "text/javascript"
+    yield "/icon.svg", source("icon.svg"), "image/svg+xml"
+
+
+def _file(content: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
 

@@ -21,7 +21,7 @@ from .gallery import Gallery
 from .item_words import ItemWords
 from .searches import Query, Searched
 
-__all__ = ["Collection", "Found", "Length", "NoFeaturesError", "Scope", "Words"]
+__all__ = ["Collection", "Files", "Found", "Length", "NoFeaturesError", "Scope", "Words"]
 
 # The default length is the one that is nearest to this length.
 _USUAL_BITS = 64
@@ -83,6 +83,24 @@ class Words:
     features: Callable[[Sequence[str]], Any]
     modality: str
     unknown: Callable[[str], Mapping[str, Sequence[str]]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """
+    A function that turns the file of a picture or sound into features, and their modality.
+
+    Attributes
+    ----------
+    features : callable
+        Called with a list of one path; returns features, shape (1, n_features). There is one call
+        at a time. The message of a ValueError or OSError is shown to the person who sent the file.
+    modality : str
+        Modality of these features.
+    """
+
+    features: Callable[[Sequence[str]], Any]
+    modality: str
 
 
 @dataclass(frozen=True)
@@ -166,6 +184,10 @@ class Collection:
     texts : sequence of str, optional
         Text i belongs to id i. Its words are searched too: a text query finds the items that have
         its words, besides those with near codes.
+    files : sequence of Files, optional
+        Functions for a search by files of pictures or sounds, one for each modality.
+    examples : sequence of str, optional
+        Texts to search by, which the page offers.
 
     Raises
     ------
@@ -180,12 +202,16 @@ class Collection:
         lengths: Sequence[Length],
         words: Words | None = None,
         texts: Sequence[str] | None = None,
+        files: Sequence[Files] = (),
+        examples: Sequence[str] = (),
     ) -> None:
         if not lengths:
             raise ValueError("there is no index to search")
         self.title = title
         self.gallery = gallery
         self.words = words
+        self.files = {one.modality: one for one in files}
+        self.examples = list(examples)
         self._lengths = {one.index.n_bits: one for one in lengths}
         first = lengths[0]
         if len(self._lengths) < len(lengths):
@@ -212,6 +238,9 @@ class Collection:
         self._searched = {
             n_bits: Searched(one.index, self.item_words) for n_bits, one in self._lengths.items()
         }
+        for modality in self.files:
+            if modality not in self.n_features:
+                raise ValueError(f"there is no model that encodes {modality!r}")
         self._with_label: dict[str, NDArray[np.int64]] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -269,6 +298,17 @@ class Collection:
                 found, matched = _with_words(found, matched)
         return replace(found, unknown=self.unknown_words(text), matched=matched)
 
+    def search_file(self, path: str, modality: str, scope: Scope) -> Found:
+        """
+        Search by the file of a picture or sound.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the file cannot be read. The user's own function may raise other errors.
+        """
+        return self.search_features(self._made(self.files[modality], path), modality, scope)
+
     def unknown_words(self, text: str) -> Mapping[str, Sequence[str]]:
         """List the words of a text that are not known, with similar words that are."""
         known: list[Mapping[str, Sequence[str]]] = []
@@ -313,18 +353,24 @@ class Collection:
         """Return the features of a text, or why there are none."""
         assert self.words is not None
         try:
-            with self._one_at_a_time:
-                x = np.asarray(self.words.features([text]))
+            x = self._made(self.words, text)
         except ValueError as error:
             return None, error
-        n_features = self.n_features[self.words.modality]
-        if x.shape != (1, n_features):
-            raise TypeError(
-                f"the function for texts returned shape {x.shape}, and (1, {n_features}) is needed"
-            )
-        if n_features > 1 and not x.any():
+        if x.shape[1] > 1 and not x.any():
             return None, NoFeaturesError("all features of the text are zero: no word is known")
         return x, None
+
+    def _made(self, function: Words | Files, of: str) -> NDArray[Any]:
+        """Return the features that a function of the user makes of a text or of a file."""
+        with self._one_at_a_time:
+            x = np.asarray(function.features([of]))
+        n_features = self.n_features[function.modality]
+        if x.shape != (1, n_features):
+            kind = "texts" if isinstance(function, Words) else "files"
+            raise TypeError(
+                f"the function for {kind} returned shape {x.shape}, and (1, {n_features}) is needed"
+            )
+        return x
 
     def _projected(
         self, x: NDArray[Any], modality: str, one: Length, words: NDArray[Any] | None = None

@@ -20,6 +20,9 @@ __all__ = ["emoji_collection", "texts_of"]
 # How often the words of a name count, compared with those of a keyword.
 _NAMES_COUNT = 3
 
+# Texts to search by that the page offers.
+EXAMPLES = ("dog", "rain", "happy face", "red fruit", "music", "birthday")
+
 
 class _Thumbnails:
     def __init__(self, data: EmojiDataset) -> None:
@@ -68,7 +71,7 @@ def emoji_collection(
 
         found.append(Length(index, project, n_features, weights))
     words = Words(data.text_features, "text", data.unknown_words)
-    return Collection("emoji", gallery, found, words, texts_of(data))
+    return Collection("emoji", gallery, found, words, texts_of(data), examples=EXAMPLES)
 
 
 def texts_of(data: EmojiDataset) -> list[str]:

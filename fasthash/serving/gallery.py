@@ -1,4 +1,4 @@
-"""Names, labels and pictures of items. Pictures never come from outside of one folder."""
+"""Names, labels, pictures and sounds of items. Files never come from outside of one folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,23 @@ from scipy.sparse import csr_array
 
 from ..pages.pictures import media_type
 
-__all__ = ["Gallery", "Labels", "PictureFiles", "Pictures", "files_of_folder"]
+__all__ = [
+    "MOST_FILE_BYTES",
+    "Gallery",
+    "Labels",
+    "PictureFiles",
+    "Pictures",
+    "files_of_folder",
+    "sound_type",
+]
 
-# A picture that is larger is not sent.
-_MOST_PICTURE_BYTES = 1 << 24
+# A picture or sound that is larger is not sent.
+MOST_FILE_BYTES = 1 << 24
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
+_SUFFIXES = {
+    "pictures": {".png", ".jpg", ".jpeg", ".gif", ".webp"},
+    "sounds": {".wav", ".ogg", ".flac", ".mp3"},
+}
 
 
 class Labels:
@@ -179,9 +190,9 @@ class PictureFiles:
             flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
             with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
                 status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_PICTURE_BYTES:
+                if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_FILE_BYTES:
                     return None
-                return file.read(_MOST_PICTURE_BYTES)
+                return file.read(MOST_FILE_BYTES)
         except (OSError, ValueError, RuntimeError):
             return None
 
@@ -189,23 +200,24 @@ class PictureFiles:
         return item < len(self.files) and bool(self.files[item])
 
 
-def files_of_folder(folder: Path) -> list[str]:
+def files_of_folder(folder: Path, kind: str = "pictures") -> list[str]:
     """
-    List the names of the pictures in a folder, sorted.
+    List the names of the pictures in a folder, sorted; with kind="sounds", of the sounds.
 
     Raises
     ------
     OSError
         If the folder cannot be read.
     ValueError
-        If the folder holds no pictures.
+        If the folder holds none.
     """
+    suffixes = _SUFFIXES[kind]
     names = sorted(
-        entry.name for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in _SUFFIXES
+        entry.name for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in suffixes
     )
     if not names:
         raise ValueError(
-            f"{folder} holds no pictures: their names must end in {', '.join(sorted(_SUFFIXES))}"
+            f"{folder} holds no {kind}: their names must end in {', '.join(sorted(suffixes))}"
         )
     return names
 
@@ -222,6 +234,8 @@ class Gallery:
         Labels of the items.
     pictures : Pictures, optional
         Pictures of the items.
+    sounds : Pictures, optional
+        Sounds of the items, which are read in the same way.
 
     Attributes
     ----------
@@ -236,11 +250,13 @@ class Gallery:
         names: Sequence[str] = (),
         labels: Labels | None = None,
         pictures: Pictures | None = None,
+        sounds: Pictures | None = None,
     ) -> None:
         self.names = list(names)
         self._folded = [name.casefold() for name in self.names]
         self.labels = labels
         self._pictures = pictures
+        self._sounds = sounds
 
     @property
     def has_names(self) -> bool:
@@ -266,3 +282,38 @@ class Gallery:
         content = None if self._pictures is None else self._pictures.read(item)
         kind = None if content is None else media_type(content)
         return None if content is None or kind is None else (content, kind)
+
+    @property
+    def has_sounds(self) -> bool:
+        return self._sounds is not None
+
+    def has_sound(self, item: int) -> bool:
+        return self._sounds is not None and item in self._sounds
+
+    def sound(self, item: int) -> tuple[bytes, str] | None:
+        """Return the content and media type of an item's sound, or None without a sound."""
+        content = None if self._sounds is None else self._sounds.read(item)
+        kind = None if content is None else sound_type(content)
+        return None if content is None or kind is None else (content, kind)
+
+
+def sound_type(content: bytes) -> str | None:
+    """
+    Return the media type of a sound that browsers can play, or None for other content.
+
+    Examples
+    --------
+    >>> sound_type(b"fLaC...")
+    'audio/flac'
+    >>> sound_type(b"<html>") is None
+    True
+    """
+    if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
+        return "audio/wav"
+    if content.startswith(b"OggS"):
+        return "audio/ogg"
+    if content.startswith(b"fLaC"):
+        return "audio/flac"
+    if content.startswith(b"ID3") or content[:2] in (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"):
+        return "audio/mpeg"
+    return None

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Limits", "RateLimit", "SafeHeaders", "TokenBuckets", "read_json"]
+__all__ = ["Limits", "RateLimit", "SafeHeaders", "TokenBuckets", "read_bytes", "read_json"]
 
 # Number of clients that are remembered. The client with the oldest request is forgotten first.
 _MOST_CLIENTS = 10_000
@@ -30,8 +30,10 @@ _MOST_CLIENTS = 10_000
 _MOST_QUERY_BYTES = 1 << 14
 
 # The page may load its own style and script and call its own API; no other page may embed it.
+# It shows a file that somebody drops on it, which has an address of the kind blob.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "media-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
@@ -155,25 +157,45 @@ async def read_json(request: Request, limits: Limits) -> object:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "the body must be application/json")
-    too_large = HTTPException(413, f"the body has more than {limits.body_bytes} bytes")
+    body = await _read(request, limits.body_bytes, limits.body_seconds)
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the body is not valid JSON") from None
+
+
+async def read_bytes(request: Request, most_bytes: int, limits: Limits) -> bytes:
+    """
+    Read the body of a request that is a file, within a limit of size and that of time.
+
+    Raises
+    ------
+    HTTPException
+        413 if the body is too large, 408 if it does not arrive in time, 400 if it is empty.
+    """
+    body = await _read(request, most_bytes, limits.body_seconds)
+    if not body:
+        raise HTTPException(400, "the body is empty: a file is needed")
+    return bytes(body)
+
+
+async def _read(request: Request, most_bytes: int, seconds: float) -> bytearray:
+    too_large = HTTPException(413, f"the body has more than {most_bytes} bytes")
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limits.body_bytes:
+    if length.isdecimal() and int(length) > most_bytes:
         raise too_large
     body = bytearray()
     try:
-        with anyio.fail_after(limits.body_seconds):
+        with anyio.fail_after(seconds):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > limits.body_bytes:
+                if len(body) > most_bytes:
                     raise too_large
     except TimeoutError:
         raise HTTPException(408, "the body did not arrive in time") from None
     except ClientDisconnect:
         raise HTTPException(400, "the body ended early") from None
-    try:
-        return json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "the body is not valid JSON") from None
+    return body
 
 
 def _refuse(constant: str) -> object:

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from .. import __version__
-from .operations import ID, Body, Operation
+from .operation import Body, Operation
+from .operations import ID
 
 __all__ = ["describe"]
 
@@ -68,7 +69,13 @@ _UNKNOWN = {
     "description": "Words of the query that are not known and were left out, with similar words "
     "that are known.",
 }
-_ITEM = {"id": _WHOLE, "name": _TEXT, "labels": _list_of(_TEXT), "has_picture": _TRUTH}
+_ITEM = {
+    "id": _WHOLE,
+    "name": _TEXT,
+    "labels": _list_of(_TEXT),
+    "has_picture": _TRUTH,
+    "has_sound": _TRUTH,
+}
 
 _SCHEMAS = {
     "Error": {
@@ -87,6 +94,7 @@ _SCHEMAS = {
         most_answers=_WHOLE,
         by_words=_TRUTH,
         has_names=_TRUTH,
+        by_file=_list_of({"type": ["string", "null"]}),
         features=_list_of(_object(modality={"type": ["string", "null"]}, n_features=_WHOLE)),
     ),
     "Labels": _object(labels=_list_of(_object(name=_TEXT, n_items=_WHOLE))),
@@ -121,11 +129,14 @@ _SCHEMAS = {
     ),
 }
 
-_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_FILES = {
+    "Picture": ("image/png", "image/jpeg", "image/gif", "image/webp"),
+    "Sound": ("audio/wav", "audio/ogg", "audio/flac", "audio/mpeg"),
+}
 
 # Error statuses of every operation, and further ones of operations with a body.
 _ALWAYS = (400, 414, 429)
-_WITH_BODY = (408, 413, 415)
+_WITH_BODY = (408, 413)
 
 
 def describe(title: str, operations: Sequence[Operation]) -> dict[str, Any]:
@@ -156,7 +167,11 @@ def describe(title: str, operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _operation(one: Operation) -> dict[str, Any]:
-    statuses = (*_ALWAYS, *one.statuses, *(() if one.body is None else _WITH_BODY))
+    statuses = [*_ALWAYS, *one.statuses]
+    if one.method == "POST":
+        statuses += _WITH_BODY
+    if one.body is not None:
+        statuses.append(415)  # the body is no JSON
     responses = {
         str(status): {
             "description": HTTPStatus(status).phrase,
@@ -175,12 +190,15 @@ def _operation(one: Operation) -> dict[str, Any]:
     }
     if one.body is not None:
         described["requestBody"] = {"required": True, "content": _json(_body(one.body))}
+    if one.most_bytes:
+        file = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
+        described["requestBody"] = {"required": True, "content": {"application/octet-stream": file}}
     return described
 
 
 def _answer(one: Operation) -> dict[str, Any]:
-    if one.answer == "Picture":
-        content: dict[str, Any] = {kind: {"schema": {}} for kind in _PICTURES}
+    if one.answer in _FILES:
+        content: dict[str, Any] = {kind: {"schema": {}} for kind in _FILES[one.answer]}
     else:
         content = _json({"$ref": f"#/components/schemas/{one.answer}"})
     return {"description": one.summary, "content": content}

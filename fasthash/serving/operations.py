@@ -10,8 +10,9 @@ the collection, and makes JSON of the answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ from starlette.exceptions import HTTPException
 
 from .. import __version__
 from ..metrics import DistanceScale
+from ..pages.pictures import media_type
 from .collection import Collection, Found, NoFeaturesError, Scope
-from .schema import Schema, check, check_object, code_pattern
+from .gallery import MOST_FILE_BYTES, sound_type
+from .operation import Body, Operation, Values
+from .schema import Schema, code_pattern
 
-__all__ = ["MOST_ANSWERS", "Body", "NoKnownWord", "Operation", "operations"]
+__all__ = ["MOST_ANSWERS", "NoKnownWord", "info", "operations"]
 
 MOST_ANSWERS = 200
 _USUAL_ANSWERS = 24
@@ -32,93 +36,6 @@ _MOST_ID = 2**53 - 1  # the largest integer that every JSON reader keeps
 
 # The square of a feature must be finite, also in float32.
 _LARGEST_FEATURE = 1e15
-
-Values = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Body:
-    """
-    A JSON object in one of several forms; the value of one property selects the form.
-
-    Attributes
-    ----------
-    by : str or None
-        Name of the property that selects the form; None if there is only one form.
-    forms : dict
-        Properties of each form, by the value of that property.
-    needed : str
-        Name of another property, which every form requires.
-    usual : object
-        The form if the property `by` is missing; None if it is required.
-    """
-
-    by: str | None
-    forms: Mapping[Any, Mapping[str, Schema]]
-    needed: str
-    usual: Any = None
-
-    def required(self, form: Any) -> list[str]:
-        """Return the names of the required properties of a form."""
-        return [self.needed] if form == self.usual or not self.by else [self.by, self.needed]
-
-    def check(self, value: Any) -> dict[str, Any]:
-        """
-        Check a request's body.
-
-        Raises
-        ------
-        HTTPException
-            400 if the body does not fit any form.
-        """
-        if not isinstance(value, dict):
-            raise HTTPException(400, "a JSON object is needed")
-        form = self.usual
-        if self.by is not None and self.by in value:
-            kind = "string" if isinstance(next(iter(self.forms)), str) else "integer"
-            form = check(self.by, value[self.by], {"type": kind, "enum": list(self.forms)})
-        if form not in self.forms:
-            raise HTTPException(400, f"{self.by} is missing: one of {', '.join(self.forms)}")
-        return check_object(value, self.forms[form], self.required(form))
-
-
-@dataclass(frozen=True)
-class Operation:
-    """
-    An operation of the API.
-
-    Attributes
-    ----------
-    name, path, summary : str
-        Name, path and description of the operation.
-    run : callable
-        Called in a thread with the collection and the checked values; returns JSON content, or a
-        picture and its media type.
-    answer : str
-        Name of the schema of the answer in the description.
-    query : dict of str to schema
-        Parameters of the query string.
-    required : tuple of str
-        Names of the required parameters of the query string.
-    body : Body or None
-        Body of the request. An operation with a body uses the method POST.
-    statuses : tuple of int
-        Error statuses, in addition to those that all operations have.
-    """
-
-    name: str
-    path: str
-    summary: str
-    run: Callable[[Collection, Values], Any]
-    answer: str
-    query: Mapping[str, Schema] = field(default_factory=dict)
-    required: tuple[str, ...] = ()
-    body: Body | None = None
-    statuses: tuple[int, ...] = ()
-
-    @property
-    def method(self) -> str:
-        return "GET" if self.body is None else "POST"
 
 
 class NoKnownWord(HTTPException):
@@ -192,7 +109,7 @@ def operations(collection: Collection) -> list[Operation]:
         "description": "Number of items to skip at the beginning.",
     }
     found = [
-        Operation("info", "/api/info", "Describe the collection", _info, "Info"),
+        Operation("info", "/api/info", "Describe the collection", info, "Info"),
         Operation(
             "labels",
             "/api/labels",
@@ -228,6 +145,17 @@ def operations(collection: Collection) -> list[Operation]:
             statuses=(404,),
         ),
     ]
+    if collection.gallery.has_sounds:
+        found.append(
+            Operation(
+                "sound",
+                "/api/items/{id}/sound",
+                "Return the sound of an item: WAV, OGG, FLAC or MP3",
+                _sound,
+                "Sound",
+                statuses=(404,),
+            )
+        )
     if collection.words is not None:
         words: Schema = {
             "type": "string",
@@ -256,6 +184,25 @@ def operations(collection: Collection) -> list[Operation]:
                 _search_features,
                 "Answers",
                 body=_features_body(collection, by_weights),
+                statuses=(404, 422),
+            )
+        )
+    if collection.files:
+        modality: Schema = {
+            "type": "string",
+            "enum": list(collection.files),
+            "description": "Modality of the file.",
+        }
+        found.append(
+            Operation(
+                "search_file",
+                "/api/search/file",
+                "Search by a picture or sound, the body of the request",
+                _search_file,
+                "Answers",
+                query={"modality": modality, **by_weights},
+                required=("modality",) if "" not in collection.files else (),
+                most_bytes=MOST_FILE_BYTES,
                 statuses=(404, 422),
             )
         )
@@ -338,7 +285,7 @@ def _code_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
     return Body("bits", forms, "code", usual)
 
 
-def _info(collection: Collection, values: Values) -> Any:
+def info(collection: Collection, values: Values) -> Any:
     return {
         "title": collection.title,
         "version": __version__,
@@ -349,6 +296,7 @@ def _info(collection: Collection, values: Values) -> Any:
         "most_answers": MOST_ANSWERS,
         "by_words": collection.words is not None,
         "has_names": collection.gallery.has_names,
+        "by_file": [modality or None for modality in collection.files],
         "features": [
             {"modality": modality or None, "n_features": n}
             for modality, n in collection.n_features.items()
@@ -380,6 +328,14 @@ def _picture(collection: Collection, values: Values) -> tuple[bytes, str]:
     return picture
 
 
+def _sound(collection: Collection, values: Values) -> tuple[bytes, str]:
+    item = _checked_item(collection, values)
+    sound = collection.gallery.sound(item)
+    if sound is None:
+        raise HTTPException(404, f"item {item} has no sound")
+    return sound
+
+
 def _neighbours(collection: Collection, values: Values) -> Any:
     item = _checked_item(collection, values)
     scope = _checked_scope(collection, values)
@@ -402,6 +358,22 @@ def _search_features(collection: Collection, values: Values) -> Any:
         found = collection.search_features(x, values.get("modality", ""), scope)
     except NoFeaturesError as error:
         raise HTTPException(422, str(error)) from None
+    return _answers(collection, scope, found)
+
+
+def _search_file(collection: Collection, values: Values) -> Any:
+    scope = _checked_scope(collection, values)
+    kind = media_type(values["file"]) or sound_type(values["file"])
+    if kind is None:
+        kinds = "a PNG, JPEG, GIF or WebP picture, or a WAV, OGG, FLAC or MP3 sound"
+        raise HTTPException(422, f"the file is not {kinds}")
+    with TemporaryDirectory(prefix="fasthash") as folder:
+        path = Path(folder) / f"file.{kind.split('/')[1]}"
+        path.write_bytes(values["file"])
+        try:
+            found = collection.search_file(str(path), values.get("modality", ""), scope)
+        except (ValueError, OSError) as error:
+            raise HTTPException(422, f"the file cannot be used: {error}") from None
     return _answers(collection, scope, found)
 
 
@@ -486,4 +458,5 @@ def _described(collection: Collection, item: int) -> dict[str, Any]:
         "name": gallery.name(item),
         "labels": [] if gallery.labels is None else gallery.labels.of(item),
         "has_picture": gallery.has_picture(item),
+        "has_sound": gallery.has_sound(item),
     }
