@@ -151,7 +151,11 @@ def test_files_of_ones_own(folder):
         assert "apple" in best["unknown_words"][0]["suggestions"]
         best = get(url, "/api/search", q="red apples", bits=16, k=1)["answers"][0]
         assert best["name"] == "red apple" and best["matched_words"] == ["red", "apples"]
-        found = get(url, "/api/search", q="green apple", bits=16, k=5, compare="codes")["answers"]
+        answer = get(url, "/api/search", q="green apple", bits=16, k=5, compare="codes")
+        scale = model.distance_scales_["text"]["image"]
+        assert answer["close"] == scale.close and answer["weak"] is False
+        found = answer["answers"]
+        assert [one["band"] for one in found] == [scale.band(one["distance"]) for one in found]
         assert [one["id"] for one in found] == ids[0].tolist()
         assert [one["name"] for one in found] == [captions.names[captions.train[i]] for i in ids[0]]
         groups = [captions.group_names[captions.groups[captions.train[i]]] for i in ids[0]]

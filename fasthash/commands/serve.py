@@ -211,6 +211,7 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
 
 
 def _length(path: str, model_path: str | None, force: bool) -> Length:
+    from ..models._scales import scale_of, scale_within
     from ..serving.collection import Length
 
     index = load_index(path, mmap=True)
@@ -220,7 +221,12 @@ def _length(path: str, model_path: str | None, force: bool) -> Length:
     check_same_model(path, index, model.fingerprint(), model_path, force)
     given = model.n_features_in_
     n_features = dict(given) if hasattr(model, "modalities_") else {"": int(given)}
-    return Length(index, lambda x, name: inputs.project(model, name or None, x), n_features)
+    learned = getattr(model, "distance_scales_", {})
+    scales = {name: scale_of(learned, name) for name in learned} | {"": scale_within(learned)}
+    known = {name: scale for name, scale in scales.items() if scale is not None}
+    return Length(
+        *(index, lambda x, name: inputs.project(model, name or None, x), n_features), scales=known
+    )
 
 
 def _words(function: str, modality: str | None, lengths: Sequence[Length]) -> Words:

@@ -75,6 +75,10 @@ class DistanceScale:
         if not self.other.any():
             raise ValueError("a scale needs pairs that are not relevant")
 
+    def __add__(self, other: DistanceScale) -> DistanceScale:
+        """Add the counts of another scale of the same code length."""
+        return DistanceScale(self.relevant + other.relevant, self.other + other.other)
+
     @property
     def n_bits(self) -> int:
         """Length of the codes."""

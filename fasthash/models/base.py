@@ -20,13 +20,15 @@ from .._core.rows import Rows
 from .._core.runtime import resolve_threads
 from .._core.validation import check_count, check_flag, check_modalities, check_rows
 from ..codes import check_codes
+from ..metrics import DistanceScale
 from ._columns import check_columns, column_names
 from ._encoding import encode_rows, project_rows
 from ._partitions import by_partitions
 from ._preprocessing import PreprocessedMap, Preprocessing, check_preprocessing
-from ._progress import Callback, Progress
+from ._progress import Callback, Progress, ignore
 from ._projected_search import Database, check_database, search_by_projections
 from ._saving import SavedModel, check_shape
+from ._scales import Related, learn_scales
 
 __all__ = ["CrossModalHasher"]
 
@@ -55,6 +57,11 @@ class CrossModalHasher(SavedModel):
         The hash functions: a bit is 1 where the mapped features times its column are >= 0.
     codes_ : dict of str to ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
         Packed codes of the training samples.
+    distance_scales_ : dict of str to dict of str to DistanceScale
+        What Hamming distances mean, by the modality of the queries and that of the database:
+        distances counted on at most 1,000 training samples of each, which the hash functions encode
+        as queries, while the database has their codes in `codes_`. The attribute is missing in a
+        model from a file of an earlier version.
 
     See Also
     --------
@@ -77,9 +84,15 @@ class CrossModalHasher(SavedModel):
         "feature_maps_",
         "projections_",
         "codes_",
+        "distance_scales_",
     )
     _encoding: ClassVar[tuple[str, ...]] = ("feature_maps_", "projections_")
-    _parts: ClassVar[tuple[type[Any], ...]] = (FeatureMap, Preprocessing, PreprocessedMap)
+    _parts: ClassVar[tuple[type[Any], ...]] = (
+        DistanceScale,
+        FeatureMap,
+        Preprocessing,
+        PreprocessedMap,
+    )
 
     feature_maps_: Mapping[str, BlockMap]
 
@@ -361,6 +374,9 @@ class CrossModalHasher(SavedModel):
             n_bits = check_shape(projection, f"projections_[{name!r}]", (None, None)).shape[1]
             self._check_feature_map(learned["feature_maps_"][name], n_features, len(projection))
             check_codes(learned["codes_"][name], f"codes_[{name!r}]", n_bits)
+            for scale in learned.get("distance_scales_", {}).get(name, {}).values():
+                if not isinstance(scale, DistanceScale) or scale.n_bits != n_bits:
+                    raise ValueError(f"distance_scales_[{name!r}] is of no scale of {n_bits} bits")
         for name, columns in learned.get("feature_names_in_", {}).items():
             n_features = learned["n_features_in_"][name]
             check_shape(columns, f"feature_names_in_[{name!r}]", (n_features,), object)
@@ -377,9 +393,20 @@ class CrossModalHasher(SavedModel):
         feature_maps: Mapping[str, BlockMap],
         projections: dict[str, NDArray[Any]],
         codes: dict[str, NDArray[Any]],
+        related: Related | None = None,
         **learned: Any,
     ) -> None:
         """Store the result of a fit, all at once; `learned` has further attributes."""
+
+        def encode(name: str, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+            x = features[name].subset(rows)
+            return encode_rows(x, feature_maps[name], projections[name], 1, ignore)
+
+        if related is not None:
+            n_bits = next(iter(projections.values())).shape[1]
+            self.distance_scales_ = learn_scales(related, encode, codes, n_bits)
+        elif hasattr(self, "distance_scales_"):
+            del self.distance_scales_
         self.modalities_ = tuple(features)
         self.n_features_in_ = {name: x.shape[1] for name, x in features.items()}
         names = {name: x.names for name, x in features.items() if x.names is not None}

@@ -20,6 +20,7 @@ from ._encoding import encode_rows
 from ._preprocessing import kinds_of, preprocess, preprocessed_maps
 from ._progress import Callback, Progress
 from ._rotation import quantising_rotation
+from ._scales import Related
 from .base import CrossModalHasher, read_modalities
 
 __all__ = ["CCAITQ"]
@@ -206,7 +207,8 @@ class CCAITQ(CrossModalHasher):
         n_threads = resolve_threads(n_threads)
         rows = read_modalities(features)
         kinds = kinds_of(self.preprocessing, rows, "none")
-        x, preprocessing = preprocess(_rows_of_pairs(rows, pairs), kinds)
+        checked = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
+        x, preprocessing = preprocess(_rows_of_pairs(rows, checked), kinds)
         rng = check_random_state(self.random_state)
 
         with Progress(callback, verbose) as report:
@@ -246,6 +248,7 @@ class CCAITQ(CrossModalHasher):
             maps,
             projections,
             codes,
+            Related.of_pairs(checked, rows),
             correlations_=correlations,
             ridges_={
                 name: float(ridge / mean)
@@ -282,12 +285,11 @@ def _covariances(
     return fold_covariances(blocks, min(N_FOLDS, n_pairs))
 
 
-def _rows_of_pairs(rows: dict[str, Rows], pairs: ArrayLike | None) -> dict[str, Rows]:
+def _rows_of_pairs(rows: dict[str, Rows], pairs: NDArray[np.int64] | None) -> dict[str, Rows]:
     """Select the rows of the pairs, so that rows i of all modalities belong together."""
-    checked = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
     x = {}
     for column, (name, read) in enumerate(rows.items()):
-        x[name] = read if checked is None else read.subset(checked[:, column])
+        x[name] = read if pairs is None else read.subset(pairs[:, column])
         if x[name].is_constant():
             raise ValueError(
                 f"features[{name!r}] has the same row in all pairs: there is no correlation to "

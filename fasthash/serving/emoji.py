@@ -69,7 +69,9 @@ def emoji_collection(
         def project(x: NDArray[Any], modality: str, model: Any = model) -> NDArray[np.floating]:
             return model.project(x, modality, n_threads=1)
 
-        found.append(Length(index, project, n_features, weights))
+        scales = {name: of_name["image"] for name, of_name in model.distance_scales_.items()}
+        scales[""] = scales["image"]
+        found.append(Length(index, project, n_features, weights, scales))
     words = Words(data.text_features, "text", data.unknown_words)
     return Collection("emoji", gallery, found, words, texts_of(data), examples=EXAMPLES)
 

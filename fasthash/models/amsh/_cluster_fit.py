@@ -40,7 +40,12 @@ class ClusterLabels:
     def __init__(self, client: Any, bounds: NDArray[np.int64], labels: csr_array) -> None:
         starts = bounds[:-1].tolist()
         rows = [LabelRows.of(labels[a:b]) for a, b in zip(starts, bounds[1:], strict=True)]
+        self._labels = labels
         self._futures = client.map(CodePart, starts, rows, pure=False)
+
+    def matrix(self) -> csr_array:
+        """Return the labels as they were given."""
+        return self._labels
 
     def parts(self) -> list[RemotePart]:
         """The parts on their workers, without latents."""

@@ -76,6 +76,13 @@ class LabelRows:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def matrix(self) -> csr_array:
+        """Return the labels as a CSR matrix of ones."""
+        from scipy.sparse import csr_array
+
+        ones = np.ones(len(self.indices), bool)
+        return csr_array((ones, self.indices, self.indptr), shape=(len(self), self.n_classes))
+
     def is_equal(self, other: LabelRows) -> bool:
         """Tell whether every sample has the same labels."""
         return (

@@ -22,6 +22,7 @@ from ..._core.workers import Workers
 from .._columns import check_columns
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress, Report
+from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
 from ._cluster_fit import fit_on_cluster
 from ._code_parts import LabelRows
@@ -474,6 +475,7 @@ class AMSH(CrossModalHasher):
             preprocessed_maps(fit.feature_maps, fit.preprocessing),
             {name: regression.projection for name, regression in regressions.items()},
             {name: np.asarray(packed) for name, packed in learned.packed.items()},
+            Related.of_labels({name: one.matrix() for name, one in fit.labels.items()}),
             objective_=np.array(learned.objective),
             n_iter_={
                 "codes": len(learned.objective),

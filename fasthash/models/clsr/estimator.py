@@ -20,6 +20,7 @@ from .._encoding import encode_rows, visit_rows
 from .._preprocessing import Preprocessing, kinds_of
 from .._progress import Callback, Progress, Report
 from .._projected_search import Database, check_database, search_by_projections
+from .._scales import Related
 from ..base import CrossModalHasher
 from ._latent_maps import (
     DenseHead,
@@ -319,10 +320,7 @@ class CLSR(CrossModalHasher):
                 for name in rows
             }
         self._set_fitted(
-            rows,
-            feature_maps,
-            projections,
-            codes,
+            *(rows, feature_maps, projections, codes, Related.of_pairs(pairs, rows)),
             history_=trained.history,
             best_epoch_=trained.best_epoch,
         )

@@ -21,6 +21,7 @@ from ..._core.workers import Workers
 from .._encoding import encode_rows
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress, Report
+from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
 from ._fit import RrehFit
 from ._start import Settings, start_views
@@ -306,6 +307,7 @@ class RREH(CrossModalHasher):
             feature_maps,
             projections,
             codes,
+            Related.of_pairs(pairs, x),
             objective_=np.array(objective),
             reliability_={view.name: view.reliability for view in views},
             weights_={view.name: view.weight for view in views},
