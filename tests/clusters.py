@@ -15,7 +15,7 @@ def two_workers():
 
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": MEMORY_LIMIT}
     with (
-        LocalCluster(processes=True, dashboard_address=None, **options) as cluster,
+        LocalCluster(processes=True, dashboard_address=":0", **options) as cluster,
         Client(cluster) as client,
     ):
         yield client

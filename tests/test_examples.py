@@ -19,6 +19,7 @@ MODULES = sorted(
 # What examples import that not every installation has.
 NEEDS = {
     "fasthash.distributed.evaluation": "distributed",
+    "fasthash.distributed.reading": "dask.array",
     "fasthash.distributed.sharded_index": "distributed",
     "fasthash.interchange": "pyarrow",
     "fasthash.models.clsr": "torch",

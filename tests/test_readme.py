@@ -58,6 +58,7 @@ NEEDS = {
     "sounds-and-captions.md": ["torch"],
     "duplicates.md": ["PIL", "imagehash"],
     "distributed.md": ["dask.array", "distributed"],
+    "sharded-index.md": ["dask.array", "distributed", "pyarrow", "safetensors"],
 }
 
 
@@ -113,6 +114,15 @@ def test_the_tutorial_on_sounds_runs(run_page, tmp_path, capfd):
     _, ids = names["model"].search(text, "text", names["codes"], k=10, latents=names["latents"])
     low, high = ids.mean(axis=1)
     assert low < 45 < 75 < high
+
+
+def test_the_tutorial_on_sharded_indexes_runs(run_page):
+    names = run_page("tutorials/sharded-index.md")
+    assert names["served"].shard_sizes == [477, 477, 476, 476]
+    emoji = names["emoji"]
+    order = [row for part in range(4) for row in range(part, len(emoji.names), 4)]
+    assert any("heart" in emoji.names[order[i]] for i in names["ids"][0])
+    assert names["score"] > 0.8
 
 
 def test_the_page_on_sharded_indexes_runs(run_page):

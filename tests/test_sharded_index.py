@@ -270,6 +270,17 @@ def test_a_slow_worker(client, shared, one, problem):
     assert_same(shared.search(problem[2], 9, filter=slow_on_one), expected)
 
 
+def test_a_recall_is_passed_on(shared, one, problem):
+    """Shards of so few codes are searched exactly; a wrong recall is refused before."""
+    queries = problem[2]
+    assert_same(shared.search(queries, 3, recall=0.9), one.search(queries, 3))
+    weights = np.random.default_rng(0).standard_normal((4, N_BITS))
+    options = {"weights": weights, "k": 3, "candidates": 50}
+    assert_same(shared.search(**options, recall=0.9), one.search(**options))
+    with pytest.raises(ValueError, match="recall must be at most 1"):
+        shared.search(queries, 3, recall=2)
+
+
 def test_arguments_are_checked_before_anything_is_sent(client, shared, problem):
     queries = problem[2]
     for call, message in (

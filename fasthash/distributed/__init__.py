@@ -8,12 +8,14 @@ The modules of this folder:
 - ``_merging``: the answers of several shards become one answer.
 - ``_manifest``: the folder of files to which a sharded index is saved.
 - ``_cluster``: the client of a cluster, the memory of its workers, and what is sent to them.
+- ``reading``: `read_arrays`, a Dask array of several files.
 - ``evaluation``: mean average precision, precision and recall over partitions of a database.
 
 Nothing here imports Dask before a function is called that needs it.
 """
 
 from .evaluation import mean_average_precision, precision_at, recall_at
+from .reading import read_arrays
 from .sharded_index import ShardedIndex
 
-__all__ = ["ShardedIndex", "mean_average_precision", "precision_at", "recall_at"]
+__all__ = ["ShardedIndex", "mean_average_precision", "precision_at", "read_arrays", "recall_at"]

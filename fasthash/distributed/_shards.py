@@ -209,7 +209,9 @@ def nearest(shard: Shard, request: list[Any], k: int, is_weighted: bool, **optio
     return shard.index.search(queries, k, **options)
 
 
-def candidates(shard: Shard, request: list[Any], n: int, n_threads: int | None) -> Any:
+def candidates(
+    shard: Shard, request: list[Any], n: int, n_threads: int | None, recall: float | None = None
+) -> Any:
     """The n codes of a shard nearest to the signs of weights, and the weights that differ."""
     weights, given, token, exclude = request
     values = check_weights(weights, shard.index.n_bits)
@@ -220,6 +222,7 @@ def candidates(shard: Shard, request: list[Any], n: int, n_threads: int | None) 
         shard.filter(given, token),
         exclude,
         resolve_threads(n_threads),
+        recall,
     )
 
 

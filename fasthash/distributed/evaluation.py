@@ -99,7 +99,7 @@ def mean_average_precision(
     >>> rng = np.random.default_rng(0)
     >>> codes, labels = rng.integers(0, 256, (900, 4), dtype=np.uint8), rng.integers(0, 3, 900)
     >>> lazy = da.from_array(codes, chunks=(300, 4))
-    >>> with Client(processes=False, n_workers=1, dashboard_address=None):
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0"):
     ...     found = fh.distributed.mean_average_precision(codes[:9], lazy, labels[:9], labels)
     >>> found == fh.mean_average_precision(codes[:9], codes, labels[:9], labels)
     True
@@ -163,7 +163,7 @@ def precision_at(
     >>> import fasthash as fh
     >>> database = da.from_array(fh.pack([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]), chunks=(2, 1))
     >>> query = fh.pack([[1.0, 1.0]])
-    >>> with Client(processes=False, n_workers=1, dashboard_address=None):
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0"):
     ...     fh.distributed.precision_at(query, database, [0], [0, 1, 0], ranks=[1, 2])
     array([1. , 0.5])
     """
@@ -228,7 +228,7 @@ def recall_at(
     >>> import fasthash as fh
     >>> database = da.from_array(fh.pack([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]), chunks=(2, 1))
     >>> query = fh.pack([[1.0, 1.0]])
-    >>> with Client(processes=False, n_workers=1, dashboard_address=None):
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0"):
     ...     fh.distributed.recall_at(query, database, [0], [0, 1, 0], ranks=[1, 3])
     array([0.5, 1. ])
     """

@@ -95,7 +95,7 @@ class ShardedIndex(ShardedCodes):
     >>> from distributed import Client
     >>> import fasthash as fh
     >>> codes = np.random.default_rng(0).integers(0, 256, (1000, 8), dtype=np.uint8)
-    >>> with Client(processes=False, n_workers=1, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
     ...     index = fh.distributed.ShardedIndex(n_bits=64)
     ...     index.add(da.from_array(codes, chunks=(250, 8)))
     ...     print(index)
@@ -145,7 +145,7 @@ class ShardedIndex(ShardedCodes):
         **options: Any,
     ) -> tuple[Any, Any]:
         """
-        Find the k nearest codes of every query, exactly.
+        Find the k nearest codes of every query, exactly unless a recall is given.
 
         Parameters
         ----------
@@ -166,7 +166,8 @@ class ShardedIndex(ShardedCodes):
         n_threads : int, optional
             Number of threads for each shard, by default ``OMP_NUM_THREADS`` of its worker.
         **options
-            Further keywords of `HammingIndex.search`.
+            Further keywords of `HammingIndex.search`, such as ``recall``: each shard then keeps it,
+            and so do the merged answers.
 
         Returns
         -------
@@ -233,7 +234,7 @@ class ShardedIndex(ShardedCodes):
             merge = merge_nearest if weights is None else merge_scored
             return self._ask(state.shards, call, request, partial(merge, k=k))
         n = max(k, check_count(candidates, "candidates"))
-        call = partial(_shards.candidates, n=n, n_threads=n_threads)
+        call = partial(_shards.candidates, n=n, **options)
         _, ids, sums = self._ask(state.shards, call, request, partial(merge_candidates, n=n))
         distances, ids = merge_topk([(sums, ids)], k)
         return round_weights(check_weights(weights, self.n_bits)).scores(distances, ids), ids

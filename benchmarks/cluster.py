@@ -1,0 +1,198 @@
+"""Measure what a Dask cluster costs: a process of one thread against workers of one thread.
+
+    python benchmarks/cluster.py [search] [query] [fit] [--workers 1 2 4] [--rounds 5]
+
+Both sides run in turn. It prints wall time, and the processor time of all processes of a side,
+which other programs on the machine disturb less. The processor time of the busiest worker plus that
+of the client and scheduler is a bound of the wall time on idle cores. `--scale` divides the sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+
+# Before a runtime of OpenMP is loaded.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+# ruff: noqa: E402
+import dask.array as da
+import numpy as np
+import psutil
+from distributed import Client, LocalCluster
+
+import fasthash as fh
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+class Meter:
+    """Wall time and processor times of a call."""
+
+    def __init__(self, client: Client | None) -> None:
+        self.pids = [] if client is None else list(client.run(os.getpid).values())
+
+    def __enter__(self) -> Meter:
+        self._own, self._wall = cpu_seconds(os.getpid()), time.perf_counter()
+        self._before = [cpu_seconds(pid) for pid in self.pids]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.wall = time.perf_counter() - self._wall
+        self.own = cpu_seconds(os.getpid()) - self._own
+        self.workers = [
+            cpu_seconds(pid) - before for pid, before in zip(self.pids, self._before, strict=True)
+        ]
+        self.bound = self.own + max(self.workers, default=0.0)
+
+
+def compare(name, one, sharded, client, rounds):
+    """Run both sides in turn; print medians of the ratios."""
+    walls, bounds, rows = [], [], []
+    for _ in range(rounds):
+        with Meter(None) as alone:
+            one()
+        with Meter(client) as together:
+            sharded()
+        walls.append(alone.wall / together.wall)
+        bounds.append(alone.own / together.bound)
+        rows.append((alone, together))
+    a, b = rows[len(rows) // 2]
+    print(
+        f"{name}: {len(b.workers)} workers; one process {a.own:.2f} s of processor; client and "
+        f"scheduler {b.own:.2f} s, workers {', '.join(f'{w:.2f}' for w in b.workers)} s; "
+        f"ratio by processor time {statistics.median(bounds):.2f} "
+        f"({min(bounds):.2f} to {max(bounds):.2f}), of wall time {statistics.median(walls):.2f} "
+        f"({min(walls):.2f} to {max(walls):.2f}); load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
+
+
+def _random_block(block_info=None):
+    place, shape = (block_info[None][key] for key in ("chunk-location", "chunk-shape"))
+    return np.random.default_rng(place[0]).integers(0, 256, shape, dtype=np.uint8)
+
+
+def parts_of_codes(n, n_parts):
+    """Random codes of 64 bits, made where they are needed."""
+    rows = -(-n // n_parts)
+    return da.map_blocks(
+        _random_block,
+        chunks=((rows,) * n_parts, (8,)),
+        dtype=np.uint8,
+    )
+
+
+def index_of(client, codes):
+    index = fh.distributed.ShardedIndex(64, multi_index="never", client=client)
+    index.add(codes)
+    return index
+
+
+def search(client, n_workers, arguments):
+    codes = parts_of_codes(20_000_000 // arguments.scale, max(2, n_workers))
+    index = index_of(client, codes)
+    one = fh.HammingIndex(64, multi_index="never")
+    for place in range(codes.numblocks[0]):
+        one.add(codes.blocks[place].compute(scheduler="synchronous"))
+    queries = codes[:5000].compute(scheduler="synchronous") ^ 1
+    compare(
+        f"search of {len(one):,} codes, 5,000 queries, k=10",
+        lambda: one.search(queries, 10, n_threads=1),
+        lambda: index.search(queries, 10, n_threads=1),
+        client,
+        arguments.rounds,
+    )
+
+
+def query(client, n_workers, arguments):
+    """One query: what the cluster adds to the search of the slower shard."""
+    codes = parts_of_codes(20_000_000 // arguments.scale, 2)
+    index = index_of(client, codes)
+    one = fh.HammingIndex(64, multi_index="never")
+    one.add(codes.blocks[0].compute(scheduler="synchronous"))
+    asked = one.codes[:1]
+    times = {"shard": [], "cluster": [], "both": []}
+    empty = fh.distributed.ShardedIndex(64, client=client)
+    empty.add(codes[:2].rechunk((1, 8)))
+    for _ in range(20 * arguments.rounds):
+        for name, call in (
+            ("shard", lambda: one.search(asked, 10, n_threads=1)),
+            ("cluster", lambda: index.search(asked, 10, n_threads=1)),
+            ("both", lambda: empty.search(asked, 10, n_threads=1)),
+        ):
+            began = time.perf_counter()
+            call()
+            times[name].append(1e3 * (time.perf_counter() - began))
+    parts = {name: np.percentile(values, [10, 50, 90]) for name, values in times.items()}
+    print(
+        "one query over two shards of "
+        f"{len(one):,} codes, ms, 10th, 50th and 90th percentile: one shard in this process "
+        f"{parts['shard'].round(1)}, cluster {parts['cluster'].round(1)}, cluster with two codes "
+        f"{parts['both'].round(1)}; load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
+
+
+def fit(client, n_workers, arguments):
+    """AMSH on features of the shape of NUS-WIDE."""
+    n = 186_577 // arguments.scale
+    rng = np.random.default_rng(0)
+    labels = rng.random((n, 10)) < 0.15
+    centres = {name: rng.standard_normal((10, d)) for name, d in (("image", 500), ("text", 1000))}
+    features = {
+        name: (labels @ c + rng.standard_normal((n, c.shape[1]))).astype(np.float32)
+        for name, c in centres.items()
+    }
+    rows = -(-n // max(2, n_workers))
+    lazy = {name: da.from_array(x, chunks=(rows, -1)).persist() for name, x in features.items()}
+    given = dict.fromkeys(features, labels)
+    model = fh.AMSH(64, random_state=0)
+
+    def on_cluster():
+        with client.as_current():
+            fh.AMSH(**model.get_params()).fit(lazy, given)
+
+    compare(
+        f"fit of AMSH, {n:,} samples, 500 + 1,000 features, 64 bits",
+        lambda: fh.AMSH(**model.get_params()).fit(features, given, n_threads=1),
+        on_cluster,
+        client,
+        arguments.rounds,
+    )
+
+
+PARTS = {"search": search, "query": query, "fit": fit}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(PARTS))
+    parser.add_argument("--workers", type=int, nargs="+", default=[2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=int, default=1)
+    arguments = parser.parse_args()
+    for n_workers in arguments.workers:
+        with (
+            LocalCluster(
+                processes=True,
+                n_workers=n_workers,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                memory_limit="6GB",
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            for part in arguments.parts:
+                PARTS[part](client, n_workers, arguments)
+
+
+if __name__ == "__main__":
+    main()
