@@ -17,7 +17,7 @@ import fasthash as fh
 from fasthash._kernels import tiles as kernels
 from limits import NoCompilerError, compiler_command, last_level_cache_bytes
 
-PEERS = ("faiss-cpu", "numkong", "scipy", "scikit-learn")
+PEERS = ("faiss-cpu", "numkong", "scipy", "scikit-learn", "usearch")
 
 
 def describe() -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
     --quick               small sizes, two to four minutes: does it run; targets are not judged
     --sections NAME ...   only these
-    --data FOLDER         where wiki.npz and uci_digits.npz lie, for the accuracy of RREH
+    --data FOLDER         where wiki.npz and uci_digits.npz lie, for the accuracy of RREH, and
+                          sentences.npy, for long codes
     --update              put these sections in the place they have in RESULTS.md, with their date
     --output FILE         default: RESULTS.md beside this file; standard output for a partial run
 
@@ -34,8 +35,10 @@ import section_multi_index
 import section_odd_widths
 import section_one_query
 import section_pairs
+import section_partitions
 import section_peers
 import section_ranking
+import section_recall
 import section_reconstruct
 import section_rreh
 import section_rreh_scale
@@ -51,6 +54,8 @@ SECTIONS: dict[str, ModuleType] = {
     "odd-widths": section_odd_widths,
     "multi-index": section_multi_index,
     "pairs": section_pairs,
+    "partitions": section_partitions,
+    "recall": section_recall,
     "ranking": section_ranking,
     "peers": section_peers,
     "masks": section_masks,
@@ -87,7 +92,9 @@ def main() -> None:
     parser.add_argument(
         "--update", action="store_true", help="replace sections of the output, or of RESULTS.md"
     )
-    parser.add_argument("--data", type=Path, help="folder of wiki.npz and uci_digits.npz")
+    parser.add_argument(
+        "--data", type=Path, help="folder of wiki.npz, uci_digits.npz, sentences.npy"
+    )
     options = parser.parse_args()
     is_partial = options.quick or len(options.sections) < len(SECTIONS)
     output = options.output or (None if is_partial else RESULTS)
