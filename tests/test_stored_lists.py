@@ -67,6 +67,15 @@ def test_changes_after_reading(queries, path, mmap):
     as_before(again, queries, loaded.search(queries, 10, recall=0.9))
 
 
+def test_a_change_before_the_first_search_keeps_the_centres(index, queries, path):
+    loaded = fh.load(path)
+    loaded.remove([0, 3])
+    loaded.compact()
+    assert recall_of(loaded, queries, 10, recall=0.9) >= 0.89
+    made, old = loaded._storage.state.base.lists.centres, index._storage.state.base.lists.centres
+    assert np.isin(made.view("V16"), old.view("V16")).mean() > 0.9
+
+
 def test_lists_are_made_for_the_file(queries, tmp_path):
     index = fh.HammingIndex(N_BITS, multi_index="always")
     index.add(near_codes(3000, 50, 0.1, 1))

@@ -43,12 +43,16 @@ _FEWEST_QUERIES = 1024
 _MOST_QUERIES = 4096
 _QUERIES_PER_MISS = 20
 
+# Exact answers of a calibration have at least this length, so that they serve for every smaller k.
+_LEAST_K = 32
+
 # A rule is chosen again when this share of the codes has been removed since.
 _REMOVED_SHARE = 1 / 8
 
-# Up to so many queries count as single ones; so many are timed.
+# Up to so many queries count as single ones; so many are timed alone, and in a batch.
 _ALONE = 4
-_TIMED_ALONE = 16
+_TIMED_ALONE = 15
+_TIMED_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,8 @@ class ListSearch:
         n_wanted = int(min(max(_FEWEST_QUERIES, _QUERIES_PER_MISS / (1 - recall)), _MOST_QUERIES))
         truth = self._truth
         if truth is None or not truth.serves(n_wanted, k, n_live):
-            truth = self._truth = self._find_truth(n_wanted, k, exact, live, n_live)
+            longest = max(k, _LEAST_K)
+            truth = self._truth = self._find_truth(n_wanted, longest, exact, live, n_live)
         n_queries, queries, own = len(truth.queries), truth.queries, truth.own
         source = "given" if own is None else "held"
         rule, achieved, lower, share = None, 1.0, 1.0, 1.0
@@ -224,19 +229,15 @@ class ListSearch:
             sample = Sample.of(partitions, queries, rows, least, first[:, -1], n_threads)
             rule = choose_rule(sample, recall, largest)
         if rule is not None:
-            start = time.perf_counter()
             found, found_rows, n_compared, _ = partitions.topk(queries, n, rule, n_threads, live)
-            seconds = (time.perf_counter() - start) / n_queries
             if own is not None:
                 found, found_rows = drop_own(found, found_rows, own)
             recalls = _recalls(rows, found_rows)
             achieved, lower = float(recalls.mean()), lower_bound(recalls)
             share = float(n_compared.mean() + len(partitions)) / n_codes
-            start = time.perf_counter()
-            few = queries[:_TIMED_ALONE]
-            for q in range(len(few)):
-                partitions.topk(few[q : q + 1], n, rule, n_threads, live)
-            seconds_alone = (time.perf_counter() - start) / len(few)
+            seconds, seconds_alone = _times(
+                lambda some: partitions.topk(some, n, rule, n_threads, live), queries
+            )
             batched = _is_faster(seconds, truth.seconds)
             alone = _is_faster(seconds_alone, truth.seconds_alone)
         calibration = Calibration(
@@ -258,17 +259,30 @@ class ListSearch:
             own = rng.permutation(own)
             queries = self._codes[own]
         n = k if own is None else k + 1
-        start = time.perf_counter()
         distances, found = exact(queries, n)
-        seconds = (time.perf_counter() - start) / max(1, len(queries))
         if own is not None:
             distances, found = drop_own(distances, found, own)
-        few = queries[:_TIMED_ALONE]
-        start = time.perf_counter()
-        for q in range(len(few)):
-            exact(few[q : q + 1], n)
-        seconds_alone = (time.perf_counter() - start) / max(1, len(few))
+        seconds, seconds_alone = _times(lambda some: exact(some, n), queries)
         return _Truth(queries, own, k, found, n_live, seconds, seconds_alone)
+
+
+def _times(
+    search: Callable[[NDArray[np.uint8]], object], queries: NDArray[np.uint8]
+) -> tuple[float, float]:
+    """
+    Seconds per query in a batch and alone.
+
+    Of a few measurements, the shortest and the median: other work makes some of them longer.
+    """
+
+    def seconds(some: NDArray[np.uint8]) -> float:
+        start = time.perf_counter()
+        search(some)
+        return (time.perf_counter() - start) / max(1, len(some))
+
+    batch = queries[:_TIMED_BATCH]
+    alone = [seconds(queries[q : q + 1]) for q in range(min(_TIMED_ALONE, len(queries)))]
+    return min(seconds(batch) for _ in range(3)), float(np.median(alone)) if alone else 0.0
 
 
 def _is_faster(seconds: float, exact_seconds: float) -> bool:

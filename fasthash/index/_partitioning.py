@@ -93,8 +93,8 @@ class Partitioning:
         with self._lock:
             file = self._file
             stored = None
-            if file is not None and file[0] is base and base.lists is None:
-                stored = self._read(*file)
+            if file is not None and base.lists is None:
+                stored = self._read(*file, base)
             if base.lists is None:
                 base.lists = self._make(base, n_threads)
             search = ListSearch(base.codes, base.lists, self._queries)
@@ -127,16 +127,18 @@ class Partitioning:
         """Use the lists of a file from the first search on; until then they are not read."""
         self._file = base, content
 
-    def _read(self, base: SortedCodes, content: Content) -> StoredLists:
+    def _read(self, read: SortedCodes, content: Content, base: SortedCodes) -> StoredLists | None:
+        """Use the lists of a file, or only their centres if the base is another one by now."""
         lists = content.lists
         assert lists is not None
-        check_list_rows(content.path, lists, len(base))
         self._copies = lists.has_copy
-        self._centres, self._n_learned = lists.centres, len(base)
-        has_copy = lists.has_copy and base.source is None
-        base.lists = Partitions(base.codes, lists.centres, lists.starts, lists.rows, has_copy)
+        self._centres, self._n_learned = lists.centres, len(read)
+        if read is base:
+            check_list_rows(content.path, lists, len(base))
+            has_copy = lists.has_copy and base.source is None
+            base.lists = Partitions(base.codes, lists.centres, lists.starts, lists.rows, has_copy)
         self._file = None
-        return lists
+        return lists if read is base else None
 
     def take_queries(self, queries: NDArray[np.uint8]) -> None:
         """Keep queries for all calibrations to come, and forget those that have been made."""
