@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import hamming
 from .._core.pieces import cut
 from .._core.suspicious import without_warnings
 from .._core.validation import check_rows
-from ..codes import pack_signs
 from ..datasets.readers import read_numbers, read_texts
 from ..embeddings import codes_of_signs, first_columns
-from ..reranking import rerank
 from . import arguments, inputs
+from .answers import Fused, Search, as_members, as_text
 from .codes import add_codes, read_codes
 from .encode import add_centre, add_encoding, read_centre
 from .fingerprints import (
@@ -33,6 +30,9 @@ from .fingerprints import (
 from .index import load_index
 from .printing import Printer
 from .streams import Queries, StandardInput, code_of_line, features_of_line
+
+if TYPE_CHECKING:
+    from ..metrics import DistanceScale
 
 __all__ = ["declare", "run"]
 
@@ -89,6 +89,23 @@ def declare(commands: Any) -> None:
         "(default with --features and -k, without --rerank); --no-weights ranks by Hamming "
         "distance, which need not scan all codes",
     )
+    several = search.add_argument_group("items with several codes")
+    several.add_argument(
+        "--fuse",
+        nargs="+",
+        default=[],
+        metavar="INDEX",
+        help="indexes of other codes of the same items, with the same ids: a query is compared "
+        "with all codes of an item, and the distances are added up",
+    )
+    several.add_argument(
+        "--factors",
+        nargs="+",
+        type=arguments.positive,
+        metavar="N",
+        help="with --fuse, the factor of each distance, from 1 to 31, that of INDEX first "
+        "(default: 1)",
+    )
     embeddings = search.add_argument_group("embeddings")
     embeddings.add_argument(
         "--signs", action="store_true", help="encode --features by their signs, without a model"
@@ -104,6 +121,12 @@ def declare(commands: Any) -> None:
         "--candidates",
         type=arguments.positive,
         help="with --rerank, how many codes to fetch (default: 10 times -k)",
+    )
+    search.add_argument(
+        "--ties",
+        action="store_true",
+        help="also show how many items have the distance of an answer, or its score: the order "
+        "among them says nothing; each query is then searched by itself, perhaps several times",
     )
     search.add_argument("--filter", metavar="SOURCE", help="an array of ids; only these are found")
     search.add_argument(
@@ -134,6 +157,8 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
         raise ValueError("--rerank goes with --features and -k")
     if options.candidates is not None and vectors is None:
         raise ValueError("--candidates goes with --rerank")
+    if options.ties and vectors is not None:
+        raise ValueError("--ties goes with a search by distance or by --weights, not --rerank")
     has_weights = options.features is not None and options.radius is None and vectors is None
     if options.weights and not has_weights:
         raise ValueError("--weights goes with --features and -k, and not with --rerank")
@@ -147,43 +172,76 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
     if names is not None:
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
-    queries = _queries(options, index, printer)
-    if options.weights and not as_json:
-        printer.note("ranked by weights; the columns are Hamming distance, score and id")
+    search = Search(index, options.k, options.radius, options.recall, allowed, options.ties)
+    queries, scale = _queries(options, index, printer)
+    fused = _fused(options, index)
+    if fused is not None:
+        # The scale is that of one distance, and not of a sum.
+        scale = None
+    if not as_json:
+        _note_columns(options, scale, printer)
     for numbers, x, codes in queries:
         if options.features is not None:
             _note_zero_queries(numbers, x, printer)
-        answers: Iterator[tuple[NDArray[Any], ...]]
-        if options.weights:
-            answers = _weighted(index, codes, options, allowed)
+        if fused is not None:
+            answers = search.by_several_codes(codes, fused)
+        elif options.weights:
+            answers = search.by_weights(codes)
         elif vectors is None:
-            answers = _answers(index, codes, options, allowed)
+            answers = search.by_codes(codes)
         else:
-            answers = _reranked(index, codes, x, vectors, options, allowed)
-        for query, (distances, ids, *scores) in zip(numbers, answers, strict=True):
+            answers = search.by_rerank(codes, x, vectors, options.candidates)
+        for query, found in zip(numbers, answers, strict=True):
+            query_name = _name(query_names, query)
+            named = None if names is None else [_name(names, id_) for id_ in found.ids.tolist()]
             answer = {
                 "query": query,
-                "query_name": _name(query_names, query),
-                "ids": ids.tolist(),
-                "distances": distances.tolist(),
-                "scores": scores[0].tolist() if scores else None,
-                "names": None if names is None else [_name(names, id_) for id_ in ids.tolist()],
+                **({} if query_name is None else {"query_name": query_name}),
+                **as_members(found, named, scale),
             }
-            shown = {key: value for key, value in answer.items() if value is not None}
-            print(json.dumps(shown, ensure_ascii=False) if as_json else _as_text(shown))
+            print(json.dumps(answer, ensure_ascii=False) if as_json else as_text(answer))
         sys.stdout.flush()
     n_refused = queries.n_refused if isinstance(queries, StandardInput) else 0
     return STATUS_OF_REFUSED_LINES if n_refused else 0
 
 
-def _queries(options: argparse.Namespace, index: Any, printer: Printer) -> Iterable[Queries]:
-    """Return the blocks of queries."""
+def _fused(options: argparse.Namespace, index: Any) -> Fused | None:
+    """Return the codes of the index and those of --fuse together, with their factors."""
+    if not options.fuse:
+        if options.factors:
+            raise ValueError("--factors goes with --fuse")
+        return None
+    factors = options.factors or [1] * (1 + len(options.fuse))
+    if options.rerank or options.recall is not None or options.radius is not None:
+        raise ValueError("--fuse goes with -k, and not with --radius, --recall or --rerank")
+    if len(factors) != 1 + len(options.fuse):
+        raise ValueError(
+            f"--factors: one for each index, {1 + len(options.fuse)} in all, got {len(factors)}"
+        )
+    others = [load_index(path, mmap=True) for path in options.fuse]
+    for path, other in zip(options.fuse, others, strict=True):
+        if other.n_bits != index.n_bits:
+            raise ValueError(
+                f"{path} holds codes of {other.n_bits} bits, and {options.index} of "
+                f"{index.n_bits}: the codes of a query are compared with both"
+            )
+        if not np.array_equal(other.ids, index.ids):
+            raise ValueError(f"{path} and {options.index} hold different ids")
+        if index.model is not None:
+            check_same_model(path, other, index.model, options.index, options.force)
+    return Fused([index, *others], factors)
+
+
+def _queries(
+    options: argparse.Namespace, index: Any, printer: Printer
+) -> tuple[Iterable[Queries], DistanceScale | None]:
+    """Return the blocks of queries, and what their distances mean."""
     if (options.codes is None) == (options.features is None):
         raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
     source = options.codes if options.features is None else options.features
     if options.read_as is not None and (options.codes is None or source == "-"):
         raise ValueError("--read-as goes with --codes and a file")
-    encode, read, made_by = _encoder_and_reader(options, index.n_bits, printer)
+    encode, read, made_by, scale = _encoder_and_reader(options, index.n_bits, printer)
     encode = partial(_encoded_silently, encode)
     check_same_model(
         options.index, index, made_by, options.model or options.codes or "--signs", options.force
@@ -192,8 +250,8 @@ def _queries(options: argparse.Namespace, index: Any, printer: Printer) -> Itera
         parse: Callable[[bytes], NDArray[Any]] = features_of_line
         if options.features is None:
             parse = partial(code_of_line, n_bits=index.n_bits)
-        return StandardInput(parse, encode, options.rows)
-    return _queries_of_file(source, read(source), encode, options)
+        return StandardInput(parse, encode, options.rows), scale
+    return _queries_of_file(source, read(source), encode, options), scale
 
 
 def _queries_of_file(
@@ -215,12 +273,14 @@ def _queries_of_file(
 
 def _encoder_and_reader(
     options: argparse.Namespace, n_bits: int, printer: Printer
-) -> tuple[Callable[[Any], NDArray[Any]], Callable[[str], Any], str | None]:
+) -> tuple[Callable[[Any], NDArray[Any]], Callable[[str], Any], str | None, DistanceScale | None]:
     """
-    Return functions that encode queries and read them from a file, and what makes the codes.
+    Return functions that encode queries and read them from a file, what makes codes, and the scale.
 
     With --weights, the first function returns the weights of the queries.
     """
+    from ..models._scales import scale_of
+
     if options.centre is not None and not options.signs:
         raise ValueError("--centre goes with --signs")
     if options.features is None:
@@ -228,6 +288,7 @@ def _encoder_and_reader(
             np.asarray,
             lambda source: read_codes(source, n_bits, options.read_as)[0],
             fingerprint_of_codes(options.codes, options.model, (n_bits + 7) // 8),
+            None,
         )
     if options.signs:
         if options.model is not None:
@@ -241,6 +302,7 @@ def _encoder_and_reader(
             lambda x: make_signs(x, n_bits=n_bits, centre=centre),
             read_numbers,
             fingerprint_of_signs(n_bits, of_means),
+            None,
         )
     if options.model is None:
         raise ValueError("--model is missing: --features are encoded by a model, or by --signs")
@@ -253,45 +315,28 @@ def _encoder_and_reader(
             source, model, modality, printer, options.columns
         ),
         model.fingerprint(),
+        None if modality is None else scale_of(getattr(model, "distance_scales_", {}), modality),
     )
 
 
-def _answers(
-    index: Any, codes: NDArray[np.uint8], options: argparse.Namespace, allowed: NDArray[Any] | None
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-    """Yield the distances and ids of the answers to each query."""
-    if options.radius is not None:
-        limits, distances, ids = index.within(codes, options.radius, filter=allowed)
-        for start, stop in itertools.pairwise(limits):
-            yield distances[start:stop], ids[start:stop]
+def _note_columns(
+    options: argparse.Namespace, scale: DistanceScale | None, printer: Printer
+) -> None:
+    """Note what the columns of the answers are, if they are more than distance, id and name."""
+    columns = ["Hamming distance"]
+    if scale is not None:
+        columns.append("what it means")
+    if options.weights:
+        columns.append("score")
+    elif options.rerank is not None:
+        columns.append("cosine similarity")
+    if options.ties:
+        columns.append("number of items that cannot be told apart")
+    if len(columns) == 1:
         return
-    # The answers of more than all codes would take memory for nothing.
-    k = min(options.k, max(len(index), 1))
-    for distances, ids in zip(
-        *index.search(codes, k, recall=options.recall, filter=allowed), strict=True
-    ):
-        is_found = ids >= 0
-        yield distances[is_found], ids[is_found]
-
-
-def _weighted(
-    index: Any,
-    weights: NDArray[np.floating],
-    options: argparse.Namespace,
-    allowed: NDArray[Any] | None,
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield the distances, ids and scores of the answers to each query, sorted by scores."""
-    k = min(options.k, max(len(index), 1))
-    codes = pack_signs(weights)
-    for code, scores, ids in zip(
-        codes, *index.search(weights=weights, k=k, filter=allowed), strict=True
-    ):
-        found = ids[ids >= 0]
-        yield (
-            hamming.distances(code[None], index.reconstruct(found))[0],
-            found,
-            scores[: len(found)],
-        )
+    by = "weights" if options.weights else "similarity" if options.rerank else "Hamming distance"
+    close = "" if scale is None else f"; distances up to {scale.close} are close"
+    printer.note(f"ranked by {by}; the columns are {', '.join(columns)} and id{close}")
 
 
 def _first_features(x: Any, *, n_bits: int, centre: Any) -> NDArray[np.floating]:
@@ -300,26 +345,6 @@ def _first_features(x: Any, *, n_bits: int, centre: Any) -> NDArray[np.floating]
     if rows.shape[1] < n_bits:
         raise ValueError(f"--features has {rows.shape[1]} columns, and the codes {n_bits} bits")
     return first_columns(rows, n_bits, None if centre is False else centre)
-
-
-def _reranked(
-    index: Any,
-    codes: NDArray[np.uint8],
-    x: Any,
-    vectors: Any,
-    options: argparse.Namespace,
-    allowed: NDArray[Any] | None,
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-    """Yield the distances and ids of the answers to each query, sorted by cosine similarity."""
-    k = min(options.k, max(len(index), 1))
-    n_candidates = min(max(options.candidates or 10 * k, k), max(len(index), 1))
-    distances, ids = index.search(codes, n_candidates, recall=options.recall, filter=allowed)
-    with without_warnings():
-        _, best_of_all = rerank(x, vectors, ids, k)
-    for far, near, best in zip(distances, ids, best_of_all, strict=True):
-        best = best[best >= 0]
-        by_id = np.argsort(near, kind="stable")
-        yield far[by_id[np.searchsorted(near, best, sorter=by_id)]], best
 
 
 def _note_zero_queries(numbers: Sequence[int], x: Any, printer: Printer) -> None:
@@ -344,19 +369,3 @@ def _name(names: NDArray[Any] | None, row: int) -> str | None:
     if names is None or row >= len(names):
         return None
     return str(names[row])
-
-
-def _as_text(answer: dict[str, Any]) -> str:
-    title = f"query {answer['query']}"
-    if "query_name" in answer:
-        title += f"  {answer['query_name']}"
-    lines = [title]
-    ids, distances = answer["ids"], answer["distances"]
-    width = max((len(str(id_)) for id_ in ids), default=1)
-    for i, (id_, distance) in enumerate(zip(ids, distances, strict=True)):
-        name = f"  {answer['names'][i] or ''}" if "names" in answer else ""
-        score = f"  {answer['scores'][i]:>9.4g}" if "scores" in answer else ""
-        lines.append(f"  {distance:>4}{score}  {id_:>{width}}{name}".rstrip())
-    if not ids:
-        lines.append("  nothing found")
-    return "\n".join(lines)

@@ -18,13 +18,11 @@ from ..codes import unpack
 from ..fusion import join_codes, join_weights
 from ..index import HammingIndex
 from ..index._code_index import CodeIndex
+from ..index._ties import Found, count_ties, found_of, search_with_ties
 from ..metrics import DistanceScale
 from .item_words import ItemWords
 
 __all__ = ["Query", "Searched", "Sorted"]
-
-# Values, and ids of items; the values ascend if they are distances, and descend if scores.
-_Answer = tuple[NDArray[Any], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +116,12 @@ class Searched:
         Sorted
         """
         search = self._scored(query, allowed)
-        scores, ids, ties = _with_ties(search, k)
+        scores, ids, ties = search_with_ties(search, k)
         distances = self._distances(query, ids)
         if radius is not None and distances is not None and distances.max(initial=0) > radius:
             assert query.code is not None
             near = self._index.within(query.code, radius, n_threads=1, filter=allowed)[2]
-            scores, ids, ties = _with_ties(self._scored(query, near), k)
+            scores, ids, ties = search_with_ties(self._scored(query, near), k)
             distances = self._distances(query, ids)
         return Sorted(ids[:k], None if distances is None else distances[:k], scores[:k], ties[:k])
 
@@ -146,7 +144,7 @@ class Searched:
         """
         code = query.code
         assert code is not None
-        distances, ids, ties = _with_ties(
+        distances, ids, ties = search_with_ties(
             lambda n: self._index.search(code, n, n_threads=1, filter=allowed), k
         )
         if radius is not None:
@@ -154,15 +152,15 @@ class Searched:
             distances, ids, ties = distances[:n], ids[:n], ties[:n]
         if query.weights is None and query.words is None:
             return Sorted(ids[:k], distances[:k], None, ties[:k])
-        scores, found = _found(self._scored(query, ids)(max(len(ids), 1)))
+        scores, found = found_of(self._scored(query, ids)(max(len(ids), 1)))
         # Both have the same ids.
         far = distances[np.argsort(ids)[np.searchsorted(np.sort(ids), found)]]
         order = np.lexsort((found, -scores, far))
         far, scores, found = far[order], scores[order], found[order]
-        ties = _counts(np.stack([far, scores], axis=1))
+        ties = count_ties(np.stack([far, scores], axis=1))
         return Sorted(found[:k], far[:k], scores[:k], ties[:k])
 
-    def _scored(self, query: Query, allowed: NDArray[np.int64] | None) -> Callable[[int], _Answer]:
+    def _scored(self, query: Query, allowed: NDArray[np.int64] | None) -> Callable[[int], Found]:
         """Return a search by score for a number of answers."""
         n_bits, weights = self._index.n_bits, query.weights
         index = self._index
@@ -179,43 +177,3 @@ class Searched:
         if query.code is None:
             return None
         return hamming.distances(query.code, self._index.reconstruct(ids), n_threads=1)[0]
-
-
-def _with_ties(
-    search: Callable[[int], _Answer], k: int
-) -> tuple[NDArray[Any], NDArray[np.int64], list[int]]:
-    """
-    Search for the k best items and all others with the value of the last one, and count ties.
-
-    All items with a better value than the last answer are among the answers. So the search is
-    repeated with a larger k until it has found all items with the value of the last answer.
-
-    Returns
-    -------
-    values, ids : ndarray, shape (n,)
-        k answers and those that tie with the last one, or fewer than k.
-    ties : list of int
-        For each answer, how many have its value.
-    """
-    n = k + 1
-    while True:
-        values, ids = _found(search(n))
-        if len(ids) < n or values[-1] != values[k - 1]:
-            break
-        n *= 8
-    n_kept = k + int((values[k:] == values[k - 1]).sum()) if len(ids) > k else len(ids)
-    values, ids = values[:n_kept], ids[:n_kept]
-    return values, ids, _counts(values)
-
-
-def _found(answer: _Answer) -> _Answer:
-    values, ids = answer
-    is_found = ids[0] >= 0
-    return values[0][is_found], ids[0][is_found]
-
-
-def _counts(values: NDArray[Any]) -> list[int]:
-    """Count, for each value or row of values, how many are equal to it."""
-    _, place, counts = np.unique(values, axis=0, return_inverse=True, return_counts=True)
-    found: list[int] = counts[place.reshape(-1)].tolist()
-    return found
