@@ -232,6 +232,14 @@ def test_the_page_on_weighted_queries_runs(run_page):
     np.testing.assert_allclose(scores, [[4.0, 0.2]], atol=0.05)
 
 
+def test_the_page_on_a_recall_keeps_it(run_page):
+    names = run_page("approximate-search.md")
+    exact = names["index"].search(names["queries"], k=10)[1]
+    shares = [np.isin(a, b).mean() for a, b in zip(exact, names["ids"], strict=True)]
+    assert np.mean(shares) >= 0.94
+    assert names["calibration"].lower >= 0.95
+
+
 def test_the_page_on_several_codes_runs(run_page):
     names = run_page("several-codes.md")
     assert names["rows"].tolist() == names["ids"].tolist()
