@@ -21,7 +21,6 @@ import fasthash as fh
 from fasthash.commands.printing import format_table
 from fasthash.datasets import EmojiDataset, load_emoji
 from fasthash.pages import demo
-from fasthash.serving.emoji import texts_of
 
 Shares = tuple[float, float]
 
@@ -58,8 +57,8 @@ def measure(data: EmojiDataset, n_bits: int, seed: int) -> dict[str, NDArray[np.
         ),
         "glyphs, by weights": all_scores(weights, codes),
     }
-    words = fh.words.WordCodes(texts_of(data))
-    codes["words"], weights["words"] = words.encode(texts_of(data)), words.project(data.names)
+    words = fh.words.WordCodes(demo.texts(data))
+    codes["words"], weights["words"] = words.encode(demo.texts(data)), words.project(data.names)
     found["glyphs and words, as served"] = all_scores(weights, codes)
     return {
         name: shares(scores, np.ones(len(data), bool) if "words" in name else is_known)

@@ -25,7 +25,6 @@ from fasthash.pages import demo
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 pytest.importorskip("safetensors", reason="models are saved with safetensors")
 
-from fasthash.serving.emoji import texts_of
 from serving_process import serving
 
 SECRET = b"\x89PNG\r\n\x1a\n a secret"
@@ -114,7 +113,7 @@ def test_200_at_once_get_what_a_search_finds(tmp_path):
     known = [word for word in vocabulary if not data.unknown_words(word)]
     asked = [" ".join(rng.choice(known, 2)) for _ in range(100)]
     items = rng.choice(len(codes), 100, replace=False)
-    texts = texts_of(data)
+    texts = demo.texts(data)
     words = fh.words.WordCodes(texts)
     database = {"model": codes, "words": words.encode(texts)}
     queries = {"model": model.project(data.text_features(asked), "text")}

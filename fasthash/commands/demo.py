@@ -114,13 +114,22 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     shown = min(options.bits, key=lambda n_bits: abs(n_bits - 64))
     best = [run for run in fitted if run.n_bits == shown and run.seed == 0]
     answers = demo.answer(data, best[0].model, queries, k=12)
-    say(f"\nwords to glyphs, {shown} bits: glyph, name, score, Hamming distance")
+    say(
+        f"\nwords to glyphs, {shown} bits: glyph, name, score, number of glyphs with this score, "
+        "Hamming distance, and what it means"
+    )
     say(demo.RANKED_BY)
     for answer in answers:
-        say(f"\n  {answer.query}")
-        found = zip(answer.rows, answer.scores, answer.distances, strict=True)
-        for row, score, distance in itertools.islice(found, 6):
-            say(f"    {data.characters[row]}  {data.names[row]}  {score:.4g}  {distance}")
+        bands = [answer.scale.band(distance) for distance in answer.distances.tolist()]
+        is_weak = not {"same", "close"}.intersection(bands)
+        say(f"\n  {answer.query}{'  (weak: no answer is close)' if is_weak else ''}")
+        for word, similar in answer.unknown.items():
+            perhaps = f"; did you mean {', '.join(similar)}?" if similar else ""
+            say(f"    {word!r} is not known, and was left out{perhaps}")
+        found = zip(answer.rows, answer.scores, answer.ties, answer.distances, bands, strict=True)
+        for row, score, ties, distance, band in itertools.islice(found, 6):
+            glyph = f"{data.characters[row]}  {data.names[row]}"
+            say(f"    {glyph}  {score:.4g}  {ties}  {distance}  {band}")
 
     settings = {
         "fasthash": __version__,
@@ -146,6 +155,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
                 "answers": {
                     one.query: [data.names[row] for row in one.rows.tolist()] for one in answers
                 },
+                "unknown_words": {one.query: one.unknown for one in answers},
             },
         )
 

@@ -19,8 +19,9 @@ from ..asymmetric import topk_weighted
 from ..codes import pack
 from ..datasets import EmojiDataset
 from ..hamming import distances
-from ..metrics import mean_average_precision, precision_recall_curve
+from ..metrics import DistanceScale, mean_average_precision, precision_recall_curve
 from ..models import AMSH, CCAITQ, CrossModalHasher
+from ..words import WordCodes
 
 __all__ = [
     "DIRECTIONS",
@@ -33,6 +34,7 @@ __all__ = [
     "fit",
     "fit_lengths",
     "labels",
+    "texts",
 ]
 
 DIRECTIONS = (("image", "text"), ("text", "image"))
@@ -40,8 +42,13 @@ METHODS = ("AMSH", "CCA-ITQ")
 
 # How `answer` ranks glyphs.
 RANKED_BY = (
-    "Glyphs are ranked by weights: the words keep the size of each projection, not only its sign."
+    "Glyphs are ranked by weights: the words keep the size of each projection, not only its sign. "
+    "Equal scores are in the order of the words that a glyph's name and keywords share with the "
+    "query."
 )
+
+# How often the words of a name count, compared with those of a keyword.
+_NAMES_COUNT = 3
 
 # Chosen on validation splits of the training samples, see docs/research/emoji.md.
 AMSH_SETTINGS: dict[str, Any] = {"n_anchors": 1000, "width": 0.7}
@@ -88,12 +95,21 @@ class Answer:
         Scores by the weights of the query.
     distances : ndarray of int32
         Hamming distances.
+    ties : list of int
+        For each answer, how many glyphs have its score.
+    unknown : dict of str to list of str
+        Words of the query that are not known, with similar words that are.
+    scale : DistanceScale
+        What the distances mean.
     """
 
     query: str
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
     distances: NDArray[np.int32]
+    ties: list[int]
+    unknown: dict[str, list[str]]
+    scale: DistanceScale
 
 
 def fit(
@@ -239,6 +255,41 @@ def answer(
     """
     gallery = model.encode(data.features["image"], "image")
     weights = model.project(data.text_features(queries), "text")
-    scores, rows = topk_weighted(weights, gallery, k)
-    apart = np.take_along_axis(distances(pack(weights), gallery), rows, axis=1)
-    return [Answer(*one) for one in zip(queries, rows, scores, apart, strict=True)]
+    words = WordCodes(texts(data))
+    shared = topk_weighted(words.project(queries), words.encode(texts(data)), len(data))
+    ranked = topk_weighted(weights, gallery, len(data))
+    apart = distances(pack(weights), gallery)
+    answers = []
+    for i, query in enumerate(queries):
+        scores, by_words = (_by_row(*(one[i] for one in found)) for found in (ranked, shared))
+        rows = np.lexsort((-by_words, -scores))[:k]
+        ties = [int((scores == scores[row]).sum()) for row in rows]
+        unknown = data.unknown_words(query)
+        scale = model.distance_scales_["text"]["image"]
+        answers.append(Answer(query, rows, scores[rows], apart[i, rows], ties, unknown, scale))
+    return answers
+
+
+def texts(data: EmojiDataset) -> list[str]:
+    """
+    Return the texts whose words are compared: names, and keywords, which count less.
+
+    Parameters
+    ----------
+    data : EmojiDataset
+
+    Returns
+    -------
+    list of str
+    """
+    return [
+        " ".join((*_NAMES_COUNT * (name,), *keywords))
+        for name, keywords in zip(data.names, data.keywords, strict=True)
+    ]
+
+
+def _by_row(scores: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Bring the scores of all rows into the order of the rows."""
+    found = np.empty_like(scores)
+    found[rows] = scores
+    return found

@@ -15,10 +15,7 @@ from ..pages import demo
 from .collection import Collection, Length, Words
 from .gallery import Gallery, Labels
 
-__all__ = ["emoji_collection", "texts_of"]
-
-# How often the words of a name count, compared with those of a keyword.
-_NAMES_COUNT = 3
+__all__ = ["emoji_collection"]
 
 # Texts to search by that the page offers.
 EXAMPLES = ("dog", "rain", "happy face", "red fruit", "music", "birthday")
@@ -73,12 +70,4 @@ def emoji_collection(
         scales[""] = scales["image"]
         found.append(Length(index, project, n_features, weights, scales))
     words = Words(data.text_features, "text", data.unknown_words)
-    return Collection("emoji", gallery, found, words, texts_of(data), examples=EXAMPLES)
-
-
-def texts_of(data: EmojiDataset) -> list[str]:
-    """Return the texts whose words are searched: names, and keywords, which count less."""
-    return [
-        " ".join((*_NAMES_COUNT * (name,), *keywords))
-        for name, keywords in zip(data.names, data.keywords, strict=True)
-    ]
+    return Collection("emoji", gallery, found, words, demo.texts(data), examples=EXAMPLES)

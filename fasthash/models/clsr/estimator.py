@@ -17,7 +17,7 @@ from ..._core.runtime import resolve_threads
 from ..._core.validation import check_count, check_flag
 from ...reranking import rerank
 from .._encoding import encode_rows, visit_rows
-from .._preprocessing import Preprocessing, kinds_of
+from .._preprocessing import kinds_of
 from .._progress import Callback, Progress, Report
 from .._projected_search import Database, check_database, search_by_projections
 from .._scales import Related
@@ -151,7 +151,7 @@ class CLSR(CrossModalHasher):
     """
 
     _learned = (*CrossModalHasher._learned, "history_", "best_epoch_")
-    _parts = (LatentMap, Preprocessing, DenseHead, Reconstruction)
+    _parts = (*CrossModalHasher._parts, LatentMap, DenseHead, Reconstruction)
 
     feature_maps_: dict[str, LatentMap]
 
