@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import fasthash as fh
+from fasthash import models
+from fasthash.experiments import learns_from
 
 CROSS_MODAL = {
     "AMSH": lambda **p: fh.AMSH(**{"n_bits": 8, "n_anchors": 20, "random_state": 0, **p}),
@@ -12,12 +14,16 @@ CROSS_MODAL = {
     "CLSR": lambda **p: fh.CLSR(
         **{"n_bits": 8, "n_latent": 16, "hidden": (16,), "n_epochs": 1, "random_state": 0, **p}
     ),
+    "CMFH": lambda **p: models.CMFH(**{"n_bits": 8, "n_iterations": 5, "random_state": 0, **p}),
+    "CVH": lambda **p: models.CVH(**{"n_bits": 8, "random_state": 0, **p}),
+    "DCH": lambda **p: models.DCH(**{"n_bits": 8, "n_anchors": 20, "random_state": 0, **p}),
     "RREH": lambda **p: fh.RREH(
         **{"n_bits": 8, "n_components": 4, "n_anchors": 20, "random_state": 0, **p}
     ),
     "RREH, linear": lambda **p: fh.RREH(
         **{"n_bits": 8, "n_components": 4, "kernel": "linear", "random_state": 0, **p}
     ),
+    "SCM": lambda **p: models.SCM(**{"n_bits": 8, "random_state": 0, **p}),
 }
 SINGLE = {"ITQ": fh.ITQ, "RandomHyperplanes": fh.RandomHyperplanes}
 
@@ -47,7 +53,7 @@ def make(n=80, seed=0):
 
 def fit(model, x, y, **options):
     options = {"n_threads": 1, **options}
-    if isinstance(model, fh.AMSH):
+    if learns_from(model, "labels"):
         return model.fit(x, dict.fromkeys(x, y), **options)
     return model.fit(x, **options)
 

@@ -15,6 +15,7 @@ from fasthash import cli, models
 from fasthash._core.pieces import smaller_pieces
 from fasthash.commands.inputs import METHODS
 from fasthash.datasets import read_layout
+from fasthash.experiments import learns_from
 from fasthash.metrics._ties import RULES_FOR_RANKINGS
 from serving_process import serving
 from strategies import random_codes
@@ -76,8 +77,8 @@ def test_fit_and_encode_give_what_the_library_gives(emoji, capsys, method):
     assert said["samples"] == {"image": [1437, 256], "text": [1437, 192]}
     parts = read_layout("emoji/emoji.npz")
     train, test = parts["train"], parts["test"]
-    model = getattr(fh, method)(16, random_state=3, **parameters)
-    if method == "AMSH":
+    model = getattr(fh.models, method)(16, random_state=3, **parameters)
+    if learns_from(model, "labels"):
         model.fit(train.features, dict.fromkeys(train.features, train.labels))
     else:
         model.fit(train.features)
@@ -126,7 +127,7 @@ def test_every_method_tells_how_far_it_is(emoji):
         if method == "CLSR":
             pytest.importorskip("torch", reason="CLSR is trained with PyTorch")
         steps = told.setdefault(method, [])
-        model = getattr(fh, method)(16, random_state=0, **parameters)
+        model = getattr(fh.models, method)(16, random_state=0, **parameters)
         fit_model(
             model,
             train.features,

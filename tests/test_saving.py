@@ -41,6 +41,14 @@ MODELS = {
         random_state=np.random.RandomState(3),
     ),
     "CCAITQ": lambda: fh.CCAITQ(8, random_state=0).fit(features()[0]),
+    "CMFH": lambda: models.CMFH(8, random_state=0).fit(features()[0]),
+    "CVH": lambda: models.CVH(8, random_state=0).fit(features()[0]),
+    "DCH": lambda: models.DCH(8, n_anchors=20, random_state=0).fit(
+        features()[0], dict.fromkeys(features()[0], features()[1])
+    ),
+    "SCM": lambda: models.SCM(8, random_state=0).fit(
+        features()[0], dict.fromkeys(features()[0], features()[1])
+    ),
     "RREH": lambda: fh.RREH(8, random_state=0).fit(
         features()[0], pairs=np.stack([np.arange(0, 120, 2)] * 2, axis=1)
     ),

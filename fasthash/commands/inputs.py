@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # Models that learn from named modalities; a test compares this with fasthash.models.
-METHODS = ("AMSH", "CCAITQ", "CLSR", "RREH")
+METHODS = ("AMSH", "CCAITQ", "CLSR", "CMFH", "CVH", "DCH", "RREH", "SCM")
 
 
 def method_of(name: str) -> Any:

@@ -1,7 +1,8 @@
 """Estimators that learn codes which several modalities share, and two baselines for one modality.
 
 ``base`` has the contract of all estimators; begin there to add one. ``amsh``, ``rreh`` and ``clsr``
-hold one method each. ``cca_itq`` is the unsupervised baseline for pairs. ``single_view`` has
+hold one method each. ``cca_itq`` is the unsupervised baseline for pairs. ``baselines`` has other
+published methods, for comparisons. ``single_view`` has
 scikit-learn transformers for one kind of features. ``selection`` chooses between models by held-out
 pairs, without labels. ``_canonical``, ``_rotation``, ``_preprocessing``, ``_columns``,
 ``_progress`` and ``_saving`` have what several of them use. ``_names`` lists the classes.
@@ -17,6 +18,10 @@ from ._names import MODULES
 if TYPE_CHECKING:
     from .amsh import AMSH
     from .base import CrossModalHasher
+    from .baselines.cmfh import CMFH
+    from .baselines.cvh import CVH
+    from .baselines.dch import DCH
+    from .baselines.scm import SCM
     from .cca_itq import CCAITQ
     from .clsr import CLSR
     from .rreh import RREH
@@ -27,8 +32,12 @@ __all__ = [
     "AMSH",
     "CCAITQ",
     "CLSR",
+    "CMFH",
+    "CVH",
+    "DCH",
     "ITQ",
     "RREH",
+    "SCM",
     "CrossModalHasher",
     "RandomHyperplanes",
     "Selection",

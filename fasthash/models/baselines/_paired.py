@@ -1,0 +1,191 @@
+"""What the baselines share: features in, their products block by block, a fitted model out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
+from ..._core.rows import Rows
+from ..._core.validation import check_pairs
+from ..._core.workers import Workers
+from ...codes import pack_signs
+from .._encoding import encode_rows
+from .._preprocessing import Preprocessing, kinds_of, preprocess, preprocessed_maps
+from .._progress import Report
+from ..base import CrossModalHasher, read_modalities
+
+__all__ = ["LearningRows", "gram", "products", "projected", "rbf_maps", "read_rows", "store"]
+
+# Memory for mapped features of a modality; more rows are mapped again whenever they are read.
+_KEPT_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class LearningRows:
+    """
+    Rows to learn from.
+
+    Attributes
+    ----------
+    given : dict of str to Rows
+        All samples, as they were given.
+    mapped : dict of str to MappedRows
+        The rows to learn from, preprocessed and mapped.
+    maps : dict of str to FeatureMap
+    preprocessing : dict of str to Preprocessing
+    pairs : ndarray of int64, shape (n_pairs, n_modalities), or None
+        The rows of `given` that are in `mapped`; None for all.
+    """
+
+    given: dict[str, Rows]
+    mapped: dict[str, MappedRows]
+    maps: dict[str, FeatureMap]
+    preprocessing: dict[str, Preprocessing]
+    pairs: NDArray[np.int64] | None
+
+    def together(self) -> Iterator[list[NDArray[np.floating]]]:
+        """Blocks of pairs: the mapped rows of every modality. Use either this or `products`."""
+        fewest = min((z.blocks for z in self.mapped.values()), key=lambda b: b[0].stop)
+        for block in fewest:
+            yield [z[block] for z in self.mapped.values()]
+
+
+def read_rows(
+    model: Any,
+    features: Any,
+    pairs: ArrayLike | None,
+    *,
+    is_paired: bool = True,
+    n_modalities: int | None = None,
+    make_maps: Callable[[dict[str, Rows]], dict[str, FeatureMap]] | None = None,
+) -> LearningRows:
+    """
+    Check features and pairs, and map the rows to learn from.
+
+    Parameters
+    ----------
+    model : estimator
+        Its class is named in errors; its ``preprocessing`` is used.
+    features : mapping of str to array_like
+    pairs : array_like of int, shape (n_pairs, n_modalities), optional
+    is_paired : bool
+        Whether row i of one modality belongs to row i of the others if there are no pairs.
+    n_modalities : int, optional
+        The number of modalities that the method takes; by default any from two on.
+    make_maps : callable, optional
+        Makes the feature maps of the preprocessed rows; by default columns are centred.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If features or pairs are unsuitable.
+    """
+    given = read_modalities(features)
+    if n_modalities is not None and len(given) != n_modalities:
+        raise ValueError(
+            f"{type(model).__name__} learns from {n_modalities} modalities, got {list(given)}"
+        )
+    kinds = kinds_of(model.preprocessing, given, "none")
+    checked = None
+    if is_paired:
+        checked = check_pairs(pairs, {name: len(read) for name, read in given.items()})
+    x = {
+        name: read if checked is None else read.subset(checked[:, column])
+        for column, (name, read) in enumerate(given.items())
+    }
+    for name, rows in x.items():
+        if rows.is_constant():
+            raise ValueError(
+                f"features[{name!r}] has the same row for all samples to learn from: there is "
+                "nothing to tell them apart by; pass samples that differ"
+            )
+    prepared, preprocessing = preprocess(x, kinds)
+    maps = (make_maps or _centring_maps)(prepared)
+    mapped = {name: MappedRows(prepared[name], maps[name], _KEPT_BYTES) for name in prepared}
+    return LearningRows(given, mapped, maps, preprocessing, checked)
+
+
+def _centring_maps(x: dict[str, Rows]) -> dict[str, FeatureMap]:
+    return {name: centring_map(rows) for name, rows in x.items()}
+
+
+def rbf_maps(
+    x: dict[str, Rows],
+    n_anchors: int,
+    width: float,
+    random_state: np.random.RandomState,
+    n_threads: int,
+) -> dict[str, FeatureMap]:
+    """Radial basis functions around rows drawn at random, the same ones of every modality."""
+    n = len(next(iter(x.values())))
+    centres = np.sort(random_state.permutation(n)[:n_anchors])
+    with Workers(n_threads) as workers:
+        return {name: rbf_map(rows, rows.take(centres), width, workers) for name, rows in x.items()}
+
+
+def gram(z: MappedRows) -> NDArray[np.float64]:
+    """Multiply features with themselves: ZᵀZ, summed in float64."""
+    total = np.zeros((z.n_columns, z.n_columns))
+    for block in z.blocks:
+        total += z[block].T @ z[block]
+    return total
+
+
+def products(z: MappedRows, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply features with a value for each row: Zᵀ values."""
+    total = np.zeros((z.n_columns, values.shape[1]))
+    for block in z.blocks:
+        total += z[block].T @ values[block]
+    return total
+
+
+def projected(z: MappedRows, projection: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply features with a projection: Z P."""
+    out = np.empty((z.n_rows, projection.shape[1]))
+    for block in z.blocks:
+        out[block] = z[block] @ projection
+    return out
+
+
+def store(
+    model: CrossModalHasher,
+    rows: LearningRows,
+    projections: Mapping[str, NDArray[np.float64]],
+    signs: NDArray[np.floating] | None,
+    n_threads: int,
+    report: Report,
+    **learned: Any,
+) -> None:
+    """
+    Compute the codes of all samples, and store what was learned.
+
+    Parameters
+    ----------
+    model : CrossModalHasher
+    rows : LearningRows
+    projections : mapping of str to ndarray of float64, shape (n_out, n_bits)
+    signs : ndarray, shape (n_pairs, n_bits), or None
+        The codes that the rows to learn from have in common. Other samples, and all if it is None,
+        are encoded by the projections.
+    n_threads : int
+    report : callable
+    **learned
+        Further attributes.
+    """
+    maps = preprocessed_maps(rows.maps, rows.preprocessing)
+    projections = {name: np.ascontiguousarray(p) for name, p in projections.items()}
+    codes = {
+        name: encode_rows(
+            *(x, maps[name], projections[name], n_threads, report), f"codes of {name}"
+        )
+        for name, x in rows.given.items()
+    }
+    if signs is not None:
+        for column, own in enumerate(codes.values()):
+            own[slice(None) if rows.pairs is None else rows.pairs[:, column]] = pack_signs(signs)
+    model._set_fitted(rows.given, maps, projections, codes, **learned)
