@@ -61,9 +61,10 @@ class CMFH(CrossModalHasher):
     Samples are columns here. Each update of U, V and P solves it exactly for the others.
 
     From the paper: the objective, the updates, μ = 100, λ_t = 1/2 for two modalities. Ours: γ = .1,
-    better than the paper's .01 on validation data of all sets of docs/baselines.md; features are divided by one number for each modality, so that their mean squared norm is
-    the same in all; more than two modalities, with λ_t = 1/m. Codes of training samples are the
-    signs of V about its mean, as in the paper; `encode` uses P.
+    better than the paper's .01 on validation data of all sets of docs/baselines.md; features are
+    divided by one number for each modality, so that their mean squared norm is the same in all;
+    more than two modalities, with λ_t = 1/m. Codes of training samples are the signs of V about its
+    mean, as in the paper; `encode` uses P.
 
     O(n · n_bits · n_features) for a round, after O(n · n_features²) once.
 

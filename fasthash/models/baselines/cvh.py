@@ -51,8 +51,8 @@ class CVH(CrossModalHasher):
     Notes
     -----
     From the paper: the directions and the signs. Ours: features are centred, and the ridge is a
-    share of the mean variance. Its value matters little on the sets of docs/baselines.md. Later directions are less
-    correlated, so long codes may be worse than short ones.
+    share of the mean variance. Its value matters little on the sets of docs/baselines.md. Later
+    directions are less correlated, so long codes may be worse than short ones.
 
     References
     ----------

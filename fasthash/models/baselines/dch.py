@@ -74,7 +74,8 @@ class DCH(CrossModalHasher):
 
     From the paper: the objective and the discrete updates. Ours: the values of the weights and the
     width, chosen on validation data; the ridge of the hash functions, the number of anchors, and a
-    single round over the bits between updates of W and F. Training samples have the codes B; `encode` uses F.
+    single round over the bits between updates of W and F. Training samples have the codes B;
+    `encode` uses F.
 
     O(n · n_anchors² + n_sweeps · n · n_bits · (n_anchors + n_bits)) time.
 
