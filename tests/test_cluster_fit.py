@@ -129,6 +129,40 @@ def test_a_worker_killed_in_the_middle_of_a_fit(client, data, tmp_path):
     assert_same_model(found, expected)
 
 
+@pytest.mark.parametrize("n_bits", [16, 300])
+def test_itq(client, data, n_bits):
+    """One partition gives the bits of one process; several, the same up to rounding."""
+    x = data[0]["image"]
+    expected = fh.ITQ(n_bits, random_state=0, n_iterations=5).fit(x, n_threads=1)
+    for rows in (2000, 700):
+        model = fh.ITQ(n_bits, random_state=0, n_iterations=5)
+        with client.as_current():
+            codes = client.compute(model.fit_transform(da.from_array(x, chunks=(rows, 100))))
+        if rows > len(x):
+            np.testing.assert_array_equal(model.projection_, expected.projection_)
+            np.testing.assert_array_equal(codes.result(), expected.transform(x))
+        np.testing.assert_allclose(
+            model.explained_variance_, expected.explained_variance_, rtol=1e-6, atol=1e-9
+        )
+    plain = fh.RandomHyperplanes(20, random_state=0)
+    with client.as_current():
+        found = fh.RandomHyperplanes(20, random_state=0).fit(da.from_array(x, chunks=(700, -1)))
+    np.testing.assert_allclose(found.mean_, plain.fit(x).mean_, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(found.projection_, plain.projection_)
+
+
+def test_what_itq_cannot_fit_is_refused(client):
+    with client.as_current():
+        for x, message in (
+            (np.ones((1, 3)), "X has 1 sample"),
+            (np.ones((5, 3)), "the same row for all samples"),
+            (np.full((5, 3), np.inf), r"partition 0: X\[0, 0\] is inf"),
+            (np.ones(5), "X must have two dimensions"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                fh.ITQ(2).fit(da.from_array(x, chunks=3))
+
+
 def test_what_a_cluster_cannot_fit_is_refused(client, data):
     features, labels = data
     wrong = {**features, "text": features["text"].copy()}

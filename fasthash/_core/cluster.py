@@ -23,9 +23,17 @@ from .rows import Rows
 from .runtime import resolve_threads
 from .suspicious import without_warnings
 from .validation import check_rows
-from .workers import Workers
+from .workers import Executor, Products, Workers
 
-__all__ = ["Cluster", "ClusterArray", "ClusterRows", "RemotePart", "client_for", "sent"]
+__all__ = [
+    "Cluster",
+    "ClusterArray",
+    "ClusterRows",
+    "RemotePart",
+    "client_for",
+    "executor_of",
+    "sent",
+]
 
 Result = TypeVar("Result")
 
@@ -51,6 +59,13 @@ def sent(client: Any, value: list[Any]) -> Any:
     """A list of values, or a future of it that all workers read, if its arrays are large."""
     n_bytes = sum(x.nbytes for x in value if isinstance(x, np.ndarray))
     return value if n_bytes <= _COPIED_BYTES else client.submit(_unchanged, value, pure=False)
+
+
+def executor_of(x: Rows, n_threads: int | None) -> Executor:
+    """The executor of a fit that is large matrix products: where the rows are."""
+    if isinstance(x, ClusterRows):
+        return Cluster(x._client, n_threads)
+    return Products(resolve_threads(n_threads))
 
 
 class RemotePart:
@@ -118,6 +133,12 @@ class Cluster(AbstractContextManager["Cluster"]):
             part.future = future
         return results
 
+    def made(
+        self, function: Callable[..., Any], parts: list[RemotePart], *arguments: Any
+    ) -> list[RemotePart]:
+        """Parts that a function makes of other parts, on the same workers."""
+        return [RemotePart(future) for future in self._map(_run, function, parts, arguments)]
+
     def rows_of(self, parts: list[RemotePart], name: str) -> ClusterArray:
         """An attribute of the parts, which stays on the workers."""
         return ClusterArray(
@@ -184,6 +205,8 @@ class ClusterRows(Rows):
     features : dask.array.Array, shape (n_samples, n_features)
     name : str
         Name of the argument, for errors.
+    largest_single : float
+        Largest size of float32 values, as in `check_rows`.
 
     Raises
     ------
@@ -191,7 +214,7 @@ class ClusterRows(Rows):
         As `check_rows`; the error names the partition.
     """
 
-    def __init__(self, client: Any, features: Any, name: str) -> None:
+    def __init__(self, client: Any, features: Any, name: str, largest_single: float = 1e15) -> None:
         import dask
 
         check_rows(np.ones((1, max(1, features.shape[-1])), features.dtype), name)
@@ -203,7 +226,10 @@ class ClusterRows(Rows):
             features = features.rechunk({1: -1})
         check = dask.delayed(_checked_rows, pure=False)
         futures = client.compute(
-            [check(block, name, i) for i, block in enumerate(features.to_delayed().ravel())]
+            [
+                check(block, name, i, largest_single)
+                for i, block in enumerate(features.to_delayed().ravel())
+            ]
         )
         sizes = client.gather(client.map(_size_of, futures, pure=False))
         kept = [future for future, n in zip(futures, sizes, strict=True) if n]
@@ -229,6 +255,11 @@ class ClusterRows(Rows):
     def bounds(self) -> NDArray[np.int64]:
         """The first row of each part, and the number of rows."""
         return self._array.bounds
+
+    def parts(self) -> list[RemotePart]:
+        """The partitions."""
+        rows = self._client.map(_as_rows, self._array.futures, pure=False)
+        return [RemotePart(future) for future in rows]
 
     def read(self, rows: slice) -> NDArray[np.floating]:
         """Read a block."""
@@ -302,15 +333,21 @@ def _attribute(part: Any, name: str) -> Any:
     return getattr(_part_of(part), name)
 
 
-def _checked_rows(block: NDArray[Any], name: str, place: int) -> NDArray[Any]:
+def _checked_rows(
+    block: NDArray[Any], name: str, place: int, largest_single: float
+) -> NDArray[Any]:
     if len(block) == 0:
         return block
     try:
         with without_warnings():
-            x = check_rows(block, name)
+            x = check_rows(block, name, largest_single=largest_single)
     except (TypeError, ValueError) as error:
         raise type(error)(f"partition {place}: {error}") from None
     return np.ascontiguousarray(x.read(slice(0, len(x))))
+
+
+def _as_rows(block: NDArray[Any]) -> Rows:
+    return Rows(block, block.dtype)
 
 
 def _size_of(block: NDArray[Any]) -> int:

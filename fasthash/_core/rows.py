@@ -85,6 +85,10 @@ class Rows:
         """Whether the source is a sparse matrix."""
         return self._is_sparse
 
+    def parts(self) -> list[Any]:
+        """The parts in which an executor visits the rows: here one of all rows."""
+        return [self]
+
     def read(self, rows: slice) -> NDArray[np.floating]:
         """Read a block; without a copy if the source is an array of the right dtype."""
         if self._is_sparse:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .pieces import cut
 
-__all__ = ["Executor", "Workers", "add_up", "threads_of_products"]
+__all__ = ["Executor", "Products", "Workers", "add_up", "threads_of_products"]
 
 Result = TypeVar("Result")
 
@@ -78,6 +78,9 @@ class Executor(Protocol):
         self, function: Callable[..., Result], parts: list[Any], *arguments: Any
     ) -> list[Result]:
         """Call a function that changes the part, for each part; return the results."""
+
+    def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
+        """Parts that a function makes of other parts."""
 
     def rows_of(self, parts: list[Any], name: str) -> Any:
         """An attribute of the parts, an array with a row for each sample, of all samples."""
@@ -167,6 +170,10 @@ class Workers(AbstractContextManager["Workers"]):
         """Call a function that changes the part, for one part after another."""
         return self.run(function, parts, *arguments)
 
+    def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
+        """Parts that a function makes of other parts."""
+        return self.run(function, parts, *arguments)
+
     def rows_of(self, parts: list[Any], name: str) -> NDArray[Any]:
         """An attribute of all parts, joined."""
         arrays = [getattr(part, name) for part in parts]
@@ -189,3 +196,12 @@ class Workers(AbstractContextManager["Workers"]):
         if interrupt is not None:
             raise interrupt
         return result
+
+
+class Products(Workers):
+    """Workers for functions that are large matrix products, which use several threads each."""
+
+    def __enter__(self) -> Products:
+        self._exits = ExitStack()
+        self._exits.enter_context(threads_of_products(self.n_threads))
+        return self

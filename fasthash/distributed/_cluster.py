@@ -1,4 +1,4 @@
-"""The client of a Dask cluster, the memory of its workers, and what is sent to them."""
+"""The client of a Dask cluster, the memory of its workers, and merges on them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 __all__ = [
     "MOST_ANSWERS",
     "client_of",
     "memory_for_data",
     "merged_on_workers",
-    "sent",
 ]
-
-# Above this size, a value is sent once, as a task of its own. Below, every task carries a copy,
-# which saves a message between workers.
-_COPIED_BYTES = 1 << 16
 
 # Largest number of answers that the client merges. If there are more, workers merge groups of this
 # size first, so that the client receives a bounded number of answers.
@@ -67,14 +60,6 @@ def memory_for_data(client: Any) -> float:
     return min(limits) * _MEMORY_SHARE if limits else float("inf")
 
 
-def sent(client: Any, value: list[Any]) -> Any:
-    """A list of arrays, or a future of it that all workers read, if it is large."""
-    n_bytes = sum(x.nbytes for x in value if isinstance(x, np.ndarray))
-    if n_bytes <= _COPIED_BYTES:
-        return value
-    return client.submit(_unchanged, value, pure=False)
-
-
 def merged_on_workers(
     client: Any, answers: Sequence[Any], merge: Callable[[list[Any]], Any], most: int | None = None
 ) -> Any:
@@ -94,7 +79,3 @@ def merged_on_workers(
 
 def _merge(merge: Callable[[list[Any]], Any], *answers: Any) -> Any:
     return merge(list(answers))
-
-
-def _unchanged(value: Any) -> Any:
-    return value

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import is_dask_array, is_sparse
+from .._core.cluster import sent
 from .._core.labels import check_labels
 from .._core.pieces import cut
 from ..codes import check_codes
 from ..metrics import _means, average_precisions, ranking
 from ..metrics._relevance import Counts, EvaluationProblem, check_problem
-from ._cluster import client_of, merged_on_workers, sent
+from ._cluster import client_of, merged_on_workers
 
 __all__ = ["mean_average_precision", "precision_at", "recall_at"]
 

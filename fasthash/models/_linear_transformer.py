@@ -13,6 +13,7 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._core.arrays import is_dask_array
+from .._core.cluster import ClusterRows, client_for
 from .._core.features import FeatureMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
@@ -250,9 +251,15 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
 
     def _read(self, X: ArrayLike, minimum: int) -> Rows:
         """Check the samples of a fit."""
-        options = {"ensure_min_samples": minimum, "estimator": self, "input_name": "X"}
-        rows = _rows_of(X, partial(check_array, **options))
-        rows.names = column_names(X, "X")
+        client = client_for({"X": X})
+        if client is None:
+            options = {"ensure_min_samples": minimum, "estimator": self, "input_name": "X"}
+            rows = _rows_of(X, partial(check_array, **options))
+            rows.names = column_names(X, "X")
+        else:
+            rows = ClusterRows(client, X, "X", _LARGEST_SINGLE)
+            if len(rows) < minimum:
+                raise ValueError(f"X has {len(rows)} sample: a minimum of {minimum} is required")
         warn_of_columns(
             *(rows, "X"),
             "scale the columns first, for example with sklearn.preprocessing.StandardScaler",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 
 from ._progress import Report, ignore
 
-__all__ = ["quantising_rotation"]
+__all__ = ["quantising_rotation", "rotation_from", "sign_moments"]
 
 
 def quantising_rotation(
@@ -65,11 +68,32 @@ def quantising_rotation(
     >>> np.abs(corners @ rotation).round(3)[0]
     array([0.707, 0.707])
     """
-    n_bits = n_bits or scores.shape[1]
-    rotation = linalg.qr(random_state.standard_normal((n_bits, n_bits)))[0][: scores.shape[1]]
+    moments = partial(sign_moments, scores)
+    n_columns = scores.shape[1]
+    return rotation_from(moments, n_columns, n_iterations, random_state, n_bits, report)
+
+
+def sign_moments(
+    scores: NDArray[np.floating], rotation: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Compute Vᵀ sign(VR), which is a sum over samples."""
+    moments: NDArray[np.floating] = scores.T @ np.where(scores @ rotation >= 0, 1.0, -1.0)
+    return moments
+
+
+def rotation_from(
+    moments: Callable[[NDArray[np.float64]], NDArray[np.floating]],
+    n_columns: int,
+    n_iterations: int,
+    random_state: np.random.RandomState,
+    n_bits: int | None,
+    report: Report,
+) -> NDArray[np.float64]:
+    """`quantising_rotation` of scores that only a function knows, which computes `sign_moments`."""
+    n_bits = n_bits or n_columns
+    rotation = linalg.qr(random_state.standard_normal((n_bits, n_bits)))[0][:n_columns]
     for step in range(n_iterations):
-        signs = np.where(scores @ rotation >= 0, 1.0, -1.0)
-        left, _, right = linalg.svd(scores.T @ signs, full_matrices=False)
+        left, _, right = linalg.svd(moments(rotation), full_matrices=False)
         rotation = left @ right
         report("rotation", step + 1, n_iterations)
     return rotation

@@ -6,6 +6,7 @@ components, and `RandomHyperplanes` learns nothing except the mean.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,15 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 from sklearn.utils import check_random_state
 
+from .._core.cluster import executor_of
 from .._core.features import FeatureMap, centring_map
 from .._core.pieces import cut
 from .._core.rows import Rows
-from .._core.runtime import resolve_threads
 from .._core.validation import check_count
-from .._core.workers import threads_of_products
+from .._core.workers import Executor, Workers, add_up
 from ._linear_transformer import LinearTransformer
 from ._progress import Callback, Progress, Report
-from ._rotation import quantising_rotation
+from ._rotation import rotation_from, sign_moments
 
 __all__ = ["ITQ", "RandomHyperplanes"]
 
@@ -112,7 +113,8 @@ class ITQ(LinearTransformer):
         ----------
         X : array_like or scipy sparse matrix, shape (n_samples, n_features)
             Features of two or more samples that are not all equal. A memory-mapped array of float32
-            or float64, or a scipy sparse matrix, is read block by block.
+            or float64, or a scipy sparse matrix, is read block by block. With a current client of a
+            Dask cluster, a Dask array is fitted by its workers.
         y : object, optional
             Ignored; scikit-learn passes it.
         n_threads : int, optional
@@ -149,7 +151,6 @@ class ITQ(LinearTransformer):
         n_bits = check_count(self.n_bits, "n_bits")
         n_iterations = check_count(self.n_iterations, "n_iterations")
         x = self._read(X, minimum=2)
-        n, d = x.shape
         if x.is_constant():
             raise ValueError(
                 "X has the same row for all samples: there is no variance to learn from; pass "
@@ -157,16 +158,17 @@ class ITQ(LinearTransformer):
             )
         rng = check_random_state(self.random_state)
 
-        with (
-            Progress(callback, verbose) as report,
-            threads_of_products(resolve_threads(n_threads)),
-        ):
+        with Progress(callback, verbose) as report, executor_of(x, n_threads) as workers:
             feature_map = centring_map(x)
-            variances, directions = _principal_directions(x, feature_map, min(n_bits, d), report)
-            scores = np.empty((n, len(variances)))
-            for rows in cut(n, d):
-                scores[rows] = feature_map.transform(x.read(rows)) @ directions
-            rotation = quantising_rotation(scores, n_iterations, rng, n_bits, report)
+            n_components = min(n_bits, x.shape[1])
+            variances, directions = _principal_directions(
+                x, feature_map, n_components, workers, report
+            )
+            scores = workers.made(_scores_of_part, x.parts(), feature_map, directions)
+            rotation = rotation_from(
+                lambda rotation: add_up(workers.run(_moments_of_part, scores, rotation)),
+                *(n_components, n_iterations, rng, n_bits, report),
+            )
 
         self._set_fitted(X, feature_map, directions @ rotation)
         self.explained_variance_ = variances
@@ -277,10 +279,7 @@ class RandomHyperplanes(LinearTransformer):
         n_bits = check_count(self.n_bits, "n_bits")
         x = self._read(X, minimum=1)
         rng = check_random_state(self.random_state)
-        with (
-            Progress(callback, verbose) as report,
-            threads_of_products(resolve_threads(n_threads)),
-        ):
+        with Progress(callback, verbose) as report, executor_of(x, n_threads):
             projection = rng.standard_normal((x.shape[1], n_bits))
             feature_map = centring_map(x)
             report("hyperplanes", 1, 1)
@@ -289,17 +288,50 @@ class RandomHyperplanes(LinearTransformer):
 
 
 def _principal_directions(
-    x: Rows, feature_map: FeatureMap, n_components: int, report: Report
+    x: Rows, feature_map: FeatureMap, n_components: int, workers: Executor, report: Report
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The largest variances, descending, and their directions as columns."""
     n, d = x.shape
-    covariance = np.zeros((d, d))
-    for rows in cut(n, d):
-        # In float64: squares of float32 features may be too large for their dtype.
-        centred = x.read(rows) - feature_map.mean
-        covariance += centred.T @ centred
-        report("covariance", rows.stop, n)
+    covariance = add_up(
+        workers.run(
+            _products_of_part,
+            *(x.parts(), feature_map),
+            report=lambda done: report("covariance", done, n),
+        )
+    )
     covariance /= n
     variances, directions = eigh(covariance, subset_by_index=[d - n_components, d - 1])
     # Rounding could make the variance of a constant direction negative.
     return np.maximum(variances[::-1], 0), directions[:, ::-1]
+
+
+def _products_of_part(
+    x: Rows,
+    workers: Workers,
+    feature_map: FeatureMap,
+    report: Callable[[int], None] = lambda done: None,
+) -> NDArray[np.float64]:
+    """The sum of the products of centred features, over some samples."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for rows in cut(*x.shape):
+        # In float64: squares of float32 features may be too large for their dtype.
+        centred = x.read(rows) - feature_map.mean
+        total += centred.T @ centred
+        report(rows.stop)
+    return total
+
+
+def _scores_of_part(
+    x: Rows, workers: Workers, feature_map: FeatureMap, directions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Centred features of some samples times the directions."""
+    scores = np.empty((len(x), directions.shape[1]))
+    for rows in cut(*x.shape):
+        scores[rows] = feature_map.transform(x.read(rows)) @ directions
+    return scores
+
+
+def _moments_of_part(
+    scores: NDArray[np.float64], workers: Workers, rotation: NDArray[np.float64]
+) -> NDArray[np.floating]:
+    return sign_moments(scores, rotation)
