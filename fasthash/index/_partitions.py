@@ -5,8 +5,10 @@ Centres are learned as k-means learns them, with the majority of bits in the pla
 1. A sample of the codes is drawn, and some of it become the first centres.
 2. Each code of the sample is assigned to its nearest centre, with the exact top-1 search; of
    equally near centres, to the first. Then a bit of a centre becomes the one that more of its codes
-   have. If both are equally frequent, the bit stays as it was. A centre without codes becomes a
-   code of the sample that is farthest from its own centre. This is repeated a few times.
+   have. If both are equally frequent, the bit stays as it was. This is repeated a few times. In the
+   first rounds, centres that hardly matter, because their codes have another centre nearly as near,
+   jump into lists with large distances: each becomes the farthest code of such a list. Otherwise
+   groups of codes stay together in one list while others are divided among several.
 3. All codes are assigned. Lists that are too long are cut: they get centres of their own, learned
    of their own codes; what is still too long, because its codes are equal, is cut into lists with
    the same centre. Lists without codes are dropped.
@@ -21,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +44,12 @@ MAX_LISTS = 2**16 - 1
 _SAMPLED_PER_LIST = 48
 _ROUNDS = 10
 
+# In these rounds, at most this share of the centres jumps. Dividing a list in two is taken to save
+# this share of its sum of distances.
+_ROUNDS_WITH_JUMPS = 6
+_JUMPING_SHARE = 0.15
+_GAINED_SHARE = 0.05
+
 # No list is longer than this many times the mean.
 _LONGEST = 4
 
@@ -53,8 +62,8 @@ _ASSIGNED_ROWS = 1 << 17
 
 
 def default_n_lists(n: int) -> int:
-    """The number of lists for n codes: four times the square root, so both steps cost alike."""
-    return max(1, min(MAX_LISTS // 2, n, round(4 * math.sqrt(n))))
+    """The number of lists for n codes: twice the square root, so both steps cost alike."""
+    return max(1, min(MAX_LISTS // 2, n, round(2 * math.sqrt(n))))
 
 
 @dataclass(frozen=True)
@@ -218,19 +227,43 @@ def _learn_centres(
 ) -> NDArray[np.uint8]:
     first = np.sort(rng.choice(len(sample), min(n_lists, len(sample)), False))
     centres = sample[first]
-    for _ in range(_ROUNDS):
-        lists, distances = _assign(sample, centres, n_threads)
-        starts, rows = _sorted_rows(lists, len(centres))
+    n = len(centres)
+    for number in range(_ROUNDS):
+        nearest, found = scan_topk(sample, centres, min(n, 2), n_threads)
+        lists, distances = found[:, 0].astype(np.uint16), nearest[:, 0]
+        starts, rows = _sorted_rows(lists, n)
         moved = np.empty_like(centres)
         find_majority(sample, starts, rows, centres, moved, n_threads)
-        empty = np.flatnonzero(starts[1:] == starts[:-1])
-        if len(empty):
-            farthest = np.argsort(-distances, kind="stable")[: len(empty)]
-            moved[empty[: len(farthest)]] = sample[farthest]
+        if n > 1 and number < _ROUNDS_WITH_JUMPS:
+            # What the sum of distances would gain if a centre were removed: the codes of its list
+            # would go to their second nearest centre.
+            losses: NDArray[Any] = np.bincount(lists, nearest[:, 1] - distances, n)
+            _jump(sample, moved, losses, distances, starts, rows)
         if np.array_equal(moved, centres):
             break
         centres = moved
     return centres
+
+
+def _jump(
+    sample: NDArray[np.uint8],
+    centres: NDArray[np.uint8],
+    losses: NDArray[Any],
+    distances: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    rows: NDArray[np.uint32],
+) -> None:
+    """Move centres that hardly matter into lists whose codes are far from their centre."""
+    sums = np.add.reduceat(np.append(distances[rows], 0), starts[:-1])
+    sums[starts[1:] == starts[:-1]] = 0
+    superfluous = np.argsort(losses, kind="stable")[: int(_JUMPING_SHARE * len(centres))]
+    wide = np.argsort(-sums, kind="stable")
+    wide = wide[~np.isin(wide, superfluous)]
+    for centre, other in zip(superfluous, wide, strict=False):
+        if sums[other] * _GAINED_SHARE <= losses[centre]:
+            break
+        some = rows[starts[other] : starts[other + 1]]
+        centres[centre] = sample[some[np.argmax(distances[some])]]
 
 
 def _assign(

@@ -122,8 +122,8 @@ class HammingIndex(CodeIndex):
         Parameters
         ----------
         n_lists : int, optional
-            About how many lists to make, at most 32,767; by default four times the square root of
-            the number of codes. More lists make searches faster, until the comparison with the
+            About how many lists to make, at most 32,767; by default twice the square root of the
+            number of codes. More lists make searches faster, until the comparison with the
             centres takes most of the time.
         copy : bool, default True
             Whether to hold the codes a second time, list by list. Searches are then up to twice as
