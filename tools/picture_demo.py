@@ -27,11 +27,15 @@ def main() -> None:
         if len(sys.argv) > 1:
             page = Path(sys.argv[1]).resolve()
         else:
-            command = [Path(sys.executable).with_name("fasthash"), "demo", "--query", "happy face"]
+            command = [Path(sys.executable).with_name("fasthash"), "demo"]
+            for query in ("happy face", "dog", "red fruit", "rain", "music"):
+                command += ["--query", query]
             page = Path(folder) / "fasthash-demo.html"
             subprocess.run(command, cwd=folder, check=True)
         new = Path(folder) / "demo.png"
-        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=980,872"]
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=980,610"]
+        # The page unpacks its codes before it answers.
+        options.append("--virtual-time-budget=10000")
         subprocess.run([browser, *options, f"--screenshot={new}", page.as_uri()], check=True)
         if new.stat().st_size > LARGEST_BYTES:
             raise SystemExit(f"the picture has {new.stat().st_size} bytes, too many for the README")

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
 
-__all__ = ["Vocabulary", "split_words"]
+__all__ = ["ENDINGS", "Vocabulary", "split_words"]
 
 _WORD = re.compile(r"\w+")
 # Pairs of (ending, replacement). They are tried in this order on a word that the vocabulary lacks.
-_ENDINGS = (
+ENDINGS = (
     ("ies", "y"),
     ("es", ""),
     ("s", ""),
@@ -87,7 +87,7 @@ class Vocabulary:
         number = self._number.get(word)
         if number is not None or len(word) < 3:
             return number
-        for ending, replacement in _ENDINGS:
+        for ending, replacement in ENDINGS:
             stem = word[: len(word) - len(ending)]
             if word.endswith(ending) and len(stem) >= 3:
                 number = self._number.get(stem + replacement)

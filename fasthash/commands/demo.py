@@ -33,7 +33,7 @@ def declare(commands: Any) -> None:
         "demo",
         "learn codes for emoji, score them, search them with words",
         "Fit AMSH and a CCA-ITQ baseline on the embedded emoji set, print mean average "
-        "precision, answer text queries and write a page with pictures.",
+        "precision, answer text queries and write a page that answers any words in the browser.",
         'fasthash demo --query "sleepy cat" --bits 32 64 --seeds 1',
     )
     demo.add_argument(

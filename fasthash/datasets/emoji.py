@@ -305,13 +305,13 @@ def load_emoji() -> EmojiDataset:
     return EmojiDataset(features=dict(features), **rest)
 
 
-def read_archive(path: Path) -> dict[str, np.ndarray]:
+def read_archive(path: Path = _ARCHIVE) -> dict[str, np.ndarray]:
     """
     Read the arrays of an emoji archive. The docstring of this module lists its entries.
 
     Parameters
     ----------
-    path : Path
+    path : Path, default the file of the package
         A file in the format of ``emoji.npz``.
 
     Returns
@@ -326,7 +326,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
 
     Examples
     --------
-    >>> sorted(read_archive(_ARCHIVE))[:3]
+    >>> sorted(read_archive())[:3]
     ['group', 'idf', 'image']
     """
     with np.load(path, allow_pickle=False) as archive:
@@ -335,7 +335,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
 
 @functools.cache
 def _parts() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    entries = read_archive(_ARCHIVE)
+    entries = read_archive()
     strings = json.loads(entries["strings"].tobytes())
     word_vectors = entries["word_vectors"] * entries["word_scale"][:, None]
     features = {

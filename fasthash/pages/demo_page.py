@@ -1,4 +1,4 @@
-"""The demonstration's page: one HTML file with everything in it, readable in light and dark."""
+"""The demonstration's page: one HTML file, which answers typed words without a server."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from ..datasets import EmojiDataset
 from .charts import chart, draw_curves
 from .demo import DIRECTIONS, RANKED_BY, Answer, Fitted
-from .pictures import data_uri
-from .templates import render
+from .demo_search import SPRITE_COLUMNS, packed_search, sprite
+from .templates import render, script
 
 __all__ = ["demo_page"]
 
@@ -46,6 +46,11 @@ def demo_page(
         "demo.html",
         n_bits=curves_of[0].n_bits,
         ranked_by=RANKED_BY,
+        n_glyphs=len(data),
+        columns=SPRITE_COLUMNS,
+        sprite=sprite(data),
+        search=packed_search(data, curves_of[0].model),
+        script=script("demo.js"),
         answers=[_answer(data, answer) for answer in answers],
         table=table,
         charts=[_curves(curves_of, direction) for direction in DIRECTIONS],
@@ -54,12 +59,12 @@ def demo_page(
 
 
 def _answer(data: EmojiDataset, answer: Answer) -> dict[str, Any]:
-    found = zip(answer.rows, answer.scores, answer.distances, strict=True)
+    found = zip(answer.rows.tolist(), answer.scores, answer.distances, strict=True)
     cards = [
         {
+            "row": row,
             "name": data.names[row],
-            "picture": data_uri(data.thumbnail_media_type, data.thumbnail(row)),
-            "apart": f"{score:.4g}, {distance}",
+            "apart": f"score {score:.4g}, distance {distance}",
         }
         for row, score, distance in found
     ]

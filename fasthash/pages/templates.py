@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
-__all__ = ["render", "source"]
+__all__ = ["render", "script", "source"]
 
 
 def render(template: str, /, **values: Any) -> str:
@@ -44,6 +45,13 @@ def source(name: str) -> str:
     loader = _environment().loader
     assert loader is not None
     return loader.get_source(_environment(), name)[0]
+
+
+def script(name: str) -> Markup:
+    """Return a script of the folder ``templates`` for a page that contains it."""
+    from markupsafe import Markup
+
+    return Markup(source(name))
 
 
 @functools.cache
