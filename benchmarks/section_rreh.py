@@ -13,13 +13,15 @@ TITLE = "RREH on semi-paired sets"
 
 BITS = [32, 64]
 N_SEEDS = 5
+N_ABLATION_SEEDS = 3
 ABLATED = (0.1, 0.5)
 
-# Name, file, modalities; the emoji come with the package.
+# Name, file, modalities, lengths; the emoji come with the package. Open Clip Art has 1,280 columns.
 SETS = (
-    ("Emoji, image / text", None, None),
-    ("Wiki, image / text", "wiki.npz", ["image", "text"]),
-    ("UCI digits, Fourier / Karhunen", "uci_digits.npz", ["fourier", "karhunen"]),
+    ("Emoji, image / text", None, None, BITS),
+    ("Wiki, image / text", "wiki.npz", ["image", "text"], BITS),
+    ("UCI digits, Fourier / Karhunen", "uci_digits.npz", ["fourier", "karhunen"], BITS),
+    ("Open Clip Art, image / text", "openclipart.npz", ["image", "text"], BITS[:1]),
 )
 # At 32 bits, both halves kept, by share of pairs.
 UCI_TARGETS = {0.1: (0.73, 0.72), 0.3: (0.77, 0.76), 0.5: (0.78, 0.78), 1.0: (0.78, 0.78)}
@@ -28,13 +30,13 @@ CLEAR_GAIN = 0.02
 
 def run(context: Context) -> Iterator[Table]:
     gains = {}
-    for name, file, modalities in SETS:
+    for name, file, modalities, lengths in SETS:
         path = None if file is None else context.data and context.data / file
         if file is not None and (path is None or not path.exists()):
             yield Table((name,), [(f"skipped: needs {file} in the folder given by `--data`",)])
             continue
         data = load_paired(path, modalities)
-        n_seeds, bits, ratios = (2, [16], (0.3,)) if context.quick else (N_SEEDS, BITS, RATIOS)
+        n_seeds, bits, ratios = (2, [16], (0.3,)) if context.quick else (N_SEEDS, lengths, RATIOS)
         found = list(
             cells(data, bits, n_seeds, lambda text: context.progress(f"rreh: {text}"), ratios)
         )
@@ -60,23 +62,13 @@ def _accuracy(context: Context, name: str, found: list[Cell]) -> Table:
             target += f"; ≥ {bounds[0]:.2f}/{bounds[1]:.2f}, {verdict}"
         row = (f"{ratio:.0%}", kind, str(n_bits), *map(_figures, (ours, *rivals)), target)
         rows.append(row)
-    chosen = "; ".join(
-        f"{cell.ratio:.0%} {cell.kind} {cell.method} {_words(cell.settings)}"
-        for cell in found
-        if cell.n_bits == found[0].n_bits and cell.settings
-    )
     return Table(
         ("pairs", "the others", "bits", *(method.name for method in METHODS), "target"),
         rows,
         f"**{name}.** mAP of the first modality's queries in the second, and back; mean ± standard "
         f"error over {len(found[0].scores)} seeds. The target compares seed by seed: in both "
-        "directions the mean difference to every baseline is at least minus its standard error. "
-        f"Chosen without labels: {chosen}.",
+        "directions the mean difference to every baseline is at least minus its standard error.",
     )
-
-
-def _words(settings: dict) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _places(found: list[Cell]) -> list[tuple[str, float, int]]:
@@ -110,14 +102,14 @@ def _least_gain(found: list[Cell]) -> float:
         )[1]
         for rival in (method.name for method in METHODS[1:])
         for kind in KINDS
-        for n_bits in BITS
+        for n_bits in {cell.n_bits for cell in found}
     )
 
 
 def _gains(context: Context, gains: dict[str, float]) -> Table:
     n_clear = sum(gain >= CLEAR_GAIN for gain in gains.values())
     rows = [(name, f"{gain:+.3f}", "") for name, gain in gains.items()]
-    target = context.target(n_clear, at_least=2)
+    target = context.target(n_clear, at_least=3)
     rows.append((f"sets with at least +{CLEAR_GAIN}", str(n_clear), target))
     return Table(
         ("10 % pairs", "least gain over any baseline", "target"),
@@ -128,7 +120,7 @@ def _gains(context: Context, gains: dict[str, float]) -> Table:
 
 def _ablation(context: Context, name: str, data: Paired) -> Table:
     context.progress(f"rreh: parts, {name}")
-    n_seeds = 1 if context.quick else N_SEEDS
+    n_seeds = 1 if context.quick else N_ABLATION_SEEDS
     found = list(ablation(data, BITS[0], n_seeds, ABLATED[:1] if context.quick else ABLATED))
     by_name: dict[str, list[str]] = {}
     for cell in found:
@@ -139,6 +131,6 @@ def _ablation(context: Context, name: str, data: Paired) -> Table:
     return Table(
         ("", *shares),
         [(part, *figures) for part, figures in by_name.items()],
-        f"**{name}: the parts.** {BITS[0]} bits, both halves kept, settings not chosen but the "
-        "defaults with one change; ± the larger standard error of the two directions.",
+        f"**{name}: the parts.** {BITS[0]} bits, both halves kept, the defaults with one change; "
+        f"± the larger standard error of the two directions over {n_seeds} seeds.",
     )

@@ -76,8 +76,15 @@ def test_agreement_is_that_of_the_rows():
     """The formula from covariances, against products of all samples with all samples."""
     x = make((6, 4, 5))
     directions, correlations = canonical_directions(pair_covariances([x]), [0.1] * 3, 3)
-    scores = [values @ w * correlations for values, w in zip(x, directions, strict=True)]
-    expected = []
+    factors = [correlations, correlations**2]
+    found = agreement(pair_covariances([x]), directions, factors)
+    for one, by in zip(found, factors, strict=True):
+        assert one == pytest.approx(agreement_of_rows(x, directions, by), rel=1e-9)
+
+
+def agreement_of_rows(x, directions, factors):
+    scores = [values @ w * factors for values, w in zip(x, directions, strict=True)]
+    found = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         across = scores[i] @ scores[j].T
         along = np.sum(scores[i] * scores[j], axis=0) / (
@@ -86,9 +93,8 @@ def test_agreement_is_that_of_the_rows():
         alike = sum(
             np.sum(across * (x[m] @ x[m].T)) / np.linalg.norm(x[m] @ x[m].T) for m in (i, j)
         )
-        expected.append(np.sqrt(np.sum(along**2)) * alike / np.linalg.norm(across))
-    found = agreement(pair_covariances([x]), directions, correlations)
-    assert found == pytest.approx(np.mean(expected), rel=1e-9)
+        found.append(np.sqrt(np.sum(along**2)) * alike / np.linalg.norm(across))
+    return np.mean(found)
 
 
 @pytest.mark.parametrize("d", [(60, 40), (60, 40, 50)])
@@ -106,15 +112,15 @@ def test_chosen_ridges_find_what_is_shared(d):
         a, b = (values @ w for values, w in zip(test[:2], directions[:2], strict=True))
         return np.mean([np.corrcoef(a[:, i], b[:, i])[0, 1] for i in range(3)])
 
-    chosen = choose_ridges(folds, n_pairs, 3)
-    assert len(chosen) == len(d) and min(chosen) > 0
+    chosen, power = choose_ridges(folds, n_pairs, 3)
+    assert len(chosen) == len(d) and min(chosen) > 0 and power >= 1
     assert held_out(chosen) > held_out([1e-3 * ridge for ridge in chosen]) + 0.04
 
 
 def test_too_few_pairs_get_a_fixed_ridge():
     x = [values[:5] for values in make((6, 4))]
     folds, n_pairs = fold_covariances([x], 3)
-    for ridge, values in zip(choose_ridges(folds, n_pairs, 2), x, strict=True):
+    for ridge, values in zip(choose_ridges(folds, n_pairs, 2)[0], x, strict=True):
         covariance = values.T @ values / 5
         typical = np.sum(covariance**2) / np.trace(covariance)
         assert ridge == pytest.approx(0.3 * typical)

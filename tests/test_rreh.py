@@ -108,11 +108,116 @@ def test_paired_only_is_a_fit_of_the_pairs():
         )
 
 
+def clusters(n_classes, n, noise, seed=0):
+    """Two modalities of many classes: features that are linear in the classes, and labels."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    x = {
+        name: rng.standard_normal((n_classes, d))[y] + noise * rng.standard_normal((n, d))
+        for name, d in (("image", 60), ("text", 40))
+    }
+    return x, y
+
+
+def circles(n, seed=0):
+    """Two modalities that have an angle in common, once and doubled, and the angle."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    x = {
+        "image": np.column_stack([np.cos(angle), np.sin(angle)]),
+        "text": np.column_stack([np.cos(2 * angle), np.sin(2 * angle)]),
+    }
+    return {name: v + 0.05 * rng.standard_normal(v.shape) for name, v in x.items()}, angle
+
+
+def test_features_are_chosen_by_what_suits_the_pairs():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((600, 20))
+    x = {
+        name: common @ rng.standard_normal((20, d)) + 2 * rng.standard_normal((600, d))
+        for name, d in (("image", 40), ("text", 30))
+    }
+    linear = fh.RREH(32, n_anchors=100, random_state=0).fit(*semi_paired(x, 0.5))
+    x, _ = circles(600)
+    radial = fh.RREH(32, n_anchors=100, random_state=0).fit(*semi_paired(x, 0.5))
+    assert linear.linear_share_ == 1.0 and radial.linear_share_ == 0.0
+    assert fh.RREH(8, kernel="rbf", random_state=0).fit(x).linear_share_ is None
+
+
+def test_more_classes_than_a_few_directions_can_tell_apart():
+    """With 30 classes and strong features, as good as the baseline that these suit best."""
+    x, y = clusters(30, 1500, 2.0)
+    queries = {name: values[1000:] for name, values in x.items()}
+    database = {name: values[:1000] for name, values in x.items()}
+    few, pairs = semi_paired(database, 0.5)
+    scores = [
+        score(model.fit(few, pairs=pairs), database, y[:1000], queries, y[1000:])
+        for model in (fh.RREH(64, random_state=0), fh.CCAITQ(64, random_state=0))
+    ]
+    assert scores[0] > scores[1] - 0.01
+
+
+@pytest.mark.parametrize("n_pairs", [2, 5, 13])
+def test_few_pairs(n_pairs):
+    x, y = clusters(5, 400, 0.5)
+    pairs = np.stack([np.arange(n_pairs)] * 2, axis=1)
+    model = fh.RREH(32, random_state=0).fit(x, pairs=pairs)
+    assert (np.diff(model.objective_) <= 1e-9 * model.objective_[0]).all()
+    scores = [score(model, x, y, x, y)]
+    few = {name: values[:n_pairs] for name, values in x.items()}
+    scores.append(score(fh.CCAITQ(32, random_state=0).fit(few), x, y, x, y))
+    assert scores[0] > scores[1] - 0.05
+
+
+def test_wrong_pairs_do_little_harm():
+    x, y = clusters(10, 600, 1.0)
+    few, pairs = semi_paired(x, 0.3)
+    wrong = pairs.copy()
+    wrong[:36, 1] = np.roll(pairs[:36, 1], 1)
+    scores = [
+        score(fh.RREH(32, random_state=0).fit(few, pairs=given), x, y, x, y)
+        for given in (pairs, wrong)
+    ]
+    assert scores[1] > scores[0] - 0.1
+
+
+def test_features_side_by_side_are_saved(tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    x, _ = make(200)
+    pairs = np.stack([np.arange(10)] * 2, axis=1)
+    model = fh.RREH(16, random_state=0).fit(x, pairs=pairs)
+    assert model.linear_share_ == 0.5
+    model.save(tmp_path / "model")
+    loaded = fh.RREH.load(tmp_path / "model")
+    assert loaded.linear_share_ == 0.5
+    for name, values in x.items():
+        np.testing.assert_array_equal(loaded.encode(values, name), model.encode(values, name))
+    maps = model.feature_maps_["image"].maps
+    for damaged in (maps[:1], (maps[0], "text"), (maps[0], model.feature_maps_["text"].maps[1])):
+        model.feature_maps_["image"] = type(model.feature_maps_["image"])(damaged)
+        model.save(tmp_path / "damaged")
+        with pytest.raises(ValueError, match="damaged"):
+            fh.RREH.load(tmp_path / "damaged")
+
+
+def test_many_columns_are_reduced():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((500, 5))
+    x = {
+        name: common @ rng.standard_normal((5, d)) + rng.standard_normal((500, d))
+        for name, d in (("image", 400), ("text", 30))
+    }
+    model = fh.RREH(16, kernel="linear", random_state=0).fit(x)
+    assert model.projections_["image"].shape == (400, 16)
+    rest = fh.distances(model.encode(x["image"], "image"), model.encode(x["text"], "text"))
+    assert np.diag(rest).mean() < 0.5 * rest.mean()
+
+
 def test_three_modalities():
     x, y = make(400)
     x["audio"] = x["image"][:, ::-1] ** 2
     few, pairs = semi_paired(x, 0.4)
-    model = fh.RREH(16, random_state=0).fit(few, pairs=pairs)
+    model = fh.RREH(16, n_anchors=80, random_state=0).fit(few, pairs=pairs)
     assert set(model.codes_) == {"image", "text", "audio"}
     found = fh.topk(model.encode(x["audio"][:50], "audio"), model.encode(x["text"], "text"), k=5)[1]
     assert np.mean(y[found] == y[:50, None]) > 0.5

@@ -43,7 +43,7 @@ def start(x, pairs, workers, **parameters):
     rng = np.random.RandomState(0)
     rows = {name: Rows(values, values.dtype) for name, values in x.items()}
     pairs = check_pairs(pairs, {name: len(values) for name, values in x.items()})
-    views, anchors = start_views(rows, pairs, settings, rng, workers)
+    views, anchors, _ = start_views(rows, pairs, settings, rng, workers)
     return RrehFit(views, anchors, settings, rng, workers), settings
 
 
@@ -75,6 +75,8 @@ CASES = {
     "two modalities": ({}, {}),
     "three modalities": ({"sizes": (40, 60, 50), "d": (6, 5, 4)}, {}),
     "linear": ({}, {"kernel": "linear"}),
+    "radial": ({}, {"kernel": "rbf"}),
+    "a given ridge": ({}, {"shrinkage": 0.5}),
     "dense relations": ({}, {"reconstruction": "dense"}),
     "no relation term": ({}, {"mu": 0.0}),
     "full trust": ({}, {"reliability": 1.0, "mu": 0.1, "theta": 3.0}),

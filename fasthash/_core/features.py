@@ -26,7 +26,15 @@ _WIDTH_ROWS = 4096
 # exponent near 0, and its exponential large. Then positive exponents are set to 0.
 _LARGE_EXPONENT = 1e3
 
-__all__ = ["BlockMap", "FeatureMap", "MappedRows", "centring_map", "rbf_map", "unit_rows"]
+__all__ = [
+    "BlockMap",
+    "FeatureMap",
+    "JoinedMap",
+    "MappedRows",
+    "centring_map",
+    "rbf_map",
+    "unit_rows",
+]
 
 Floating = TypeVar("Floating", bound=np.floating[Any])
 
@@ -125,6 +133,28 @@ class FeatureMap:
         operand[-2] = -scale
         operand[-1] = -scale * norms
         return origin, operand
+
+
+@dataclass(frozen=True)
+class JoinedMap:
+    """
+    Several maps of the same features, side by side.
+
+    Attributes
+    ----------
+    maps : tuple of FeatureMap
+    """
+
+    maps: tuple[FeatureMap, ...]
+
+    @property
+    def n_out(self) -> int:
+        """Number of mapped features."""
+        return sum(few.n_out for few in self.maps)
+
+    def transform(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Map validated features."""
+        return np.hstack([few.transform(x) for few in self.maps])
 
 
 class MappedRows:

@@ -19,9 +19,11 @@ __all__ = [
     "N_FOLDS",
     "Spectra",
     "canonical_directions",
+    "choose_mixture",
     "choose_ridges",
     "fold_covariances",
     "join_folds",
+    "mix_covariances",
     "pair_covariances",
 ]
 
@@ -33,6 +35,9 @@ _FEWEST_PAIRS = 4 * N_FOLDS
 # too few pairs.
 _RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _RIDGE_OF_FEW = 0.3
+
+# The powers of the correlations that are compared as factors of the directions.
+_POWERS = (1.0, 1.5, 2.0, 3.0)
 
 # Number of leading directions whose correlations are compared. More of them would favour ridges
 # that are too small: the last directions tell pairs apart, but not kinds of samples.
@@ -243,9 +248,9 @@ def choose_ridges(
     n_pairs: Sequence[int],
     n_components: int,
     references: Sequence[slice] | None = None,
-) -> list[float]:
+) -> tuple[list[float], float]:
     """
-    Choose the ridges of canonical directions by cross-validation, without labels.
+    Choose the ridges and factors of canonical directions by cross-validation, without labels.
 
     Parameters
     ----------
@@ -260,39 +265,104 @@ def choose_ridges(
 
     Returns
     -------
-    list of float
+    ridges : list of float
         For each modality, a number to add to the diagonal of its covariance: the same multiple of
         its typical eigenvalue, which is the mean of the eigenvalues weighted by themselves.
+    power : float
+        Directions are best multiplied by this power of their correlations.
 
     Notes
     -----
-    Each ridge is tried on every fold with the directions of the other folds. The best mean
-    `agreement` wins. O(n_folds · d³) for d features in all, and O(d² · n_components) for each fold
-    and ridge. The procedure is ours.
+    Each ridge and power is tried on every fold with the directions of the other folds. The best
+    mean `agreement` wins. O(n_folds · d³) for d features in all, and O(d² · n_components) for each
+    fold and ridge. The procedure is ours.
     """
-    total = join_folds(folds, n_pairs)
+    everything = [np.ones(len(row[m])) for m, row in enumerate(folds[0])]
+    return choose_mixture(folds, n_pairs, n_components, [everything], references)[1:]
+
+
+def choose_mixture(
+    folds: Sequence[Sequence[Sequence[NDArray[np.float64]]]],
+    n_pairs: Sequence[int],
+    n_components: int,
+    mixtures: Sequence[Sequence[NDArray[np.float64]]],
+    references: Sequence[slice] | None = None,
+) -> tuple[int, list[float], float]:
+    """
+    Choose weights of columns together with ridges, as `choose_ridges` chooses ridges.
+
+    Parameters
+    ----------
+    folds, n_pairs, n_components, references
+        As in `choose_ridges`.
+    mixtures : sequence of sequence of ndarray of float64, shape (d_m,)
+        For each choice, the factors of the columns of each modality; columns with a factor of 0
+        are left out. The last one is taken if there are too few pairs to choose.
+
+    Returns
+    -------
+    best : int
+        Number of the mixture.
+    ridges : list of float
+        For covariances of the columns times their factors.
+    power : float
+        As in `choose_ridges`.
+    """
     if sum(n_pairs) < _FEWEST_PAIRS:
-        return [_RIDGE_OF_FEW * value for value in Spectra(total).typical]
-    scores = np.zeros(len(_RIDGES))
+        last = Spectra(mix_covariances(join_folds(folds, n_pairs), mixtures[-1]))
+        return len(mixtures) - 1, [_RIDGE_OF_FEW * value for value in last.typical], _POWERS[0]
+    scores = np.zeros((len(mixtures), len(_RIDGES), len(_POWERS)))
     for held_out in range(len(folds)):
         kept = [fold for fold in range(len(folds)) if fold != held_out]
-        spectra = Spectra(join_folds([folds[k] for k in kept], [n_pairs[k] for k in kept]))
-        for i, share in enumerate(_RIDGES):
-            ridges = [share * value for value in spectra.typical]
-            directions, correlations = spectra.directions(ridges, n_components)
-            scores[i] += agreement(folds[held_out], directions, correlations, references)
-    best = _RIDGES[int(np.argmax(scores))]
-    return [best * value for value in Spectra(total).typical]
+        known = join_folds([folds[k] for k in kept], [n_pairs[k] for k in kept])
+        for i, mixture in enumerate(mixtures):
+            spectra = Spectra(mix_covariances(known, mixture))
+            n_found = min(n_components, *(np.count_nonzero(factors) for factors in mixture))
+            for j, share in enumerate(_RIDGES):
+                ridges = [share * value for value in spectra.typical]
+                few, correlations = spectra.directions(ridges, n_found)
+                directions = [
+                    _spread(direction, factors)
+                    for direction, factors in zip(few, mixture, strict=True)
+                ]
+                scores[i, j] += agreement(
+                    folds[held_out], directions, [correlations**p for p in _POWERS], references
+                )
+    best, ridge, power = np.unravel_index(np.argmax(scores), scores.shape)
+    typical = Spectra(mix_covariances(join_folds(folds, n_pairs), mixtures[best])).typical
+    return int(best), [_RIDGES[ridge] * value for value in typical], _POWERS[power]
+
+
+def mix_covariances(
+    covariances: Sequence[Sequence[NDArray[np.float64]]], factors: Sequence[NDArray[np.float64]]
+) -> list[list[NDArray[np.float64]]]:
+    """Compute the covariances of the columns times their factors, without those of factor 0."""
+    used = [np.flatnonzero(f) for f in factors]
+    return [
+        [
+            factors[m][used[m], None] * block[np.ix_(used[m], used[j])] * factors[j][used[j]]
+            for j, block in enumerate(row)
+        ]
+        for m, row in enumerate(covariances)
+    ]
+
+
+def _spread(direction: NDArray[np.float64], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn directions of mixed columns into directions of all columns."""
+    everywhere = np.zeros((len(factors), direction.shape[1]))
+    used = factors != 0
+    everywhere[used] = factors[used, None] * direction
+    return everywhere
 
 
 def agreement(
     covariances: Sequence[Sequence[NDArray[np.float64]]],
     directions: Sequence[NDArray[np.float64]],
-    correlations: NDArray[np.float64],
+    factors: Sequence[NDArray[np.float64]],
     references: Sequence[slice] | None = None,
-) -> float:
+) -> NDArray[np.float64]:
     """
-    Tell how well directions, each scaled by its correlation, suit pairs that they do not know.
+    Tell how well directions, multiplied by factors, suit pairs that they do not know.
 
     The result is a product of two numbers, averaged over all couples of modalities. The first is
     the root of the sum of squared correlations along the leading directions: are partners near
@@ -305,30 +375,41 @@ def agreement(
     ----------
     covariances : sequence of sequence of ndarray of float64
         The result of `pair_covariances` for the held-out pairs.
-    directions, correlations
+    directions : sequence of ndarray of float64, shape (d_m, n_components)
         The result of `canonical_directions` for other pairs.
+    factors : sequence of ndarray of float64, shape (n_components,)
+        Several choices of factors.
     references : sequence of slice, optional
         As in `choose_ridges`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_choices,)
     """
-    scaled = [direction * correlations for direction in directions]
-    places = references or [slice(None)] * len(scaled)
-    full = [[_block(covariances, m, j) for j in range(len(scaled))] for m in range(len(scaled))]
+    n = len(directions)
+    places = references or [slice(None)] * n
+    full = [[_block(covariances, m, j) for j in range(n)] for m in range(n)]
     # The covariances of all features with all scores, and those of scores with scores.
-    mixed = [[full[m][j] @ scaled[j] for j in range(len(scaled))] for m in range(len(scaled))]
-    inner = [scaled[m].T @ mixed[m][m] for m in range(len(scaled))]
-    found = []
-    for m, j in itertools.combinations(range(len(scaled)), 2):
-        shared = np.einsum("ij,ij->j", scaled[m], mixed[m][j])
+    mixed = [[full[m][j] @ directions[j] for j in range(n)] for m in range(n)]
+    inner = [directions[m].T @ mixed[m][m] for m in range(n)]
+    squares = np.square(factors)
+    found = np.zeros(len(squares))
+    couples = list(itertools.combinations(range(n), 2))
+    for m, j in couples:
+        shared = np.einsum("ij,ij->j", directions[m], mixed[m][j])
         spread = np.sqrt(np.maximum(np.diag(inner[m]) * np.diag(inner[j]), 0))
         along = np.divide(shared, spread, out=np.zeros_like(shared), where=spread > 0)
+        partners = np.sqrt(np.sum(np.maximum(along[:_COMPARED], 0) ** 2))
         alike = sum(
-            np.sum(mixed[a][a][place] * mixed[a][b][place]) / linalg.norm(full[a][a][place, place])
+            np.einsum("ij,ij->j", mixed[a][a][place], mixed[a][b][place])
+            / linalg.norm(full[a][a][place, place])
             for a, b, place in ((m, j, places[m]), (j, m, places[j]))
         )
-        norm = np.sqrt(np.sum(inner[m] * inner[j]))
-        partners = np.sqrt(np.sum(np.maximum(along[:_COMPARED], 0) ** 2))
-        found.append(float(partners * alike / norm) if norm > 0 else 0.0)
-    return float(np.mean(found))
+        norms = np.sqrt(np.einsum("ci,ij,cj->c", squares, inner[m] * inner[j], squares))
+        found += partners * np.divide(
+            squares @ alike, norms, out=np.zeros(len(norms)), where=norms > 0
+        )
+    return found / len(couples)
 
 
 def _block(

@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._core.arrays import is_dask_array
-from .._core.features import BlockMap, FeatureMap
+from .._core.features import BlockMap, FeatureMap, JoinedMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
 from .._core.validation import check_count, check_flag, check_modalities, check_rows
@@ -90,6 +90,7 @@ class CrossModalHasher(SavedModel):
     _parts: ClassVar[tuple[type[Any], ...]] = (
         DistanceScale,
         FeatureMap,
+        JoinedMap,
         Preprocessing,
         PreprocessedMap,
     )
@@ -448,6 +449,14 @@ def check_feature_map(feature_map: Any, n_features: Any, n_out: int) -> None:
     if isinstance(feature_map, PreprocessedMap):
         n_features = check_preprocessing(feature_map.preprocessing, n_features)
         feature_map = feature_map.feature_map
+    if isinstance(feature_map, JoinedMap) and isinstance(feature_map.maps, tuple):
+        for few in feature_map.maps:
+            if not isinstance(few, FeatureMap):
+                raise ValueError("feature_maps_ holds no feature map")
+            check_feature_map(few, n_features, few.n_out)
+        if feature_map.n_out != n_out:
+            raise ValueError("feature_maps_ and projections_ do not fit together")
+        return
     if not isinstance(feature_map, FeatureMap):
         raise ValueError("feature_maps_ holds no feature map")
     check_shape(feature_map.mean, "mean", (n_out,))

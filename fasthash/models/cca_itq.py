@@ -30,7 +30,8 @@ class CCAITQ(CrossModalHasher):
     """
     Canonical correlation analysis, followed by iterative quantisation.
 
-    Projects paired modalities on their canonical directions, each scaled by its correlation. Then
+    Projects paired modalities on their canonical directions, each scaled by a power of its
+    correlation. Then
     one Procrustes rotation for all modalities brings the projections as near to ±1 as possible. It
     learns from pairs, not from labels. Samples without a partner get codes, but nothing is learned
     from them.
@@ -44,7 +45,8 @@ class CCAITQ(CrossModalHasher):
         a modality if that is less. The rotation spreads fewer directions over all bits.
     ridge : float, optional
         Number added to the diagonal of each covariance, as a share of its mean; greater than 0. By
-        default it is chosen by cross-validation on the pairs, without labels.
+        default it is chosen by cross-validation on the pairs, without labels, and with it the power
+        of the correlations.
     kernel : {"linear", "rbf"}, default "linear"
         Whether the hash functions are linear in the features, or in radial basis functions of them.
     n_anchors : int, default 300
@@ -73,6 +75,8 @@ class CCAITQ(CrossModalHasher):
         others.
     ridges_ : dict of str to float
         For each modality, the ridge that was used, as a share of the mean of the diagonal.
+    power_ : float
+        The power of its correlation by which a direction was multiplied; 1 if `ridge` is given.
 
     See Also
     --------
@@ -115,7 +119,7 @@ class CCAITQ(CrossModalHasher):
     True
     """
 
-    _learned = (*CrossModalHasher._learned, "correlations_", "ridges_")
+    _learned = (*CrossModalHasher._learned, "correlations_", "ridges_", "power_")
 
     def __init__(
         self,
@@ -220,13 +224,14 @@ class CCAITQ(CrossModalHasher):
                 folds, n_pairs = _covariances(x, feature_maps)
                 covariances = join_folds(folds, n_pairs)
                 means = [np.trace(row[m]) / len(row[m]) for m, row in enumerate(covariances)]
+                power = 1.0
                 if self.ridge is None:
-                    ridges = choose_ridges(folds, n_pairs, n_components)
+                    ridges, power = choose_ridges(folds, n_pairs, n_components)
                 else:
                     ridges = [self.ridge * mean for mean in means]
                 directions, correlations = Spectra(covariances).directions(ridges, n_components)
                 report("correlations", 1, 1)
-                directions = [d * correlations for d in directions]
+                directions = [d * correlations**power for d in directions]
                 scores = np.vstack(
                     [
                         _scores(values, feature_maps[name], d)
@@ -250,6 +255,7 @@ class CCAITQ(CrossModalHasher):
             codes,
             Related.of_pairs(checked, rows),
             correlations_=correlations,
+            power_=power,
             ridges_={
                 name: float(ridge / mean)
                 for name, ridge, mean in zip(x, ridges, means, strict=True)

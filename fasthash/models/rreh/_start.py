@@ -2,10 +2,10 @@
 
 For each modality m:
 
-- anchors: pairs, and unpaired rows if there are too few pairs;
-- features φ = (k(x, anchors) - mean) T, where T is a power of the anchors' kernel matrix;
-- variates Y = φA diag(s), where A are the canonical directions of the pairs and s their
-  correlations;
+- anchors: pairs;
+- features φ: linear ones and radial basis functions around anchors, in a mixture that is chosen;
+- variates Y = φA diag(sᵖ), where A are the canonical directions of the pairs, s their
+  correlations, and p a power that is chosen;
 - relations S of every row to the anchors, from x and Y side by side;
 - the reliability R², computed from the anchors, and from it the weight ω of unpaired rows.
 
@@ -15,19 +15,32 @@ that samples are reconstructed from the anchors of their own modality. The rest 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy import linalg
 from numpy.typing import NDArray
 
-from ..._core.features import FeatureMap, centring_map, rbf_map
+from ..._core.features import BlockMap
 from ..._core.pieces import cut
 from ..._core.rows import Rows
 from ..._core.workers import Workers
-from .._canonical import canonical_directions, pair_covariances
+from .._canonical import (
+    N_FOLDS,
+    Spectra,
+    choose_mixture,
+    fold_covariances,
+    join_folds,
+    mix_covariances,
+)
 from ._anchor_reconstruction import reconstruct
+from ._features import (
+    Features,
+    join_features,
+    linear_features,
+    radial_features,
+    squared_lengths,
+)
 from ._relations import DenseRelations, NoRelations, Relations, SparseRelations
 
 __all__ = ["Settings", "View", "start_views"]
@@ -36,9 +49,8 @@ __all__ = ["Settings", "View", "start_views"]
 # correlations are estimated.
 _SAMPLE_ROWS = 16384
 
-# Eigenvalues of the anchors' kernel matrix are raised to at least this share of the largest one.
-# Otherwise whitening would enlarge the rounding errors of float32.
-_LEAST_EIGENVALUE = 1e-5
+# Shares of the linear features that are compared; the last one is for too few pairs.
+_LINEAR_SHARES = (1.0, 0.0, 0.5)
 
 # Factor on the weight of unpaired rows that follows from their error. It was chosen on validation
 # splits; values between 1 and 10 give nearly the same accuracy.
@@ -57,7 +69,7 @@ class Settings:
     kernel: str
     width: float
     whitening: float
-    shrinkage: float
+    shrinkage: float | None
     reconstruction: str
     k: int
     regularisation: float
@@ -84,10 +96,8 @@ class View:
         For each row of this modality, its row in the latents. The latents of pairs come first, and
         all modalities share them.
     n_pairs, n_bits : int
-    feature_map : FeatureMap
-        K, the centred features before T.
-    basis : ndarray of float64, shape (n_out, n_columns)
-        T, scaled so that rows of φ have a mean squared norm of 1.
+    features : Features
+        φ, scaled so that rows have a mean squared norm of 1.
     offset : ndarray, shape (d,)
     scale : float
         Such that rows of ``(x - offset) * scale`` have a mean squared norm of n_bits.
@@ -106,14 +116,23 @@ class View:
     latent_rows: NDArray[np.int64]
     n_pairs: int
     n_bits: int
-    feature_map: FeatureMap
-    basis: NDArray[np.float64]
     offset: NDArray[np.floating]
     scale: float
+    features: Features = field(init=False)
     variates: NDArray[np.floating] = field(init=False)
     relations: Relations = field(init=False)
     reliability: float = 0.0
     weight: float = 0.0
+
+    @property
+    def feature_map(self) -> BlockMap:
+        """K, from raw rows to the centred columns before T."""
+        return self.features.feature_map
+
+    @property
+    def basis(self) -> NDArray[np.float64]:
+        """T, from the columns of K to φ."""
+        return self.features.basis
 
     @property
     def n_unpaired(self) -> int:
@@ -161,7 +180,7 @@ def start_views(
     settings: Settings,
     random_state: np.random.RandomState,
     workers: Workers,
-) -> tuple[list[View], NDArray[np.int64]]:
+) -> tuple[list[View], NDArray[np.int64], float | None]:
     """
     Prepare every modality for the sweeps.
 
@@ -179,6 +198,8 @@ def start_views(
     views : list of View
     anchors : ndarray of int64, shape (n_anchors,)
         The pairs that are anchors, ascending.
+    share : float or None
+        Share of the linear features in φ, if there are both kinds.
     """
     n_pairs = len(next(iter(x.values()))) if pairs is None else len(pairs)
     shuffled = random_state.permutation(n_pairs)
@@ -199,7 +220,7 @@ def start_views(
         )
 
     sample = np.sort(shuffled[:_SAMPLE_ROWS])
-    _compute_variates(views, sample, settings.shrinkage, settings.n_components, workers)
+    share = _compute_variates(views, sample, settings, workers)
     for view in views:
         joined = _JoinedRows(view)
         at_anchors = np.concatenate(
@@ -211,7 +232,7 @@ def start_views(
         ).mean(axis=0, dtype=np.float64)
         view.reliability = _explained_variance(at_anchors, others, settings, workers)
         view.weight = _weight(view, settings)
-    return views, anchors
+    return views, anchors, share
 
 
 def _rows_of(view: View, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -236,67 +257,53 @@ def _view(
     sample = np.sort(random_state.permutation(len(rows))[:_SAMPLE_ROWS])
     seen = rows if len(sample) == len(rows) else rows.subset(sample)
     offset = seen.column_means()
-    spread = np.mean(_squared_lengths(seen.read(block) - offset for block in cut(*seen.shape)))
+    spread = np.mean(squared_lengths(seen.read(block) - offset for block in cut(*seen.shape)))
     view = View(
         name,
         rows,
         latent_rows,
         n_pairs,
         settings.n_bits,
-        feature_map=centring_map(seen),
-        basis=np.empty((0, 0)),
         offset=offset.astype(rows.dtype),
         scale=float(np.sqrt(settings.n_bits / spread)),
     )
-    if settings.kernel == "linear":
-        view.basis = np.eye(rows.shape[1]) / np.sqrt(spread)
-        return view
     # Pairs come first: with few pairs, hash functions are best with kernels around these pairs.
     chosen = _rows_of(view, anchors)
     unpaired = np.flatnonzero(latent_rows >= n_pairs)
     more = random_state.permutation(unpaired)[: settings.n_anchors - len(chosen)]
-    at_anchors = rows.take(np.concatenate([chosen, more]))
-    view.feature_map = rbf_map(seen, at_anchors, settings.width, workers)
-    view.basis = _kernel_power(view.feature_map, settings.whitening)
-    view.basis /= np.sqrt(np.mean(_squared_lengths([_features(view, seen)])))
+    at_centres = rows.take(np.concatenate([chosen, more]))
+    view.features = _features(seen, at_centres, settings, workers)
     return view
 
 
-def _features(view: View, rows: Rows) -> NDArray[np.floating]:
-    """Compute φ of some rows of a modality, block by block."""
-    basis = view.basis.astype(rows.dtype)
-    features = np.empty((len(rows), basis.shape[1]), rows.dtype)
-    for block in cut(len(rows), max(len(basis), rows.shape[1])):
-        features[block] = view.feature_map.transform(rows.read(block)) @ basis
-    return features
-
-
-def _squared_lengths(blocks: Iterable[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """Compute the squared length of every row of the blocks."""
-    return np.concatenate([np.einsum("ij,ij->i", x, x, dtype=np.float64) for x in blocks])
-
-
-def _kernel_power(feature_map: FeatureMap, whitening: float) -> NDArray[np.float64]:
-    """Compute T such that TTᵀ is the anchors' kernel matrix to the power of -whitening."""
-    assert feature_map.anchors is not None
-    uncentred = FeatureMap(np.zeros(feature_map.n_out), feature_map.anchors, feature_map.width)
-    kernel = uncentred.transform(feature_map.anchors.astype(np.float64))
-    eigenvalues, vectors = linalg.eigh((kernel + kernel.T) / 2)
-    least = _LEAST_EIGENVALUE * eigenvalues[-1]
-    return vectors * np.maximum(eigenvalues, least) ** (-whitening / 2)
+def _features(
+    seen: Rows, centres: NDArray[np.floating], settings: Settings, workers: Workers
+) -> Features:
+    """Make the features of one modality; of both kinds if their shares are to be chosen."""
+    if settings.kernel == "linear":
+        return linear_features(seen)
+    radial = radial_features(seen, centres, settings.width, settings.whitening, workers)
+    if settings.kernel == "rbf":
+        return radial
+    return join_features(linear_features(seen), radial)
 
 
 def _compute_variates(
     views: Sequence[View],
     sample: NDArray[np.int64],
-    shrinkage: float,
-    n_components: int,
+    settings: Settings,
     workers: Workers,
-) -> None:
-    """Learn canonical directions from a sample of the pairs; project all rows on them."""
+) -> float | None:
+    """
+    Learn canonical directions from a sample of the pairs; project all rows on them.
+
+    The mixture of linear features and radial basis functions, the ridge, and the power of the
+    correlations by which directions are weighted, are chosen together, by cross-validation.
+    Returns the share of the linear features.
+    """
     features, means = [], []
     for view in views:
-        phi = _features(view, view.rows.subset(_rows_of(view, sample)))
+        phi = view.features.transform(view.rows.subset(_rows_of(view, sample)))
         means.append(phi.mean(axis=0, dtype=np.float64))
         features.append(phi - means[-1].astype(phi.dtype))
         if not features[-1].any():
@@ -304,23 +311,30 @@ def _compute_variates(
                 f"features[{view.name!r}] has the same row in all pairs: there is no correlation "
                 "to learn from; pass pairs that differ"
             )
-    # The eigenvalue is squared: a modality that varies in more directions then gets a smaller ridge
-    # relative to its variance, and is fitted to the other one. Retrieval was better so than with an
-    # equal ridge.
-    ridges = [shrinkage * _typical_eigenvalue(phi) ** 2 for phi in features]
-    n_components = min(n_components, len(sample) - 1, *(phi.shape[1] for phi in features))
-    directions, correlations = canonical_directions(
-        pair_covariances([features]), ridges, max(1, n_components)
-    )
+    folds, n_pairs = fold_covariances([features], min(N_FOLDS, len(sample)))
+    n_most = max(1, min(settings.n_components, len(sample) - 1))
+    shares = _LINEAR_SHARES if settings.kernel == "both" else (None,)
+    mixtures = [[view.features.factors(share) for view in views] for share in shares]
+    best, power = len(shares) - 1, 1.0
+    if settings.shrinkage is None:
+        references = [slice(0, view.features.n_linear or None) for view in views]
+        best, ridges, power = choose_mixture(folds, n_pairs, n_most, mixtures, references)
+    spectra = Spectra(mix_covariances(join_folds(folds, n_pairs), mixtures[best]))
+    if settings.shrinkage is not None:
+        # The eigenvalue is squared: a modality that varies in more directions then gets a smaller
+        # ridge relative to its variance, and is fitted to the other one.
+        ridges = [settings.shrinkage * value**2 for value in spectra.typical]
+    for view in views:
+        view.features = view.features.mixed(shares[best])
+    means = [(m * f)[f != 0] for m, f in zip(means, mixtures[best], strict=True)]
+    n_found = min(n_most, *(view.features.n_columns for view in views))
+    directions, correlations = spectra.directions(ridges, n_found)
+    # Rounding may leave correlations just below 0.
+    weights = np.maximum(correlations, 0) ** power
     for view, mean, direction in zip(views, means, directions, strict=True):
-        direction = direction * correlations
-        view.variates = _project(view, view.basis @ direction, mean @ direction, workers)
-
-
-def _typical_eigenvalue(x: NDArray[np.floating]) -> float:
-    """Average the covariance's eigenvalues, weighted by themselves; their sum is about 1."""
-    covariance = (x.T @ x).astype(np.float64) / len(x)
-    return np.sum(covariance**2) / np.trace(covariance)
+        weighted = direction * weights
+        view.variates = _project(view, view.basis @ weighted, mean @ weighted, workers)
+    return shares[best]
 
 
 def _project(

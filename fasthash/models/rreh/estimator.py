@@ -42,23 +42,28 @@ class RREH(CrossModalHasher):
     ----------
     n_bits : int, default 64
         Length of the codes.
-    n_components : int, default 16
-        Dimensions of the common space; at most the number of bits is used.
+    n_components : int, default 24
+        Dimensions of the common space; at most the number of bits is used. Dimensions count less
+        the less the modalities have in common along them. With many more kinds of samples than
+        this, more may be better.
     n_anchors : int, default 300
         Number of pairs from which samples are reconstructed, and number of centres of the radial
         basis functions. If there are fewer pairs, other samples are added to the centres.
-    kernel : {"rbf", "linear"}, default "rbf"
-        Whether hash functions are linear in radial basis functions or in the features.
+    kernel : {"both", "rbf", "linear"}, default "both"
+        Whether hash functions are linear in radial basis functions, in the features, or in what of
+        the two suits the pairs: one of them, or both with equal weights. That is chosen by
+        cross-validation on the pairs, without labels.
     width : float, default 0.7
         Standard deviation of the radial basis functions, in units of the mean distance between the
         samples of a modality and its anchors.
     whitening : float, default 0.5
         Power of the inverse kernel matrix of the anchors by which the radial basis functions are
         multiplied. With 0 they are unchanged; with 1 their products are those of the kernel.
-    shrinkage : float, default 0.5
+    shrinkage : float, optional
         Ridge of the canonical correlations, in units of the square of a typical eigenvalue of the
-        covariance, whose sum is 1.
-    ridge : float, default 1e-3
+        covariance, whose sum is 1. By default it is chosen by cross-validation on the pairs. If it
+        is given, nothing is chosen.
+    ridge : float, default 0.02
         Ridge of the regression from features to bits, as a share of the mean squared feature.
     reconstruction : {"sparse", "dense"}, default "sparse"
         Whether a sample is reconstructed from its nearest anchors, or by ridge regression from all.
@@ -103,6 +108,8 @@ class RREH(CrossModalHasher):
         For each modality, the weight ω that was used; 0 if all samples are pairs.
     anchors_ : ndarray of int64, shape (n_anchors,)
         Numbers of the pairs that are anchors of the reconstruction.
+    linear_share_ : float or None
+        Share of the linear features that was chosen: 0, 0.5 or 1; None if `kernel` is not "both".
     projections_, feature_maps_, modalities_, n_features_in_, feature_names_in_
         As in `CrossModalHasher`.
 
@@ -158,19 +165,20 @@ class RREH(CrossModalHasher):
         "reliability_",
         "weights_",
         "anchors_",
+        "linear_share_",
     )
 
     def __init__(
         self,
         n_bits: int = 64,
         *,
-        n_components: int = 16,
+        n_components: int = 24,
         n_anchors: int = 300,
-        kernel: str = "rbf",
+        kernel: str = "both",
         width: float = 0.7,
         whitening: float = 0.5,
-        shrinkage: float = 0.5,
-        ridge: float = 1e-3,
+        shrinkage: float | None = None,
+        ridge: float = 2e-2,
         reconstruction: str = "sparse",
         k: int = 10,
         regularisation: float = 0.1,
@@ -284,7 +292,7 @@ class RREH(CrossModalHasher):
         random_state = check_random_state(self.random_state)
         with Progress(callback, verbose) as report:
             with Workers(n_threads) as workers:
-                views, anchors = start_views(prepared, used, settings, random_state, workers)
+                views, anchors, share = start_views(prepared, used, settings, random_state, workers)
                 fit = RrehFit(views, anchors, settings, random_state, workers)
                 report("start", 1, 1)
                 objective = []
@@ -312,6 +320,7 @@ class RREH(CrossModalHasher):
             reliability_={view.name: view.reliability for view in views},
             weights_={view.name: view.weight for view in views},
             anchors_=anchors,
+            linear_share_=share,
         )
         return self
 
@@ -344,13 +353,15 @@ class RREH(CrossModalHasher):
         """Check the parameters."""
         for name in ("n_bits", "n_components", "n_anchors", "k", "n_sweeps"):
             check_count(getattr(self, name), name)
-        for name in ("width", "shrinkage", "ridge", "regularisation", "alpha", "theta", "nu"):
+        if self.shrinkage is not None:
+            check_number(self.shrinkage, "shrinkage", positive=True)
+        for name in ("width", "ridge", "regularisation", "alpha", "theta", "nu"):
             check_number(getattr(self, name), name, positive=True)
         for name in ("whitening", "mu", "rho"):
             check_number(getattr(self, name), name)
         if self.reliability is not None:
             check_number(self.reliability, "reliability")
-        check_choice(self.kernel, "kernel", ("rbf", "linear"))
+        check_choice(self.kernel, "kernel", ("both", "rbf", "linear"))
         check_choice(self.reconstruction, "reconstruction", ("sparse", "dense"))
         if not isinstance(self.unpaired, bool):
             raise TypeError(f"unpaired must be True or False, got {self.unpaired!r}")
