@@ -162,3 +162,86 @@ def test_what_does_not_go_together_is_refused(capsys):
         assert message in err, err
     _, err = search(capsys, f"text.index {FEATURES} --rerank text.npy --ties", status=1)
     assert "--ties goes with" in err
+
+
+TEXTS = ("a red apple", "a green apple", "the night train", "electric guitar", "")
+
+
+@pytest.fixture
+def named(folder):
+    """Names of the items, of which every third id is one, and a function for words."""
+    texts = [TEXTS[i % 5] + f" number{i}" * (i % 5 != 4) for i in range(3 * N)]
+    (folder / "names.csv").write_text("name\n" + "\n".join(f'"{text}"' for text in texts) + "\n")
+    (folder / "few_words.py").write_text(
+        "import numpy as np\n"
+        "class Encoder:\n"
+        "    def __call__(self, texts):\n"
+        "        if not {'apple', 'train'} & set(texts[0].split()):\n"
+        "            raise ValueError('no word is known')\n"
+        "        return np.load('text.npy')[:1]\n"
+        "    def unknown_words(self, text):\n"
+        "        return {w: [] for w in text.split() if w not in ('apple', 'train')}\n"
+        "encode = Encoder()\n"
+    )
+    return texts
+
+
+def ask(capsys, *arguments, status=0):
+    """As `search`, for arguments with spaces."""
+    assert cli.main(["search", "image.index", *arguments]) == status
+    printed = capsys.readouterr()
+    return printed.out, printed.err
+
+
+def test_a_text_is_compared_with_the_words_of_names(named, capsys):
+    given = ("--names", "names.csv:name", "-k", "4")
+    out, err = ask(capsys, "--text", "guitars number3", "red aple", *given, "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert first["names"][0] == named[first["ids"][0]] == "electric guitar number3"
+    assert first["matched_words"][0] == ["guitars", "number3"]
+    assert all(words for words in first["matched_words"]) and "distances" not in first
+    assert second["unknown_words"] == {"aple": ["apple"]} and first["unknown_words"] == {}
+    assert "'aple' is not known, and was left out: did you mean apple?" in err
+    out, err = ask(capsys, "--text", "night zebra", *given)
+    assert out.startswith("query 0  night zebra\n") and out.count("the night train") == 4
+    assert "the columns are score," in err and "'zebra' is not known, and was left out\n" in err
+
+
+def test_a_text_without_a_known_word_has_no_answers_and_the_others_have(named, capsys):
+    given = ("--names", "names.csv:name", "-k", "1")
+    out, err = ask(capsys, "--text", "zebra", "night", *given, "--json", status=3)
+    assert [json.loads(line)["query"] for line in out.splitlines()] == [1]
+    assert "query 0: no word of the text 'zebra' is in the text of an item" in err
+
+
+def test_a_text_is_compared_with_codes_too(named, capsys):
+    model = fh.load("m.model")
+    given = ("--model", "m.model", "--words", "few_words:encode", "--names", "names.csv:name")
+    out, _ = ask(capsys, "--text", "green apple", *given, "-k", "9", "--json")
+    line = json.loads(out)
+    texts = named[::3]
+    words = fh.words.WordCodes(texts)
+    weights = {
+        "model": model.project(np.load("text.npy")[:1], "text"),
+        "words": words.project(["green apple"]),
+    }
+    codes = {"model": model.codes_["image"], "words": words.encode(texts)}
+    scores, rows = fh.topk_fused(None, codes, 9, weights=weights)
+    assert line["ids"] == (3 * rows[0]).tolist()
+    np.testing.assert_allclose(line["scores"], scores[0])
+    scale = model.distance_scales_["text"]["image"]
+    assert line["bands"] == [scale.band(distance) for distance in line["distances"]]
+    # The names know "green", and the function does not.
+    assert line["unknown_words"] == {}
+
+
+def test_what_does_not_go_with_texts_is_refused(named, capsys):
+    for options, message in (
+        (["--text", "a"], "--text needs --names"),
+        (["--text", "a", "--names", "names.csv:name", "--codes", "codes.npy"], "with --codes"),
+        (["--text", "a", "--names", "names.csv:name", "--model", "m.model"], "--words and --model"),
+        (["--text", "a", "--names", "names.csv:name", "--filter", "codes.npy"], "with --filter"),
+        (["--words", "few_words:encode", "--codes", "codes.npy"], "--words goes with --text"),
+    ):
+        _, err = ask(capsys, *options, status=1)
+        assert message in err, err

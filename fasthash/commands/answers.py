@@ -214,8 +214,9 @@ def as_text(answer: dict[str, Any]) -> str:
         title += "  (weak: no answer is close)"
     lines = [title]
     width = max((len(str(id_)) for id_ in answer["ids"]), default=1)
-    columns = [f"{distance:>4}" for distance in answer["distances"]]
+    columns = ["" for _ in answer["ids"]]
     shown = (
+        ("distances", "{:>4}"),
         ("bands", "{:<5}"),
         ("scores", "{:>9.4g}"),
         ("similarities", "{:>6.3f}"),
@@ -227,7 +228,7 @@ def as_text(answer: dict[str, Any]) -> str:
         if name in answer:
             values = [form.format("" if value is None else value) for value in answer[name]]
             columns = [f"{a}  {b}" for a, b in zip(columns, values, strict=True)]
-    lines += [f"  {line}".rstrip() for line in columns]
+    lines += [line.rstrip() for line in columns]
     if not answer["ids"]:
         lines.append("  nothing found")
     return "\n".join(lines)

@@ -30,6 +30,7 @@ from .fingerprints import (
 from .index import load_index
 from .printing import Printer
 from .streams import Queries, StandardInput, code_of_line, features_of_line
+from .text_search import search_texts
 
 if TYPE_CHECKING:
     from ..metrics import DistanceScale
@@ -54,7 +55,7 @@ def declare(commands: Any) -> None:
         "the best first. If the source is -, each line of standard input is a "
         "query: a JSON list of features, or a code in hexadecimal. A line that is neither is "
         "reported on standard error with its number, the others are answered, and the exit status "
-        "at the end is 3.",
+        "at the end is 3. So is a --text without a known word.",
         "fasthash search emoji.index --model emoji.model --modality text "
         "--features emoji/emoji.npz:T_te --rows 0:3 -k 5 --names emoji/train.csv:name",
     )
@@ -128,6 +129,19 @@ def declare(commands: Any) -> None:
         help="also show how many items have the distance of an answer, or its score: the order "
         "among them says nothing; each query is then searched by itself, perhaps several times",
     )
+    texts = search.add_argument_group("texts")
+    texts.add_argument(
+        "--text",
+        nargs="+",
+        metavar="TEXT",
+        help="queries: texts, whose words are compared with those of --names; with --words and "
+        "--model the codes are compared too",
+    )
+    texts.add_argument(
+        "--words",
+        metavar="MODULE:FUNCTION",
+        help="your function that turns a list of texts into features, as in 'serve'",
+    )
     search.add_argument("--filter", metavar="SOURCE", help="an array of ids; only these are found")
     search.add_argument(
         "--names",
@@ -148,6 +162,11 @@ def declare(commands: Any) -> None:
 
 def run(options: argparse.Namespace, printer: Printer) -> int:
     """Search block by block, and print answers as they are found; return the exit status."""
+    as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
+    if options.text is not None:
+        return STATUS_OF_REFUSED_LINES if search_texts(options, as_json, printer) else 0
+    if options.words is not None:
+        raise ValueError("--words goes with --text")
     index = load_index(options.index, mmap=True)
     names = None if options.names is None else read_texts(options.names)
     query_names = None if options.query_names is None else read_texts(options.query_names)
@@ -171,7 +190,6 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
         )
     if names is not None:
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
-    as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
     search = Search(index, options.k, options.radius, options.recall, allowed, options.ties)
     queries, scale = _queries(options, index, printer)
     fused = _fused(options, index)
@@ -237,7 +255,7 @@ def _queries(
 ) -> tuple[Iterable[Queries], DistanceScale | None]:
     """Return the blocks of queries, and what their distances mean."""
     if (options.codes is None) == (options.features is None):
-        raise ValueError("pass either --codes SOURCE, or --model FILE and --features SOURCE")
+        raise ValueError("pass --codes SOURCE, --model FILE and --features SOURCE, or --text TEXT")
     source = options.codes if options.features is None else options.features
     if options.read_as is not None and (options.codes is None or source == "-"):
         raise ValueError("--read-as goes with --codes and a file")

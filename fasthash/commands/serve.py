@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..serving.collection import Collection, Files, Length, Words
     from ..serving.gallery import Gallery, PictureFiles
 
-__all__ = ["declare", "run"]
+__all__ = ["declare", "length_of", "run", "words_of"]
 
 # The first picture of at most so many folders is read at the start.
 _MOST_FOLDERS = 100
@@ -199,10 +199,10 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
             f"--model: one for each index, got {len(models)} for {len(options.index)} indexes"
         )
     lengths = [
-        _length(path, models[i] if models else None, options.force)
+        length_of(path, models[i] if models else None, options.force)
         for i, path in enumerate(options.index)
     ]
-    words = None if options.words is None else _words(options.words, options.modality, lengths)
+    words = None if options.words is None else words_of(options.words, options.modality, lengths)
     title = options.title or Path(options.index[0]).stem
     gallery = _gallery(options, lengths[0].index.ids, printer)
     texts = gallery.names if words is not None and options.names is not None else None
@@ -210,7 +210,8 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
     return Collection(title, gallery, lengths, words, texts, files, options.examples)
 
 
-def _length(path: str, model_path: str | None, force: bool) -> Length:
+def length_of(path: str, model_path: str | None, force: bool) -> Length:
+    """Load an index, and the model that makes its codes."""
     from ..models._scales import scale_of, scale_within
     from ..serving.collection import Length
 
@@ -229,7 +230,8 @@ def _length(path: str, model_path: str | None, force: bool) -> Length:
     )
 
 
-def _words(function: str, modality: str | None, lengths: Sequence[Length]) -> Words:
+def words_of(function: str, modality: str | None, lengths: Sequence[Length]) -> Words:
+    """Import the function that turns texts into features of a modality."""
     from ..serving.collection import Words
 
     n_features = lengths[0].n_features

@@ -274,7 +274,6 @@ class Collection:
         ValueError
             If no word is known. The user's own function may raise other errors.
         """
-        assert self.words is not None
         one = self._lengths[scope.n_bits]
         features, refusal = self._features_of(text)
         weights = None if self.item_words is None else self.item_words.weights(text)
@@ -287,6 +286,7 @@ class Collection:
                 raise ValueError(f"the model knows no word of {text!r}, so no item has a distance")
             query = Query(None, None, weights, None)
         else:
+            assert self.words is not None
             query = self._projected(features, self.words.modality, one, weights)
         found = self._search(query, scope)
         matched = None
@@ -312,11 +312,13 @@ class Collection:
     def unknown_words(self, text: str) -> Mapping[str, Sequence[str]]:
         """List the words of a text that are not known, with similar words that are."""
         known: list[Mapping[str, Sequence[str]]] = []
+        if self.words is not None and self.words.unknown is None:
+            return {}
         if self.words is not None and self.words.unknown is not None:
             with self._one_at_a_time:
                 known.append(self.words.unknown(text))
-            if self.item_words is not None:
-                known.append(self.item_words.unknown(text))
+        if self.item_words is not None:
+            known.append(self.item_words.unknown(text))
         # A word is known if either the model or an item knows it.
         both = [word for word in known[0] if all(word in one for one in known)] if known else []
         return {
@@ -351,7 +353,8 @@ class Collection:
 
     def _features_of(self, text: str) -> tuple[NDArray[Any] | None, ValueError | None]:
         """Return the features of a text, or why there are none."""
-        assert self.words is not None
+        if self.words is None:
+            return None, ValueError(f"no word of the text {text!r} is in the text of an item")
         try:
             x = self._made(self.words, text)
         except ValueError as error:
