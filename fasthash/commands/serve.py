@@ -159,11 +159,18 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         )
         app = application(collection, limits, _hosts(options))
         url = url_of(sock)
-        words = "words, items" if collection.words is not None else "items"
+        ways = {
+            "words": collection.words is not None,
+            "items": True,
+            "files": bool(collection.files),
+            "features": bool(collection.n_features),
+            "codes": True,
+        }
+        found_by = ", ".join(way for way, is_possible in ways.items() if is_possible)
         bits = ", ".join(map(str, collection.bits))
         printer.result(
-            f"{collection.title}: {len(collection)} items, codes of {bits} bits, found by {words}, "
-            f"{'features, ' if collection.n_features else ''}codes\n{url}",
+            f"{collection.title}: {len(collection)} items, codes of {bits} bits, found by "
+            f"{found_by}\n{url}",
             {"url": url, "n_items": len(collection), "bits": collection.bits},
         )
         sys.stdout.flush()
