@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core.allowed import allow
 from ._core.runtime import resolve_threads
-from ._core.scan import scan_weighted
+from ._core.scan import scan_topk, scan_weighted
 from ._core.validation import check_count, check_filter
 from ._core.weights import check_weights, round_weights
 from .codes import check_codes, unpack
@@ -115,9 +115,16 @@ def topk_fused(
     allowed = allow(check_filter(filter, len(codes)), len(codes))
     threads = resolve_threads(n_threads)
     if queries is not None:
-        signs = {one: _signs(code, f"queries[{one!r}]") for one, code in queries.items()}
+        of_queries = {n: check_codes(code, f"queries[{n!r}]") for n, code in queries.items()}
+        signs = {one: _signs(code) for one, code in of_queries.items()}
         _check_widths(signs, chosen)
         whole = join_weights(signs, factors=factors).astype(np.int16)
+        largest = int(np.abs(whole).max(initial=1))
+        if (np.abs(whole) == largest).all():
+            # With one factor it is the Hamming distance of the joined codes, which is faster.
+            distances, ids = scan_topk(join_codes(of_queries), codes, k, threads, allowed)
+            distances[ids >= 0] *= largest
+            return distances, ids
         return scan_weighted(whole, codes, k, threads, allowed)
     assert weights is not None
     checked = {one: check_weights(given) for one, given in weights.items()}
@@ -261,10 +268,9 @@ def _check_widths(
             )
 
 
-def _signs(codes: ArrayLike, name: str) -> NDArray[np.int8]:
+def _signs(codes: NDArray[np.uint8]) -> NDArray[np.int8]:
     """Return 1 and -1 for the bits of codes. Padding bits are 0 in all codes, so they are equal."""
-    checked = check_codes(codes, name)
-    return 2 * unpack(checked, 8 * checked.shape[1]).astype(np.int8) - 1
+    return 2 * unpack(codes, 8 * codes.shape[1]).astype(np.int8) - 1
 
 
 def _checked_factors(factors: Mapping[str, int] | None, names: Mapping[str, Any]) -> dict[str, int]:

@@ -173,6 +173,8 @@ def test_a_text_that_only_items_know_finds_the_items_that_have_it(with_texts):
     only = with_texts.get("/api/search", params={"q": "number5 zebra"}).json()
     assert [one["id"] for one in only["answers"]] == [5]
     assert only["unknown_words"] == [{"word": "zebra", "suggestions": []}]
+    codes = with_texts.get("/api/search", params={"q": "dog guitar", "compare": "codes"}).json()
+    assert codes["unknown_words"] == [{"word": "guitar", "suggestions": []}]
     for scope in ({"order": "distance"}, {"radius": 3}, {"compare": "codes"}):
         response = with_texts.get("/api/search", params={"q": "guitar", **scope})
         assert response.status_code == 422

@@ -296,7 +296,8 @@ class Collection:
             if features is None:
                 # Without a code of the query, the other items are in no order.
                 found, matched = _with_words(found, matched)
-        return replace(found, unknown=self.unknown_words(text), matched=matched)
+        unknown = self.unknown_words(text, scope.by_words)
+        return replace(found, unknown=unknown, matched=matched)
 
     def search_file(self, path: str, modality: str, scope: Scope) -> Found:
         """
@@ -309,17 +310,20 @@ class Collection:
         """
         return self.search_features(self._made(self.files[modality], path), modality, scope)
 
-    def unknown_words(self, text: str) -> Mapping[str, Sequence[str]]:
-        """List the words of a text that are not known, with similar words that are."""
+    def unknown_words(self, text: str, by_words: bool = True) -> Mapping[str, Sequence[str]]:
+        """
+        List the words of a text that are not known, with similar words that are.
+
+        With `by_words`, a word is known if either the model or the text of an item has it.
+        """
         known: list[Mapping[str, Sequence[str]]] = []
         if self.words is not None and self.words.unknown is None:
             return {}
         if self.words is not None and self.words.unknown is not None:
             with self._one_at_a_time:
                 known.append(self.words.unknown(text))
-        if self.item_words is not None:
+        if by_words and self.item_words is not None:
             known.append(self.item_words.unknown(text))
-        # A word is known if either the model or an item knows it.
         both = [word for word in known[0] if all(word in one for one in known)] if known else []
         return {
             word: list(dict.fromkeys(similar for one in reversed(known) for similar in one[word]))

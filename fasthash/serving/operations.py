@@ -347,7 +347,8 @@ def _search(collection: Collection, values: Values) -> Any:
     try:
         found = collection.search_words(values["q"], scope)
     except ValueError as error:
-        raise NoKnownWord(str(error), collection.unknown_words(values["q"])) from None
+        unknown = collection.unknown_words(values["q"], scope.by_words)
+        raise NoKnownWord(str(error), unknown) from None
     return _answers(collection, scope, found)
 
 
