@@ -156,7 +156,7 @@ def test_what_itq_cannot_fit_is_refused(client):
         for x, message in (
             (np.ones((1, 3)), "X has 1 sample"),
             (np.ones((5, 3)), "the same row for all samples"),
-            (np.full((5, 3), np.inf), r"partition 0: X\[0, 0\] is inf"),
+            (np.full((5, 3), np.inf), r"partition [01]: X\[0, 0\] is inf"),
             (np.ones(5), "X must have two dimensions"),
         ):
             with pytest.raises(ValueError, match=message):
