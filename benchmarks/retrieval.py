@@ -3,8 +3,10 @@
     python benchmarks/retrieval.py emoji temperature=.07 n_epochs=80      validation scores
     python benchmarks/retrieval.py philharmonia --test --seeds 10 11 12   test scores, fresh seeds
 
-Sets: the embedded emoji (image, text), `philharmonia` and `philharmonia-10`, every clip of a file
-that the variable FASTHASH_PHILHARMONIA names, or a tenth of the training clips. The file holds
+Sets: the embedded emoji (image, text); `openclipart`, the file that the variable
+FASTHASH_OPENCLIPART names, with `image`, `text`, `labels` and `test` by picture; `philharmonia` and
+`philharmonia-10`, every clip of a file that the variable FASTHASH_PHILHARMONIA names, or a tenth of
+the training clips. The latter file holds
 `audio` and `text` as `<name>_q` of uint8 with `<name>_s` and `<name>_lo`, x = q s + lo; the clip of
 each caption, `clip_of_text`; per clip `split`, 0 to train, 1 to validate, 2 to test, and `label`.
 Parameters of CLSR are given as name=value; parts are switched off by a weight of 0.
@@ -14,9 +16,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import functools
+import itertools
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +30,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fasthash as fh
+from fasthash._core.features import unit_rows
 from fasthash.datasets import load_emoji
-from fasthash.metrics.pairs import RetrievalScores
+from fasthash.metrics.pairs import RetrievalScores, expected_recall
+from fasthash.models._canonical import canonical_directions, pair_covariances
+from fasthash.models.clsr._settings import settings_for
 
-SETS = ("philharmonia", "philharmonia-10", "emoji")
-NO_PARTS = {"consistency": 0.0, "semantic": 0.0, "reconstruction": 0.0}
+SETS = ("emoji", "openclipart", "philharmonia-10", "philharmonia")
+NO_PARTS = {"consistency": 0.0, "semantic": 0.0, "reconstruction": 0.0, "variates_in_latents": 0.0}
 # What validation chose, for all methods alike.
 PREPROCESSING = {"emoji": "centre"}
-VARIABLE = "FASTHASH_PHILHARMONIA"
+VARIABLES = {
+    "openclipart": "FASTHASH_OPENCLIPART",
+    "philharmonia-10": "FASTHASH_PHILHARMONIA",
+    "philharmonia": "FASTHASH_PHILHARMONIA",
+}
+
+# What validation chooses among, for canonical correlation analysis alone.
+RIDGES = (0.01, 0.1, 1.0, 10.0, 100.0)
+POWERS = (0.5, 1.0, 2.0, 3.0)
+DIMENSIONS = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -47,44 +64,62 @@ class Part:
 @dataclass(frozen=True)
 class Score:
     """
-    One fit, scored.
+    One fit, scored; NaN where something was not measured.
 
     Attributes
     ----------
     validation, latents, codes : float
         Sums of R@1, R@5 and R@10 over both directions, in percent: of validation latents at the
         best epoch, of test latents, of test codes.
+    weighted : float
+        The same, of codes compared with the projections of the queries.
     label_map : float
         Cross-modal mean average precision of latents by label, mean over directions, percent.
     recall : dict of (str, str) to tuple of float
         R@1, R@5, R@10 of test latents per direction, percent.
-    code_recall, short_recall, reranked_recall : float
-        R@10 over R@10 of latents, both means over directions: of codes, of 128-bit codes, and of a
-        search for 50 candidates by 128-bit codes that latents put in order.
+    code_recall, weighted_recall, short_recall, reranked_recall : float
+        R@10 over R@10 of latents, both means over directions: of codes, of codes and projected
+        queries, of 128-bit codes, and of a search for 50 candidates by 128-bit codes that latents
+        put in order.
     seconds : float
         Of the fit.
+    without_choice : float
+        Sum of recalls of test latents without canonical variates, and with the weight of the
+        reconstruction that is used in training.
     """
 
     validation: float
     latents: float
-    codes: float
     label_map: float
     recall: dict[tuple[str, str], tuple[float, ...]]
-    code_recall: float
-    short_recall: float
-    reranked_recall: float
-    seconds: float
+    codes: float = np.nan
+    weighted: float = np.nan
+    code_recall: float = np.nan
+    weighted_recall: float = np.nan
+    short_recall: float = np.nan
+    reranked_recall: float = np.nan
+    seconds: float = np.nan
+    without_choice: float = np.nan
 
 
 def is_there(name: str) -> bool:
-    return name == "emoji" or Path(os.environ.get(VARIABLE, "")).is_file()
+    return name == "emoji" or Path(os.environ.get(VARIABLES[name], "")).is_file()
 
 
 def load(name: str, seed: int) -> tuple[Part, Part, Part]:
     """What to train on, to validate on, and to test on."""
     if name == "emoji":
-        return _emoji(seed)
-    features, clip_of_text, split, label = _philharmonia(os.environ[VARIABLE])
+        emoji = load_emoji()
+        return _single_pairs(emoji.features, emoji.groups, emoji.train, emoji.test, seed)
+    path = os.environ[VARIABLES[name]]
+    if name == "openclipart":
+        with np.load(path) as file:
+            features = {view: file[view].astype(np.float32) for view in ("image", "text")}
+            labels, is_test = file["labels"], file["test"].astype(bool)
+        return _single_pairs(
+            features, labels, np.flatnonzero(~is_test), np.flatnonzero(is_test), seed
+        )
+    features, clip_of_text, split, label = _philharmonia(path)
     parts = []
     for number in range(3):
         clips = np.flatnonzero(split == number)
@@ -103,18 +138,23 @@ def load(name: str, seed: int) -> tuple[Part, Part, Part]:
     return tuple(parts)
 
 
-def _emoji(seed: int) -> tuple[Part, Part, Part]:
-    """A fifth of the training samples, drawn by the seed, is for validation."""
-    emoji = load_emoji()
-    order = np.random.default_rng(seed).permutation(emoji.train)
+def _single_pairs(
+    features: Mapping[str, NDArray],
+    labels: NDArray,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    seed: int,
+) -> tuple[Part, Part, Part]:
+    """Row i belongs to row i. A fifth of the training samples, drawn by the seed, validates."""
+    order = np.random.default_rng(seed).permutation(train)
     held_out, kept = np.split(order, [len(order) // 5])
     return tuple(
         Part(
-            {name: x[rows] for name, x in emoji.features.items()},
+            {name: x[rows] for name, x in features.items()},
             np.repeat(np.arange(len(rows))[:, None], 2, axis=1),
-            {name: emoji.groups[rows] for name in emoji.features},
+            {name: labels[rows] for name in features},
         )
-        for rows in (kept, held_out, emoji.test)
+        for rows in (kept, held_out, test)
     )
 
 
@@ -145,20 +185,107 @@ def score(name: str, seed: int, n_threads: int = 1, **parameters: Any) -> Score:
     of_latents = fh.retrieval_scores(latents, test.pairs)
     # The figures of the pages on CLSR place half of a tie before the relevant item.
     of_codes = fh.retrieval_scores(codes, test.pairs, ties="middle")
+    weighted, weighted_at_10 = _by_projections(model, test)
     short = _short_codes(model, train, latents, seed)
-    by_label = fh.retrieval_scores(latents, labels=test.labels, at=None)
     at_10 = _recall_at_10(of_latents)
     return Score(
         model.history_[model.best_epoch_ - 1].recall_sum,
         recall_sum(of_latents),
-        recall_sum(of_codes),
-        100 * float(np.mean([s.mean_average_precision for s in by_label.values()])),
+        _label_map(latents, test),
         {d: tuple(100 * r for r in s.recall.values()) for d, s in of_latents.items()},
+        recall_sum(of_codes),
+        weighted,
         _recall_at_10(of_codes) / at_10,
+        weighted_at_10 / at_10,
         _recall_at_10(fh.retrieval_scores(short, test.pairs, ties="middle")) / at_10,
         _reranked_recall(short, latents, test.pairs) / at_10,
         seconds,
+        _without_choice(model, train, test),
     )
+
+
+def ridge_cca(name: str, seed: int) -> Score:
+    """Score canonical correlation analysis; validation chooses ridge, power and dimensions."""
+    train, validation, test = load(name, seed)
+    kind = PREPROCESSING.get(name, "whiten")
+    model = fh.CLSR(n_bits=8, n_latent=8, n_epochs=1, preprocessing=kind, random_state=seed)
+    maps = model.fit(train.features, train.pairs, n_threads=1).feature_maps_
+    x = [
+        {view: maps[view].preprocessing.transform(v) for view, v in part.features.items()}
+        for part in (train, validation, test)
+    ]
+    paired = [v[rows] for v, rows in zip(x[0].values(), train.pairs.T, strict=True)]
+    means = [v.mean(axis=0, dtype=np.float64) for v in paired]
+    covariances = pair_covariances([[v - mean for v, mean in zip(paired, means, strict=True)]])
+    sizes = [len(mean) for mean in means]
+
+    def variates(part: dict[str, NDArray], scaled: list[NDArray]) -> dict[str, NDArray]:
+        return {
+            view: unit_rows((v - mean) @ d)
+            for (view, v), mean, d in zip(part.items(), means, scaled, strict=True)
+        }
+
+    best, scaled_best = -1.0, []
+    for ridge in RIDGES:
+        ridges = [ridge * np.trace(covariances[i][i]) / sizes[i] for i in (0, 1)]
+        n_most = min(DIMENSIONS[-1], *sizes)
+        directions, correlations = canonical_directions(covariances, ridges, n_most)
+        for power, n in itertools.product(POWERS, DIMENSIONS):
+            scaled = [d[:, :n] * correlations[:n] ** power for d in directions]
+            found = variates(x[1], scaled)
+            score = _sum_of(*found.values(), validation.pairs)[0]
+            if score > best:
+                best, scaled_best = score, scaled
+    latents = variates(x[2], scaled_best)
+    scores = fh.retrieval_scores(latents, test.pairs)
+    return Score(
+        best,
+        recall_sum(scores),
+        _label_map(latents, test),
+        {d: tuple(100 * r for r in s.recall.values()) for d, s in scores.items()},
+    )
+
+
+def _sum_of(first: NDArray, second: NDArray, pairs: NDArray[np.int64]) -> tuple[float, float]:
+    """Sum of recalls in percent, and mean R@10, of rows that are compared by their products."""
+    return _sum_of_directions(((first, second, pairs), (second, first, pairs[:, ::-1])))
+
+
+def _sum_of_directions(directions: Any) -> tuple[float, float]:
+    recalls = [expected_recall(q, target, order, (1, 5, 10)) for q, target, order in directions]
+    return (
+        100 * sum(sum(one.values()) for one in recalls),
+        float(np.mean([one[10] for one in recalls])),
+    )
+
+
+def _by_projections(model: fh.CLSR, test: Part) -> tuple[float, float]:
+    """Sum of recalls and mean R@10 of codes that are compared with projections of the queries."""
+    first, second = (model.project(x, name).astype(np.float32) for name, x in test.features.items())
+    signs = [np.where(x >= 0, np.float32(1), np.float32(-1)) for x in (first, second)]
+    return _sum_of_directions(
+        ((first, signs[1], test.pairs), (second, signs[0], test.pairs[:, ::-1]))
+    )
+
+
+def _without_choice(model: fh.CLSR, train: Part, test: Part) -> float:
+    """Sum of recalls of latents with the reconstruction as in training, and no variates."""
+    n_items = len(np.unique(train.pairs[:, 0]))
+    latents = []
+    for name, x in test.features.items():
+        one = model.feature_maps_[name]
+        if one.reconstruction is None:
+            return np.nan
+        usual = settings_for(model, n_items).reconstruction_in_latents
+        reconstruction = dataclasses.replace(one.reconstruction, weight=usual)
+        plain = dataclasses.replace(one, reconstruction=reconstruction, variates=None)
+        latents.append(plain.latents(x))
+    return _sum_of(*latents, test.pairs)[0]
+
+
+def _label_map(latents: Mapping[str, NDArray], test: Part) -> float:
+    by_label = fh.retrieval_scores(latents, labels=test.labels, at=None)
+    return 100 * float(np.mean([s.mean_average_precision for s in by_label.values()]))
 
 
 def recall_sum(scores: dict[tuple[str, str], RetrievalScores]) -> float:

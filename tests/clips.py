@@ -39,7 +39,12 @@ def assert_same_model(a, b):
         np.testing.assert_array_equal(a.codes_[name], b.codes_[name])
         ours, theirs = (model.feature_maps_[name] for model in (a, b))
         assert_same_layers(ours.head, theirs.head)
-        assert_same_layers(ours.reconstruction.decoder, theirs.reconstruction.decoder)
+        for part, layers in (("reconstruction", "decoder"), ("variates", "head")):
+            parts = getattr(ours, part), getattr(theirs, part)
+            assert (parts[0] is None) == (parts[1] is None)
+            if parts[0] is not None:
+                assert parts[0].weight == parts[1].weight
+                assert_same_layers(*(getattr(one, layers) for one in parts))
     assert a.history_ == b.history_ and a.best_epoch_ == b.best_epoch_
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import fasthash as fh
 from clips import NO_PARTS, assert_same_model, fit, make_clips, recall_sum
+from fasthash.models.clsr import _codes, _settings
 
 torch = pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip install '.[clsr]'")
 
@@ -25,7 +26,7 @@ def test_it_finds_clips_by_captions_it_has_not_seen():
 
 def test_latents_have_unit_length_and_codes_are_their_centred_signs():
     views, pairs = make_clips()
-    model = fit(views, pairs, parameters={"reconstruction_in_latents": 0})
+    model = fit(views, pairs, parameters={"reconstruction_in_latents": 0, "variates_in_latents": 0})
     for name, x in views.items():
         latents = model.transform(x, name)
         assert latents.dtype == np.float32 and latents.shape == (len(x), 32)
@@ -42,25 +43,80 @@ def unit(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("weight", [0.25, 2])
-def test_cosines_of_latents_weigh_the_heads_with_the_reconstruction(weight):
+def canonical_variates(views, pairs, model):
+    """Ridge canonical correlation analysis by a singular value decomposition, written down."""
+    x = {
+        name: model.feature_maps_[name].preprocessing.transform(values)
+        for name, values in views.items()
+    }
+    paired = {name: x[name][rows] for name, rows in zip(x, pairs.T, strict=True)}
+    means = {name: values.mean(axis=0) for name, values in paired.items()}
+    whitening = {}
+    for name, values in paired.items():
+        covariance = np.cov(values, rowvar=False, bias=True)
+        ridge = np.trace(covariance) / len(covariance)
+        vectors, scales, _ = np.linalg.svd(covariance + ridge * np.eye(len(covariance)))
+        whitening[name] = vectors / np.sqrt(scales) @ vectors.T
+    a, b = ((paired[name] - means[name]) @ whitening[name] for name in x)
+    left, correlations, right = np.linalg.svd(a.T @ b / len(a), full_matrices=False)
+    return {
+        name: unit((x[name] - means[name]) @ whitening[name] @ vectors * correlations)
+        for name, vectors in zip(x, (left, right.T), strict=True)
+    }
+
+
+def test_validation_chooses_what_is_appended():
+    """With few noisy items, what validation chooses finds more than what nobody chose."""
+    train, held_out, test = (
+        make_clips(n=n, seed=s, noise=1.5) for s, n in enumerate((60, 300, 300))
+    )
+    fixed = {"reconstruction_in_latents": 0, "variates_in_latents": 0, "n_epochs": 3}
+    models = [
+        fit(*train, validation=held_out, parameters=parameters)
+        for parameters in (fixed, {"n_epochs": 3})
+    ]
+    assert models[1].feature_maps_["text"].variates is not None
+    for samples in (held_out, test):
+        assert recall_sum(models[1], *samples) > recall_sum(models[0], *samples) + 5
+
+
+def test_with_many_items_signs_of_the_heads_latents_may_be_the_codes(monkeypatch):
+    monkeypatch.setattr(_settings, "_FEW_ITEMS", 100)
+    train, held_out = make_clips(n=150), make_clips(n=100, seed=1)
+    parameters = {"variates_in_latents": 0, "reconstruction_in_latents": 1}
+    for share, is_sign in ((0.0, True), (1e9, False)):
+        monkeypatch.setattr(_codes, "_SHARE_OF_SIGNS", share)
+        model = fit(*train, validation=held_out, parameters=parameters)
+        projection = model.projections_["text"]
+        assert projection.shape == (44, 32)
+        if is_sign:
+            np.testing.assert_array_equal(projection, np.eye(44, 32))
+    # Without validation nothing says that signs are as good.
+    assert fit(*train, parameters=parameters).projections_["text"][32:].any()
+
+
+@pytest.mark.parametrize(("weight", "share"), [(0.25, 0), (2, 0), (0.5, 2)])
+def test_cosines_of_latents_weigh_the_heads_with_what_is_appended(weight, share):
     views, pairs = make_clips(n=80)
-    model = fit(views, pairs, parameters={"reconstruction_in_latents": weight})
-    scaled, heads, decoded = {}, {}, {}
+    parameters = {"reconstruction_in_latents": weight, "variates_in_latents": share}
+    model = fit(views, pairs, parameters=parameters)
+    scaled, heads, decoded, variates = {}, {}, {}, {}
     for name, x in views.items():
         feature_map = model.feature_maps_[name]
         scaled[name] = feature_map.preprocessing.transform(x)[:, :6]
         heads[name] = unit(feature_map.head(feature_map.preprocessing.transform(x)))
         decoded[name] = unit(feature_map.reconstruction.decoder(heads[name]))
+        variates[name] = canonical_variates(views, pairs, model)[name] if share else heads[name]
     targets = {name: unit(x - x.mean(axis=0)) for name, x in scaled.items()}
     expected = (
         heads["audio"] @ heads["text"].T
         + weight * targets["audio"] @ decoded["text"].T
         + weight * decoded["audio"] @ targets["text"].T
-    ) / (1 + 2 * weight)
+        + share * variates["audio"] @ variates["text"].T
+    ) / (1 + 2 * weight + share)
     audio, text = (model.transform(views[name], name) for name in ("audio", "text"))
-    assert audio.shape == (80, 32 + 6 + 6)
-    np.testing.assert_allclose(audio @ text.T, expected, atol=1e-5)
+    assert audio.shape == (80, 32 + 6 + 6 + (15 if share else 0))
+    np.testing.assert_allclose(audio @ text.T, expected, atol=1e-4)
     for latents in (audio, text):
         np.testing.assert_allclose(np.linalg.norm(latents, axis=1), 1, rtol=1e-5)
 
@@ -120,9 +176,9 @@ def test_a_search_in_two_stages_computes_the_latents_of_a_query_once(monkeypatch
     head, n_rows = type(model.feature_maps_["text"].head), []
     call = head.__call__
     monkeypatch.setattr(head, "__call__", lambda self, x: n_rows.append(len(x)) or call(self, x))
-    decoder = model.feature_maps_["text"].reconstruction
+    appended = model.feature_maps_["text"].reconstruction, model.feature_maps_["text"].variates
     found = model.search(views["text"], "text", codes, 5, latents=latents, n_candidates=20)
-    assert sum(n_rows) == len(views["text"]) * (1 if decoder is None else 2)
+    assert sum(n_rows) == len(views["text"]) * (1 + sum(one is not None for one in appended))
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
 

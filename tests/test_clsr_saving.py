@@ -13,7 +13,22 @@ torch = pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip insta
 @pytest.fixture(scope="module")
 def model():
     views, pairs = make_clips(n=60)
-    return fit(views, pairs, validation=0.2, parameters={"n_bits": 24, "n_epochs": 2})
+    weights = {"reconstruction_in_latents": 0.5, "variates_in_latents": 0.5}
+    return fit(views, pairs, validation=0.2, parameters={"n_bits": 24, "n_epochs": 2, **weights})
+
+
+def test_a_map_without_variates_is_written_as_before_there_were_any(tmp_path):
+    """So its fingerprint, which indexes keep, has not changed, and old files are read."""
+    views, pairs = make_clips(n=60)
+    model = fit(views, pairs, parameters={"n_epochs": 1, "variates_in_latents": 0})
+    model.save(tmp_path / "x")
+    fields = []
+    rewrite(
+        tmp_path / "x",
+        lambda tree, _: fields.extend(learned(tree, "feature_maps_", "text")),
+    )
+    assert fields == ["preprocessing", "head", "reconstruction", "mean"]
+    assert_same_model(model, fh.load(tmp_path / "x"))
 
 
 def test_what_is_saved_comes_back(tmp_path, model):
@@ -41,6 +56,10 @@ SHAPES = {
         (slice(None), slice(None, -1)),
     ),
     "decoded": ("learned.feature_maps_.text.reconstruction.mean", (slice(None, -1),)),
+    "variates": (
+        "learned.feature_maps_.text.variates.head.layers.0.0",
+        (slice(None), slice(None, -1)),
+    ),
     "mean": ("learned.feature_maps_.text.mean", (slice(None, -1),)),
     "scale": ("learned.feature_maps_.text.preprocessing.scale", (slice(None, -1),)),
     "components": ("learned.feature_maps_.text.preprocessing.components", (0,)),

@@ -21,7 +21,13 @@ torch = pytest.importorskip("torch", reason="CLSR trains with PyTorch: pip insta
 def test_the_best_epoch_by_validation_is_restored():
     views, pairs = make_clips(n=60, noise=2.0)
     held_out = make_clips(n=60, seed=1, noise=2.0)
-    forgetful = {**NO_PARTS, "n_epochs": 40, "learning_rate": 3e-2, "dropout": 0.0}
+    forgetful = {
+        **NO_PARTS,
+        "variates_in_latents": 0,
+        "n_epochs": 40,
+        "learning_rate": 3e-2,
+        "dropout": 0.0,
+    }
 
     def learn(patience):
         parameters = {**forgetful, "patience": patience}

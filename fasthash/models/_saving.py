@@ -29,9 +29,13 @@ from .._core.files import KINDS, MODEL_FORMAT, identify, replacing
 from .._core.validation import check_flag
 from ._names import MODULES
 
-__all__ = ["SavedModel", "check_shape", "load_model"]
+__all__ = ["LEFT_OUT_IF_NONE", "SavedModel", "check_shape", "load_model"]
 
 _VERSION = "1"
+
+# Metadata of a field that is newer than the files of its dataclass. A None is not written, so that
+# an old file has the fingerprint that it had.
+LEFT_OUT_IF_NONE = {"left_out_if_none": True}
 
 # Largest number of characters in an array of strings; numpy makes each string as long as the
 # longest one.
@@ -358,6 +362,7 @@ def _flatten(
         fields = {
             field.name: _flatten(getattr(value, field.name), f"{name}.{field.name}", arrays, parts)
             for field in dataclasses.fields(value)
+            if getattr(value, field.name) is not None or "left_out_if_none" not in field.metadata
         }
         return {"part": type(value).__name__, "fields": fields}
     raise TypeError(f"{name} is of type {type(value).__name__}, which a model file cannot hold")

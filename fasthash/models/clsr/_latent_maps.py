@@ -1,14 +1,15 @@
 """Maps from raw features to latents that two modalities share.
 
 A fitted CLSR has one `LatentMap` for each modality: preprocessing, a head, and the `Reconstruction`
-that is appended to the latents of the head. A head is either a `DenseHead`, whose layers are numpy
-arrays and need no PyTorch, or a `ModuleHead`, a module that the caller passed.
+and the `CanonicalVariates` that are appended to the latents of the head. A head is either a
+`DenseHead`, whose layers are numpy arrays and need no PyTorch, or a `ModuleHead`, a module that the
+caller passed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 
 from ..._core.features import unit_rows
 from .._preprocessing import Preprocessing, check_preprocessing
-from .._saving import check_shape
-from ..single_view import ITQ
+from .._saving import LEFT_OUT_IF_NONE, check_shape
 from ._problem import Problem
 
 __all__ = [
+    "CanonicalVariates",
     "DenseHead",
     "Head",
     "LatentMap",
@@ -28,13 +29,8 @@ __all__ = [
     "Reconstruction",
     "check_latent_map",
     "latents_of",
-    "make_latent_maps",
     "reconstructions",
 ]
-
-# Number of items of each modality from which ITQ learns, if there are fewer bits than latents.
-_ITQ_ROWS = 16384
-_ITQ_ITERATIONS = 50
 
 
 class Head(Protocol):
@@ -121,12 +117,41 @@ class Reconstruction:
         self, latents: NDArray[np.float32], x: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Append the reconstruction to the latents of preprocessed rows x; of unit length."""
+        out = np.hstack([latents, np.float32(np.sqrt(self.weight)) * self.vectors(latents, x)])
+        out /= np.float32(np.sqrt(1 + 2 * self.weight))
+        return out
+
+    def vectors(self, latents: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features and the decoded features, each of unit length, side by side."""
         own = unit_rows(x[:, : len(self.mean)] - self.mean.astype(np.float32))
         decoded = unit_rows(self.decoder(latents))
-        parts = (own, decoded) if self.own_first else (decoded, own)
-        share = np.float32(np.sqrt(self.weight))
-        out = np.hstack([latents, *(share * part for part in parts)])
-        out /= np.float32(np.sqrt(1 + 2 * self.weight))
+        return np.hstack([own, decoded] if self.own_first else [decoded, own])
+
+
+@dataclass(frozen=True)
+class CanonicalVariates:
+    """
+    Appends the canonical variates of the sample to latents of unit length.
+
+    The cosine of two samples is then (cos + c a·b) / (1 + c), where cos is the cosine without them,
+    and a and b are the variates, of unit length.
+
+    Attributes
+    ----------
+    head : DenseHead
+        One linear layer, from preprocessed features to variates.
+    weight : float
+        c.
+    """
+
+    head: DenseHead
+    weight: float
+
+    def append(self, latents: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Append the variates to the latents of preprocessed rows x; of unit length."""
+        variates = np.float32(np.sqrt(self.weight)) * unit_rows(self.head(x))
+        out = np.hstack([latents, variates])
+        out /= np.float32(np.sqrt(1 + self.weight))
         return out
 
 
@@ -142,12 +167,15 @@ class LatentMap:
     reconstruction : Reconstruction or None
     mean : ndarray of float64, shape (n_out,)
         Mean of the latents of the training samples.
+    variates : CanonicalVariates or None
     """
 
     preprocessing: Preprocessing
     head: Head
     reconstruction: Reconstruction | None
     mean: NDArray[np.float64]
+    # Older files do not have it.
+    variates: CanonicalVariates | None = field(default=None, metadata=LEFT_OUT_IF_NONE)
 
     @property
     def n_out(self) -> int:
@@ -157,7 +185,8 @@ class LatentMap:
     def latents(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map a block of validated rows to latents of unit length."""
         return latents_of(
-            self.preprocessing.transform(x, np.float32), self.head, self.reconstruction
+            self.preprocessing.transform(x, np.float32),
+            *(self.head, self.reconstruction, self.variates),
         )
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -166,11 +195,16 @@ class LatentMap:
 
 
 def latents_of(
-    x: NDArray[np.float32], head: Head, reconstruction: Reconstruction | None
+    x: NDArray[np.float32],
+    head: Head,
+    reconstruction: Reconstruction | None,
+    variates: CanonicalVariates | None = None,
 ) -> NDArray[np.float32]:
     """Map preprocessed rows to latents of unit length."""
     latents = unit_rows(head(x))
-    return latents if reconstruction is None else reconstruction.append_reconstruction(latents, x)
+    if reconstruction is not None:
+        latents = reconstruction.append_reconstruction(latents, x)
+    return latents if variates is None else variates.append(latents, x)
 
 
 def reconstructions(
@@ -195,41 +229,6 @@ def reconstructions(
         Reconstruction(decoders[1], first, weight, own_first=True),
         Reconstruction(decoders[0], second, weight, own_first=False),
     )
-
-
-def make_latent_maps(
-    problem: Problem,
-    preprocessing: dict[str, Preprocessing],
-    heads: Sequence[Head],
-    appended: Sequence[Reconstruction | None],
-    n_bits: int,
-    random_state: np.random.RandomState,
-) -> tuple[dict[str, LatentMap], dict[str, NDArray[np.float64]]]:
-    """
-    Centre the latents of the training rows, and find the projection from latents to bits.
-
-    Returns
-    -------
-    latent_maps : dict of str to LatentMap
-    projections : dict of str to ndarray of float64, shape (n_out, n_bits)
-        The identity if there are as many bits as latents; else the principal components of both
-        modalities together, rotated by iterative quantisation.
-    """
-    latent_maps, centred = {}, []
-    items = problem.items
-    for i, name in enumerate(problem.names):
-        # One row of each modality per item, so that both modalities have the same weight.
-        chosen = items.rows if i == items.one else items.partners[items.starts[:-1]]
-        latents = latents_of(problem.x[i], heads[i], appended[i])
-        mean = latents.mean(axis=0, dtype=np.float64)
-        latent_maps[name] = LatentMap(preprocessing[name], heads[i], appended[i], mean)
-        centred.append(latents[chosen[:_ITQ_ROWS]] - mean.astype(np.float32))
-    if n_bits == centred[0].shape[1]:
-        projection = np.eye(n_bits)
-    else:
-        itq = ITQ(n_bits, n_iterations=_ITQ_ITERATIONS, random_state=random_state)
-        projection = itq.fit(np.vstack(centred)).projection_
-    return latent_maps, dict.fromkeys(problem.names, projection)
 
 
 def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
@@ -259,6 +258,16 @@ def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
         if n_own > width:
             raise ValueError(f"{n_own} features should be reconstructed, but there are {width}")
         found += n_own + _check_layers(reconstruction.decoder, found)
+    variates = latent_map.variates
+    if variates is not None:
+        if not (
+            isinstance(variates, CanonicalVariates)
+            and isinstance(variates.head, DenseHead)
+            and isinstance(variates.weight, float)
+            and 0 < variates.weight < np.inf
+        ):
+            raise ValueError("the canonical variates are damaged")
+        found += _check_layers(variates.head, width)
     check_shape(latent_map.mean, "mean of latents", (n_out,))
     if found != n_out:
         raise ValueError(f"the layers end with {found} latents, but there must be {n_out}")

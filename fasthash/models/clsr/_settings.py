@@ -7,7 +7,7 @@ from typing import Any
 
 from ..._core.validation import check_choice, check_count, check_number
 
-__all__ = ["Settings", "check_parameters", "settings_for"]
+__all__ = ["Settings", "check_parameters", "has_few_items", "settings_for"]
 
 # With fewer items than this, a head overfits unless dropout and reconstruction are stronger.
 _FEW_ITEMS = 2000
@@ -58,7 +58,13 @@ def check_parameters(model: Any) -> None:
     for name in ("consistency", "semantic", "weight_decay"):
         check_number(getattr(model, name), name)
     check_number(abs(model.temperature_slope), "temperature_slope")
-    for name in ("dropout", "reconstruction", "reconstruction_in_latents", "n_epochs"):
+    for name in (
+        "dropout",
+        "reconstruction",
+        "reconstruction_in_latents",
+        "variates_in_latents",
+        "n_epochs",
+    ):
         value = getattr(model, name)
         if isinstance(value, str):
             check_choice(value, name, ["auto"])
@@ -68,6 +74,11 @@ def check_parameters(model: Any) -> None:
             raise ValueError(f"dropout must be less than 1, got {value!r}")
     if model.patience is not None:
         check_count(model.patience, "patience")
+
+
+def has_few_items(n_items: int) -> bool:
+    """Whether a number of training items is small, so that "auto" stands for other values."""
+    return n_items < _FEW_ITEMS
 
 
 def settings_for(model: Any, n_items: int) -> Settings:
@@ -81,7 +92,7 @@ def settings_for(model: Any, n_items: int) -> Settings:
     n_items : int
         Number of training items; the values for "auto" depend on it.
     """
-    few = n_items < _FEW_ITEMS
+    few = has_few_items(n_items)
 
     def resolve(value: Any, with_few: float, with_many: float) -> Any:
         return (with_few if few else with_many) if value == "auto" else value

@@ -9,26 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
-from ..._core.validation import check_count, check_flag
-from ...reranking import rerank
-from .._encoding import encode_rows, visit_rows
+from .._encoding import encode_rows
 from .._preprocessing import kinds_of
-from .._progress import Callback, Progress, Report
-from .._projected_search import Database, check_database, search_by_projections
+from .._progress import Callback, Progress
 from .._scales import Related
 from ..base import CrossModalHasher
+from ._appended import append_best
+from ._codes import make_latent_maps
 from ._latent_maps import (
+    CanonicalVariates,
     DenseHead,
     LatentMap,
     Reconstruction,
     check_latent_map,
-    make_latent_maps,
 )
+from ._latent_search import LatentSearch
 from ._problem import (
     EpochRecord,
     check_item_pairs,
@@ -36,12 +35,15 @@ from ._problem import (
     read_two_modalities,
     split_items,
 )
-from ._settings import check_parameters, settings_for
+from ._settings import check_parameters, has_few_items, settings_for
 
 __all__ = ["CLSR"]
 
+# Weight of the canonical variates without validation data to choose it, if items are few.
+_VARIATES_OF_FEW_ITEMS = 0.5
 
-class CLSR(CrossModalHasher):
+
+class CLSR(LatentSearch):
     """
     Contrastive latent space reconstruction learning.
 
@@ -89,7 +91,12 @@ class CLSR(CrossModalHasher):
     reconstruction_in_latents : float or "auto", default "auto"
         Weight w of the reconstructed features in the latents. They compare the features decoded
         from the latents of a query with those of a database item, and the other way round. 0 leaves
-        them out. "auto": 0.25, or 1 with fewer than 2,000 items; 0 if `reconstruction` is 0.
+        them out. "auto": 0.25, or 1 with fewer than 2,000 items, in training; afterwards the best
+        of several weights on validation data; 0 if `reconstruction` is 0.
+    variates_in_latents : float or "auto", default "auto"
+        Weight c of canonical variates in the latents: linear projections of the two modalities that
+        correlate in pairs. 0 leaves them out. "auto": the best of several weights on validation
+        data. Without validation data 0, or 0.5 with fewer than 2,000 items.
     n_targets : int, default 64
         Number of principal components of a whitened modality that are reconstructed. All columns of
         other modalities are reconstructed.
@@ -151,7 +158,10 @@ class CLSR(CrossModalHasher):
     """
 
     _learned = (*CrossModalHasher._learned, "history_", "best_epoch_")
-    _parts = (*CrossModalHasher._parts, LatentMap, DenseHead, Reconstruction)
+    _parts = (
+        *CrossModalHasher._parts,
+        *(LatentMap, DenseHead, Reconstruction, CanonicalVariates),
+    )
 
     feature_maps_: dict[str, LatentMap]
 
@@ -172,6 +182,7 @@ class CLSR(CrossModalHasher):
         teacher: str | None = None,
         reconstruction: float | str = "auto",
         reconstruction_in_latents: float | str = "auto",
+        variates_in_latents: float | str = "auto",
         n_targets: int = 64,
         n_epochs: int | str = "auto",
         batch_size: int = 256,
@@ -195,6 +206,7 @@ class CLSR(CrossModalHasher):
         self.teacher = teacher
         self.reconstruction = reconstruction
         self.reconstruction_in_latents = reconstruction_in_latents
+        self.variates_in_latents = variates_in_latents
         self.n_targets = n_targets
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -309,8 +321,18 @@ class CLSR(CrossModalHasher):
                 problem.fingerprint() if checkpoint else "",
                 resume,
             )
+            few, weight = has_few_items(len(problem.items)), self.variates_in_latents
+            appended = append_best(
+                problem,
+                trained.heads,
+                trained.reconstructions,
+                choose_reconstruction=self.reconstruction_in_latents == "auto",
+                variates_weight=None if isinstance(weight, str) else float(weight),
+                usual_variates_weight=_VARIATES_OF_FEW_ITEMS if few else 0.0,
+            )
             feature_maps, projections = make_latent_maps(
-                problem, preprocessing, trained.heads, trained.reconstructions, self.n_bits, rng
+                *(problem, preprocessing, trained.heads, appended),
+                *(settings.reconstruction_in_latents, self.n_bits, not few, rng),
             )
             codes = {
                 name: encode_rows(
@@ -325,152 +347,6 @@ class CLSR(CrossModalHasher):
             best_epoch_=trained.best_epoch,
         )
         return self
-
-    def transform(
-        self,
-        X: ArrayLike,
-        modality: str,
-        *,
-        n_threads: int | None = None,
-        callback: Callback | None = None,
-        verbose: bool = False,
-    ) -> NDArray[np.float32]:
-        """
-        Compute the latents of samples of one modality.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_samples, n_features)
-            Raw features, with the columns of the fit.
-        modality : str
-            The modality of the samples.
-        n_threads : int, optional
-            Number of threads, as in `fasthash.topk`.
-        callback : callable, optional
-            Called as ``callback("transform", done, total)`` while samples are transformed.
-        verbose : bool, default False
-            Show progress on standard error.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_latent + reconstructed features of both modalities)
-            Rows of unit length: the inner product of two rows is their cosine.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the model has not been fitted.
-        ValueError
-            If the modality is unknown, the columns differ from those of the fit in number, name or
-            order, or a value is not finite.
-
-        See Also
-        --------
-        encode : Signs of these latents, as packed codes.
-        """
-        x = self._read_samples(X, modality)
-        with Progress(callback, verbose) as report:
-            return self._latents(x, modality, resolve_threads(n_threads), report, "transform")
-
-    def search(
-        self,
-        X: ArrayLike,
-        modality: str,
-        database: Database,
-        k: int,
-        *,
-        latents: ArrayLike | None = None,
-        n_candidates: int = 50,
-        weights: bool = True,
-        filter: Any = None,
-        n_threads: int | None = None,
-        callback: Callback | None = None,
-        verbose: bool = False,
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """
-        Find the most similar items of a database: by codes, or candidates sorted by latents.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_samples, n_features)
-            Raw features of the queries.
-        modality : str
-            The modality of the queries.
-        database : array_like of uint8, shape (n, ceil(n_bits / 8)), or an index
-            Codes by `encode`, usually of the other modality; or an index that holds them.
-        k : int
-            How many items to return for each query.
-        latents : array_like, shape (n, width), optional
-            Latents by `transform` of the database; row i belongs to row or id i. With them, the
-            codes find candidates, and the latents sort these. May be memory-mapped, because only
-            candidates are read.
-        n_candidates : int, default 50
-            Number of candidates that are sorted by latents; at least k are.
-        weights : bool, default True
-            Whether codes are compared with the projections of the queries, as in
-            `fasthash.topk_weighted`, or by Hamming distance.
-        filter : optional
-            Which codes may be found: rows, as in `fasthash.topk`, or ids of an index.
-        n_threads : int, optional
-            Number of threads, as in `fasthash.topk`.
-        callback : callable, optional
-            Called as ``callback("project", done, total)`` while queries are projected.
-        verbose : bool, default False
-            Show progress on standard error, as bars if tqdm is installed.
-
-        Returns
-        -------
-        similarities, scores or distances : ndarray, shape (n_samples, k)
-            With latents: cosines as float32, descending; NaN where missing. Without: scores or
-            distances, as in `RREH.search`.
-        ids : ndarray of int64, shape (n_samples, k)
-            Rows of the database, or ids of the index, ascending among equals; -1 where missing.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError, TypeError, ValueError
-            As in `transform`, and if codes and latents do not fit each other or the model.
-
-        See Also
-        --------
-        fasthash.rerank : The second stage alone.
-        """
-        options: dict[str, Any] = {"n_threads": n_threads, "callback": callback, "verbose": verbose}
-        if latents is None:
-            options |= {"weights": weights, "filter": filter}
-            return super().search(X, modality, database, k, **options)
-        check_flag(weights, "weights")
-        k, n_candidates = check_count(k, "k"), check_count(n_candidates, "n_candidates")
-        x = self._read_samples(X, modality)
-        codes = check_database(database, self.projections_[modality].shape[1], self.fingerprint)
-        shape = np.shape(latents)
-        if isinstance(codes, np.ndarray) and shape[:1] != (len(codes),):
-            raise ValueError(
-                f"latents must have a row for each of the {len(codes)} codes, got shape {shape}"
-            )
-        with Progress(callback, verbose) as report:
-            asked = self._latents(x, modality, resolve_threads(n_threads), report, "project")
-        centred = asked - self.feature_maps_[modality].mean.astype(np.float32)
-        _, candidates = search_by_projections(
-            centred @ self.projections_[modality].astype(x.dtype),
-            *(codes, max(k, n_candidates)),
-            weights=weights,
-            filter=filter,
-            n_threads=n_threads,
-        )
-        return rerank(asked, latents, candidates, k, metric="inner")
-
-    def _latents(
-        self, x: Rows, modality: str, n_threads: int, report: Report, stage: str
-    ) -> NDArray[np.float32]:
-        feature_map = self.feature_maps_[modality]
-        latents = np.empty((len(x), feature_map.n_out), np.float32)
-
-        def visit(block: slice) -> None:
-            latents[block] = feature_map.latents(x.read(block))
-
-        visit_rows(visit, x, feature_map.n_out, n_threads, report, stage)
-        return latents
 
     def _learned_state(self) -> dict[str, Any]:
         learned = super()._learned_state()
