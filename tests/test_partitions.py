@@ -49,7 +49,8 @@ def test_search_in_lists_matches_the_reference(level, problem, data, n_threads):
     reach = data.draw(st.integers(-5, 8 * codes.shape[1]))
     rng = np.random.default_rng(reach + 5)
     reaches = (reach + rng.integers(-3, 4, 8 * codes.shape[1] + 2)).astype(np.int32)
-    rule = Rule(least, most, data.draw(st.booleans()), reaches)
+    bound = data.draw(st.integers(0, 8 * codes.shape[1] + 1))
+    rule = Rule(least, most, data.draw(st.booleans()), reaches, bound)
     k = data.draw(st.integers(1, 30))
     mask = rng.random(len(codes)) < data.draw(st.sampled_from([0.2, 0.9, 2]))
     # The level that searches is not always the one that has laid out the centres.

@@ -28,12 +28,12 @@ typedef struct {
     uint64_t *keys; /* room for k */
 } fh_candidates;
 
-static inline void fh_candidates_start(fh_candidates *c, int64_t k, int32_t largest_distance,
-                                       uint64_t *keys)
+/* Only codes with a distance below `bound` can become candidates. */
+static inline void fh_candidates_start(fh_candidates *c, int64_t k, int32_t bound, uint64_t *keys)
 {
     c->k = k;
     c->n = c->n_seen = 0;
-    c->bound = largest_distance + 1;
+    c->bound = bound;
     c->keys = keys;
 }
 
@@ -50,6 +50,9 @@ static inline void fh_candidates_append(fh_candidates *c, const uint32_t *rows,
                                         const int32_t *distances)
 {
     for (int32_t i = 0; i < n; i++) {
+        /* The bound has fallen since the scan; most hits end here, before memory is read. */
+        if (distances[i] >= c->bound)
+            continue;
         const uint32_t row = rows[positions[i]];
         const uint64_t key = (uint64_t)distances[i] << 32 | row;
         if (allowed != NULL && !allowed[row])
@@ -94,7 +97,7 @@ static inline void fh_fetch(const uint8_t *codes, ptrdiff_t n_bytes)
 
 /* Fetches the first codes of a list that is gathered soon. */
 static inline void fh_fetch_rows(const uint8_t *codes, const uint32_t *rows, int64_t n,
-                                  ptrdiff_t n_bytes)
+                                 ptrdiff_t n_bytes)
 {
     for (int64_t i = 0; i < n && i < FH_ROWS_AHEAD; i++)
         for (ptrdiff_t line = 0; line < n_bytes; line += 64)

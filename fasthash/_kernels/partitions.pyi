@@ -22,6 +22,7 @@ class Lists:
         most: int,
         from_nearest: bool,
         reach: NDArray[np.int32],
+        bound: int,
         out_distances: NDArray[np.int32],
         out_rows: NDArray[np.int64],
         out_compared: NDArray[np.int64],

@@ -33,10 +33,11 @@ import numpy as np
 
 cdef extern from "partitions.h" nogil:
     ctypedef struct fh_candidates:
+        int64_t k
+        int64_t n
         int64_t n_seen
         int32_t bound
-    void fh_candidates_start(fh_candidates *c, int64_t k, int32_t largest_distance,
-                             uint64_t *keys)
+    void fh_candidates_start(fh_candidates *c, int64_t k, int32_t bound, uint64_t *keys)
     int32_t fh_candidates_farthest(const fh_candidates *c)
     void fh_candidates_append(fh_candidates *c, const uint32_t *rows, const uint8_t *allowed,
                               int32_t n, const int32_t *positions, const int32_t *distances)
@@ -71,6 +72,7 @@ cdef struct Rule:
     # The largest difference with which a list is probed, by the distance of the k-th candidate
     # after the first lists; the last entry is for queries that have fewer candidates.
     const int32_t *reach
+    int32_t bound           # the first lists have k codes nearer than this, of nearly all queries
 
 # The sizes of a search, and its memory.
 cdef struct PartitionPlan:
@@ -173,10 +175,17 @@ cdef void answer_block(const PartitionPlan *plan, Py_ssize_t slot, const uint8_t
     write_words(queries, n, plan.n_bytes, work.words)
     rank_centres(plan, &work, queries, n)
     for q in range(n):
-        fh_candidates_start(&work.candidates[q], plan.k, largest,
+        fh_candidates_start(&work.candidates[q], plan.k, min(plan.rule.bound, largest + 1),
                             work.keys + q * plan.k)
         work.n_probed[q] = plan.rule.least
     probe(plan, &work, n, 0)
+    if plan.rule.bound <= largest:
+        for q in range(n):
+            if work.candidates[q].n < plan.k:
+                # The bound was too small: search again without it.
+                fh_candidates_start(&work.candidates[q], plan.k, largest + 1,
+                                    work.keys + q * plan.k)
+                probe_alone(plan, &work, q, 0)
     if plan.rule.most > plan.rule.least:
         for q in range(n):
             choose_lists(plan, &work, q)
@@ -206,7 +215,7 @@ cdef void rank_laid_out(const PartitionPlan *plan, Workspace *work, Py_ssize_t q
     cdef Py_ssize_t most = plan.rule.most, n_words = plan.n_words
     cdef int32_t first = 0, n_left = <int32_t>plan.centres.n, n, n_hits
     cdef fh_candidates nearest
-    fh_candidates_start(&nearest, most, <int32_t>(8 * plan.n_bytes), work.centre_keys)
+    fh_candidates_start(&nearest, most, <int32_t>(8 * plan.n_bytes) + 1, work.centre_keys)
     while n_left > 0:
         n = next_block(first, min(n_left, plan.tile))
         n_hits = active_level().scan(work.words + q * n_words,
@@ -242,16 +251,10 @@ cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n,
                 int32_t first) noexcept nogil:
     """Compare n queries with their lists, from number `first` of each query on."""
     cdef Py_ssize_t most = plan.rule.most, n_lists = plan.centres.n, q, i, list, next
-    cdef int32_t alone, start, end
-    cdef const int64_t *lists
+    cdef int32_t start, end
     if n <= ALONE_QUERIES:
         for q in range(n):
-            alone = <int32_t>q
-            lists = work.probed + q * most
-            for i in range(first, work.n_probed[q]):
-                if i + 1 < work.n_probed[q]:
-                    fetch_list(plan, lists[i + 1])
-                scan_list(plan, work, lists[i], &alone, 1)
+            probe_alone(plan, work, q, first)
         return
     # A counting sort of the pairs (list, query) by list.
     memset(work.places, 0, (n_lists + 1) * sizeof(int32_t))
@@ -274,6 +277,17 @@ cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n,
             fetch_list(plan, next)
         scan_list(plan, work, list, work.pairs + start, end - start)
         start, list = end, next
+
+
+cdef void probe_alone(const PartitionPlan *plan, Workspace *work, Py_ssize_t q,
+                      int32_t first) noexcept nogil:
+    """Compare one query with its lists, from number `first` on."""
+    cdef const int64_t *lists = work.probed + q * plan.rule.most
+    cdef int32_t number = <int32_t>q, i
+    for i in range(first, work.n_probed[q]):
+        if i + 1 < work.n_probed[q]:
+            fetch_list(plan, lists[i + 1])
+        scan_list(plan, work, lists[i], &number, 1)
 
 
 cdef inline Py_ssize_t next_list(const Workspace *work, Py_ssize_t list, int32_t start,
@@ -371,7 +385,7 @@ cdef class Lists:
 
     def search(self, const uint8_t[:, ::1] queries, const uint8_t[::1] allowed, int64_t k,
                int32_t least, int32_t most, bint from_nearest, const int32_t[::1] reach,
-               int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows,
+               int32_t bound, int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows,
                int64_t[::1] out_compared, int n_threads):
         """Find the k nearest codes in the lists that each query probes, by (distance, row).
 
@@ -394,7 +408,7 @@ cdef class Lists:
         plan.starts, plan.rows, plan.numbers = &self.starts[0], &self.rows[0], &self.numbers[0]
         plan.k = k
         plan.rule.least, plan.rule.most, plan.rule.from_nearest = least, most, from_nearest
-        plan.rule.reach = &reach[0]
+        plan.rule.reach, plan.rule.bound = &reach[0], bound
         plan.n_queries = queries.shape[0]
         plan_partitions(&plan, n_threads)
         memory = <uint8_t *>malloc(plan.memory_bytes)

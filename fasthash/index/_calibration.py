@@ -40,6 +40,9 @@ _RULES = [(g, a) for g in (True, False) for a in (0, 1, 2, 3, 4)]
 # Queries whose compared codes are counted, to compare rules.
 _COUNTED_QUERIES = 256
 
+# The share of queries for which the first bound is large enough. Others are searched twice.
+_BOUNDED_SHARE = 0.99
+
 # What ranking one more centre costs, in codes compared.
 _RANK_COST = 10
 
@@ -246,7 +249,10 @@ def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | 
     reach = (threshold + slope * np.arange(largest_distance + 2, dtype=np.int64)) // 4
     # The last one is for queries with fewer than k candidates.
     reach[-1] = largest_distance
-    return Rule(sample.least, most, from_nearest, reach.astype(np.int32))
+    bound = 1 + int(np.quantile(sample.kth, _BOUNDED_SHARE, method="higher"))
+    if sample.is_short.any():
+        bound = largest_distance + 1
+    return Rule(sample.least, most, from_nearest, reach.astype(np.int32), bound)
 
 
 def _smallest_threshold(

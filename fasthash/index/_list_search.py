@@ -143,7 +143,8 @@ class ListSearch:
                     n_lists, n_reach = len(self.partitions), 8 * self._codes.shape[1] + 2
                     if not 1 <= rule.least <= rule.most <= n_lists or reach.shape != (n_reach,):
                         raise ValueError
-                    rule = replace(rule, reach=reach)
+                    bound = min(max(int(rule.bound), 0), 2**31 - 1)
+                    rule = replace(rule, reach=reach, bound=bound)
                 key = check_count(calibration.k, "k"), check_recall(calibration.recall)
                 self._chosen[key] = _Chosen(rule, calibration, int(entry["n_live"]))
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):

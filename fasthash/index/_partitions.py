@@ -82,12 +82,16 @@ class Rule:
     reach : ndarray of int32, shape (8 n_bytes + 2,)
         The largest such difference with which a list is probed, by the distance of the k-th
         candidate after the first lists; the last value is for fewer than k candidates.
+    bound : int
+        The first lists of nearly all queries have k codes nearer than this. It only saves time: a
+        query whose lists have fewer is searched again without it. By default there is no bound.
     """
 
     least: int
     most: int
     from_nearest: bool
     reach: NDArray[np.int32]
+    bound: int = 2**31 - 1
 
 
 class Partitions:
@@ -209,6 +213,7 @@ class Partitions:
                 rule.most,
                 rule.from_nearest,
                 rule.reach,
+                rule.bound,
                 distances[q],
                 rows[q],
                 n_compared[q],
