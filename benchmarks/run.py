@@ -31,6 +31,7 @@ import section_jaccard
 import section_levels
 import section_masks
 import section_memory
+import section_methods
 import section_multi_index
 import section_odd_widths
 import section_one_query
@@ -62,6 +63,7 @@ SECTIONS: dict[str, ModuleType] = {
     "weighted": section_weighted,
     "jaccard": section_jaccard,
     "memory": section_memory,
+    "methods": section_methods,
     "amsh": section_amsh,
     "reconstruct": section_reconstruct,
     "rreh": section_rreh,
