@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fasthash as fh
 from fasthash.metrics import DistanceScale
+from strategies import random_codes
 
 COUNTS = st.integers(1, 40).flatmap(
     lambda n: st.tuples(
@@ -53,3 +55,17 @@ def test_close_and_nearness_are_those_of_listed_pairs(counts):
 def test_other_counts_are_refused(relevant, other, message):
     with pytest.raises(ValueError, match=message):
         DistanceScale(np.array(relevant), np.array(other))
+
+
+def test_the_scale_among_codes_counts_each_pair_once():
+    codes = random_codes(200, 64)
+    codes[:20] = codes[0]
+    scale = DistanceScale.of_codes(codes, 64)
+    far = fh.distances(codes, codes)[np.triu_indices(200, 1)]
+    np.testing.assert_array_equal(scale.other, np.bincount(far, minlength=65))
+    assert not scale.relevant.any() and scale.other[0] == 20 * 19 / 2
+    assert scale.close == np.flatnonzero(np.cumsum(scale.other) <= 0.01 * len(far))[-1]
+    many = DistanceScale.of_codes(random_codes(3000, 16), 16)
+    assert many.other.sum() == 1000 * 999 / 2
+    with pytest.raises(ValueError, match="1 rows: two or more are needed"):
+        DistanceScale.of_codes(codes[:1], 64)

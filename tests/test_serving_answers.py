@@ -134,7 +134,7 @@ TEXTS = [("red cat", "guitar", "dog guitar", "")[i % 4] + f" number{i}" * (i % 4
 def with_texts(codes):
     index = fh.HammingIndex(N_BITS)
     index.add(codes)
-    length = Length(index, lambda x, modality: x @ PROJECTIONS, {"text": 5}, scales={"": SCALE})
+    length = Length(index, lambda x, modality: x @ PROJECTIONS, {"text": 5}, scales={"text": SCALE})
     collection = Collection(
         *("test", Gallery([]), [length], Words(features_of, "text", unknown)), texts=TEXTS
     )

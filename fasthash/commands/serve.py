@@ -23,6 +23,7 @@ from .index import load_index
 from .printing import Printer
 
 if TYPE_CHECKING:
+    from ..metrics import DistanceScale
     from ..serving.collection import Collection, Files, Length, Words
     from ..serving.gallery import Gallery, PictureFiles
 
@@ -30,6 +31,9 @@ __all__ = ["declare", "length_of", "run", "words_of"]
 
 # The first picture of at most so many folders is read at the start.
 _MOST_FOLDERS = 100
+
+# The distances among so many codes of an index say what a distance means, without a model.
+_LEAST_CODES = 1000
 
 
 def declare(commands: Any) -> None:
@@ -224,17 +228,29 @@ def length_of(path: str, model_path: str | None, force: bool) -> Length:
 
     index = load_index(path, mmap=True)
     if model_path is None:
-        return Length(index)
+        return Length(index, scales=_scale_among(index))
     model = inputs.load_model(model_path)
     check_same_model(path, index, model.fingerprint(), model_path, force)
     given = model.n_features_in_
     n_features = dict(given) if hasattr(model, "modalities_") else {"": int(given)}
     learned = getattr(model, "distance_scales_", {})
     scales = {name: scale_of(learned, name) for name in learned} | {"": scale_within(learned)}
-    known = {name: scale for name, scale in scales.items() if scale is not None}
+    known = _scale_among(index) if not learned else {}
+    known |= {name: scale for name, scale in scales.items() if scale is not None}
     return Length(
         *(index, lambda x, name: inputs.project(model, name or None, x), n_features), scales=known
     )
+
+
+def _scale_among(index: Any) -> dict[str, DistanceScale]:
+    """Return a scale of the distances among the codes of an index, if they are many enough."""
+    from ..metrics import DistanceScale
+
+    if len(index) < _LEAST_CODES:
+        return {}
+    ids = index.ids
+    sampled = np.sort(np.random.default_rng(0).choice(ids, _LEAST_CODES, replace=False))
+    return {"": DistanceScale.of_codes(index.reconstruct(sampled), index.n_bits)}
 
 
 def words_of(function: str, modality: str | None, lengths: Sequence[Length]) -> Words:

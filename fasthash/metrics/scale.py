@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from ..codes import check_codes
+from ..hamming import distances
 
 __all__ = ["DistanceScale"]
 
 # Without relevant pairs, a distance is close if at most this share of the other pairs is as near.
 _CLOSE_SHARE = 0.01
+
+# Number of codes whose distances are counted.
+_SAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +80,49 @@ class DistanceScale:
             )
         if not self.other.any():
             raise ValueError("a scale needs pairs that are not relevant")
+
+    @classmethod
+    def of_codes(cls, codes: ArrayLike, n_bits: int) -> DistanceScale:
+        """
+        Count the distances among codes, none of whose pairs are known to be relevant.
+
+        Parameters
+        ----------
+        codes : array_like of uint8, shape (n, ceil(n_bits / 8))
+            Two or more packed codes. All pairs of at most 1,000 of them, drawn with a fixed seed,
+            are counted.
+        n_bits : int
+            Number of bits in a code.
+
+        Returns
+        -------
+        DistanceScale
+            Without relevant pairs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the codes do not have `n_bits` bits, or are fewer than two.
+
+        See Also
+        --------
+        distances_by_relevance : Count relevant pairs, too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fasthash as fh
+        >>> codes = fh.pack(np.random.default_rng(0).standard_normal((500, 64)))
+        >>> fh.metrics.DistanceScale.of_codes(codes, 64).close
+        22
+        """
+        checked = check_codes(codes, "codes", n_bits)
+        if len(checked) < 2:
+            raise ValueError(f"codes has {len(checked)} rows: two or more are needed")
+        rows = np.sort(np.random.default_rng(0).permutation(len(checked))[:_SAMPLES])
+        far = distances(checked[rows], checked[rows], n_threads=1)
+        pairs = far[np.triu_indices(len(rows), 1)]
+        return cls(np.zeros(n_bits + 1, np.int64), np.bincount(pairs, minlength=n_bits + 1))
 
     def __add__(self, other: DistanceScale) -> DistanceScale:
         """Add the counts of another scale of the same code length."""

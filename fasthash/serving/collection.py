@@ -48,7 +48,8 @@ class Length:
     item_weights : ndarray or None
         Projections of the items, shape (n, n_bits). Row i belongs to id i.
     scales : dict of str to DistanceScale, or None
-        What the distances of a query mean, by the modality of the query; "" for any other.
+        What the distances of a query mean, by the modality of the query; "" for
+        queries that are codes or items.
     """
 
     index: CodeIndex
@@ -59,8 +60,7 @@ class Length:
 
     def scale(self, modality: str) -> DistanceScale | None:
         """Return the scale of the queries of a modality, if it is known."""
-        scales = self.scales or {}
-        return scales.get(modality, scales.get(""))
+        return (self.scales or {}).get(modality)
 
 
 @dataclass(frozen=True, eq=False)
