@@ -98,6 +98,7 @@ def test_a_recall_that_no_calibration_can_confirm_is_exact(codes, queries):
     assert recall_of(index, queries[:100], 5, recall=0.99999) == 1
     assert highest_bound(4096) < 0.99999
     assert not index.calibration_[5, 0.99999].batched
+    assert not index.calibrate(k=5, recall=1).batched
 
 
 def test_codes_without_structure_are_searched_exactly_or_keep_the_recall():
@@ -236,3 +237,12 @@ def test_the_bound_is_below_the_mean_and_rises_with_queries():
     # In 95 of 100 samples or so it is below the true mean.
     bounds = [lower_bound(rng.binomial(10, 0.95, 500) / 10) for _ in range(400)]
     assert 0.93 <= np.mean(np.array(bounds) < 0.95)
+
+
+def test_nothing_to_search(codes, queries):
+    index = index_of(codes[:3000], 60)
+    assert index.search(queries[:0], 3, recall=0.9)[1].shape == (0, 3)
+    index.remove(index.ids)
+    assert (index.search(queries[:2], 3, recall=0.8)[1] == -1).all()
+    index.add(codes[:5])
+    assert (index.search(queries[:2], 3, recall=0.8)[1] >= 3000).all()

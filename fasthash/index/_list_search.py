@@ -211,7 +211,8 @@ class ListSearch:
         n_threads: int,
     ) -> _Chosen:
         partitions, n_codes = self.partitions, max(1, len(self._codes))
-        n_wanted = int(min(max(_FEWEST_QUERIES, _QUERIES_PER_MISS / (1 - recall)), _MOST_QUERIES))
+        n_wanted = _QUERIES_PER_MISS / max(1 - recall, _QUERIES_PER_MISS / _MOST_QUERIES)
+        n_wanted = max(_FEWEST_QUERIES, round(n_wanted))
         truth = self._truth
         if truth is None or not truth.serves(n_wanted, k, n_live):
             longest = max(k, _LEAST_K)
