@@ -141,18 +141,31 @@ def query(client, n_workers, arguments):
     )
 
 
+def _noisy_labels(labels, centres):
+    rng = np.random.default_rng(len(labels) + centres.shape[1])
+    noise = rng.standard_normal((len(labels), centres.shape[1]))
+    return (labels @ centres + noise).astype(np.float32)
+
+
 def fit(client, n_workers, arguments):
-    """AMSH on features of the shape of NUS-WIDE."""
+    """AMSH on features of the shape of NUS-WIDE, which workers make where they are needed."""
     n = 186_577 // arguments.scale
     rng = np.random.default_rng(0)
     labels = rng.random((n, 10)) < 0.15
-    centres = {name: rng.standard_normal((10, d)) for name, d in (("image", 500), ("text", 1000))}
-    features = {
-        name: (labels @ c + rng.standard_normal((n, c.shape[1]))).astype(np.float32)
-        for name, c in centres.items()
+    lazy_labels = da.from_array(labels, chunks=(-(-n // max(2, n_workers)), 10))
+    lazy = {
+        name: da.map_blocks(
+            _noisy_labels,
+            lazy_labels,
+            rng.standard_normal((10, d)),
+            chunks=(lazy_labels.chunks[0], (d,)),
+            dtype=np.float32,
+        )
+        for name, d in (("image", 500), ("text", 1000))
     }
-    rows = -(-n // max(2, n_workers))
-    lazy = {name: da.from_array(x, chunks=(rows, -1)).persist() for name, x in features.items()}
+    features = {name: x.compute(scheduler="synchronous") for name, x in lazy.items()}
+    with client.as_current():
+        lazy = {name: x.persist() for name, x in lazy.items()}
     given = dict.fromkeys(features, labels)
     model = fh.AMSH(64, random_state=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .._core.validation import check_rows
 from ..datasets.readers import read_numbers
 from ..embeddings import METHODS, codes_of_signs
 from . import arguments, inputs
+from .clusters import absolute, add_cluster, connected, rows_by_workers
 from .fingerprints import fingerprint_of_signs, write_archive
 from .outputs import OutputFile, add_force
 from .printing import Printer
@@ -65,6 +67,7 @@ def declare(commands: Any) -> None:
         "that an index of them knows it; for rreh a .npz file with one array for each modality",
     )
     add_force(encode)
+    add_cluster(encode, "read and encode --features with --model")
     encode.set_defaults(run=run)
 
 
@@ -126,8 +129,10 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     """Encode, and write the codes."""
     if options.save_model is not None:
         inputs.check_can_save()
+    if options.cluster is not None and options.features is None:
+        raise ValueError("--cluster goes with --model and --features")
     if options.method is not None:
-        for option in ("model", "modality", "learned"):
+        for option in ("model", "modality", "learned", "cluster"):
             if getattr(options, option):
                 raise ValueError(f"--{option} does not go with --method")
         if options.centre is not None and options.method != "sign":
@@ -153,10 +158,36 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             raise ValueError(f"--learned: {type(model).__name__} keeps no codes: use --features")
         codes = model.codes_[modality]
     else:
-        source = _only_source(options, "a model")
-        x = inputs.read_model_features(source, model, modality, printer, options.columns)
-        codes = inputs.encode(model, modality, x, printer)
+        options.features = _only_source(options, "a model")
+        if options.cluster is None:
+            x = inputs.read_model_features(
+                options.features, model, modality, printer, options.columns
+            )
+            codes = inputs.encode(model, modality, x, printer)
+        else:
+            with connected(options.cluster) as client:
+                lazy, _, _ = lazy_codes(options, client, printer)
+                codes = client.compute(lazy).result()
     _write(options, codes, inputs.n_bits_of(model), model.fingerprint(), printer)
+
+
+def lazy_codes(options: argparse.Namespace, client: Any, printer: Printer) -> tuple[Any, int, str]:
+    """Codes of features, which workers read and encode; their length, and the model."""
+    if options.features is None or options.model is None:
+        raise ValueError("pass --model FILE and --features SOURCE")
+    model = inputs.load_model(options.model)
+    modality = inputs.check_modality(model, options.modality)
+    x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
+    is_transposed = x.shape[0] != read_numbers(options.features).shape[0]
+    read = partial(_features_again, absolute(options.features), is_transposed)
+    lazy = rows_by_workers(client, x, read)
+    codes = model.transform(lazy) if modality is None else model.encode(lazy, modality)
+    return codes, inputs.n_bits_of(model), model.fingerprint()
+
+
+def _features_again(source: str, is_transposed: bool) -> Any:
+    x = read_numbers(source)
+    return x.T if is_transposed else x
 
 
 def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import arguments, inputs
+from .clusters import absolute, add_cluster, connected, rows_by_workers
 from .codes import add_codes, read_codes
-from .encode import add_encoding
+from .encode import add_encoding, lazy_codes
 from .fingerprints import add_any_model, check_same_model, fingerprint_of_codes, length_in
 from .locking import add_wait, locked
 from .outputs import OutputFile, add_force, check_output
@@ -69,6 +71,11 @@ def declare(commands: Any) -> None:
         "100,000 codes or more; the file gets larger by four bytes per code",
     )
     add_wait(build)
+    add_cluster(
+        build,
+        "read, encode and hold the items; INDEX is then a new folder, with a file for each shard; "
+        "work",
+    )
     build.set_defaults(run=_build)
 
     add = arguments.add_command(
@@ -230,6 +237,9 @@ def _read_ids(options: argparse.Namespace) -> NDArray[Any] | None:
 def _build(options: argparse.Namespace, printer: Printer) -> None:
     from ..index import HammingIndex
 
+    if options.cluster is not None:
+        _build_shards(options, printer)
+        return
     codes, n_bits, made_by = _read_items(options, options.bits, printer)
     if options.bits not in (None, n_bits):
         raise ValueError(
@@ -248,6 +258,42 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
         check_output(options.index, "index", options.force)
         index.save(options.index, tables=options.tables, partitions=options.partitions)
     printer.result(*describe_index(options.index, index))
+
+
+def _build_shards(options: argparse.Namespace, printer: Printer) -> None:
+    """Make a folder of shards; the workers of a cluster read and encode the items."""
+    from ..distributed import ShardedIndex
+
+    if options.partitions:
+        raise ValueError("--partitions goes with an index file: leave it or --cluster out")
+    with connected(options.cluster) as client:
+        if options.codes is not None:
+            codes, n_bits, made_by = _read_items(options, options.bits, printer)
+            source = absolute(options.codes)
+            read = partial(_codes_again, source, options.bits, options.read_as)
+            lazy = rows_by_workers(client, codes, read)
+        else:
+            lazy, n_bits, made_by = lazy_codes(options, client, printer)
+        index = ShardedIndex(n_bits, client=client)
+        index.add(lazy, ids=_read_ids(options))
+        index.model = made_by
+        index.save(options.index, tables=options.tables)
+        sizes = index.shard_sizes
+    printer.result(
+        f"{options.index}: {sum(sizes)} codes of {n_bits} bits in {len(sizes)} shards",
+        {
+            "path": str(options.index),
+            "kind": "ShardedIndex",
+            "n": sum(sizes),
+            "n_bits": n_bits,
+            "shards": sizes,
+            "model": made_by,
+        },
+    )
+
+
+def _codes_again(source: str, n_bits: int | None, read_as: str | None) -> NDArray[np.uint8]:
+    return read_codes(source, n_bits, read_as)[0]
 
 
 @contextlib.contextmanager

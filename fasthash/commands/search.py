@@ -19,6 +19,7 @@ from ..datasets.readers import read_numbers, read_texts
 from ..embeddings import codes_of_signs, first_columns
 from . import arguments, inputs
 from .answers import Fused, Search, as_members, as_text
+from .clusters import add_cluster, connected
 from .codes import add_codes, read_codes
 from .encode import add_centre, add_encoding, read_centre
 from .fingerprints import (
@@ -157,6 +158,7 @@ def declare(commands: Any) -> None:
         help="how to print (default: table; with --json: jsonl, a line per query)",
     )
     add_any_model(search)
+    add_cluster(search, "search a folder of shards, which 'fasthash index build --cluster' made,")
     search.set_defaults(run=run)
 
 
@@ -164,10 +166,23 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
     """Search block by block, and print answers as they are found; return the exit status."""
     as_json = options.format == "jsonl" or (options.format is None and printer.as_json)
     if options.text is not None:
+        if options.cluster is not None:
+            raise ValueError("--text goes with index files: leave it or --cluster out")
         return STATUS_OF_REFUSED_LINES if search_texts(options, as_json, printer) else 0
     if options.words is not None:
         raise ValueError("--words goes with --text")
-    index = load_index(options.index, mmap=True)
+    if options.cluster is None:
+        return _search(options, load_index(options.index, mmap=True), as_json, printer)
+    if options.fuse:
+        raise ValueError("--fuse goes with index files: leave it or --cluster out")
+    from ..distributed import ShardedIndex
+
+    with connected(options.cluster) as client:
+        index = ShardedIndex.load(options.index, client=client)
+        return _search(options, index, as_json, printer)
+
+
+def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Printer) -> int:
     names = None if options.names is None else read_texts(options.names)
     query_names = None if options.query_names is None else read_texts(options.query_names)
     allowed = None if options.filter is None else inputs.read_ids(options.filter)

@@ -66,6 +66,11 @@ class ShardedCodes:
     def shard_sizes(self) -> list[int]:
         return [f.n for f in self._state.facts]
 
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        parts = self.client.gather(self.client.map(_shards.ids_of, self._state.shards, pure=False))
+        return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+
     def add(self, codes: Any, *, ids: Any = None, replace: bool = False) -> None:
         """
         Add codes.

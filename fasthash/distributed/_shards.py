@@ -31,6 +31,7 @@ __all__ = [
     "first_repeated",
     "held",
     "ids_between",
+    "ids_of",
     "make_shard",
     "nearest",
     "open_shard",
@@ -153,6 +154,11 @@ def facts(shard: Shard) -> ShardFacts:
     return ShardFacts(
         len(ids), int(shard.index._storage.state.next_id), ids[rows] if len(ids) else ids.copy()
     )
+
+
+def ids_of(shard: Shard) -> NDArray[np.int64]:
+    """All ids of a shard."""
+    return shard.index.ids
 
 
 def ids_between(shard: Shard, first: int, stop: int) -> NDArray[np.int64]:

@@ -65,6 +65,8 @@ class ShardedIndex(ShardedCodes):
         The arguments.
     shard_sizes : list of int
         The number of codes of each shard.
+    ids : ndarray of int64, shape (n,)
+        The ids held, ascending, fetched from the workers: 8 bytes per code.
     model : str or None
         Which model made the codes: None, or what you set, such as ``model.fingerprint()``. `save`
         writes it.

@@ -1,0 +1,105 @@
+"""The option ``--cluster`` of several commands: they work on the processes of a Dask cluster."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.readers import split_source
+
+__all__ = ["absolute", "add_cluster", "connected", "rows_by_workers"]
+
+_LOCAL = "local"
+
+# Seconds to wait for the scheduler of a cluster.
+_TIMEOUT = 30
+
+
+def add_cluster(command: argparse.ArgumentParser, what: str) -> None:
+    """Add the option; `what` says what is done on the cluster."""
+    command.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help=f"{what} on the workers of a Dask cluster: the address of its scheduler, such as "
+        "tcp://host:8786, or 'local' for processes on this machine, one per core; all workers "
+        "must see the files under the same names",
+    )
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """
+    Connect to a cluster, or start one on this machine, until the context ends.
+
+    Yields
+    ------
+    distributed.Client
+        It is the current client.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    OSError
+        If no scheduler answers.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ImportError(
+            "--cluster needs Dask: pip install 'fasthash-retrieval[distributed]'"
+        ) from None
+    if address != _LOCAL:
+        with Client(address, timeout=_TIMEOUT) as client:
+            yield client
+        return
+    with (
+        LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def absolute(source: str) -> str:
+    """A source whose path does not depend on the folder of the process."""
+    path, name = split_source(source)
+    path = os.path.abspath(path)
+    return path if name is None else f"{path}:{name}"
+
+
+def rows_by_workers(client: Any, x: Any, read: Callable[[], Any]) -> Any:
+    """
+    A Dask array with the rows of `x`, which workers read again, a part for each of their threads.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    x : array_like
+        What `read` returns, in this process.
+    read : callable
+        Reads it on a worker.
+    """
+    import dask
+    import dask.array as da
+
+    n_parts = max(1, sum(client.nthreads().values()))
+    rows = max(1, -(-x.shape[0] // n_parts))
+    part = dask.delayed(_part_of, pure=True)
+    starts = range(0, x.shape[0], rows)
+    sizes = [min(rows, x.shape[0] - start) for start in starts]
+    return da.concatenate(
+        [
+            da.from_delayed(part(read, start, n), (n, x.shape[1]), x.dtype)
+            for start, n in zip(starts, sizes, strict=True)
+        ]
+    )
+
+
+def _part_of(read: Callable[[], Any], start: int, n: int) -> NDArray[Any]:
+    return np.asarray(read()[start : start + n])
