@@ -154,6 +154,15 @@ def test_the_page_on_rreh_runs(run_page):
 def test_the_page_on_baselines_runs(run_page):
     names = run_page("baselines.md")
     assert names["ids"][:, 0].tolist() == [0, 1, 2]
+    emoji = names["emoji"]
+    groups = [emoji.group_names[emoji.groups[emoji.train][row]] for row in names["birds"][0]]
+    assert groups.count("animals-nature") > 2
+
+
+def test_the_page_on_measures_runs(run_page, capsys):
+    found = run_page("metrics.md")["found"]
+    assert found.low < found.difference < found.high and found.n_queries == 469
+    assert "from" in capsys.readouterr().out
 
 
 def test_the_page_on_neighbours_runs(run_page):
