@@ -129,6 +129,27 @@ def test_without_captions_and_with_class_numbers(tmp_path, monkeypatch, capsys):
     assert "has learned from 40 image samples, and there are 9" in capsys.readouterr().err
 
 
+def test_three_modalities_have_a_chart_for_each_direction(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    np.save("y.npy", y)
+    for name in ("image", "text", "audio"):
+        np.save(f"{name}.npy", np.eye(3)[y] + 0.1 * rng.random((90, 3)))
+    views = "image=image.npy text=text.npy audio=audio.npy"
+    for command in (
+        f"fit --features {views} --labels y.npy --bits 8 --output a$b$",
+        f"report --train {views} --train-labels y.npy --test {views} --test-labels y.npy "
+        "--models a$b$ --examples 1 --output r.html",
+    ):
+        assert cli.main(command.split()) == 0, capsys.readouterr().err
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    directions = re.findall(r"<summary>(.*?)</summary>", page)
+    assert len(set(directions)) == 6 and captions[:18] == 3 * directions
+    assert captions[18:] == [f"codes of {x}" for x in ("text", "audio", "image") for _ in range(2)]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1000, 380], ids=["desktop", "phone"])
 def test_chromium_draws_it_without_an_error(report, tmp_path, width, scheme):

@@ -13,6 +13,9 @@ from .templates import render, script
 
 __all__ = ["demo_page"]
 
+# Bytes of the codes and the pictures together, so that the page has less than 1.5 MB.
+_MOST_BYTES = 1_380_000
+
 
 def demo_page(
     data: EmojiDataset,
@@ -42,14 +45,15 @@ def demo_page(
     str
         A complete HTML document that loads no other files.
     """
+    search = packed_search(data, curves_of[0].model)
     return render(
         "demo.html",
         n_bits=curves_of[0].n_bits,
         ranked_by=RANKED_BY,
         n_glyphs=len(data),
         columns=SPRITE_COLUMNS,
-        sprite=sprite(data),
-        search=packed_search(data, curves_of[0].model),
+        sprite=sprite(data, _MOST_BYTES - len(search)),
+        search=search,
         script=script("demo.js"),
         answers=[_answer(data, answer) for answer in answers],
         table=table,

@@ -12,7 +12,7 @@ import gzip
 import io
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,14 @@ from ..datasets.emoji import read_archive
 from ..models import AMSH
 from .pictures import data_uri
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 __all__ = ["SPRITE_COLUMNS", "packed_search", "sprite"]
 
-# Glyphs of a row of the sprite, and pixels of a glyph.
+# Glyphs of a row of the sprite; pixels of a glyph and quality of the picture, the best first.
 SPRITE_COLUMNS = 44
-_SPRITE_PIXELS = 36
+_SPRITE_FORMS = ((36, 20), (32, 15), (28, 10), (24, 5))
 
 
 def packed_search(data: EmojiDataset, model: AMSH) -> str:
@@ -85,9 +88,15 @@ def packed_search(data: EmojiDataset, model: AMSH) -> str:
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
-def sprite(data: EmojiDataset) -> str:
+def sprite(data: EmojiDataset, most_bytes: int) -> str:
     """
     Draw all glyphs into one picture, in rows of `SPRITE_COLUMNS`.
+
+    Parameters
+    ----------
+    data : EmojiDataset
+    most_bytes : int
+        The largest form that needs at most so many bytes is used, or else the smallest one.
 
     Returns
     -------
@@ -95,19 +104,27 @@ def sprite(data: EmojiDataset) -> str:
         A data URI of a WebP file, or of a JPEG file if Pillow cannot write WebP. The background is
         white.
     """
-    from PIL import Image, features
+    from PIL import features
+
+    kind = "webp" if features.check("webp") else "jpeg"
+    uri = ""
+    for n_pixels, quality in _SPRITE_FORMS:
+        file = io.BytesIO()
+        _draw(data, n_pixels).save(file, kind, quality=quality)
+        uri = data_uri(f"image/{kind}", file.getvalue())
+        if len(uri) <= most_bytes:
+            break
+    return uri
+
+
+def _draw(data: EmojiDataset, n_pixels: int) -> Image.Image:
+    from PIL import Image
 
     n_rows = math.ceil(len(data) / SPRITE_COLUMNS)
-    size = SPRITE_COLUMNS * _SPRITE_PIXELS, n_rows * _SPRITE_PIXELS
-    picture = Image.new("RGB", size, "white")
+    picture = Image.new("RGB", (SPRITE_COLUMNS * n_pixels, n_rows * n_pixels), "white")
     for i in range(len(data)):
         with Image.open(io.BytesIO(data.thumbnail(i))) as glyph:
-            small = glyph.convert("RGBA").resize(
-                (_SPRITE_PIXELS, _SPRITE_PIXELS), Image.Resampling.LANCZOS
-            )
+            small = glyph.convert("RGBA").resize((n_pixels, n_pixels), Image.Resampling.LANCZOS)
         row, column = divmod(i, SPRITE_COLUMNS)
-        picture.paste(small, (column * _SPRITE_PIXELS, row * _SPRITE_PIXELS), small)
-    kind = "webp" if features.check("webp") else "jpeg"
-    file = io.BytesIO()
-    picture.save(file, kind, quality=20)
-    return data_uri(f"image/{kind}", file.getvalue())
+        picture.paste(small, (column * n_pixels, row * n_pixels), small)
+    return picture
