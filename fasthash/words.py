@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import ndtri
 
+from ._core.pieces import cut
 from ._core.validation import check_count
 from ._core.words import Vocabulary, split_words
 from .codes import pack_signs
 
 __all__ = ["WordCodes"]
+
+# Texts whose vectors are held at a time.
+_BLOCK_TEXTS = 1 << 12
 
 _ELSE_TRY = "use words of the texts that are searched"
 
@@ -78,13 +85,12 @@ class WordCodes:
         self.n_bits = check_count(n_bits, "n_bits")
         in_texts: Counter[str] = Counter()
         for text in _checked(texts):
-            in_texts.update(set(split_words(text)))
+            # In the order of the text, because that of a set differs between processes.
+            in_texts.update(list(dict.fromkeys(split_words(text))))
         self.vocabulary = Vocabulary(in_texts)
         counts = np.fromiter(in_texts.values(), np.int64, len(in_texts))
-        rarity = 1 + np.log((1 + len(texts)) / (1 + counts))
-        self._vectors = np.empty((len(in_texts), n_bits), np.float32)
-        for row, (word, factor) in enumerate(zip(in_texts, rarity, strict=True)):
-            self._vectors[row] = factor * _vector(word, n_bits)
+        self._words = list(in_texts)
+        self._rarity = 1 + np.log((1 + len(texts)) / (1 + counts))
 
     def project(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """
@@ -144,18 +150,26 @@ class WordCodes:
         """
         projections = self._project(texts)
         has_no_word = ~projections.any(axis=1)
-        projections[has_no_word] = _vector("", self.n_bits)
+        projections[has_no_word] = _vectors([""], self.n_bits)
         return pack_signs(projections)
 
     def _project(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Compute projections; 0 for texts without a known word."""
-        projections = np.zeros((len(texts), self.n_bits), np.float32)
-        for row, text in enumerate(_checked(texts)):
-            counts = self.vocabulary.count(text)
-            # Sorted, so that the order of the words does not change the rounding.
-            numbers = np.array(sorted(counts), np.int64)
-            times = np.array([counts[number] for number in numbers], np.float32)
-            projections[row] = (1 + np.log(times)) @ self._vectors[numbers]
+        projections = np.empty((len(texts), self.n_bits), np.float32)
+        checked = _checked(texts)
+        for rows in cut(len(texts), most=_BLOCK_TEXTS):
+            counts = [self.vocabulary.count(text) for text in checked[rows]]
+            # Words in the order of their numbers, so that other texts do not change the rounding.
+            numbers = [sorted(one) for one in counts]
+            known, columns = np.unique(list(chain(*numbers)), return_inverse=True)
+            known = known.astype(np.int64)
+            times = [
+                one[number] for one, row in zip(counts, numbers, strict=True) for number in row
+            ]
+            weights = (1 + np.log(np.array(times, np.float64))) * self._rarity[known[columns]]
+            limits = np.cumsum([0, *map(len, numbers)])
+            table = csr_array((weights, columns, limits), shape=(len(counts), len(known)))
+            projections[rows] = table @ _vectors([self._words[i] for i in known], self.n_bits)
         return projections
 
     def unknown_words(self, text: str) -> dict[str, list[str]]:
@@ -186,12 +200,17 @@ class WordCodes:
         return self.vocabulary.unknown(text)
 
 
-def _vector(word: str, n_bits: int) -> NDArray[np.float64]:
-    """Make normal random numbers of a word, the same on every machine."""
-    digest = hashlib.shake_128(word.encode()).digest(2 * n_bits)
-    uniform = (np.frombuffer(digest, "<u2") + 0.5) / (1 << 16)
-    normal: NDArray[np.float64] = ndtri(uniform)
-    return normal
+def _vectors(words: Sequence[str], n_bits: int) -> NDArray[np.float32]:
+    """Make normal random numbers of words, shape (n_words, n_bits), the same on every machine."""
+    digests = b"".join(hashlib.shake_128(word.encode()).digest(2 * n_bits) for word in words)
+    return _normal_quantiles()[np.frombuffer(digests, "<u2").reshape(len(words), n_bits)]
+
+
+@functools.cache
+def _normal_quantiles() -> NDArray[np.float32]:
+    """Return the quantiles of the normal distribution that 16 random bits choose from."""
+    quantiles: NDArray[np.float64] = ndtri((np.arange(1 << 16) + 0.5) / (1 << 16))
+    return quantiles.astype(np.float32)
 
 
 def _checked(texts: Sequence[str]) -> Sequence[str]:

@@ -1,5 +1,9 @@
 """Codes of words: equal words, rare words, unknown words, on the names of the emoji."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,3 +94,23 @@ def test_an_empty_collection():
     assert words.encode([]).shape == (0, 1) and words.project([]).shape == (0, 8)
     with pytest.raises(ValueError, match="no word"):
         words.project(["dog"])
+
+
+def test_other_texts_and_processes_change_nothing(names):
+    words = WordCodes(names)
+    together = words.project(names)
+    for row in (0, 7, 1500):
+        np.testing.assert_array_equal(words.project(names[row : row + 1])[0], together[row])
+    script = (
+        "import sys, numpy as np, fasthash as fh; names = fh.datasets.load_emoji().names; "
+        "words = fh.words.WordCodes(names); "
+        "sys.stdout.buffer.write(words.project(names).tobytes())"
+    )
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout == together.tobytes()

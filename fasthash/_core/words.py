@@ -52,6 +52,8 @@ def split_words(text: str) -> list[str]:
     >>> split_words("Flag: Côte d'Ivoire")
     ['flag', 'cote', 'd', 'ivoire']
     """
+    if text.isascii():
+        return _WORD.findall(text.lower())
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
 
