@@ -32,6 +32,10 @@ def test_a_metric_by_name_is_the_function(name):
     assert str(metric) == name
     assert metric.measure(*problem) == pytest.approx(NAMES[name](problem), rel=1e-12)
     assert metric.measure_queries(*problem).shape == (20,)
+    alone = metric.measure_queries(codes, codes, labels, labels, exclude_self=True)
+    rest = np.arange(1, 90)
+    first = metric.measure_queries(codes[:1], codes[rest], labels[:1], labels[rest])
+    assert alone[0] == pytest.approx(first[0], rel=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ class Metric:
         database_labels: Any,
         *,
         ties: str = "expected",
+        exclude_self: bool = False,
     ) -> float:
         """
         Measure one ranking of a database.
@@ -131,11 +132,14 @@ class Metric:
             Labels, in any form that `fasthash.mean_average_precision` accepts.
         ties : {"expected", "database"}, default "expected"
             How equal distances count, as in `fasthash.mean_average_precision`.
+        exclude_self : bool, default False
+            Whether query i leaves out row i of the database, as in
+            `fasthash.mean_average_precision`.
 
         Returns
         -------
         float
-            The mean of `measure_queries`. It leaves out queries without any relevant item.
+            The mean of what `measure_queries` returns, without NaN.
 
         See Also
         --------
@@ -144,7 +148,8 @@ class Metric:
         fasthash.recall_at : The measure "recall".
         """
         problem = (query_codes, database_codes, query_labels, database_labels)
-        return float(mean_by_policy(self.measure_queries(*problem, ties=ties), "skip"))
+        values = self.measure_queries(*problem, ties=ties, exclude_self=exclude_self)
+        return float(mean_by_policy(values, "skip"))
 
     def measure_queries(
         self,
@@ -154,6 +159,7 @@ class Metric:
         database_labels: Any,
         *,
         ties: str = "expected",
+        exclude_self: bool = False,
     ) -> NDArray[np.float64]:
         """
         Measure the ranking of every query.
@@ -166,6 +172,9 @@ class Metric:
             Labels, in any form that `fasthash.mean_average_precision` accepts.
         ties : {"expected", "database"}, default "expected"
             How equal distances count, as in `fasthash.mean_average_precision`.
+        exclude_self : bool, default False
+            Whether query i leaves out row i of the database, as in
+            `fasthash.mean_average_precision`.
 
         Returns
         -------
@@ -178,14 +187,15 @@ class Metric:
         fasthash.metrics.compare_paired : Compare the values of two models.
         """
         problem = (query_codes, database_codes, query_labels, database_labels)
+        rules: dict[str, Any] = {"ties": ties, "exclude_self": exclude_self}
         scores: NDArray[np.float64]
         if self.kind in _OF_RANKS:
             measure: Any = _OF_RANKS[self.kind]
-            scores = measure(*problem, ranks=[self.at], ties=ties, per_query=True)[:, 0]
+            scores = measure(*problem, ranks=[self.at], per_query=True, **rules)[:, 0]
         elif self.kind == "r-precision":
-            scores = r_precision(*problem, ties=ties, per_query=True)
+            scores = r_precision(*problem, per_query=True, **rules)
         else:
-            options: dict[str, Any] = {"at": self.at, "radius": self.radius, "ties": ties}
+            options: dict[str, Any] = {"at": self.at, "radius": self.radius, **rules}
             if self.kind == "map":
                 scores = average_precision(*problem, **options)
             else:
