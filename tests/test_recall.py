@@ -101,6 +101,12 @@ def test_a_recall_that_no_calibration_can_confirm_is_exact(codes, queries):
     assert not index.calibrate(k=5, recall=1).batched
 
 
+def test_many_answers_are_exact_without_a_calibration(codes, queries):
+    index = index_of(codes)
+    assert recall_of(index, queries[:5], 700, recall=0.5) == 1
+    assert index.calibration_[700, 0.5].n_queries == 0
+
+
 def test_codes_without_structure_are_searched_exactly_or_keep_the_recall():
     index = index_of(random_codes(5000, N_BITS, 1), 100)
     assert recall_of(index, random_codes(300, N_BITS, 2), 10, recall=0.95) >= 0.94

@@ -42,9 +42,17 @@ Exact = Callable[[NDArray[np.uint8], int], Answer]
 _FEWEST_QUERIES = 1024
 _MOST_QUERIES = 4096
 _QUERIES_PER_MISS = 20
+# For a large k, there are fewer, so that their answers fit in some hundred MiB.
+_FEWEST_OF_LONG = 256
+_MOST_ANSWERS = 1 << 23
 
-# Exact answers of a calibration have at least this length, so that they serve for every smaller k.
+# Exact answers of a calibration have this length, or the next power of two from k on, so that they
+# serve for every smaller k.
 _LEAST_K = 32
+
+# With fewer codes for each answer, the search is exact without a calibration, which would find that
+# nearly all lists must be probed.
+_LEAST_CODES_PER_ANSWER = 32
 
 # A rule is chosen again when this share of the codes has been removed since.
 _REMOVED_SHARE = 1 / 8
@@ -210,12 +218,17 @@ class ListSearch:
         n_live: int,
         n_threads: int,
     ) -> _Chosen:
+        if k * _LEAST_CODES_PER_ANSWER > n_live:
+            source = "held" if self.given is None else "given"
+            none = Calibration(recall, k, 1.0, 1.0, 0, source, 1.0, False, False)
+            return _Chosen(None, none, n_live)
         partitions, n_codes = self.partitions, max(1, len(self._codes))
         n_wanted = _QUERIES_PER_MISS / max(1 - recall, _QUERIES_PER_MISS / _MOST_QUERIES)
         n_wanted = max(_FEWEST_QUERIES, round(n_wanted))
+        n_wanted = min(n_wanted, max(_FEWEST_OF_LONG, _MOST_ANSWERS // k))
         truth = self._truth
         if truth is None or not truth.serves(n_wanted, k, n_live):
-            longest = max(k, _LEAST_K)
+            longest = max(1 << (k - 1).bit_length(), _LEAST_K)
             truth = self._truth = self._find_truth(n_wanted, longest, exact, live, n_live)
         n_queries, queries, own = len(truth.queries), truth.queries, truth.own
         source = "given" if own is None else "held"

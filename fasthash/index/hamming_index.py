@@ -212,7 +212,8 @@ class HammingIndex(CodeIndex):
         The queries are searched exactly: 1,024 to 4,096 codes of the index, the more the higher
         the recall. Of ten rules, the one that compares the fewest codes is chosen, among those for
         which the lower bound of the recall is at least the recall asked for, at 95 % confidence.
-        If none is, or if the exact search is faster, the searches are exact.
+        If none is, or if the exact search is faster, the searches are exact. They are also exact,
+        without a calibration, if the index holds fewer than 32 codes for each of the k answers.
 
         Examples
         --------
