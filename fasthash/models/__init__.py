@@ -1,10 +1,9 @@
 """Estimators that learn codes which several modalities share, and two baselines for one modality.
 
 ``base`` has the contract of all estimators; begin there to add one. ``amsh``, ``rreh`` and ``clsr``
-hold one method each. ``cca_itq`` is the unsupervised baseline for pairs. ``baselines`` has other
-published methods, for comparisons. ``single_view`` has
-scikit-learn transformers for one kind of features. ``selection`` chooses between models by held-out
-pairs, without labels. ``_canonical``, ``_rotation``, ``_preprocessing``, ``_columns``,
+hold one method each. ``baselines`` has the simple methods: for pairs, for one kind of features, and
+published ones for comparisons. ``selection`` chooses between models by held-out pairs, without
+labels. ``_canonical``, ``_rotation``, ``_preprocessing``, ``_columns``,
 ``_progress`` and ``_saving`` have what several of them use. ``_names`` lists the classes.
 
 A class is imported when its name is first used, because scikit-learn takes a second to import.
@@ -18,15 +17,15 @@ from ._names import MODULES
 if TYPE_CHECKING:
     from .amsh import AMSH
     from .base import CrossModalHasher
+    from .baselines.cca_itq import CCAITQ
     from .baselines.cmfh import CMFH
     from .baselines.cvh import CVH
     from .baselines.dch import DCH
     from .baselines.scm import SCM
-    from .cca_itq import CCAITQ
+    from .baselines.single_view import ITQ, RandomHyperplanes
     from .clsr import CLSR
     from .rreh import RREH
     from .selection import Selection, select_by_pairs
-    from .single_view import ITQ, RandomHyperplanes
 
 __all__ = [
     "AMSH",

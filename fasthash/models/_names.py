@@ -8,15 +8,15 @@ __all__ = ["MODULES"]
 
 MODULES = {
     "AMSH": ".amsh",
-    "CCAITQ": ".cca_itq",
+    "CCAITQ": ".baselines.cca_itq",
     "CLSR": ".clsr",
     "CMFH": ".baselines.cmfh",
     "CVH": ".baselines.cvh",
     "CrossModalHasher": ".base",
     "DCH": ".baselines.dch",
-    "ITQ": ".single_view",
+    "ITQ": ".baselines.single_view",
     "RREH": ".rreh",
-    "RandomHyperplanes": ".single_view",
+    "RandomHyperplanes": ".baselines.single_view",
     "SCM": ".baselines.scm",
     "Selection": ".selection",
     "select_by_pairs": ".selection",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..._core.suspicious import without_warnings
 from ...codes import pack_signs
 from .._preprocessing import Preprocessing
-from ..single_view import ITQ
+from ..baselines.single_view import ITQ
 from ._appended import Appended, sum_of_recalls
 from ._latent_maps import Head, LatentMap, latents_of
 from ._problem import Problem

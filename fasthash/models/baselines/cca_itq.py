@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from .._core.features import FeatureMap, centring_map, rbf_map
-from .._core.pieces import cut
-from .._core.rows import Rows
-from .._core.runtime import resolve_threads
-from .._core.validation import check_choice, check_count, check_number, check_pairs
-from .._core.workers import Workers, threads_of_products
-from ._canonical import N_FOLDS, Spectra, choose_ridges, fold_covariances, join_folds
-from ._encoding import encode_rows
-from ._preprocessing import kinds_of, preprocess, preprocessed_maps
-from ._progress import Callback, Progress
-from ._rotation import quantising_rotation
-from ._scales import Related
-from .base import CrossModalHasher, read_modalities
+from ..._core.features import FeatureMap, centring_map, rbf_map
+from ..._core.pieces import cut
+from ..._core.rows import Rows
+from ..._core.runtime import resolve_threads
+from ..._core.validation import check_choice, check_count, check_number, check_pairs
+from ..._core.workers import Workers, threads_of_products
+from .._canonical import N_FOLDS, Spectra, choose_ridges, fold_covariances, join_folds
+from .._encoding import encode_rows
+from .._preprocessing import kinds_of, preprocess, preprocessed_maps
+from .._progress import Callback, Progress
+from .._rotation import quantising_rotation
+from .._scales import Related
+from ..base import CrossModalHasher, read_modalities
 
 __all__ = ["CCAITQ"]
 

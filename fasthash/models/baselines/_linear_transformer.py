@@ -12,19 +12,19 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._core.arrays import is_dask_array
-from .._core.cluster import ClusterRows, client_for
-from .._core.features import FeatureMap
-from .._core.rows import Rows
-from .._core.runtime import resolve_threads
-from .._core.suspicious_columns import warn_of_columns
-from .._core.validation import check_count, check_flag, check_rows
-from ._columns import column_names
-from ._encoding import encode_rows, project_rows
-from ._partitions import by_partitions
-from ._progress import Callback, Progress
-from ._projected_search import Database, check_database, search_by_projections
-from ._saving import SavedModel, check_shape
+from ..._core.arrays import is_dask_array
+from ..._core.cluster import ClusterRows, client_for
+from ..._core.features import FeatureMap
+from ..._core.rows import Rows
+from ..._core.runtime import resolve_threads
+from ..._core.suspicious_columns import warn_of_columns
+from ..._core.validation import check_count, check_flag, check_rows
+from .._columns import column_names
+from .._encoding import encode_rows, project_rows
+from .._partitions import by_partitions
+from .._progress import Callback, Progress
+from .._projected_search import Database, check_database, search_by_projections
+from .._saving import SavedModel, check_shape
 
 __all__ = ["LinearTransformer"]
 

@@ -14,15 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 from sklearn.utils import check_random_state
 
-from .._core.cluster import executor_of
-from .._core.features import FeatureMap, centring_map
-from .._core.pieces import cut
-from .._core.rows import Rows
-from .._core.validation import check_count
-from .._core.workers import Executor, Workers, add_up
+from ..._core.cluster import executor_of
+from ..._core.features import FeatureMap, centring_map
+from ..._core.pieces import cut
+from ..._core.rows import Rows
+from ..._core.validation import check_count
+from ..._core.workers import Executor, Workers, add_up
+from .._progress import Callback, Progress, Report
+from .._rotation import rotation_from, sign_moments
 from ._linear_transformer import LinearTransformer
-from ._progress import Callback, Progress, Report
-from ._rotation import rotation_from, sign_moments
 
 __all__ = ["ITQ", "RandomHyperplanes"]
 
