@@ -2,7 +2,7 @@
 
     --quick               small sizes, two to four minutes: does it run; targets are not judged
     --sections NAME ...   only these
-    --data FOLDER         where wiki.npz and uci_digits.npz lie, for the accuracy of RREH, and
+    --data FOLDER         where wiki.npz, uci_digits.npz and openclipart.npz lie, for RREH, and
                           sentences.npy, for long codes
     --update              put these sections in the place they have in RESULTS.md, with their date
     --output FILE         default: RESULTS.md beside this file; standard output for a partial run

@@ -206,7 +206,8 @@ class Spectra:
             vectors @ (scale[:, None] * part * signs)
             for vectors, scale, part in zip(self._vectors, scales, parts, strict=True)
         ]
-        return directions, correlations
+        # Rounding may leave correlations just below 0, which have no roots.
+        return directions, np.maximum(correlations, 0)
 
 
 def _of_two(
@@ -317,7 +318,7 @@ def choose_mixture(
         known = join_folds([folds[k] for k in kept], [n_pairs[k] for k in kept])
         for i, mixture in enumerate(mixtures):
             spectra = Spectra(mix_covariances(known, mixture))
-            n_found = min(n_components, *(np.count_nonzero(factors) for factors in mixture))
+            n_found = min(n_components, *(int(np.count_nonzero(f)) for f in mixture))
             for j, share in enumerate(_RIDGES):
                 ridges = [share * value for value in spectra.typical]
                 few, correlations = spectra.directions(ridges, n_found)
@@ -328,9 +329,9 @@ def choose_mixture(
                 scores[i, j] += agreement(
                     folds[held_out], directions, [correlations**p for p in _POWERS], references
                 )
-    best, ridge, power = np.unravel_index(np.argmax(scores), scores.shape)
+    best, ridge, power = map(int, np.unravel_index(np.argmax(scores), scores.shape))
     typical = Spectra(mix_covariances(join_folds(folds, n_pairs), mixtures[best])).typical
-    return int(best), [_RIDGES[ridge] * value for value in typical], _POWERS[power]
+    return best, [_RIDGES[ridge] * value for value in typical], _POWERS[power]
 
 
 def mix_covariances(

@@ -91,11 +91,11 @@ def linear_features(seen: Rows) -> Features:
     """Make linear features, from rows that stand for all."""
     feature_map = centring_map(seen)
     d = seen.shape[1]
-    covariance, spread = np.zeros((d, d)), 0.0
     blocks = cut(*seen.shape)
     if d <= _MOST_LINEAR:
         spread = np.mean(squared_lengths(feature_map.transform(seen.read(b)) for b in blocks))
         return Features(feature_map, np.eye(d) / np.sqrt(spread), d)
+    covariance = np.zeros((d, d))
     for block in blocks:
         centred = feature_map.transform(seen.read(block))
         covariance += centred.T @ centred

@@ -329,8 +329,7 @@ def _compute_variates(
     means = [(m * f)[f != 0] for m, f in zip(means, mixtures[best], strict=True)]
     n_found = min(n_most, *(view.features.n_columns for view in views))
     directions, correlations = spectra.directions(ridges, n_found)
-    # Rounding may leave correlations just below 0.
-    weights = np.maximum(correlations, 0) ** power
+    weights = correlations**power
     for view, mean, direction in zip(views, means, directions, strict=True):
         weighted = direction * weights
         view.variates = _project(view, view.basis @ weighted, mean @ weighted, workers)
