@@ -10,7 +10,8 @@
 - ``interruptible``: long calls of numpy that Ctrl-C can end.
 - ``pieces``: work cut into blocks of a bounded size, and calls that take a bounded time.
 - ``rows``: feature matrices read block by block.
-- ``workers``: threads that share work over blocks of rows.
+- ``workers``: what a fit needs of an executor; threads that share work over blocks of rows.
+- ``cluster``: features, and parts of the samples of a fit, on the workers of a Dask cluster.
 - ``features``: centring and RBF anchor features of a block.
 - ``allowed``: the rows that a filter allows, and how a search is restricted to them.
 - ``scan``: searches that compare each query with all checked codes.

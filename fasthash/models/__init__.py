@@ -3,8 +3,9 @@
 ``base`` has the contract of all estimators; begin there to add one. ``amsh``, ``rreh`` and ``clsr``
 hold one method each. ``baselines`` has the simple methods: for pairs, for one kind of features, and
 published ones for comparisons. ``selection`` chooses between models by held-out pairs, without
-labels. ``_canonical``, ``_rotation``, ``_preprocessing``, ``_columns``,
-``_progress`` and ``_saving`` have what several of them use. ``_names`` lists the classes.
+labels. ``_encoding`` computes codes of features, and ``_partitions`` those of Dask arrays.
+``_canonical``, ``_rotation``, ``_preprocessing``, ``_columns``, ``_progress`` and ``_saving`` have
+what several of them use. ``_names`` lists the classes.
 
 A class is imported when its name is first used, because scikit-learn takes a second to import.
 """
