@@ -90,7 +90,8 @@ def add_pairs(options: Options) -> None:
     options.add_argument(
         "--pairs",
         metavar="SOURCE",
-        help="row numbers from 0, a column per modality (default: row i belongs to row i)",
+        help="row numbers from 0, a column per modality (default: row i belongs to row i); a blank "
+        "cell is a sample without a partner",
     )
 
 

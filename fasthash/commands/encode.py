@@ -38,6 +38,13 @@ def declare(commands: Any) -> None:
     encode.add_argument(
         "--learned", action="store_true", help="write the codes learned for the training samples"
     )
+    encode.add_argument(
+        "--latents",
+        type=OutputFile("npy"),
+        metavar="FILE",
+        help="also write the latents of a CLSR model to this .npy file; 'fasthash search --rerank' "
+        "sorts candidates by them",
+    )
     without = encode.add_argument_group("without a model")
     without.add_argument(
         "--method",
@@ -132,7 +139,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if options.cluster is not None and options.features is None:
         raise ValueError("--cluster goes with --model and --features")
     if options.method is not None:
-        for option in ("model", "modality", "learned", "cluster"):
+        for option in ("model", "modality", "learned", "latents", "cluster"):
             if getattr(options, option):
                 raise ValueError(f"--{option} does not go with --method")
         if options.centre is not None and options.method != "sign":
@@ -153,6 +160,14 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError("pass either --features SOURCE or --learned")
     model = inputs.load_model(options.model)
     modality = inputs.check_modality(model, options.modality)
+    if options.latents is not None and options.cluster is not None:
+        raise ValueError("--latents does not go with --cluster: the workers make codes only")
+    if options.latents is not None and (options.learned or not inputs.has_latents(model)):
+        raise ValueError(
+            "--latents goes with --features"
+            if options.learned
+            else f"--latents: {type(model).__name__} makes codes only, CLSR makes latents"
+        )
     if options.learned:
         if modality is None:
             raise ValueError(f"--learned: {type(model).__name__} keeps no codes: use --features")
@@ -164,6 +179,10 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
                 options.features, model, modality, printer, options.columns
             )
             codes = inputs.encode(model, modality, x, printer)
+            if options.latents is not None:
+                with printer.progress() as progress, replacing(options.latents) as file:
+                    latents = model.transform(x, modality, callback=progress)
+                    np.save(file, latents, allow_pickle=False)
         else:
             with connected(options.cluster) as client:
                 lazy, _, _ = lazy_codes(options, client, printer)
@@ -234,7 +253,7 @@ def _encode_pairs(options: argparse.Namespace, printer: Printer) -> None:
         )
     if options.columns:
         features = {name: x.T for name, x in features.items()}
-    pairs = None if options.pairs is None else inputs.read_pairs(options.pairs)
+    pairs = None if options.pairs is None else inputs.read_pairs(options.pairs, printer)
     model = RREH(options.bits or 64, random_state=options.seed)
     with printer.progress() as progress:
         model.fit(features, pairs, callback=progress)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import arguments, inputs
-from .outputs import OutputFile, add_force
+from .outputs import OutputFile, add_force, write_json
+from .partners import add_partners, score_partners
 from .printing import Printer, format_table
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def declare(commands: Any) -> None:
         help="also compare the others with this method or model file: the mean difference, and its "
         "95%% interval by a paired bootstrap over queries",
     )
+    add_partners(evaluate.add_argument_group("partners"))
     evaluate.add_argument(
         "--output", type=OutputFile("json"), help="write every score to this JSON file as well"
     )
@@ -126,6 +128,11 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     """Fit models or load them, score them, and print one table."""
     from ..experiments import Metric, differences, summarise
 
+    if options.partners is not None:
+        score_partners(options, printer)
+        return
+    if options.test_pairs is not None:
+        raise ValueError("--test-pairs goes with --partners")
     began = time.perf_counter()
     metrics = [Metric.parse(text) for text in options.metrics]
     if options.models and options.methods:
@@ -160,7 +167,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         "seconds": round(time.perf_counter() - began, 3),
     }
     if options.output is not None:
-        _write(options.output, content)
+        write_json(options.output, content)
     if printer.as_json:
         print(json.dumps(content))
         return
@@ -378,10 +385,3 @@ def _table_of_differences(compared: list[Difference]) -> list[list[str]]:
             for (method, n_bits), cells in sorted(rows.items(), key=lambda row: row[0][0])
         ),
     ]
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    from .._core.files import replacing
-
-    with replacing(path) as file:
-        file.write(json.dumps(content, indent=1).encode())

@@ -5,13 +5,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.layouts import Part, UnknownLayoutError, read_layout
-from ..datasets.readers import read_array, read_labels, read_numbers
+from ..datasets.readers import (
+    list_arrays,
+    read_array,
+    read_labels,
+    read_numbers,
+    read_texts,
+    split_source,
+)
 from . import arguments
 from .printing import Printer
 
@@ -21,6 +29,7 @@ __all__ = [
     "check_modality",
     "check_parameters",
     "encode",
+    "has_latents",
     "load_model",
     "method_of",
     "n_bits_of",
@@ -132,7 +141,7 @@ def read_samples(
             "pass either --data FILE, with arrays such as I_tr, T_tr, L_tr, or --features "
             "image=FILE text=FILE"
         )
-    pairs = None if options.pairs is None else read_pairs(options.pairs)
+    pairs = None if options.pairs is None else read_pairs(options.pairs, printer)
     if options.data is not None:
         if options.labels:
             raise ValueError("--labels goes with --features: with --data the file has the labels")
@@ -181,13 +190,48 @@ def read_part(
     return Part(features, y)
 
 
-def read_pairs(source: str) -> NDArray[Any]:
-    """Read pairs: row numbers, with one column for each modality."""
-    pairs = np.asarray(read_array(source))
+def read_pairs(source: str, printer: Printer) -> NDArray[Any]:
+    """
+    Read pairs: row numbers, with one column for each modality.
+
+    A row with a blank cell, or NaN, is a sample without a partner. It makes no pair, so it is left
+    out of the result.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        In the cases of `read_array`, and if cells are no row numbers or no pair is left.
+    """
+    pairs = _read_table_of_pairs(source)
+    if pairs.dtype.kind == "f" and pairs.ndim == 2:
+        is_whole = ~np.isnan(pairs).any(axis=1)
+        if not is_whole.any():
+            raise ValueError(f"--pairs: {source} has no row with a partner in every modality")
+        if not is_whole.all():
+            printer.note(
+                f"--pairs: {np.count_nonzero(~is_whole)} of {len(pairs)} rows of {source} have no "
+                "partner; RREH learns from these samples too, other methods from pairs only"
+            )
+            pairs = pairs[is_whole]
     if pairs.dtype.kind == "f" and (pairs == np.floor(pairs)).all():
         # MATLAB stores numbers as floating point by default.
         pairs = pairs.astype(np.int64)
     return pairs
+
+
+def _read_table_of_pairs(source: str) -> NDArray[Any]:
+    """Read pairs; blank cells of a text table become NaN."""
+    path, name = split_source(source)
+    if name is not None or Path(path).suffix.lower() not in (".csv", ".tsv"):
+        return np.asarray(read_array(source))
+    cells = np.stack([read_texts(f"{path}:{column}") for column in list_arrays(path)], axis=1)
+    cells = np.char.strip(cells)
+    if (cells != "").all():
+        return np.asarray(read_array(source))
+    try:
+        return np.where(cells == "", "nan", cells).astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"--pairs: {path} must hold row numbers or blank cells: {error}") from None
 
 
 def read_ids(source: str) -> NDArray[Any]:
@@ -274,6 +318,11 @@ def project(model: Any, modality: str | None, x: Any) -> NDArray[np.floating]:
     if modality is None:
         return model.project(np.asarray(x))
     return model.project(x, modality)
+
+
+def has_latents(model: Any) -> bool:
+    """Whether a model of several modalities also makes float vectors that may be compared: CLSR."""
+    return hasattr(model, "modalities_") and hasattr(model, "transform")
 
 
 def read_model_features(

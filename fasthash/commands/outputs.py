@@ -8,17 +8,18 @@ calls `check_output` for each.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._core.files import KINDS, identify, kind_by_name
+from .._core.files import KINDS, identify, kind_by_name, replacing
 from ..datasets.readers import split_source
 from .arguments import FILE_METAVARS, Options
 
-__all__ = ["OutputFile", "add_force", "check_output", "check_outputs"]
+__all__ = ["OutputFile", "add_force", "check_output", "check_outputs", "write_json"]
 
 # The kinds that are text, and what their names must say: the kind, or nothing.
 _TEXTS = {"csv": "csv", "txt": "txt", "json": None, "html": None}
@@ -161,3 +162,9 @@ def _is_same_file(path: Path, other: str) -> bool:
     except OSError:
         # One of them does not exist. Two files to write may have the same name.
         return os.path.realpath(path) == os.path.realpath(other)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write content to a JSON file, whole or not at all."""
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1).encode())

@@ -104,7 +104,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             n_bits=sorted(set(lengths)),
             k=options.k,
             candidates=options.candidates,
-            pairs=None if options.pairs is None else inputs.read_pairs(options.pairs),
+            pairs=None if options.pairs is None else inputs.read_pairs(options.pairs, printer),
             centre=options.centre,
             random_state=options.seed,
             callback=progress,

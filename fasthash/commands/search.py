@@ -117,7 +117,8 @@ def declare(commands: Any) -> None:
         "--rerank",
         metavar="SOURCE",
         help="embeddings of the indexed items, row i for id i: more codes are fetched, and sorted "
-        "by cosine similarity to --features",
+        "by cosine similarity to --features; for a CLSR model the latents by 'encode --latents', "
+        "which are compared with those of --features",
     )
     embeddings.add_argument(
         "--candidates",
@@ -207,6 +208,7 @@ def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Pri
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
     search = Search(index, options.k, options.radius, options.recall, allowed, options.ties)
     queries, scale = _queries(options, index, printer)
+    as_vectors = _vectors_of_queries(options, vectors)
     fused = _fused(options, index)
     if fused is not None:
         # The scale is that of one distance, and not of a sum.
@@ -223,7 +225,7 @@ def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Pri
         elif vectors is None:
             answers = search.by_codes(codes)
         else:
-            answers = search.by_rerank(codes, x, vectors, options.candidates)
+            answers = search.by_rerank(codes, as_vectors(x), vectors, options.candidates)
         for query, found in zip(numbers, answers, strict=True):
             query_name = _name(query_names, query)
             named = None if names is None else [_name(names, id_) for id_ in found.ids.tolist()]
@@ -350,6 +352,30 @@ def _encoder_and_reader(
         model.fingerprint(),
         None if modality is None else scale_of(getattr(model, "distance_scales_", {}), modality),
     )
+
+
+def _vectors_of_queries(options: argparse.Namespace, vectors: Any) -> Callable[[Any], Any]:
+    """Return the function from features of queries to the vectors that --rerank compares."""
+    if vectors is None or options.model is None:
+        return lambda x: x
+    model = inputs.load_model(options.model)
+    if not inputs.has_latents(model):
+        return lambda x: x
+    modality = inputs.check_modality(model, options.modality)
+    assert modality is not None, "a model with latents has modalities"
+    width = model.feature_maps_[modality].n_out
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise ValueError(
+            f"--rerank: {options.rerank} has shape {tuple(vectors.shape)}, and the latents of "
+            f"{options.model} have {width} columns: make them with 'fasthash encode --latents'"
+        )
+    return partial(_latents_silently, model, modality)
+
+
+def _latents_silently(model: Any, modality: str, x: Any) -> NDArray[np.float32]:
+    with without_warnings():
+        latents: NDArray[np.float32] = model.transform(x, modality)
+    return latents
 
 
 def _note_columns(
