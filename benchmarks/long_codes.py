@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,18 +55,21 @@ class CodeSet:
         return f"{words}-{self.n_bits}-{len(self)}"
 
 
-# The made codes that are measured, and the codes of sentences.
-MADE = (("made, near", 256), ("made, noisier", 256), ("made, near", 1024))
-OF_SENTENCES = (("ITQ", 256), ("signs", 1024))
-
-
-def code_sets(context: Context, n: int, n_queries: int, seed: int = 0) -> Iterator[CodeSet]:
+def code_sets(
+    context: Context,
+    made: Sequence[tuple[str, int]],
+    n: int,
+    of_sentences: Sequence[tuple[str, int]],
+    n_queries: int,
+    seed: int = 0,
+) -> Iterator[CodeSet]:
     """
     Make one set after the other: n made codes, or a fiftieth of them in a quick run.
 
-    There are codes of sentences if the folder of data has their vectors.
+    `made` and `of_sentences` have kinds and numbers of bits. There are codes of sentences if the
+    folder of data has their vectors.
     """
-    for name, n_bits in MADE:
+    for name, n_bits in made:
         n_made = n // 50 if context.quick else n
         yield CodeSet(name, n_bits, *made_codes(n_made, n_queries, n_bits, NOISE[name], seed))
     file = context.data and context.data / "sentences.npy"
@@ -74,7 +77,7 @@ def code_sets(context: Context, n: int, n_queries: int, seed: int = 0) -> Iterat
         context.progress("no codes of sentences: --data names no folder with sentences.npy")
         return
     vectors = np.load(file).astype(np.float32)
-    for method, n_bits in OF_SENTENCES:
+    for method, n_bits in of_sentences:
         codes = sentence_codes(vectors, n_queries, n_bits, method, seed)
         yield CodeSet(f"sentences, {method}", n_bits, *codes)
 

@@ -13,6 +13,8 @@ from report import Context, Table
 
 TITLE = "The recall that is kept"
 
+MADE = (("made, near", 256), ("made, noisier", 256))
+OF_SENTENCES = (("signs", 256),)
 K = 10
 N_QUERIES = 2000
 N_MADE = 200_000
@@ -30,7 +32,7 @@ def run(context: Context) -> Iterator[Table]:
     rows: dict[tuple[str, str, str, float], list[float]] = {}
     for seed in range(1 if context.quick else N_SEEDS):
         context.progress(f"recall: seed {seed}")
-        for codes in code_sets(context, N_MADE, N_QUERIES, seed):
+        for codes in code_sets(context, MADE, N_MADE, OF_SENTENCES, N_QUERIES, seed):
             for key, recall in measured(codes, seed):
                 rows.setdefault(key, []).append(recall)
     yield table(context, rows)
