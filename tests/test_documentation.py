@@ -101,3 +101,14 @@ def test_the_chart_of_speed_shows_the_figures_of_the_results():
     assert tool.FIGURE.read_text(encoding="utf-8") == tool.draw(results), (
         "docs/figures/speed.svg is not what RESULTS.md says: run python tools/draw_speed.py"
     )
+
+
+def test_the_chart_of_recall_shows_the_figures_of_the_results():
+    tool = load_tool("draw_recall")
+    results = tool.RESULTS.read_text(encoding="utf-8")
+    curves = tool.read_curves(results)
+    for name, bits in tool.PANELS:
+        assert len(curves[name, bits, "fasthash"]) > 1
+    assert tool.FIGURE.read_text(encoding="utf-8") == tool.draw(results), (
+        "docs/figures/recall-time.svg is not what the results say: run python tools/draw_recall.py"
+    )
