@@ -209,6 +209,7 @@ ATTACKS = (
 
 def write_sound(path, pitch):
     wave = np.sin(np.arange(8000) * pitch / 8000 * 2 * np.pi) * 20_000
+    wave += np.random.default_rng(pitch).normal(0, 500, 8000)
     wavfile.write(path, 8000, wave.astype(np.int16))
 
 
