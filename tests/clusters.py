@@ -16,7 +16,8 @@ def two_workers():
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": MEMORY_LIMIT}
     with (
         LocalCluster(processes=True, dashboard_address=":0", **options) as cluster,
-        Client(cluster) as client,
+        # Not the current client, so that other tests in this process do not use the cluster.
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
