@@ -101,8 +101,8 @@ def tables(times: Rows, builds: Rows, curves: Rows) -> Iterator[Table]:
         "that of the default number of lists, the ratios are at equal numbers of lists. Memory is "
         "what such a process keeps after the build beyond the codes it was given; ids have 8 "
         f"bytes; “without a copy” is `partition(copy=False)`. faiss learns 4,096 centres from "
-        f"{MOST_TRAINED:,} codes here; by default it takes all of a million, and six times as "
-        "long. The last column is faiss's with 4,096 lists.",
+        f"{MOST_TRAINED:,} codes here; by default it takes all of a million, which takes longer. "
+        "The last column is faiss's with 4,096 lists.",
     )
     yield Table(
         ("codes", "bits", "n", "method", "build", "memory", "recall: time in a batch / alone"),
