@@ -219,6 +219,9 @@ def join_weights(
         values = given.astype(np.float64)
         if not np.isfinite(values).all():
             raise ValueError(f"weights[{name!r}] must hold finite numbers")
+        # The sum of very large weights would be infinite. A power of two changes no other rounding.
+        _, exponent = np.frexp(np.abs(values).max(axis=1, keepdims=True))
+        values = np.ldexp(values, -exponent)
         mean = np.abs(values).mean(axis=1, keepdims=True)
         part = slice(start, start + given.shape[1])
         np.divide(factor * values, mean, out=joined[:, part], where=mean > 0)

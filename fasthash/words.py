@@ -216,6 +216,10 @@ def _normal_quantiles() -> NDArray[np.float32]:
 def _checked(texts: Sequence[str]) -> Sequence[str]:
     if isinstance(texts, str):
         raise TypeError(f"texts must be a sequence of strings, not one string: use [{texts!r}]")
+    if not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")):
+        raise TypeError(
+            f"texts must be a sequence of strings, not {type(texts).__name__}: pass a list"
+        )
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"texts[{row}] must be a string, not {type(text).__name__}")

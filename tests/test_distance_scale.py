@@ -69,3 +69,17 @@ def test_the_scale_among_codes_counts_each_pair_once():
     assert many.other.sum() == 1000 * 999 / 2
     with pytest.raises(ValueError, match="1 rows: two or more are needed"):
         DistanceScale.of_codes(codes[:1], 64)
+
+
+@pytest.mark.parametrize("distance", [-1, 4, 1.5, True, None])
+def test_a_distance_that_codes_cannot_have_is_refused(distance):
+    scale = DistanceScale(np.array([5, 3, 1, 0]), np.array([0, 1, 4, 5]))
+    for name in (scale.band, scale.nearness):
+        with pytest.raises((TypeError, ValueError), match="distance must be"):
+            name(distance)
+
+
+def test_scales_of_different_lengths_are_not_added():
+    scale = DistanceScale(np.array([5, 3, 1, 0]), np.array([0, 1, 4, 5]))
+    with pytest.raises(ValueError, match="scales of 3 and 0 bits cannot be added"):
+        scale + DistanceScale(np.array([5]), np.array([3]))

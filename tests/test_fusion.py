@@ -148,3 +148,11 @@ CODES = {"a": np.zeros((3, 1), np.uint8), "b": np.zeros((3, 2), np.uint8)}
 def test_what_is_refused(queries, database, options, error, message):
     with pytest.raises(error, match=message):
         topk_fused(queries, database, 1, **options)
+
+
+@pytest.mark.parametrize("exponent", [-1060, -500, 0, 500, 1023])
+def test_the_size_of_weights_does_not_matter(exponent):
+    few = np.array([[1.0, -0.5, 1.0, 1.75], [0.0, 0.0, 0.0, 0.0]])
+    joined = join_weights({"a": np.ldexp(few, exponent), "b": few})
+    np.testing.assert_array_equal(joined[:, :4], joined[:, 8:12])
+    np.testing.assert_allclose(np.abs(joined).sum(axis=1), [8, 0])

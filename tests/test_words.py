@@ -1,5 +1,6 @@
 """Codes of words: equal words, rare words, unknown words, on the names of the emoji."""
 
+import difflib
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash._core.words import split_words
+from fasthash._core.words import Vocabulary, split_words
 from fasthash.datasets import load_emoji
 from fasthash.words import WordCodes
 
@@ -114,3 +115,45 @@ def test_other_texts_and_processes_change_nothing(names):
             check=True,
         )
         assert done.stdout == together.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", ["\u0939\u093f\u0928\u0926\u0940"]),  # Hindi
+        ("\u0e01\u0e34\u0e19\u0e02\u0e49\u0e32\u0e27", ["\u0e01\u0e19\u0e02\u0e32\u0e27"]),  # Thai
+        ("\u2764\ufe0f 1\ufe0f\u20e3", ["1"]),  # emoji with selectors of their form
+        ("\U0001d400pple \u2121", ["apple", "tel"]),  # capitals that a decomposition makes
+        ("\u0130stanbul", ["istanbul"]),
+        ("E\u0301cole \u00c9COLE", ["ecole", "ecole"]),
+    ],
+)
+def test_marks_do_not_split_words(text, words):
+    assert split_words(text) == words
+
+
+@given(
+    known=st.lists(st.text("abc\u00e5\u4e2d", min_size=1, max_size=9), max_size=30, unique=True),
+    word=st.text("abc\u4e2d", min_size=1, max_size=9),
+)
+def test_similar_words_are_those_of_difflib(known, word):
+    expected = difflib.get_close_matches(word, known, 3, 0.75)
+    assert Vocabulary(known)._similar(word) == expected
+
+
+def test_long_words_are_similar_too():
+    long = 300 * "ab"
+    assert Vocabulary([long, "ab"]).unknown(long + "c") == {long + "c": [long]}
+    assert Vocabulary([long[:256]]).unknown(long[:250]) == {long[:250]: [long[:256]]}
+
+
+def test_suggestions_of_two_words_are_two_lists():
+    text = " ".join(f"x{i}" for i in range(20))
+    lists = Vocabulary(["dog"]).unknown(text).values()
+    assert len({id(one) for one in lists}) == 20
+
+
+@pytest.mark.parametrize("texts", [None, 5, {"a"}, (text for text in ["a"])])
+def test_what_is_no_sequence_is_refused(texts):
+    with pytest.raises(TypeError, match=r"texts must be a sequence of strings, not .*pass a list"):
+        WordCodes(texts)

@@ -6,8 +6,14 @@ import difflib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pieces import cut
 
 __all__ = ["ENDINGS", "Vocabulary", "split_words"]
 
@@ -32,10 +38,17 @@ _SIMILAR_WORDS = 3
 _LEAST_SIMILARITY = 0.75
 _MOST_LOOKED_UP = 8
 
+# Letters are counted by their numbers modulo this one. Counts of longer words do not fit in a byte.
+_LETTERS = 32
+_MOST_COUNTED = 255
+_BLOCK_WORDS = 1 << 14
+
 
 def split_words(text: str) -> list[str]:
     """
     Split a text into lower-case words without accents.
+
+    Other marks above and below a letter are dropped too, such as some vowels of Thai and Hindi.
 
     Parameters
     ----------
@@ -54,8 +67,18 @@ def split_words(text: str) -> list[str]:
     """
     if text.isascii():
         return _WORD.findall(text.lower())
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
+    # Some symbols have capital letters only after the first decomposition, such as ℡.
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(map(_letter_or_space, decomposed)).split()
+
+
+def _letter_or_space(c: str) -> str:
+    """Return a character that belongs to a word, "" for a mark, and a space for all others."""
+    if c.isalnum() or c == "_":
+        return c
+    kind = unicodedata.category(c)
+    # Vowels that have a place of their own, as in Hindi, belong to the word.
+    return c if kind == "Mc" else "" if kind in ("Mn", "Me") else " "
 
 
 class Vocabulary:
@@ -112,15 +135,44 @@ class Vocabulary:
             spelt alike, the most similar first. They are looked up for the first eight words.
         """
         words = [word for word in dict.fromkeys(split_words(text)) if self.number(word) is None]
-        similar = [
-            difflib.get_close_matches(word, self._number, _SIMILAR_WORDS, _LEAST_SIMILARITY)
-            for word in words[:_MOST_LOOKED_UP]
-        ]
-        no_words: list[str] = []
-        return dict.fromkeys(words, no_words) | dict(zip(words, similar, strict=False))
+        return {
+            word: self._similar(word) if place < _MOST_LOOKED_UP else []
+            for place, word in enumerate(words)
+        }
+
+    def _similar(self, word: str) -> list[str]:
+        """List the known words that are spelt alike, the most similar first."""
+        # Two words can only be similar if they have enough letters in common, in any order. That
+        # takes far less time than a comparison, and leaves few words to compare.
+        known, lengths, counts = self._letters
+        shared = np.minimum(counts, _count_letters([word])).sum(axis=1)
+        is_candidate = 2 * shared >= _LEAST_SIMILARITY * (lengths + len(word))
+        if len(word) > _MOST_COUNTED:
+            is_candidate[:] = True
+        else:
+            is_candidate |= lengths > _MOST_COUNTED
+        candidates = [known[i] for i in np.flatnonzero(is_candidate)]
+        return difflib.get_close_matches(word, candidates, _SIMILAR_WORDS, _LEAST_SIMILARITY)
+
+    @cached_property
+    def _letters(self) -> tuple[list[str], NDArray[np.int64], NDArray[np.uint8]]:
+        """The known words, their lengths, and how often each has each letter."""
+        known = list(self._number)
+        counts = np.empty((len(known), _LETTERS), np.uint8)
+        for some in cut(len(known), most=_BLOCK_WORDS):
+            counts[some] = _count_letters(known[some])
+        return known, np.fromiter(map(len, known), np.int64, len(known)), counts
 
     def refusal(self, text: str, else_try: str) -> ValueError:
         """Say that no word of a text is known, and name known words, or what else to try."""
         similar = dict.fromkeys(chain.from_iterable(self.unknown(text).values()))
         remedy = f"did you mean {', '.join(map(repr, similar))}?" if similar else else_try
         return ValueError(f"no word of the text {text!r} is known: {remedy}")
+
+
+def _count_letters(words: Sequence[str]) -> NDArray[np.uint8]:
+    """Count the letters of words, at most 255 of each; shape (n_words, _LETTERS)."""
+    letters = np.frombuffer("".join(words).encode("utf-32-le"), "<u4").astype(np.int64)
+    word = np.repeat(np.arange(len(words)), [len(one) for one in words])
+    counts = np.bincount(word * _LETTERS + letters % _LETTERS, minlength=len(words) * _LETTERS)
+    return np.minimum(counts, _MOST_COUNTED).astype(np.uint8).reshape(-1, _LETTERS)

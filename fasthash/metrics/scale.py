@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.validation import check_count
 from ..codes import check_codes
 from ..hamming import distances
 
@@ -126,6 +127,11 @@ class DistanceScale:
 
     def __add__(self, other: DistanceScale) -> DistanceScale:
         """Add the counts of another scale of the same code length."""
+        if self.n_bits != other.n_bits:
+            raise ValueError(
+                f"scales of {self.n_bits} and {other.n_bits} bits cannot be added: their code "
+                "lengths must be equal"
+            )
         return DistanceScale(self.relevant + other.relevant, self.other + other.other)
 
     @property
@@ -157,10 +163,16 @@ class DistanceScale:
             "same" for equal codes, "close" up to the distance `close`, else "far". A match that is
             far is weak: other pairs are as near, too.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If the distance is no integer from 0 to `n_bits`.
+
         See Also
         --------
         nearness : The distance as a number from 0 to 1.
         """
+        distance = self._checked(distance)
         if distance == 0:
             return "same"
         return "close" if distance <= self.close else "far"
@@ -179,9 +191,18 @@ class DistanceScale:
         float
             From 0 to 1. Pairs at this distance count half.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If the distance is no integer from 0 to `n_bits`.
+
         See Also
         --------
         band : The distance in a word.
         """
+        distance = self._checked(distance)
         farther = self.other[distance + 1 :].sum() + self.other[distance] / 2
         return float(farther / self.other.sum())
+
+    def _checked(self, distance: int) -> int:
+        return check_count(distance, "distance", minimum=0, maximum=self.n_bits)

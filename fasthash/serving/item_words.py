@@ -39,10 +39,7 @@ class ItemWords:
 
     def weights(self, text: str) -> NDArray[np.float32] | None:
         """Return weights for the bits, shape (1, n_bits); None if no word of the text is known."""
-        try:
-            return self._words.project([text])
-        except ValueError:
-            return None
+        return self._words.project([text]) if self._numbers(text) else None
 
     def weights_of(self, row: int) -> NDArray[np.int8]:
         """Return the code of an item as weights of 1 and -1, shape (1, n_bits)."""
