@@ -23,7 +23,7 @@ from .codes import check_codes, unpack
 __all__ = ["join_codes", "join_weights", "topk_fused"]
 
 # The weights of the eight bits of a byte add up to at most 255.
-_LARGEST_FACTOR = 31
+LARGEST_FACTOR = 31
 
 
 def topk_fused(
@@ -284,6 +284,6 @@ def _checked_factors(factors: Mapping[str, int] | None, names: Mapping[str, Any]
         if name not in names:
             raise ValueError(f"factors has {name!r}, and the queries {', '.join(map(repr, names))}")
     return {
-        name: check_count(given.get(name, 1), f"factors[{name!r}]", maximum=_LARGEST_FACTOR)
+        name: check_count(given.get(name, 1), f"factors[{name!r}]", maximum=LARGEST_FACTOR)
         for name in names
     }

@@ -154,7 +154,7 @@ def test_what_does_not_go_together_is_refused(capsys):
         ("--fuse text.index --radius 3", "--fuse goes with -k, and not with --radius"),
         ("--fuse text.index --factors 1", "--factors: one for each index, 2 in all, got 1"),
         ("--factors 1 2", "--factors goes with --fuse"),
-        ("--fuse text.index --factors 1 32", "31"),
+        ("--fuse text.index --factors 1 32", "--factors must be from 1 to 31, got 32"),
         ("--fuse three.index --force", "three.index and image.index hold different ids"),
         ("--fuse wide.index", "codes of 24 bits, and image.index of 16"),
     ):
@@ -231,8 +231,13 @@ def test_a_text_is_compared_with_codes_too(named, capsys):
     np.testing.assert_allclose(line["scores"], scores[0])
     scale = model.distance_scales_["text"]["image"]
     assert line["bands"] == [scale.band(distance) for distance in line["distances"]]
+    is_near = any(band != "far" for band in line["bands"])
+    assert line["weak"] is not (is_near or any(line["matched_words"]))
     # The names know "green", and the function does not.
     assert line["unknown_words"] == {}
+
+
+BY_NAMES = ("--text", "a", "--names", "names.csv:name")
 
 
 def test_what_does_not_go_with_texts_is_refused(named, capsys):
@@ -242,6 +247,13 @@ def test_what_does_not_go_with_texts_is_refused(named, capsys):
         (["--text", "a", "--names", "names.csv:name", "--model", "m.model"], "--words and --model"),
         (["--text", "a", "--names", "names.csv:name", "--filter", "codes.npy"], "with --filter"),
         (["--words", "few_words:encode", "--codes", "codes.npy"], "--words goes with --text"),
+        ([*BY_NAMES, "--rows", "0:1"], "--text does not go with --rows"),
+        ([*BY_NAMES, "--read-as", "hex"], "--text does not go with --read-as"),
+        ([*BY_NAMES, "--candidates", "5"], "--text does not go with --candidates"),
+        ([*BY_NAMES, "--centre", "c.npy"], "--text does not go with --centre"),
+        ([*BY_NAMES, "--columns"], "--text does not go with --columns"),
+        ([*BY_NAMES, "--radius", "3"], "--radius with --text needs --words and --model"),
+        ([*BY_NAMES, "--modality", "text"], "--modality with --text needs --words and --model"),
     ):
         _, err = ask(capsys, *options, status=1)
         assert message in err, err

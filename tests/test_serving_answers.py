@@ -12,7 +12,7 @@ pytest.importorskip("httpx2", reason="httpx2 asks the application")
 from starlette.testclient import TestClient
 
 from fasthash.serving.app import application
-from fasthash.serving.collection import Collection, Length, Words
+from fasthash.serving.collection import Collection, Files, Length, Words
 from fasthash.serving.gallery import Gallery, Labels
 from fasthash.serving.limits import Limits
 
@@ -123,6 +123,31 @@ def test_a_query_without_a_known_word_is_refused_with_suggestions(client):
         "error": "no word is known",
         "unknown_words": [{"word": "cart", "suggestions": ["cat"]}],
     }
+
+
+def test_an_item_that_is_the_query_is_no_near_answer():
+    index = fh.HammingIndex(N_BITS)
+    index.add(np.array([[0x00], [0xF0], [0xFF]], np.uint8))
+    collection = Collection("test", Gallery(), [Length(index, scales={"": SCALE})])
+    with TestClient(application(collection)) as client:
+        answer = client.get("/api/items/0/neighbours").json()
+        assert [one["band"] for one in answer["answers"]] == ["same", "far", "far"]
+        assert answer["weak"] is True
+        assert client.post("/api/search/code", json={"code": "00"}).json()["weak"] is False
+
+
+def test_the_path_of_a_file_that_was_sent_is_not_told():
+    def refuse(paths):
+        raise OSError(f"cannot identify {paths[0]}")
+
+    index = fh.HammingIndex(N_BITS)
+    index.add(np.zeros((3, 1), np.uint8))
+    length = Length(index, lambda x, modality: x @ PROJECTIONS, {"image": 5})
+    collection = Collection("test", Gallery(), [length], files=[Files(refuse, "image")])
+    with TestClient(application(collection)) as client:
+        sent = client.post("/api/search/file?modality=image", content=b"GIF89a")
+    assert sent.status_code == 422
+    assert sent.json() == {"error": "the file cannot be used: cannot identify file.gif"}
 
 
 # Two words of the model's are in texts, "red" and "guitar" are in texts alone, and item 3 has none.

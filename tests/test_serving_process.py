@@ -318,7 +318,7 @@ def test_json_says_where_it_is(folder):
         ("--index 16.index --names emoji/train.csv:title", "title"),
         ("--index 16.index --pictures emoji/train.csv:name --names no.csv", "no.csv"),
         ("--index 16.index --pictures 16.npy", "one text per row"),
-        ("--index 16.index --pictures secret.csv:file", "the picture '../x.png' is not in"),
+        ("--index 16.index --pictures secret.csv:file", "the file '../x.png' is not in"),
         ("--index 16.index --pictures emptied", "holds no pictures"),
         ("--index 16.index --label-names emoji/labels.txt", "--label-names goes with --labels"),
         ("--index 16.index --labels emoji/emoji.npz:I_tr --label-names emoji/labels.txt", "256"),

@@ -17,6 +17,7 @@ from .._core.suspicious import without_warnings
 from .._core.validation import check_rows
 from ..datasets.readers import read_numbers, read_texts
 from ..embeddings import codes_of_signs, first_columns
+from ..fusion import LARGEST_FACTOR
 from . import arguments, inputs
 from .answers import Fused, Search, as_members, as_text
 from .clusters import add_cluster, connected
@@ -253,6 +254,8 @@ def _fused(options: argparse.Namespace, index: Any) -> Fused | None:
         raise ValueError(
             f"--factors: one for each index, {1 + len(options.fuse)} in all, got {len(factors)}"
         )
+    if max(factors) > LARGEST_FACTOR:
+        raise ValueError(f"--factors must be from 1 to {LARGEST_FACTOR}, got {max(factors)}")
     others = [load_index(path, mmap=True) for path in options.fuse]
     for path, other in zip(options.fuse, others, strict=True):
         if other.n_bits != index.n_bits:

@@ -13,6 +13,20 @@ from .serve import length_of, words_of
 
 __all__ = ["search_texts"]
 
+# Options of searches by codes and by features.
+_OTHER_SEARCHES = (
+    "codes",
+    "read_as",
+    "features",
+    "centre",
+    "filter",
+    "rerank",
+    "candidates",
+    "recall",
+    "factors",
+    "query_names",
+)
+
 
 def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -> int:
     """
@@ -60,9 +74,11 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
             printer.note(f"query {number}: {error}")
             n_refused += 1
             continue
-        bands = None
+        bands = weak = None
         if found.scale is not None and found.distances is not None:
             bands = [found.scale.band(distance) for distance in found.distances]
+            # As in the answers of 'serve': a word of the text counts as much as a near code.
+            weak = not {"same", "close"}.intersection(bands) and not any(found.matched or [])
         answer: dict[str, Any] = {
             "query": number,
             "query_name": text,
@@ -73,6 +89,7 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
             "names": [collection.gallery.name(item) for item in found.ids],
             "matched_words": found.matched,
             "bands": bands,
+            "weak": weak,
             "unknown_words": {word: list(similar) for word, similar in unknown.items()},
         }
         shown = {name: value for name, value in answer.items() if value is not None}
@@ -81,9 +98,13 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name in ("codes", "features", "filter", "rerank", "recall", "factors", "query_names"):
+    for name in _OTHER_SEARCHES:
         if getattr(options, name) is not None:
             raise ValueError(f"--text does not go with --{name.replace('_', '-')}")
+    if options.rows != slice(0, None):
+        raise ValueError("--text does not go with --rows: each TEXT is a query")
+    if options.columns:
+        raise ValueError("--text does not go with --columns")
     if options.fuse or options.signs or options.weights is not None:
         raise ValueError("--text does not go with --fuse, --signs or --weights")
     if options.names is None:
@@ -92,3 +113,6 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(
             "--text needs --words and --model together, to compare codes too, or neither of them"
         )
+    for name in ("modality", "radius"):
+        if options.words is None and getattr(options, name) is not None:
+            raise ValueError(f"--{name} with --text needs --words and --model, which make codes")

@@ -163,7 +163,7 @@ class PictureFiles:
             # Only the text of the path is checked here: to resolve a million links takes too long.
             path = os.path.normpath(os.path.join(self.folder, name))
             if "\0" in name or not path.startswith(inside):
-                raise ValueError(f"the picture {name!r} is not in {self.folder}")
+                raise ValueError(f"the file {name!r} is not in {self.folder}")
 
     def read(self, item: int) -> bytes | None:
         """

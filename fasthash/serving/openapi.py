@@ -113,7 +113,7 @@ _SCHEMAS = {
         weak={
             "type": ["boolean", "null"],
             "description": "Whether no answer is the same or close, and none has a word of the "
-            "query in its text; null if it is not known.",
+            "query in its text; an item that is the query does not count. Null if it is not known.",
         },
         answers=_list_of(
             _object(

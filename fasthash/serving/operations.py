@@ -339,7 +339,7 @@ def _sound(collection: Collection, values: Values) -> tuple[bytes, str]:
 def _neighbours(collection: Collection, values: Values) -> Any:
     item = _checked_item(collection, values)
     scope = _checked_scope(collection, values)
-    return _answers(collection, scope, collection.neighbours(item, scope))
+    return _answers(collection, scope, collection.neighbours(item, scope), item)
 
 
 def _search(collection: Collection, values: Values) -> Any:
@@ -374,7 +374,9 @@ def _search_file(collection: Collection, values: Values) -> Any:
         try:
             found = collection.search_file(str(path), values.get("modality", ""), scope)
         except (ValueError, OSError) as error:
-            raise HTTPException(422, f"the file cannot be used: {error}") from None
+            # The path of the temporary file concerns nobody.
+            said = str(error).replace(str(path), path.name)
+            raise HTTPException(422, f"the file cannot be used: {said}") from None
     return _answers(collection, scope, found)
 
 
@@ -411,14 +413,19 @@ def _checked_scope(collection: Collection, values: Values) -> Scope:
     )
 
 
-def _answers(collection: Collection, scope: Scope, found: Found) -> Any:
+def _answers(collection: Collection, scope: Scope, found: Found, asked: int | None = None) -> Any:
+    """Make JSON of answers. An item that is the query does not count as a near answer."""
     n = len(found.ids)
     distances: Sequence[int | None] = [None] * n if found.distances is None else found.distances
     scores: Sequence[float | None] = [None] * n if found.scores is None else found.scores
     matched = [None] * n if found.matched is None else found.matched
     scale = None if found.distances is None else found.scale
     meanings = [_meaning(scale, distance) for distance in distances]
-    is_near = any(one["band"] in ("same", "close") for one in meanings)
+    is_near = any(
+        one["band"] in ("same", "close")
+        for item, one in zip(found.ids, meanings, strict=True)
+        if item != asked
+    )
     weak = None if scale is None else not is_near and not any(matched)
     answers = zip(found.ids, distances, scores, found.ties, matched, meanings, strict=True)
     return {
