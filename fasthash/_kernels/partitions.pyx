@@ -404,7 +404,9 @@ cdef class Lists:
         plan.centres = make_database(&self.centres[0, 0], self.centres.shape[0], plan.n_bytes,
                                      queries.shape[0])
         plan.laid_out = self.laid_out
-        plan.tile = plan.centres.tile
+        # Of all codes, because there may be few centres.
+        plan.tile = make_database(plan.codes, self.codes.shape[0], plan.n_bytes,
+                                  queries.shape[0]).tile
         plan.starts, plan.rows, plan.numbers = &self.starts[0], &self.rows[0], &self.numbers[0]
         plan.k = k
         plan.rule.least, plan.rule.most, plan.rule.from_nearest = least, most, from_nearest
