@@ -1,7 +1,11 @@
 """Searches with a recall keep it on queries they have not seen, and follow every change."""
 
 import copy
+import gc
 import pickle
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -234,6 +238,34 @@ def test_a_fork_calibrates_for_itself(codes, queries):
     assert other.calibrate(queries=random_codes(500, N_BITS, 3), k=5, recall=0.9) != expected
     assert index.calibration_ == {(5, 0.9): expected}
     assert other._storage.state.base.lists is index._storage.state.base.lists
+
+
+def test_threads_that_ask_first_calibrate_once(codes, queries, monkeypatch):
+    index = index_of(codes, 200)
+    calls = []
+    choose = _list_search.ListSearch._choose
+
+    def slow(*arguments):
+        calls.append(arguments)
+        time.sleep(0.1)
+        return choose(*arguments)
+
+    monkeypatch.setattr(_list_search.ListSearch, "_choose", slow)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: index.search(queries, 5, recall=0.9)[1], range(4)))
+    assert len(calls) == 1
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_replaced_codes_and_their_lists_are_freed(codes, queries):
+    index = index_of(codes[:10000], 200)
+    index.search(queries, 5, recall=0.9)
+    old = weakref.ref(index._storage.state.base.lists)
+    index.add(codes[10000:])
+    index.compact()
+    gc.collect()
+    assert old() is None
 
 
 def test_the_bound_is_below_the_mean_and_rises_with_queries():

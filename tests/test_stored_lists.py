@@ -1,5 +1,9 @@
 """Index files with lists: searches with a recall go on as before, and damage is found."""
 
+import copy
+import dataclasses
+import json
+import pickle
 import struct
 
 import numpy as np
@@ -122,7 +126,7 @@ def damaged(path, section, content):
         ("list_rows", struct.pack("<I", 2**32 - 1), "a row that is not below 6000"),
         ("list_starts", struct.pack("<q", 1), "do not start one after the other"),
         ("list_starts", struct.pack("<qq", 0, 2**40), "do not start one after the other"),
-        ("calibrations", b"{", "calibrations of .* damaged"),
+        ("calibrations", b"{", "damaged: its calibrations"),
     ],
 )
 @pytest.mark.parametrize("mmap", [False, True])
@@ -132,8 +136,70 @@ def test_damage_is_found_before_memory_is_read(queries, path, section, content, 
         fh.load(path, mmap=mmap).search(queries, 10, recall=0.9)
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("rule", "least", 1.0),
+        ("rule", "most", True),
+        ("rule", "most", 151),
+        ("rule", "bound", "9"),
+        ("rule", "from_nearest", 1),
+        ("rule", "reach", [1] * 129),
+        ("rule", "reach", [1.5] * 130),
+        ("rule", "reach", [2**31] * 130),
+        ("calibration", "alone", "no"),
+        ("calibration", "lower", "high"),
+        ("calibration", "achieved", float("inf")),
+        ("calibration", "recall", 2),
+        ("calibration", "k", 0),
+        ("calibration", "queries", "some"),
+        ("calibration", "other", 1),
+        (None, "n_live", 10**400),
+        (None, "n_live", 1.5),
+    ],
+)
+def test_damaged_calibrations_are_found(path, part, key, value):
+    """When the file is opened, and not by each search."""
+    lists = fh.load(path)._partitioning._file.lists
+    entries = json.loads(lists.calibrations)
+    assert _list_search.read_calibrations("x", lists)
+    (entries[0] if part is None else entries[0][part])[key] = value
+    changed = dataclasses.replace(lists, calibrations=json.dumps(entries).encode())
+    with pytest.raises(ValueError, match="x is damaged: its calibrations"):
+        _list_search.read_calibrations("x", changed)
+
+
+def test_calibrations_are_known_before_the_first_search(index, path):
+    loaded = fh.load(path)
+    assert loaded.calibration_ == index.calibration_ != {}
+    loaded.add(near_codes(9, 100, 0.12, 4), ids=np.arange(9) * 3 + 1)
+    loaded.compact()
+    assert loaded.calibration_ == {}
+
+
+def test_given_queries_replace_the_calibrations_of_a_file(path):
+    loaded = fh.load(path)
+    strange = near_codes(400, 100, 0.3, 5)
+    assert loaded.calibrate(queries=strange, recall=0.9).queries == "given"
+    assert list(loaded.calibration_) == [(10, 0.9)]
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_copies_of_an_index_that_was_just_read_have_its_lists(index, queries, path, mmap):
+    expected = index.search(queries, 10, recall=0.9)
+    loaded = fh.load(path, mmap=mmap)
+    fork = copy.copy(loaded)
+    assert fork.calibration_ == index.calibration_
+    as_before(fork, queries, expected)
+    as_before(loaded, queries, expected)
+    again = pickle.loads(pickle.dumps(fh.load(path, mmap=mmap)))
+    assert recall_of(again, queries, 10, recall=0.9) >= 0.89
+    made, old = again._storage.state.base.lists.centres, index._storage.state.base.lists.centres
+    assert np.isin(made.view("V16"), old.view("V16")).mean() > 0.9
+
+
 def test_rows_that_are_in_two_lists_are_found(path):
-    rows = fh.load(path)._partitioning._file[1].lists.rows
+    rows = fh.load(path)._partitioning._file.lists.rows
     damaged(path, "list_rows", rows[[1]].tobytes())
     with pytest.raises(ValueError, match="is in no list"):
         fh.load(path)

@@ -10,9 +10,11 @@ they are not, the exact search answers.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ from ._calibration import (
 from ._partitions import Partitions, Rule
 from ._snapshot import StoredLists
 
-__all__ = ["Exact", "ListSearch"]
+__all__ = ["Chosen", "Exact", "ListSearch", "read_calibrations"]
 
 Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
 # The exact search for the n nearest codes, as `scan.scan_topk` answers.
@@ -82,7 +84,9 @@ class _Truth:
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class Chosen:
+    """A rule, None for the exact search, and the number of codes held when it was chosen."""
+
     rule: Rule | None
     calibration: Calibration
     n_live: int
@@ -99,6 +103,8 @@ class ListSearch:
         Of these codes.
     given : ndarray of uint8, shape (n_queries, ceil(n_bits / 8)), optional
         Queries for calibrations, instead of held codes.
+    chosen : dict, optional
+        Rules of a file, by (k, recall).
     """
 
     def __init__(
@@ -106,12 +112,13 @@ class ListSearch:
         codes: NDArray[np.uint8],
         partitions: Partitions,
         given: NDArray[np.uint8] | None = None,
+        chosen: dict[tuple[int, float], Chosen] | None = None,
     ) -> None:
         self._codes = codes
         self.partitions = partitions
         self.given = given
         self._lock = ForkSafeLock()
-        self._chosen: dict[tuple[int, float], _Chosen] = {}
+        self._chosen = {} if chosen is None else chosen.copy()
         self._truth: _Truth | None = None
 
     @property
@@ -132,31 +139,6 @@ class ListSearch:
             for chosen in self._chosen.copy().values()
         ]
         return StoredLists(p.centres, p.starts, p.rows, json.dumps(content).encode(), p.has_copy)
-
-    def take(self, stored: StoredLists) -> None:
-        """
-        Use the calibrations of a file.
-
-        Raises
-        ------
-        ValueError
-            If they are damaged.
-        """
-        try:
-            for entry in json.loads(stored.calibrations):
-                calibration = Calibration(**entry["calibration"])
-                rule = None if entry["rule"] is None else Rule(**entry["rule"])
-                if rule is not None:
-                    reach = np.array(rule.reach, np.int32)
-                    n_lists, n_reach = len(self.partitions), 8 * self._codes.shape[1] + 2
-                    if not 1 <= rule.least <= rule.most <= n_lists or reach.shape != (n_reach,):
-                        raise ValueError
-                    bound = min(max(int(rule.bound), 0), 2**31 - 1)
-                    rule = replace(rule, reach=reach, bound=bound)
-                key = check_count(calibration.k, "k"), check_recall(calibration.recall)
-                self._chosen[key] = _Chosen(rule, calibration, int(entry["n_live"]))
-        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-            raise ValueError("the calibrations of the index file are damaged") from None
 
     def topk(
         self,
@@ -198,16 +180,25 @@ class ListSearch:
 
     def chosen(
         self, k: int, recall: float, exact: Exact, live: Allowed | None, n_threads: int
-    ) -> _Chosen:
+    ) -> Chosen:
         """The rule for a recall; chosen now, unless it has been before."""
         n_live = len(self._codes) if live is None else live.n
-        chosen = self._chosen.get((k, recall))
-        if chosen is not None and chosen.n_live - n_live <= _REMOVED_SHARE * chosen.n_live:
+        chosen = self._kept(k, recall, n_live)
+        if chosen is not None:
             return chosen
         with self._lock:
-            chosen = self._choose(k, recall, exact, live, n_live, n_threads)
-            self._chosen[k, recall] = chosen
+            # Another thread may have chosen it meanwhile.
+            chosen = self._kept(k, recall, n_live)
+            if chosen is None:
+                chosen = self._choose(k, recall, exact, live, n_live, n_threads)
+                self._chosen[k, recall] = chosen
             return chosen
+
+    def _kept(self, k: int, recall: float, n_live: int) -> Chosen | None:
+        chosen = self._chosen.get((k, recall))
+        if chosen is None or chosen.n_live - n_live > _REMOVED_SHARE * chosen.n_live:
+            return None
+        return chosen
 
     def _choose(
         self,
@@ -217,11 +208,11 @@ class ListSearch:
         live: Allowed | None,
         n_live: int,
         n_threads: int,
-    ) -> _Chosen:
+    ) -> Chosen:
         if k * _LEAST_CODES_PER_ANSWER > n_live:
             source = "held" if self.given is None else "given"
             none = Calibration(recall, k, 1.0, 1.0, 0, source, 1.0, False, False)
-            return _Chosen(None, none, n_live)
+            return Chosen(None, none, n_live)
         partitions, n_codes = self.partitions, max(1, len(self._codes))
         n_wanted = _QUERIES_PER_MISS / max(1 - recall, _QUERIES_PER_MISS / _MOST_QUERIES)
         n_wanted = max(_FEWEST_QUERIES, round(n_wanted))
@@ -258,7 +249,7 @@ class ListSearch:
         calibration = Calibration(
             recall, k, achieved, lower, n_queries, source, share, alone, batched
         )
-        return _Chosen(rule, calibration, n_live)
+        return Chosen(rule, calibration, n_live)
 
     def _find_truth(
         self, n_wanted: int, k: int, exact: Exact, live: Allowed | None, n_live: int
@@ -279,6 +270,54 @@ class ListSearch:
             distances, found = drop_own(distances, found, own)
         seconds, seconds_alone = _times(lambda some: exact(some, n), queries)
         return _Truth(queries, own, k, found, n_live, seconds, seconds_alone)
+
+
+def read_calibrations(path: str, lists: StoredLists) -> dict[tuple[int, float], Chosen]:
+    """
+    Read what has been calibrated for the lists of a file, by (k, recall).
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    n_lists, n_bytes = lists.centres.shape
+    out = {}
+    try:
+        for entry in json.loads(lists.calibrations):
+            calibration, n_live = Calibration(**entry["calibration"]), entry["n_live"]
+            rule = None if entry["rule"] is None else _checked(entry["rule"], n_lists, n_bytes)
+            if type(n_live) is not int or not 0 <= n_live < 2**63:
+                raise ValueError
+            key = check_count(calibration.k, "k"), check_recall(calibration.recall)
+            out[key] = Chosen(rule, _checked_calibration(calibration), n_live)
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        raise ValueError(f"{path} is damaged: its calibrations cannot be used") from None
+    return out
+
+
+def _checked(fields: dict[str, Any], n_lists: int, n_bytes: int) -> Rule:
+    rule = Rule(**fields)
+    numbers = [rule.least, rule.most, rule.bound, *rule.reach]
+    if any(type(x) is not int for x in numbers) or type(rule.from_nearest) is not bool:
+        raise TypeError
+    reach = np.array(rule.reach, np.int32)
+    if not 1 <= rule.least <= rule.most <= n_lists or len(reach) != 8 * n_bytes + 2:
+        raise ValueError
+    return replace(rule, reach=reach, bound=min(max(rule.bound, 0), 2**31 - 1))
+
+
+def _checked_calibration(calibration: Calibration) -> Calibration:
+    shares = [calibration.achieved, calibration.lower, calibration.share]
+    flags = [calibration.alone, calibration.batched]
+    if (
+        not all(type(x) in (int, float) and math.isfinite(x) for x in shares)
+        or not all(type(x) is bool for x in flags)
+        or type(calibration.n_queries) is not int
+        or calibration.queries not in ("held", "given")
+    ):
+        raise TypeError
+    return calibration
 
 
 def _times(

@@ -9,9 +9,11 @@ centres of the old ones. If the number of codes has doubled or halved, centres a
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from .._core.runtime import ForkSafeLock
 from ._calibration import Calibration
 from ._index_file import check_list_rows
-from ._list_search import ListSearch
+from ._list_search import Chosen, ListSearch, read_calibrations
 from ._partitions import MAX_LISTS, MAX_ROWS, Partitions, default_n_lists
 from ._snapshot import Content, SortedCodes, StoredLists
 
@@ -40,11 +42,26 @@ _SECONDS_PER_WORD = 1.5e-10
 _LEARNING_CODES = 480
 
 
+@dataclass(frozen=True)
+class _Unused:
+    """The lists of a file, which no search has used yet; `base` are the codes of the file."""
+
+    base: weakref.ref[SortedCodes]
+    n_codes: int
+    path: str
+    lists: StoredLists
+    chosen: dict[tuple[int, float], Chosen]
+
+
+_Searches = weakref.WeakKeyDictionary[SortedCodes, ListSearch]
+
+
 class Partitioning:
     """
     The lists of an index.
 
     It keeps what outlives a base: centres, queries of the caller, and the time spent without lists.
+    It does not keep a base in memory that a change of the index has replaced.
     """
 
     def __init__(self) -> None:
@@ -55,15 +72,25 @@ class Partitioning:
         self._n_learned = 0
         self._queries: NDArray[np.uint8] | None = None
         self._spent = 0.0
-        self._search: ListSearch | None = None
-        # The base of a file and its lists, until the first search.
-        self._file: tuple[SortedCodes, Content] | None = None
+        self._searches: _Searches = weakref.WeakKeyDictionary()
+        self._file: _Unused | None = None
+
+    def __copy__(self) -> Self:
+        """For an index that shares the base, and calibrates for itself."""
+        other = type(self)()
+        other.__dict__.update(self.__getstate__())
+        other.__setstate__({"_file": self._file})
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_search": None, "_file": None}
+        # The other process makes its own lists, around the same centres.
+        state = {**self.__dict__, "_lock": None, "_searches": None, "_file": None}
+        if self._file is not None:
+            state.update(_centres_of(self._file))
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=ForkSafeLock())
+        self.__dict__.update(state, _lock=ForkSafeLock(), _searches=weakref.WeakKeyDictionary())
 
     def learn(self, base: SortedCodes, n_lists: int | None, copy: bool, n_threads: int) -> None:
         """Learn centres, and make the lists of a base."""
@@ -74,39 +101,46 @@ class Partitioning:
 
     def has_lists(self, base: SortedCodes) -> bool:
         """Whether a base has lists, or its file has."""
-        file = self._file
-        return base.lists is not None or (file is not None and file[0] is base)
+        return base.lists is not None or self._unused_of(base) is not None
 
     def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for the lists of a base, by (k, recall)."""
-        search = self._search
-        if search is None or search.partitions is not base.lists:
+        search, file = self._made(base), self._unused_of(base)
+        if search is not None:
+            return search.calibrations
+        if file is None or self._queries is not None:
             return {}
-        return search.calibrations
+        return {key: chosen.calibration for key, chosen in file.chosen.items()}
 
     def search(self, base: SortedCodes, n_threads: int) -> ListSearch:
         """The search in the lists of a base; they are made now unless they exist."""
-        # A local variable, because a thread may search another base.
-        search = self._search
-        if search is not None and search.partitions is base.lists:
+        search = self._made(base)
+        if search is not None:
             return search
         with self._lock:
+            search = self._made(base)
+            if search is not None:
+                return search
+            chosen: dict[tuple[int, float], Chosen] = {}
             file = self._file
-            stored = None
             if file is not None and base.lists is None:
-                stored = self._read(*file, base)
+                # Of a file whose codes have been replaced, only the centres are used.
+                self.__dict__.update(_centres_of(file))
+                if file.base() is base:
+                    base.lists = self._read(file, base)
+                    # Those of the file are for its own codes.
+                    chosen = {} if self._queries is not None else file.chosen
+                self._file = None
             if base.lists is None:
                 base.lists = self._make(base, n_threads)
-            search = ListSearch(base.codes, base.lists, self._queries)
-            if stored is not None:
-                search.take(stored)
-            self._search = search
+            search = ListSearch(base.codes, base.lists, self._queries, chosen)
+            self._searches[base] = search
             return search
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
-        search = self._search
-        if search is not None and search.partitions is base.lists:
+        search = self._made(base)
+        if search is not None:
             return search
         n = len(base)
         if not 0 < n <= MAX_ROWS:
@@ -124,26 +158,25 @@ class Partitioning:
         return self.search(base, n_threads)
 
     def take_file(self, base: SortedCodes, content: Content) -> None:
-        """Use the lists of a file from the first search on; until then they are not read."""
-        self._file = base, content
+        """
+        Use the lists of a file from the first search on; until then they are not read.
 
-    def _read(self, read: SortedCodes, content: Content, base: SortedCodes) -> StoredLists | None:
-        """Use the lists of a file, or only their centres if the base is another one by now."""
+        Raises
+        ------
+        ValueError
+            If what has been calibrated is damaged.
+        """
         lists = content.lists
         assert lists is not None
-        self._copies = lists.has_copy
-        self._centres, self._n_learned = lists.centres, len(read)
-        if read is base:
-            check_list_rows(content.path, lists, len(base))
-            has_copy = lists.has_copy and base.source is None
-            base.lists = Partitions(base.codes, lists.centres, lists.starts, lists.rows, has_copy)
-        self._file = None
-        return lists if read is base else None
+        chosen = read_calibrations(content.path, lists)
+        self._file = _Unused(weakref.ref(base), len(base), content.path, lists, chosen)
 
     def take_queries(self, queries: NDArray[np.uint8]) -> None:
         """Keep queries for all calibrations to come, and forget those that have been made."""
-        self._queries = queries.copy()
-        self._search = None
+        # Under the lock, so that no thread keeps a search that was made without them.
+        with self._lock:
+            self._queries = queries.copy()
+            self._searches.clear()
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -151,6 +184,22 @@ class Partitioning:
         start = time.perf_counter()
         yield
         self._spent += time.perf_counter() - start
+
+    def _made(self, base: SortedCodes) -> ListSearch | None:
+        """The search in the lists of a base, if it has been made."""
+        search = self._searches.get(base)
+        return search if search is not None and search.partitions is base.lists else None
+
+    def _unused_of(self, base: SortedCodes) -> _Unused | None:
+        """The lists of the file of this base, unless searches have used them."""
+        file = self._file
+        return file if file is not None and file.base() is base else None
+
+    def _read(self, file: _Unused, base: SortedCodes) -> Partitions:
+        lists = file.lists
+        check_list_rows(file.path, lists, len(base))
+        has_copy = lists.has_copy and base.source is None
+        return Partitions(base.codes, lists.centres, lists.starts, lists.rows, has_copy)
 
     def _make(self, base: SortedCodes, n_threads: int) -> Partitions:
         n, centres = len(base), self._centres
@@ -170,3 +219,9 @@ class Partitioning:
             self._n_learned = n
         self._centres = partitions.centres
         return partitions
+
+
+def _centres_of(file: _Unused) -> dict[str, Any]:
+    """What new lists take over from those of a file."""
+    lists = file.lists
+    return {"_centres": lists.centres, "_n_learned": file.n_codes, "_copies": lists.has_copy}

@@ -187,8 +187,9 @@ class HammingIndex(CodeIndex):
         k : int, default 10
             How many codes the searches return.
         queries : array_like of uint8, shape (n_queries, ceil(n_bits / 8)), optional
-            Packed codes, which are kept for all calibrations to come; at least some hundred. By
-            default codes of the index, each of which is searched without itself.
+            Packed codes, which are kept for all calibrations to come; at least some hundred. They
+            are not saved to a file. By default codes of the index, each of which is searched
+            without itself.
         n_threads : int, optional
             Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
