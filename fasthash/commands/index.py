@@ -83,7 +83,7 @@ def declare(commands: Any) -> None:
         "add",
         "add codes to an index",
         "Add codes, or features that a model encodes, to an index file. If it holds tables or "
-        "partitions, they are made again.",
+        "partitions, they are made again; partitions are also calibrated again.",
         "fasthash index add emoji.index --model emoji.model --modality image "
         "--features emoji/emoji.npz:I_te",
     )
@@ -103,7 +103,7 @@ def declare(commands: Any) -> None:
         "remove",
         "remove codes from an index",
         "Remove codes from an index file by their ids. If it holds tables or partitions, they are "
-        "made again.",
+        "made again; partitions are also calibrated again.",
         "fasthash index remove emoji.index --id 1437 1438",
     )
     _add_index(remove)
@@ -302,8 +302,15 @@ def _changing(options: argparse.Namespace, printer: Printer) -> Iterator[Any]:
     with locked(options.index, options.wait, printer):
         index = load_index(options.index, mmap=False)
         has_tables, has_lists = index._has_tables, _has_lists(index)
+        calibrated = list(index.calibration_) if has_lists else []
         yield index
-        index.save(options.index, tables=has_tables, partitions=has_lists and len(index) > 0)
+        has_lists = has_lists and len(index) > 0
+        if has_lists:
+            # Each search would calibrate again if the file did not say how.
+            index.compact()
+            for k, recall in calibrated:
+                index.calibrate(k=k, recall=recall)
+        index.save(options.index, tables=has_tables, partitions=has_lists)
 
 
 def _add(options: argparse.Namespace, printer: Printer) -> None:
