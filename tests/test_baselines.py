@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import fasthash as fh
 from fasthash.models import CMFH, CVH, DCH, SCM
@@ -123,6 +124,22 @@ def test_blocks_change_nothing(problem, n_iterations):
             np.testing.assert_allclose(again[name], whole[name], rtol=1e-6, atol=1e-9)
 
 
+def test_models_know_what_their_distances_mean(problem):
+    x, y, _ = problem
+    labels = dict.fromkeys(x, y)
+    for model in (CVH(BITS).fit(x), CMFH(BITS, random_state=0).fit(x)):
+        scale = model.distance_scales_["image"]["text"]
+        assert (scale.relevant.sum(), scale.other.sum()) == (N, N * (N - 1))
+    for method in (SCM, DCH):
+        scale = method(BITS, random_state=0).fit(x, labels).distance_scales_["image"]["text"]
+        n_related = np.sum(np.bincount(y) ** 2)
+        assert (scale.relevant.sum(), scale.other.sum()) == (n_related, N**2 - n_related)
+        # The labels are those of the distances.
+        distances = np.arange(BITS + 1)
+        near, far = (np.average(distances, weights=w) for w in (scale.relevant, scale.other))
+        assert near < far
+
+
 def test_what_is_refused(problem):
     x, y, _ = problem
     labels = dict.fromkeys(x, y)
@@ -134,6 +151,16 @@ def test_what_is_refused(problem):
         DCH(4).fit(x, {**labels, "text": np.roll(y, 1)})
     with pytest.raises(ValueError, match="kernel must be one of"):
         DCH(4, kernel="cubic").fit(x, labels)
+    with pytest.raises(ValueError, match=r"n_bits=6, but 5 pairs have 4 canonical directions"):
+        CVH(6).fit({name: values[:5] for name, values in x.items()})
+    few = sparse.csr_array((N, 3))
+    full = sparse.csr_array(np.tile([0, 1, 0], (N, 1)))
+    for method in (SCM, DCH):
+        for same in (np.zeros(N, int), full):
+            with pytest.raises(ValueError, match="are the same for all samples to learn from"):
+                method(4).fit(x, dict.fromkeys(x, same))
+        with pytest.raises(ValueError, match=f"are all empty: {method.__name__} learns from"):
+            method(4).fit(x, dict.fromkeys(x, few))
     constant = {**x, "text": np.ones_like(x["text"])}
     for model, arguments in ((CVH(4), ()), (CMFH(4), ()), (SCM(4), (labels,)), (DCH(4), (labels,))):
         with pytest.raises(ValueError, match="the same row for all samples to learn from"):

@@ -394,7 +394,7 @@ class CrossModalHasher(SavedModel):
         feature_maps: Mapping[str, BlockMap],
         projections: dict[str, NDArray[Any]],
         codes: dict[str, NDArray[Any]],
-        related: Related | None = None,
+        related: Related,
         **learned: Any,
     ) -> None:
         """Store the result of a fit, all at once; `learned` has further attributes."""
@@ -403,11 +403,8 @@ class CrossModalHasher(SavedModel):
             x = features[name].subset(rows)
             return encode_rows(x, feature_maps[name], projections[name], 1, ignore)
 
-        if related is not None:
-            n_bits = next(iter(projections.values())).shape[1]
-            self.distance_scales_ = learn_scales(related, encode, codes, n_bits)
-        elif hasattr(self, "distance_scales_"):
-            del self.distance_scales_
+        n_bits = next(iter(projections.values())).shape[1]
+        self.distance_scales_ = learn_scales(related, encode, codes, n_bits)
         self.modalities_ = tuple(features)
         self.n_features_in_ = {name: x.shape[1] for name, x in features.items()}
         names = {name: x.names for name, x in features.items() if x.names is not None}

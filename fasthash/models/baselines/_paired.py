@@ -17,9 +17,19 @@ from ...codes import pack_signs
 from .._encoding import encode_rows
 from .._preprocessing import Preprocessing, kinds_of, preprocess, preprocessed_maps
 from .._progress import Report
+from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
 
-__all__ = ["LearningRows", "gram", "products", "projected", "rbf_maps", "read_rows", "store"]
+__all__ = [
+    "LearningRows",
+    "check_classes",
+    "gram",
+    "products",
+    "projected",
+    "rbf_maps",
+    "read_rows",
+    "store",
+]
 
 # Memory for mapped features of a modality; more rows are mapped again whenever they are read.
 _KEPT_BYTES = 1 << 28
@@ -128,6 +138,33 @@ def rbf_maps(
         return {name: rbf_map(rows, rows.take(centres), width, workers) for name, rows in x.items()}
 
 
+def check_classes(name: str, labels: Mapping[str, Any]) -> None:
+    """
+    Check that labels tell samples apart.
+
+    Parameters
+    ----------
+    name : str
+        The method, for errors.
+    labels : mapping of str to csr_array
+        The result of `check_labels`, of the samples to learn from.
+
+    Raises
+    ------
+    ValueError
+        If a modality has no label, or all its samples have the same labels.
+    """
+    for modality, one in labels.items():
+        if one.nnz == 0:
+            raise ValueError(f"labels[{modality!r}] are all empty: {name} learns from labels")
+        counts = np.bincount(one.indices, minlength=one.shape[1])
+        if np.isin(counts, (0, one.shape[0])).all():
+            raise ValueError(
+                f"labels[{modality!r}] are the same for all samples to learn from: there is "
+                "nothing to tell them apart by; pass samples of two classes or more"
+            )
+
+
 def gram(z: MappedRows) -> NDArray[np.float64]:
     """Multiply features with themselves: ZᵀZ, summed in float64."""
     total = np.zeros((z.n_columns, z.n_columns))
@@ -157,6 +194,7 @@ def store(
     rows: LearningRows,
     projections: Mapping[str, NDArray[np.float64]],
     signs: NDArray[np.floating] | None,
+    related: Related,
     n_threads: int,
     report: Report,
     **learned: Any,
@@ -172,6 +210,8 @@ def store(
     signs : ndarray, shape (n_pairs, n_bits), or None
         The codes that the rows to learn from have in common. Other samples, and all if it is None,
         are encoded by the projections.
+    related : Related
+        Which samples are relevant to each other.
     n_threads : int
     report : callable
     **learned
@@ -188,4 +228,4 @@ def store(
     if signs is not None:
         for column, own in enumerate(codes.values()):
             own[slice(None) if rows.pairs is None else rows.pairs[:, column]] = pack_signs(signs)
-    model._set_fitted(rows.given, maps, projections, codes, **learned)
+    model._set_fitted(rows.given, maps, projections, codes, related, **learned)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.features import FeatureMap, centring_map, rbf_map
+from ..._core.features import FeatureMap, centring_map
 from ..._core.pieces import cut
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import check_choice, check_count, check_number, check_pairs
-from ..._core.workers import Workers, threads_of_products
+from ..._core.workers import threads_of_products
 from .._canonical import N_FOLDS, Spectra, choose_ridges, fold_covariances, join_folds
 from .._encoding import encode_rows
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
@@ -22,6 +22,7 @@ from .._progress import Callback, Progress
 from .._rotation import quantising_rotation
 from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
+from ._paired import rbf_maps
 
 __all__ = ["CCAITQ"]
 
@@ -31,10 +32,9 @@ class CCAITQ(CrossModalHasher):
     Canonical correlation analysis, followed by iterative quantisation.
 
     Projects paired modalities on their canonical directions, each scaled by a power of its
-    correlation. Then
-    one Procrustes rotation for all modalities brings the projections as near to ±1 as possible. It
-    learns from pairs, not from labels. Samples without a partner get codes, but nothing is learned
-    from them.
+    correlation. Then one Procrustes rotation for all modalities brings the projections as near to
+    ±1 as possible. It learns from pairs, not from labels. Samples without a partner get codes, but
+    nothing is learned from them.
 
     Parameters
     ----------
@@ -269,13 +269,7 @@ class CCAITQ(CrossModalHasher):
         """Make the map of every modality from the rows of its pairs."""
         if self.kernel == "linear":
             return {name: centring_map(values) for name, values in x.items()}
-        n_pairs = len(next(iter(x.values())))
-        centres = np.sort(random_state.permutation(n_pairs)[: self.n_anchors])
-        with Workers(n_threads) as workers:
-            return {
-                name: rbf_map(values, values.take(centres), self.width, workers)
-                for name, values in x.items()
-            }
+        return rbf_maps(x, self.n_anchors, self.width, random_state, n_threads)
 
 
 def _covariances(

@@ -15,6 +15,7 @@ from ..._core.runtime import resolve_threads
 from ..._core.validation import check_count, check_number
 from ..._core.workers import threads_of_products
 from .._progress import Callback, Progress
+from .._scales import Related
 from ..base import CrossModalHasher
 from ._paired import gram, products, projected, read_rows, store
 
@@ -173,7 +174,8 @@ class CMFH(CrossModalHasher):
                 name: view.p * view.scale for name, view in zip(rows.mapped, views, strict=True)
             }
             store(
-                *(self, rows, projections, v - v.mean(axis=0), n_threads, report),
+                *(self, rows, projections, v - v.mean(axis=0)),
+                *(Related.of_pairs(rows.pairs, rows.given), n_threads, report),
                 objective_=np.array(objective),
             )
         return self

@@ -12,6 +12,7 @@ from ..._core.validation import check_count, check_number
 from ..._core.workers import threads_of_products
 from .._canonical import canonical_directions, pair_covariances
 from .._progress import Callback, Progress
+from .._scales import Related
 from ..base import CrossModalHasher
 from ._paired import read_rows, store
 
@@ -29,7 +30,8 @@ class CVH(CrossModalHasher):
     Parameters
     ----------
     n_bits : int, default 32
-        Length of the codes; at most the smallest number of features of a modality.
+        Length of the codes; at most the smallest number of features of a modality, and less than
+        the number of pairs.
     ridge : float, default 0.1
         Number added to the diagonal of each covariance, as a share of its mean; greater than 0.
     preprocessing : str or mapping of str to str, default "none"
@@ -146,6 +148,12 @@ class CVH(CrossModalHasher):
                 "smallest number of features: lower n_bits, or use CCAITQ, which spreads fewer "
                 "directions over more bits"
             )
+        n_pairs = next(iter(z.values())).n_rows
+        if n_bits >= n_pairs:
+            raise ValueError(
+                f"n_bits={n_bits}, but {n_pairs} pairs have {n_pairs - 1} canonical directions at "
+                "most: lower n_bits, or pass more pairs"
+            )
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
                 covariances = pair_covariances(rows.together())
@@ -156,5 +164,9 @@ class CVH(CrossModalHasher):
                 directions, correlations = canonical_directions(covariances, ridges, n_bits)
                 report("correlations", 1, 1)
             projections = dict(zip(z, directions, strict=True))
-            store(self, rows, projections, None, n_threads, report, correlations_=correlations)
+            related = Related.of_pairs(rows.pairs, rows.given)
+            store(
+                *(self, rows, projections, None, related, n_threads, report),
+                correlations_=correlations,
+            )
         return self

@@ -15,8 +15,9 @@ from ..._core.runtime import resolve_threads
 from ..._core.validation import check_choice, check_count, check_number
 from ..._core.workers import threads_of_products
 from .._progress import Callback, Progress
+from .._scales import Related
 from ..base import CrossModalHasher
-from ._paired import gram, products, projected, rbf_maps, read_rows, store
+from ._paired import check_classes, gram, products, projected, rbf_maps, read_rows, store
 
 __all__ = ["DCH"]
 
@@ -194,7 +195,8 @@ class DCH(CrossModalHasher):
         if self.kernel == "rbf":
             make_maps = lambda x: rbf_maps(x, n_anchors, self.width, rng, n_threads)  # noqa: E731
         rows = read_rows(self, features, pairs, make_maps=make_maps)
-        y = _labels_of_pairs(rows.given, labels, rows.pairs)
+        encoded = check_labels(labels, {name: len(x) for name, x in rows.given.items()})
+        y = _labels_of_pairs(encoded, rows.pairs)
         views = list(rows.mapped.values())
         b = np.where(rng.standard_normal((y.shape[0], n_bits)) >= 0, 1.0, -1.0)
         with Progress(callback, verbose) as report:
@@ -217,7 +219,11 @@ class DCH(CrossModalHasher):
                     for factor, z in zip(factors, views, strict=True)
                 ]
             projections = dict(zip(rows.mapped, f, strict=True))
-            store(*(self, rows, projections, b, n_threads, report), objective_=np.array(objective))
+            related = Related.of_labels(encoded)
+            store(
+                *(self, rows, projections, b, related, n_threads, report),
+                objective_=np.array(objective),
+            )
         return self
 
     def __sklearn_tags__(self) -> Tags:
@@ -230,21 +236,22 @@ class DCH(CrossModalHasher):
         return cho_factor(covariance + ridge * np.eye(len(covariance)))
 
 
-def _labels_of_pairs(given: Mapping[str, Any], labels: Any, pairs: Any) -> Any:
+def _labels_of_pairs(labels: Mapping[str, Any], pairs: NDArray[np.int64] | None) -> Any:
     """Labels of the pairs as a sparse matrix; partners must have the same ones."""
-    encoded = check_labels(labels, {name: len(x) for name, x in given.items()})
-    own: list[Any] = [
-        y if pairs is None else y[pairs[:, m]] for m, y in enumerate(encoded.values())
-    ]
-    for name, y in zip(given, own, strict=True):
-        differs = (y != own[0]).nonzero()[0]
+    own = {
+        name: y if pairs is None else y[pairs[:, m]] for m, (name, y) in enumerate(labels.items())
+    }
+    first = next(iter(own))
+    for name, y in own.items():
+        differs = (y != own[first]).nonzero()[0]
         if len(differs):
             raise ValueError(
                 f"labels[{name!r}] of pair {differs.min()} are not those of its partner in "
-                f"{next(iter(given))!r}: DCH gives partners the same code, so they need the same "
+                f"{first!r}: DCH gives partners the same code, so they need the same "
                 "labels"
             )
-    return own[0]
+    check_classes("DCH", own)
+    return own[first]
 
 
 def _update_bits(

@@ -15,8 +15,9 @@ from ..._core.runtime import resolve_threads
 from ..._core.validation import check_count, check_number
 from ..._core.workers import threads_of_products
 from .._progress import Callback, Progress
+from .._scales import Related
 from ..base import CrossModalHasher
-from ._paired import gram, products, projected, read_rows, store
+from ._paired import check_classes, gram, products, projected, read_rows, store
 
 __all__ = ["SCM"]
 
@@ -147,6 +148,7 @@ class SCM(CrossModalHasher):
         n_threads = resolve_threads(n_threads)
         rows = read_rows(self, features, None, is_paired=False, n_modalities=2)
         encoded = check_labels(labels, {name: len(x) for name, x in rows.given.items()})
+        check_classes("SCM", encoded)
         views = list(rows.mapped.values())
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
@@ -180,7 +182,8 @@ class SCM(CrossModalHasher):
             projections = {
                 name: np.hstack([pair[m] for pair in found]) for m, name in enumerate(rows.mapped)
             }
-            store(self, rows, projections, None, n_threads, report)
+            related = Related.of_labels(encoded)
+            store(self, rows, projections, None, related, n_threads, report)
         return self
 
     def __sklearn_tags__(self) -> Tags:
