@@ -200,6 +200,9 @@ def test_a_long_tie_that_the_depth_cuts():
         (metrics.ndcg_at, {"ranks": 5}, ValueError, "ranks holds 5, but a query ranks 4 codes"),
         (metrics.acg_at, {"ranks": 1, "ties": "middle"}, ValueError, "ties must be one of"),
         (metrics.acg_at, {"ranks": 1, "per_query": 1}, TypeError, "per_query"),
+        (metrics.acg_at, {"ranks": 1, "per_query": 0}, TypeError, "per_query"),
+        (fh.mean_average_precision, {"no_relevant": "drop"}, ValueError, "no_relevant must be"),
+        (fh.precision_recall_curve, {"no_relevant": "drop"}, ValueError, "no_relevant must be"),
         (metrics.r_precision, {"ties": "middle"}, ValueError, "ties must be one of"),
         (fh.average_precision, {"at": "relevant"}, ValueError, "at must be one of 'n_relevant'"),
         (fh.average_precision, {"radius": -1}, ValueError, "radius must be at least 0"),
@@ -210,3 +213,40 @@ def test_what_is_refused(measure, options, error, message):
     codes = random_codes(4, 16)
     with pytest.raises(error, match=message):
         measure(codes, codes, [0, 1, 0, 1], [0, 1, 0, 1], **options)
+
+
+@pytest.mark.parametrize(
+    ("measure", "options"),
+    [
+        (metrics.ndcg_at, {"ranks": 1}),
+        (fh.recall_at, {"ranks": 1}),
+        (metrics.r_precision, {}),
+        (metrics.weighted_average_precision, {}),
+    ],
+)
+def test_a_rule_that_is_not_applied_is_checked_too(measure, options):
+    codes = random_codes(4, 16)
+    for per_query in (False, True):
+        with pytest.raises(ValueError, match="no_relevant must be one of"):
+            measure(
+                *(codes, codes, [0, 1, 0, 1], [0, 1, 0, 1]),
+                **(options | {"no_relevant": "drop", "per_query": per_query}),
+            )
+
+
+@pytest.mark.parametrize("ties", ["expected", "database"])
+def test_many_shared_labels(ties):
+    """Gains of 2^g - 1 are finite, or refused."""
+    codes = random_codes(6, 16)
+    for n_labels in (960, 961):
+        labels = np.ones((6, n_labels), int)
+        labels[3:, 50:] = 0
+        arguments = codes, codes, labels, labels
+        linear = metrics.ndcg_at(*arguments, ranks=[3], gain="linear", ties=ties)
+        assert 0 < linear[0] < 1
+        if n_labels == 960:
+            found = metrics.ndcg_at(*arguments, ranks=[3], ties=ties, per_query=True)
+            assert np.isfinite(found).all() and (found > 0).all() and (found < 1 + 1e-12).all()
+            continue
+        with pytest.raises(ValueError, match=r"shares 961 labels with an item.*gain=.linear"):
+            metrics.ndcg_at(*arguments, ranks=[3], ties=ties)

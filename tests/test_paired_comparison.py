@@ -46,7 +46,9 @@ def test_queries_are_paired_and_those_without_a_score_are_left_out():
         ([0.1, np.nan, 0.3], [0.1, 0.2, 0.3], {}, "query 1 has a score in one ranking and NaN"),
         ([0.1, np.nan], [0.1, np.nan], {}, "1 queries have scores"),
         ([0.1, 0.2], [0.1, 0.3], {"confidence": 95}, "confidence must be"),
-        ([0.1, 0.2], [0.1, 0.3], {"n_resamples": 0}, "n_resamples must be at least 1"),
+        ([0.1, 0.2], [0.1, 0.3], {"n_resamples": 1}, "n_resamples must be at least 2"),
+        ([0.1, np.inf], [0.1, np.inf], {}, r"a\[1\] is infinite"),
+        ([0.1, 0.2], [-np.inf, 0.2], {}, r"b\[0\] is infinite"),
     ],
 )
 def test_what_is_refused(a, b, options, message):

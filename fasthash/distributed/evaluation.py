@@ -105,6 +105,7 @@ def mean_average_precision(
     >>> found == fh.mean_average_precision(codes[:9], codes, labels[:9], labels)
     True
     """
+    _means.check_policy(no_relevant)
     problem = _summed(query_codes, database_codes, query_labels, database_labels, n_threads, client)
     scores = average_precisions.precision_means(problem, at, radius, "expected", normalize)
     return float(_means.mean_by_policy(scores, no_relevant))

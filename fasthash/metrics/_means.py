@@ -1,4 +1,4 @@
-"""Ratios for each query, and their means over queries."""
+"""Ratios for each query, their means over queries, and the options of these means."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.validation import check_choice
+from .._core.validation import check_choice, check_flag
 
-__all__ = ["mean_by_policy", "ratios", "recalls"]
+__all__ = ["check_policy", "mean_by_policy", "ratios", "recalls"]
 
 _NO_RELEVANT = ["skip", "zero", "raise"]
 
@@ -29,9 +29,21 @@ def recalls(hits: NDArray[Any], n_relevant: NDArray[Any]) -> NDArray[np.float64]
     return shares
 
 
+def check_policy(no_relevant: str, per_query: bool = False) -> None:
+    """
+    Check the options of a mean over queries, before anything is measured.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is unknown.
+    """
+    check_choice(no_relevant, "no_relevant", _NO_RELEVANT)
+    check_flag(per_query, "per_query")
+
+
 def mean_by_policy(scores: NDArray[np.float64], no_relevant: str) -> Any:
     """Mean over queries (rows), whose scores are NaN where a query has no relevant item."""
-    check_choice(no_relevant, "no_relevant", _NO_RELEVANT)
     lacks = np.isnan(scores if scores.ndim == 1 else scores[:, 0])
     if lacks.any() and no_relevant == "raise":
         raise ValueError(f"query {np.flatnonzero(lacks)[0]} has no relevant item in the database")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.validation import check_choice, check_count
-from ._means import mean_by_policy, ratios
+from ._means import check_policy, mean_by_policy, ratios
 from ._relevance import EvaluationProblem
 from ._ties import (
     RULES_FOR_RANKINGS,
@@ -129,6 +129,7 @@ def mean_average_precision(
     >>> fh.mean_average_precision(fh.pack([[1.0, 1.0]]), database, [0], [0, 1, 0])
     0.8333333333333333
     """
+    check_policy(no_relevant)
     scores = average_precision(
         query_codes,
         database_codes,

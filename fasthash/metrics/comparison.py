@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import as_array
 from .._core.pieces import BLOCK_VALUES
-from .._core.validation import check_count
+from .._core.validation import check_count, check_number
 
 __all__ = ["PairedComparison", "compare_paired"]
 
@@ -72,7 +72,7 @@ def compare_paired(
     confidence : float, default 0.95
         Confidence level of the interval, between 0 and 1.
     n_resamples : int, default 9999
-        Number of draws.
+        Number of draws, at least 2.
     random_state : int or numpy.random.Generator, default 0
         Seed of the draws.
 
@@ -84,8 +84,8 @@ def compare_paired(
     Raises
     ------
     TypeError, ValueError
-        If the scores differ in their number, one is NaN and its partner is not, or fewer than two
-        queries are left.
+        If the scores differ in their number, one is infinite, one is NaN and its partner is not, or
+        fewer than two queries are left.
 
     See Also
     --------
@@ -124,9 +124,9 @@ def compare_paired(
             f"query {differs[0]} has a score in one ranking and NaN in the other: both must have "
             "the same relevant items"
         )
-    if not 0 < confidence < 1:
+    if not 0 < check_number(confidence, "confidence") < 1:
         raise ValueError(f"confidence must be more than 0 and less than 1, got {confidence}")
-    n_resamples = check_count(n_resamples, "n_resamples")
+    n_resamples = check_count(n_resamples, "n_resamples", minimum=2)
     differences = (first - second)[~lacks]
     n = len(differences)
     if n < 2:
@@ -156,4 +156,7 @@ def _check_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
             f"{name} must be an array of one score for each query, got dtype {array.dtype} and "
             f"shape {array.shape}"
         )
-    return array.astype(np.float64)
+    array = array.astype(np.float64)
+    if np.isinf(array).any():
+        raise ValueError(f"{name}[{np.isinf(array).argmax()}] is infinite: scores must be finite")
+    return array

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.validation import check_choice, check_count
-from ._means import mean_by_policy, recalls
+from ._means import check_policy, mean_by_policy, recalls
 from ._weighted_relevance import check_ranking
 
 __all__ = ["precision_recall_curve"]
@@ -94,6 +94,7 @@ def precision_recall_curve(
     (array([1.  , 0.5 , 0.67]), array([0.5, 0.5, 1. ]), array([0, 1, 2]))
     """
     check_choice(nothing_retrieved, "nothing_retrieved", _NOTHING_RETRIEVED)
+    check_policy(no_relevant)
     if n_bits is not None:
         n_bits = check_count(n_bits, "n_bits")
     problem = check_ranking(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.validation import check_choice, check_flag
-from ._means import mean_by_policy
+from ._means import check_policy, mean_by_policy
 from ._relevance import EvaluationProblem
 from ._ties import RULES_FOR_RANKINGS, counts_before
 from ._weighted_relevance import check_ranking
@@ -24,6 +24,9 @@ from .ranking import check_ranks
 __all__ = ["acg_at", "ndcg_at", "weighted_average_precision"]
 
 _GAINS = ["exponential", "linear"]
+
+# Sums of gains of so many shared labels stay finite for any number of codes.
+_MOST_SHARED = 960
 
 
 def ndcg_at(
@@ -58,8 +61,9 @@ def ndcg_at(
     ranks : int or array_like of int, shape (n_ranks,)
         Numbers of first items to look at, each between 1 and the size of the database.
     gain : {"exponential", "linear"}, default "exponential"
-        The gain of g shared labels. "exponential": 2^g - 1, as in the hashing literature. "linear":
-        g, as in trec_eval and scikit-learn. With one class per sample both are the same.
+        The gain of g shared labels. "exponential": 2^g - 1, as in the hashing literature, for up to
+        960 shared labels. "linear": g, as in trec_eval and scikit-learn. With one class per sample
+        both are the same.
     ties : {"expected", "database"}, default "expected"
         How equal distances count, as in `fasthash.mean_average_precision`.
     no_relevant : {"skip", "zero", "raise"}, default "skip"
@@ -81,8 +85,8 @@ def ndcg_at(
     Raises
     ------
     TypeError, ValueError
-        If codes or labels do not fit, a rank is out of range, or no query has a relevant item to
-        average over.
+        If codes or labels do not fit, a rank is out of range, no query has a relevant item to
+        average over, or more labels are shared than `gain` allows.
 
     See Also
     --------
@@ -119,6 +123,7 @@ def ndcg_at(
     """
     check_choice(gain, "gain", _GAINS)
     check_choice(ties, "ties", RULES_FOR_RANKINGS)
+    check_policy(no_relevant, per_query)
     problem = check_ranking(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
@@ -134,7 +139,7 @@ def ndcg_at(
         for increase, n_items in zip(_increases(gain, len(n_of_levels)), n_of_levels, strict=True):
             best += increase * discounts[np.minimum(n_items[:, None], ranks)].astype(np.float64)
         scores[queries] = np.divide(gains, best, out=np.full(gains.shape, np.nan), where=best > 0)
-    return scores if check_flag(per_query, "per_query") else mean_by_policy(scores, no_relevant)
+    return scores if per_query else mean_by_policy(scores, no_relevant)
 
 
 def acg_at(
@@ -206,6 +211,7 @@ def acg_at(
     array([1. , 1.5])
     """
     check_choice(ties, "ties", RULES_FOR_RANKINGS)
+    check_flag(per_query, "per_query")
     problem = check_ranking(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
@@ -216,7 +222,7 @@ def acg_at(
     discounts = np.arange(problem.n + 1, dtype=np.longdouble)
     for queries, gains, _ in _discounted(problem, ranks, "linear", ties, discounts):
         scores[queries] = gains / ranks
-    return scores if check_flag(per_query, "per_query") else scores.mean(axis=0)
+    return scores if per_query else scores.mean(axis=0)
 
 
 def weighted_average_precision(
@@ -300,16 +306,22 @@ def weighted_average_precision(
     >>> weighted_average_precision(fh.pack([[1.0, 1.0]]), database, [[1, 1]], labels)
     1.25
     """
+    check_policy(no_relevant, per_query)
     problem = check_ranking(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
     )
     scores = precision_means(problem, at, radius, ties, normalize, graded=True)
-    return scores if check_flag(per_query, "per_query") else mean_by_policy(scores, no_relevant)
+    return scores if per_query else mean_by_policy(scores, no_relevant)
 
 
 def _increases(gain: str, n_levels: int) -> NDArray[np.float64]:
     """By how much the gain of g shared labels exceeds that of g - 1, for g from 1 on."""
+    if gain == "exponential" and n_levels > _MOST_SHARED:
+        raise ValueError(
+            f"a query shares {n_levels} labels with an item, and gains of 2^g - 1 may overflow for "
+            f'more than {_MOST_SHARED}: pass gain="linear"'
+        )
     levels = np.arange(n_levels, dtype=np.float64)
     return 2**levels if gain == "exponential" else np.ones(n_levels)
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import as_array
 from .._core.validation import check_choice, check_count, check_flag
-from ._means import mean_by_policy, ratios, recalls
+from ._means import check_policy, mean_by_policy, ratios, recalls
 from ._relevance import EvaluationProblem
 from ._ties import RULES_FOR_RANKINGS
 from ._weighted_relevance import check_ranking
@@ -100,6 +100,7 @@ def precision_at(
     array([1. , 0.5])
     """
     check_choice(ties, "ties", RULES_FOR_RANKINGS)
+    check_flag(per_query, "per_query")
     problem = check_ranking(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
@@ -175,6 +176,7 @@ def recall_at(
     array([0.5, 1. ])
     """
     check_choice(ties, "ties", RULES_FOR_RANKINGS)
+    check_policy(no_relevant, per_query)
     problem = check_ranking(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
@@ -246,6 +248,7 @@ def r_precision(
     0.5
     """
     check_choice(ties, "ties", RULES_FOR_RANKINGS)
+    check_policy(no_relevant, per_query)
     problem = check_ranking(
         *(query_codes, database_codes, query_labels, database_labels, weights, n_threads),
         exclude_self=exclude_self,
@@ -259,7 +262,7 @@ def r_precision(
             n_relevant = relevant.sum(axis=1)
             hits = _expected_hits(totals, relevant, n_relevant[:, None])
             scores[queries] = ratios(hits[:, 0], n_relevant, n_relevant)
-    return scores if check_flag(per_query, "per_query") else mean_by_policy(scores, no_relevant)
+    return scores if per_query else mean_by_policy(scores, no_relevant)
 
 
 def precisions_at(
@@ -270,7 +273,7 @@ def precisions_at(
     scores = np.empty((problem.n_queries, len(ranks)))
     for queries, hits, _ in _hits_at(problem, ranks, ties):
         scores[queries] = hits / ranks
-    return scores if check_flag(per_query, "per_query") else scores.mean(axis=0)
+    return scores if per_query else scores.mean(axis=0)
 
 
 def recalls_at(
@@ -281,7 +284,7 @@ def recalls_at(
     scores = np.empty((problem.n_queries, len(ranks)))
     for queries, hits, n_relevant in _hits_at(problem, ranks, ties):
         scores[queries] = recalls(hits, n_relevant)
-    return scores if check_flag(per_query, "per_query") else mean_by_policy(scores, no_relevant)
+    return scores if per_query else mean_by_policy(scores, no_relevant)
 
 
 def _hits_at(
