@@ -144,6 +144,24 @@ def test_lists_depend_on_codes_alone():
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
+def test_a_long_list_is_cut_by_a_sample_of_its_codes(monkeypatch):
+    """The majority cannot be interrupted, so it is taken of a bounded number of codes."""
+    sizes = []
+
+    def majority(codes, *others):
+        sizes.append(len(codes))
+        find_majority(codes, *others)
+
+    monkeypatch.setattr(module, "find_majority", majority)
+    monkeypatch.setattr(module, "_ASSIGNED_ROWS", 1000)
+    codes = np.concatenate([np.zeros((9000, 8), np.uint8), random_codes(3000, 64, 1)])
+    partitions = Partitions.around(codes, random_codes(20, 64, 2), False, 1)
+    assert sizes and max(sizes) == 1000
+    assert sorted(partitions.rows) == list(range(12000))
+    assert np.diff(partitions.starts).max() <= module._LONGEST * 12000 // 20
+    assert all((np.diff(rows) > 0).all() for rows in lists_of(partitions))
+
+
 def test_lists_of_equal_codes_are_cut():
     codes = np.repeat(random_codes(3, 64, 5), [5000, 20, 1], axis=0)
     partitions = Partitions.learn(codes, 50, True, 1)

@@ -306,21 +306,31 @@ def _cut_long_lists(
     for number in np.flatnonzero(np.bincount(lists, minlength=n_lists) > longest):
         rows = np.flatnonzero(lists == number)
         n_parts = -(-len(rows) * _LONGEST // longest)
-        some = codes[rows]
-        own = some[np.arange(n_parts) * len(rows) // n_parts]
-        parts, _ = _assign(some, own, n_threads)
+        some = take(codes, rows)
+        # Not all codes of a long list, because the majority takes long and cannot be interrupted.
+        sample = some[_spread(len(some), max(n_parts, _ASSIGNED_ROWS))]
+        own = sample[_spread(len(sample), n_parts)]
+        parts, _ = _assign(sample, own, n_threads)
         starts, order = _sorted_rows(parts, n_parts)
         moved = np.empty_like(own)
-        find_majority(some, starts, order, own, moved, n_threads)
+        find_majority(sample, starts, order, own, moved, n_threads)
         parts, _ = _assign(some, moved, n_threads)
         starts, order = _sorted_rows(parts, n_parts)
         # Equal codes have one centre: what is still too long is cut as it lies.
-        place = np.arange(len(rows)) - starts[parts[order]]
-        piece = place // longest
-        keys, pieces = np.unique(parts[order] * np.int64(len(rows)) + piece, return_inverse=True)
-        if n_lists + len(keys) > MAX_LISTS:
+        parts = parts[order]
+        piece = (np.arange(len(rows)) - starts[parts]) // longest
+        is_first = np.ones(len(rows), bool)
+        is_first[1:] = (parts[1:] != parts[:-1]) | (piece[1:] != piece[:-1])
+        n_pieces = int(np.count_nonzero(is_first))
+        if n_lists + n_pieces > MAX_LISTS:
             break
-        lists[rows[order]] = n_lists + pieces
-        added.append(moved[keys // len(rows)])
-        n_lists += len(keys)
+        lists[rows[order]] = n_lists - 1 + np.cumsum(is_first)
+        added.append(moved[parts[is_first]])
+        n_lists += n_pieces
     return lists, np.concatenate(added)
+
+
+def _spread(n: int, most: int) -> NDArray[np.int64]:
+    """At most so many of n places, evenly spread."""
+    m = min(n, most)
+    return np.arange(m) * n // m
