@@ -87,8 +87,17 @@ def test_typed_words_find_what_python_finds(page_file):
         np.testing.assert_array_equal(found[:, :, 0], rows[:, :50])
         np.testing.assert_array_equal(found[:, :, 1], distances[:, :50])
         unknown = [*queries, "electrik gitar", "ÇA VA ?", "日本 dog", "x_y 12th"]
+        # Hindi, and letters that become capitals when they are decomposed.
+        unknown += ["\u0939\u093f\u0928\u094d\u0926\u0940", "\U0001d400\U0001d431q \u2121"]
         ask = "return arguments[0].map((q) => [...new Set(fasthash.unknown(q))])"
         assert page.execute_script(ask, unknown) == [list(data.unknown_words(q)) for q in unknown]
+        # A suggestion replaces whole words, whatever their case and accents are.
+        type_words(page, "El\u00e9ctrik electrikxyz dog")
+        ask = "return [...document.querySelectorAll('#unknown button')].map((o) => o.innerText)"
+        wait(page, lambda p: "electric" in p.execute_script(ask))
+        buttons = page.find_elements("css selector", "#unknown button")
+        next(one for one in buttons if one.text == "electric").click()
+        assert page.find_element("id", "words").get_property("value") == "electric electrikxyz dog"
 
 
 def test_anchors_are_the_stored_features():

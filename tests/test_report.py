@@ -11,6 +11,8 @@ import fasthash as fh
 from browser import accessibility_faults, chromium, overflows
 from fasthash import cli
 from fasthash.datasets import read_layout
+from fasthash.pages.charts import chart, draw_curves
+from fasthash.pages.report import _label_name
 
 pytest.importorskip("matplotlib", reason="charts are drawn by matplotlib")
 pytest.importorskip("safetensors", reason="models are saved with safetensors")
@@ -164,3 +166,16 @@ def test_chromium_draws_it_without_an_error(report, tmp_path, width, scheme):
         assert page.save_screenshot(str(tmp_path / "page.png"))
     # A page that is blank takes a few kilobytes.
     assert (tmp_path / "page.png").stat().st_size > 30_000
+
+
+def test_each_curve_has_its_name_in_the_legend():
+    pytest.importorskip("matplotlib", reason="charts are drawn by matplotlib")
+    names = ["_first", "<b>$2", "50 " * 30]
+    svg = chart(lambda axes: draw_curves(axes, [(name, [0, 1], [0, 1]) for name in names]), "many")
+    written = [html.unescape(one) for one in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+    assert {"_first", "<b>$2"} <= set(written)
+    assert any(len(one) == 40 and one.endswith("…") for one in written)
+
+
+def test_a_negative_label_is_not_the_last_one():
+    assert [_label_name(label, ["a", "b"]) for label in (0, 1, -1, 2)] == ["a", "b", "-1", "2"]

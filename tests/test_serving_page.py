@@ -157,8 +157,8 @@ def test_items_are_picked_with_the_keyboard_and_back_goes_back(emoji_url, tmp_pa
 
 def test_what_is_not_found_is_explained_and_something_offered(emoji_url):
     with chromium(1200) as page:
-        page.get(f"{emoji_url}/?q=electrik+dog")
-        said(page, "for “electrik dog”")
+        page.get(f"{emoji_url}/?q=El%C3%A9ctrik+dog")
+        said(page, "for “Eléctrik dog”")
         wait(page, lambda p: "electric" in texts(p, "#note .chip"))
         assert texts(page, "#note")[0].startswith("Not known: “electrik”.")
         next(one for one in find(page, "#note .chip") if one.text == "electric").click()

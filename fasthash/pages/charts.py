@@ -40,9 +40,10 @@ def draw_curves(axes: Any, curves: Sequence[tuple[str, ArrayLike, ArrayLike]]) -
     axes : matplotlib axes
     curves : sequence of (name, x, y)
     """
+    names: list[str] = []
     for i, (name, x, y) in enumerate(curves):
         dash, marker = _DASHES_AND_MARKERS[i % len(_DASHES_AND_MARKERS)]
-        shown = name if len(name) <= _MOST_CHARACTERS else name[: _MOST_CHARACTERS - 1] + "…"
+        names.append(name if len(name) <= _MOST_CHARACTERS else name[: _MOST_CHARACTERS - 1] + "…")
         axes.plot(
             x,
             y,
@@ -51,10 +52,15 @@ def draw_curves(axes: Any, curves: Sequence[tuple[str, ArrayLike, ArrayLike]]) -
             marker=marker,
             markersize=3.5,
             markevery=max(1, len(list(x)) // _MOST_MARKS),  # type: ignore[arg-type]
-            label=shown,
         )
     if len(curves) > 1:
-        axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        numbers = [str(i) for i in range(len(names))]
+        legend = axes.figure.legend(
+            axes.lines, numbers, loc="outside lower center", ncols=2, frameon=False
+        )
+        # Matplotlib leaves out curves whose names begin with an underscore when it makes a legend.
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(name)
 
 
 def chart(draw: Callable[[Any], None], description: str) -> Markup:

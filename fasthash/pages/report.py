@@ -300,7 +300,7 @@ def _by_label(rankings: Sequence[Ranking], label_names: Sequence[str] | None) ->
 
 def _label_name(label: Any, label_names: Sequence[str] | None) -> str:
     is_number = not isinstance(label, str)
-    if label_names is not None and is_number and label < len(label_names):
+    if label_names is not None and is_number and 0 <= label < len(label_names):
         return str(label_names[label])
     return str(label)
 

@@ -36,9 +36,12 @@ async function unpack() {
 
 // Lower-case words without accents.
 function split(text) {
-  const plain = text.toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ").normalize("NFKD");
-  return plain.replace(/\p{Mn}/gu, "").match(/[\p{L}\p{N}_]+/gu) ?? [];
+  const lower = text.normalize("NFKD").toLowerCase().replaceAll("ß", "ss").replaceAll("ς", "σ");
+  return lower.normalize("NFKD").replace(/[\p{Mn}\p{Me}]/gu, "").match(/[\p{L}\p{N}\p{Mc}_]+/gu) ?? [];
 }
+
+// The text with another word in place of a whole word, whatever its case and accents are.
+const replaced = (text, word, other) => text.replace(/[\p{L}\p{N}\p{M}_]+/gu, (one) => (split(one).join() === word ? other : one));
 
 // The number of a word, or of its first other form that is known.
 function lookUp(data, word) {
@@ -155,7 +158,7 @@ function button(text, run) {
 function show(data, text) {
   const unknown = [...new Set(split(text))].filter((word) => lookUp(data, word) === undefined);
   $("unknown").replaceChildren(...unknown.slice(0, 8).map((word) => {
-    const near = suggestions(data, word).map((one) => button(one, () => search(data, text.toLowerCase().replaceAll(word, one))));
+    const near = suggestions(data, word).map((one) => button(one, () => search(data, replaced(text, word, one))));
     return make("p", "chips", `Not known: “${word}”.`, ...(near.length ? [" Try", ...near] : []));
   }));
   const x = features(data, text);

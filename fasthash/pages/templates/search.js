@@ -34,6 +34,15 @@ const short = (text) => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
 const count = (n, what = "item") => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 const action = (text, run, kind = "") => make("button", { type: "button", kind, onclick: run }, text);
 
+// The text without case and accents, as the server compares words.
+const plain = (text) => text.normalize("NFKD").toLowerCase().normalize("NFKD").replace(/[\p{Mn}\p{Me}]/gu, "");
+
+// The text with another word in place of a whole word, whatever its case and accents are.
+function replaced(text, word, by) {
+  const found = text.replace(/[\p{L}\p{N}\p{M}_]+/gu, (one) => (plain(one) === plain(word) ? by : one));
+  return found === text ? text.replaceAll(word, () => by) : found;
+}
+
 async function get(path, parameters, options) {
   const query = new URLSearchParams(parameters).toString();
   const response = await fetch(query ? `${path}?${query}` : path, options);
@@ -280,7 +289,7 @@ async function note(answer, item) {
   const number = asked;
   const lines = [];
   const known = ({ word, suggestions }) => make("p", {}, "Not known: “", other(word), "”.", ...suggestions.flatMap((each, i) => [
-    i ? " " : " Try ", action(each, () => go({ ...form(), q: $("words").value.replaceAll(word, each) }), "chip")]));
+    i ? " " : " Try ", action(each, () => go({ ...form(), q: replaced($("words").value, word, each) }), "chip")]));
   lines.push(...(answer.unknown_words ?? []).map(known));
   if (answer.weak && shown.length) lines.push(make("p", {}, "No item is close. These are the nearest ones."));
   if (!shown.length && !answer.error) lines.push(...await nearest(answer, item));
