@@ -257,3 +257,22 @@ def test_what_does_not_go_with_texts_is_refused(named, capsys):
     ):
         _, err = ask(capsys, *options, status=1)
         assert message in err, err
+
+
+def test_names_do_not_control_the_terminal(capsys, folder):
+    names = ["fine \u2764\ufe0f", "two\nlines", "red\x1b[31m", "\u202egnp.evil"] * N
+    (folder / "rude.csv").write_text(
+        "name\n" + "\n".join(f'"{name}"' for name in names) + "\n", encoding="utf-8"
+    )
+    options = "image.index --codes codes.npy --names rude.csv:name --query-names rude.csv:name"
+    out, _ = search(capsys, f"{options} --rows :4 -k 40")
+    assert out.count("\n") == 4 * 41
+    assert "two lines" in out and "fine \u2764\ufe0f" in out and "gnp.evil" in out
+    assert not {"\x1b", "\u202e"} & set(out)
+    lines, _ = search(capsys, f"{options} --rows :4 -k 40 --json")
+    assert {name for line in lines for name in line["names"]} == set(names)
+
+
+def test_a_long_text_is_cut_in_messages(named, capsys):
+    _, err = ask(capsys, "--text", 5000 * "zx", "--names", "names.csv:name", status=3)
+    assert 0 < len(err) < 1000 and "\u2026" in err

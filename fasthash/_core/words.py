@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .pieces import cut
 
-__all__ = ["ENDINGS", "Vocabulary", "split_words"]
+__all__ = ["ENDINGS", "Vocabulary", "quoted", "split_words"]
 
 _WORD = re.compile(r"\w+")
 # Pairs of (ending, replacement). They are tried in this order on a word that the vocabulary lacks.
@@ -37,6 +37,9 @@ ENDINGS = (
 _SIMILAR_WORDS = 3
 _LEAST_SIMILARITY = 0.75
 _MOST_LOOKED_UP = 8
+
+# Characters of a text in a message.
+_MOST_QUOTED = 80
 
 # Letters are counted by their numbers modulo this one. Counts of longer words do not fit in a byte.
 _LETTERS = 32
@@ -79,6 +82,11 @@ def _letter_or_space(c: str) -> str:
     kind = unicodedata.category(c)
     # Vowels that have a place of their own, as in Hindi, belong to the word.
     return c if kind == "Mc" else "" if kind in ("Mn", "Me") else " "
+
+
+def quoted(text: str) -> str:
+    """Quote a text for a message; a long one is cut."""
+    return repr(text if len(text) <= _MOST_QUOTED else text[: _MOST_QUOTED - 1] + "…")
 
 
 class Vocabulary:
@@ -167,7 +175,7 @@ class Vocabulary:
         """Say that no word of a text is known, and name known words, or what else to try."""
         similar = dict.fromkeys(chain.from_iterable(self.unknown(text).values()))
         remedy = f"did you mean {', '.join(map(repr, similar))}?" if similar else else_try
-        return ValueError(f"no word of the text {text!r} is known: {remedy}")
+        return ValueError(f"no word of the text {quoted(text)} is known: {remedy}")
 
 
 def _count_letters(words: Sequence[str]) -> NDArray[np.uint8]:

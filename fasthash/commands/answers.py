@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "Fused", "Search", "as_members", "as_text"]
 
+# Names come from files of others: their control characters must not change what a terminal shows.
+_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
+_CONTROL |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "")
+
 
 @dataclass(frozen=True, eq=False)
 class Search:
@@ -209,7 +213,7 @@ def as_text(answer: dict[str, Any]) -> str:
     """Return lines of text: the query, and a line for each answer."""
     title = f"query {answer['query']}"
     if "query_name" in answer:
-        title += f"  {answer['query_name']}"
+        title += f"  {_on_one_line(answer['query_name'])}"
     if answer.get("weak"):
         title += "  (weak: no answer is close)"
     lines = [title]
@@ -227,8 +231,15 @@ def as_text(answer: dict[str, Any]) -> str:
     for name, form in shown:
         if name in answer:
             values = [form.format("" if value is None else value) for value in answer[name]]
+            if name == "names":
+                values = [_on_one_line(value) for value in values]
             columns = [f"{a}  {b}" for a, b in zip(columns, values, strict=True)]
     lines += [line.rstrip() for line in columns]
     if not answer["ids"]:
         lines.append("  nothing found")
     return "\n".join(lines)
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text without characters that control a terminal or the direction of its lines."""
+    return text.translate(_CONTROL)

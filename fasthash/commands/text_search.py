@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from .._core.words import quoted
 from ..datasets.readers import read_texts
 from .answers import as_text
 from .printing import Printer
@@ -67,7 +68,7 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
         unknown = collection.unknown_words(text)
         for word, similar in unknown.items():
             perhaps = f": did you mean {', '.join(similar)}?" if similar else ""
-            printer.note(f"query {number}: {word!r} is not known, and was left out{perhaps}")
+            printer.note(f"query {number}: {quoted(word)} is not known, and was left out{perhaps}")
         try:
             found: Found = collection.search_words(text, scope)
         except ValueError as error:

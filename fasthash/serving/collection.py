@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.words import quoted
 from ..codes import pack_signs
 from ..index._code_index import CodeIndex
 from ..metrics import DistanceScale
@@ -283,7 +284,9 @@ class Collection:
                 raise refusal
         if features is None:
             if scope.order == "distance" or scope.radius is not None:
-                raise ValueError(f"the model knows no word of {text!r}, so no item has a distance")
+                raise ValueError(
+                    f"the model knows no word of {quoted(text)}, so no item has a distance"
+                )
             query = Query(None, None, weights, None)
         else:
             assert self.words is not None
@@ -358,7 +361,7 @@ class Collection:
     def _features_of(self, text: str) -> tuple[NDArray[Any] | None, ValueError | None]:
         """Return the features of a text, or why there are none."""
         if self.words is None:
-            return None, ValueError(f"no word of the text {text!r} is in the text of an item")
+            return None, ValueError(f"no word of the text {quoted(text)} is in the text of an item")
         try:
             x = self._made(self.words, text)
         except ValueError as error:
