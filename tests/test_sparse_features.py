@@ -13,6 +13,7 @@ from fasthash._core.pieces import smaller_pieces
 from fasthash._core.rows import Rows
 from fasthash._core.validation import check_rows
 from fasthash.models.amsh import _fit as amsh_fit
+from fasthash.models.rreh import _features as rreh_features
 from fasthash.models.rreh import _fit as rreh_fit
 
 KINDS = ["csr_array", "csr_matrix", "csc_array", "coo_matrix"]
@@ -116,7 +117,10 @@ def test_unsuitable_sparse_features_are_refused(values, error, message):
 @pytest.mark.parametrize("method", ["AMSH", "RREH", "CCAITQ"])
 def test_sparse_features_are_never_dense_as_a_whole(method, monkeypatch):
     """4,000 x 4,000 would be 128 MB dense; the blocks are small."""
-    n, d = 4000, 4000
+    n, d, limit = 4000, 4000, 60e6
+    if method == "RREH":
+        # 160 MB, and covariances of the columns would be 200 MB. Its features take d x 384.
+        d, limit = 5000, 100e6
     rng = np.random.default_rng(0)
     x = {
         "image": sparse.random_array((n, d), density=0.002, random_state=rng, format="csr"),
@@ -140,4 +144,29 @@ def test_sparse_features_are_never_dense_as_a_whole(method, monkeypatch):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 60e6
+    assert peak < limit
+
+
+def test_principal_components_of_many_columns_without_their_covariances(monkeypatch):
+    rng = np.random.default_rng(0)
+    n, d = 900, 500
+    x = rng.standard_normal((n, d)) * 0.99 ** np.arange(d)
+    x[rng.random((n, d)) < 0.5] = 0
+    rows = check_rows(sparse.csr_array(x), "x")
+    exact = rreh_features.linear_features(rows).basis
+    monkeypatch.setattr(rreh_features, "_MOST_COVARIANCE", 400)
+    found = rreh_features.linear_features(rows).basis
+    assert found.shape == exact.shape == (d, 384)
+    covariance = np.cov(x.T, bias=True)
+    kept, most = (np.trace(basis.T @ covariance @ basis) for basis in (found, exact))
+    assert kept == pytest.approx(1)
+    assert most == pytest.approx(1)
+    # Both have the scale that makes the mean squared norm 1; the variance before it is compared.
+    lengths = [np.linalg.norm(basis, axis=0) for basis in (found, exact)]
+    for basis, length in zip((found, exact), lengths, strict=True):
+        np.testing.assert_allclose(basis.T @ basis, length[0] ** 2 * np.eye(384), atol=1e-10)
+    assert 0.995 < (lengths[1][0] / lengths[0][0]) ** 2 <= 1 + 1e-12
+    features = {"image": x, "text": x[:, :20]}
+    models = [make_model("RREH").fit(features, n_threads=t) for t in (1, 3)]
+    for a, b in zip(*(model.codes_.values() for model in models), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
-from scipy.linalg import block_diag, eigh
+from scipy.linalg import block_diag, eigh, qr
 
 from ..._core.features import BlockMap, FeatureMap, JoinedMap, centring_map, rbf_map
 from ..._core.pieces import cut
@@ -29,6 +29,12 @@ _LEAST_EIGENVALUE = 1e-5
 
 # Of more linear features than this, only so many principal components are used.
 _MOST_LINEAR = 384
+
+# Of at most so many columns, the principal components are computed from the covariances. Of more,
+# they are approximated from products with some directions more than are used, in several rounds.
+_MOST_COVARIANCE = 4096
+_MORE_DIRECTIONS = 64
+_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -95,15 +101,43 @@ def linear_features(seen: Rows) -> Features:
     if d <= _MOST_LINEAR:
         spread = np.mean(squared_lengths(feature_map.transform(seen.read(b)) for b in blocks))
         return Features(feature_map, np.eye(d) / np.sqrt(spread), d)
-    covariance = np.zeros((d, d))
-    for block in blocks:
-        centred = feature_map.transform(seen.read(block))
-        covariance += centred.T @ centred
-    variances, vectors = eigh(
-        covariance / len(seen), subset_by_index=[d - _MOST_LINEAR, d - 1], driver="evr"
-    )
+    if d <= _MOST_COVARIANCE:
+        covariance = np.zeros((d, d))
+        for block in blocks:
+            centred = feature_map.transform(seen.read(block))
+            covariance += centred.T @ centred
+        variances, vectors = eigh(
+            covariance / len(seen), subset_by_index=[d - _MOST_LINEAR, d - 1], driver="evr"
+        )
+    else:
+        variances, vectors = _leading_components(seen, feature_map)
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(_MOST_LINEAR)])
     return Features(feature_map, vectors[:, ::-1] / np.sqrt(np.sum(variances)), _MOST_LINEAR)
+
+
+def _leading_components(
+    seen: Rows, feature_map: FeatureMap
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """
+    Approximate variances and directions of the leading principal components, ascending.
+
+    Subspace iteration from random directions (Halko, Martinsson and Tropp 2011). Each of the rounds
+    reads all rows once; covariances of all columns, of size d², are never held.
+    """
+    d = seen.shape[1]
+    # The same directions for all fits: codes do not depend on them much.
+    directions = np.random.default_rng(0).standard_normal((d, _MOST_LINEAR + _MORE_DIRECTIONS))
+    for _ in range(_ROUNDS):
+        basis = qr(directions, mode="economic", overwrite_a=True, check_finite=False)[0]
+        products = np.zeros(basis.shape)
+        for block in cut(*seen.shape):
+            centred = feature_map.transform(seen.read(block))
+            products += centred.T @ (centred @ basis)
+        products /= len(seen)
+        variances, mixture = eigh(basis.T @ products)
+        found = basis @ mixture[:, -_MOST_LINEAR:]
+        directions = products
+    return np.maximum(variances[-_MOST_LINEAR:], 0), found
 
 
 def radial_features(

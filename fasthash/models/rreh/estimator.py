@@ -136,6 +136,9 @@ class RREH(CrossModalHasher):
     per sweep, and O(n_anchors³). In addition to the features, memory holds about 8 k + 12
     n_components + 2 n_bits bytes per sample in float32, at most a quarter of a gibibyte of mapped
     features, and blocks of features per thread. Features are read block by block, as by `AMSH`.
+    Linear features of more than 384 columns are principal components of up to 16,384 samples: from
+    covariances, of n_features² numbers, for up to 4,096 columns; for more columns approximated with
+    memory for about 1,800 n_features numbers.
 
     References
     ----------
