@@ -66,6 +66,9 @@ class WordCodes:
     accents. An unknown word counts as a known one if common English endings make the difference:
     "dogs" as "dog". Costs O(n_bits) for each word.
 
+    Words end at spaces and punctuation. So a text of a language that is written without spaces,
+    such as Chinese, Japanese or Thai, is one word, unless spaces are put between its words first.
+
     References
     ----------
     Charikar, "Similarity Estimation Techniques from Rounding Algorithms", STOC 2002. The weights

@@ -136,6 +136,12 @@ def test_an_item_that_is_the_query_is_no_near_answer():
         assert client.post("/api/search/code", json={"code": "00"}).json()["weak"] is False
 
 
+def test_the_limit_of_an_integer_is_told_exactly(client):
+    refused = client.get(f"/api/items/{2**53}/neighbours")
+    assert refused.status_code == 400
+    assert f"id must be an integer from 0 to {2**53 - 1}, got" in refused.json()["error"]
+
+
 def test_the_path_of_a_file_that_was_sent_is_not_told():
     def refuse(paths):
         raise OSError(f"cannot identify {paths[0]}")

@@ -125,10 +125,10 @@ def _in_words(schema: Schema) -> str:
         if "pattern" in schema:
             return f"text like {schema['pattern']}"
         return f"text of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
-    kind = "an integer" if schema["type"] == "integer" else "a number"
+    kind, form = ("an integer", "d") if schema["type"] == "integer" else ("a number", "g")
     if "maximum" in schema:
-        return f"{kind} from {schema['minimum']:g} to {schema['maximum']:g}"
-    return f"{kind} of at least {schema['minimum']:g}"
+        return f"{kind} from {schema['minimum']:{form}} to {schema['maximum']:{form}}"
+    return f"{kind} of at least {schema['minimum']:{form}}"
 
 
 def _shortened(value: Any) -> str:
