@@ -62,7 +62,14 @@ def test_seeds_are_averaged_or_their_queries_joined():
     assert (same.method, same.against) == ("A", "B")
     with pytest.raises(ValueError, match="against must be one of the methods, got 'C'"):
         differences(scores, against="C")
-    with pytest.raises(ValueError, match="A has 2 seeds, and B has 1"):
+    # Seeds are paired by their numbers, in any order of the scores.
+    for same_queries, one in ((True, same), (False, joined)):
+        assert differences(scores[:2] + scores[:1:-1], against="B", same_queries=same_queries) == [
+            one
+        ]
+    with pytest.raises(ValueError, match=r"A has the seeds \[0, 1\], and B has \[0\]"):
         differences(scores[:3], against="B")
+    with pytest.raises(ValueError, match="two scores of A for 8 bits, a → b, map and seed 0"):
+        differences([*scores, scores[0]], against="B")
     with pytest.raises(ValueError, match="no values by query"):
         differences([Score("A", 8, 0, "a", "b", "map", 0.5)], against="A")

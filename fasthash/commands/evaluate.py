@@ -142,6 +142,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     names = methods or [Path(path).name for path in options.models]
     if options.against is not None and options.against not in names:
         raise ValueError(f"--against {options.against}: it is none of {', '.join(names)}")
+    if options.against is not None and len(set(names)) < 2:
+        raise ValueError(f"--against {options.against}: there is no other to compare with it")
     parts = read_parts(options, printer)
     with printer.progress() as progress:
         if options.models:
@@ -182,6 +184,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if compared:
         printer.note(f"less {options.against}; 95 % interval by a paired bootstrap over queries")
         print(format_table(_table_of_differences(compared)))
+    elif options.against is not None:
+        printer.note(f"no other model has codes as long as {options.against}: nothing is compared")
 
 
 def _without_queries(score: Score) -> dict[str, Any]:

@@ -389,8 +389,8 @@ def differences(
     Raises
     ------
     ValueError
-        If no score belongs to the method `against`, a score lacks its values by query, or the
-        methods differ in their seeds.
+        If no score belongs to the method `against`, a score lacks its values by query, there are
+        two of one kind, or the methods differ in their seeds.
 
     See Also
     --------
@@ -404,12 +404,18 @@ def differences(
     >>> round(differences(scores, against="B")[0].comparison.difference, 3)
     0.067
     """
-    values: dict[tuple[str, int, str, str, str], list[NDArray[np.float64]]] = {}
+    values: dict[tuple[str, int, str, str, str], dict[int | None, NDArray[np.float64]]] = {}
     for score in scores:
         if score.by_query is None:
             raise ValueError(f"a score of {score.method} has no values by query")
         key = (score.method, score.n_bits, score.query, score.database, score.metric)
-        values.setdefault(key, []).append(score.by_query)
+        of_seeds = values.setdefault(key, {})
+        if score.seed in of_seeds:
+            raise ValueError(
+                f"there are two scores of {score.method} for {score.n_bits} bits, "
+                f"{score.query} → {score.database}, {score.metric} and seed {score.seed}"
+            )
+        of_seeds[score.seed] = score.by_query
     if not any(method == against for method, *_ in values):
         raise ValueError(f"against must be one of the methods, got {against!r}")
     found = []
@@ -417,14 +423,14 @@ def differences(
         theirs = values.get((against, n_bits, query, database, metric))
         if method == against or theirs is None:
             continue
-        if len(ours) != len(theirs):
+        if ours.keys() != theirs.keys():
             raise ValueError(
-                f"{method} has {len(ours)} seeds, and {against} has {len(theirs)}: methods are "
-                "compared over the same seeds"
+                f"{method} has the seeds {list(ours)}, and {against} has {list(theirs)}: methods "
+                "are compared over the same seeds"
             )
         join = (lambda x: np.mean(x, axis=0)) if same_queries else np.concatenate
-        compared = compare_paired(
-            join(ours), join(theirs), confidence=confidence, random_state=random_state
-        )
+        pairs = [(ours[seed], theirs[seed]) for seed in ours]
+        first, second = (join(of_seeds) for of_seeds in zip(*pairs, strict=True))
+        compared = compare_paired(first, second, confidence=confidence, random_state=random_state)
         found.append(Difference(method, against, n_bits, query, database, metric, compared))
     return found
