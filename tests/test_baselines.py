@@ -1,5 +1,7 @@
 """The baselines against their papers' formulas with whole matrices, and what they refuse."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -138,6 +140,20 @@ def test_models_know_what_their_distances_mean(problem):
         distances = np.arange(BITS + 1)
         near, far = (np.average(distances, weights=w) for w in (scale.relevant, scale.other))
         assert near < far
+
+
+@pytest.mark.parametrize("method", [SCM, DCH])
+def test_a_class_for_every_sample_makes_no_dense_matrix_of_labels(method):
+    """4,000 x 4,000 labels would be 128 MB dense."""
+    x = np.random.default_rng(0).standard_normal((4000, 8))
+    features = {"image": x, "text": x[:, ::-1]}
+    tracemalloc.start()
+    try:
+        method(4, random_state=0).fit(features, dict.fromkeys(features, np.arange(4000)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 80e6
 
 
 def test_what_is_refused(problem):

@@ -173,8 +173,8 @@ def gram(z: MappedRows) -> NDArray[np.float64]:
     return total
 
 
-def products(z: MappedRows, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multiply features with a value for each row: Zᵀ values."""
+def products(z: MappedRows, values: Any) -> NDArray[np.float64]:
+    """Multiply features with values for each row, an array or a CSR array: Zᵀ values."""
     total = np.zeros((z.n_columns, values.shape[1]))
     for block in z.blocks:
         total += z[block].T @ values[block]

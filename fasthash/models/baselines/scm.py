@@ -197,11 +197,12 @@ class SCM(CrossModalHasher):
         return np.asarray(cholesky(covariance + ridge * np.eye(len(covariance)), lower=True))
 
 
-def _unit_labels(labels: Any) -> NDArray[np.float64]:
-    """Labels as rows of unit length; a row without a label stays zero."""
-    dense = labels.toarray()
-    lengths = np.linalg.norm(dense, axis=1, keepdims=True)
-    return np.divide(dense, lengths, out=np.zeros_like(dense), where=lengths > 0)
+def _unit_labels(labels: Any) -> Any:
+    """Labels as sparse rows of unit length; a row without a label stays zero."""
+    n_labels = np.diff(labels.indptr)
+    scaled = labels.copy()
+    scaled.data /= np.sqrt(np.repeat(n_labels, n_labels))
+    return scaled
 
 
 def _leading_pair(
