@@ -89,7 +89,7 @@ def test_a_fingerprint_that_is_no_text_is_damage(tmp_path):
     start = _index_file._PREAMBLE.size
     n = int.from_bytes(content[24:28], "little")
     description = {**json.loads(content[start : start + n]), "model": 7}
-    header = _index_file._header(json.dumps(description).encode(), len(content), False)
+    header = _index_file._header(json.dumps(description).encode(), len(content), version=1)
     path.write_bytes(header + content[HEADER_BYTES:])
     with pytest.raises(ValueError, match="a value of a wrong type"):
         read_index(path, use_mmap=False)

@@ -14,7 +14,7 @@ import fasthash as fh
 def test_codes_are_the_signs_of_projections(method, dtype, monkeypatch):
     x, y = make()
     model = fit(make_model(method), x, y)
-    monkeypatch.setattr("fasthash.models.base._BLOCK_VALUES", 200)
+    monkeypatch.setattr("fasthash.models._encoding._BLOCK_VALUES", 200)
     for name, values in x.items():
         values = values.astype(dtype)
         projections = model.project(values, name, n_threads=2)

@@ -121,8 +121,12 @@ def _fingerprint_in(source: str) -> str | None:
     path, _ = split_source(source)
     if source == "-" or identify(path) != "npz":
         return None
-    with zipfile.ZipFile(path) as archive:
-        comment = archive.comment
+    try:
+        with zipfile.ZipFile(path) as archive:
+            comment = archive.comment
+    except zipfile.BadZipFile:
+        # Who reads the codes says what is wrong.
+        return None
     if not comment.startswith(_COMMENT):
         return None
     return comment.removeprefix(_COMMENT).decode(errors="replace")

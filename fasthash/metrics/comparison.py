@@ -109,7 +109,7 @@ def compare_paired(
     >>> hard = rng.random(500)
     >>> found = compare_paired(hard + 0.02 * rng.standard_normal(500) + 0.01, hard)
     >>> found.is_clear, round(found.low, 3), round(found.high, 3)
-    (True, 0.008, 0.012)
+    (True, 0.007, 0.01)
     """
     first, second = _check_scores(a, "a"), _check_scores(b, "b")
     if len(first) != len(second):

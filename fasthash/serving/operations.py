@@ -19,6 +19,7 @@ import numpy as np
 from starlette.exceptions import HTTPException
 
 from .. import __version__
+from .._core.files import replacing
 from ..metrics import DistanceScale
 from ..pages.pictures import media_type
 from .collection import Collection, Found, NoFeaturesError, Scope
@@ -370,7 +371,8 @@ def _search_file(collection: Collection, values: Values) -> Any:
         raise HTTPException(422, f"the file is not {kinds}")
     with TemporaryDirectory(prefix="fasthash") as folder:
         path = Path(folder) / f"file.{kind.split('/')[1]}"
-        path.write_bytes(values["file"])
+        with replacing(path, synced=False) as file:
+            file.write(values["file"])
         try:
             found = collection.search_file(str(path), values.get("modality", ""), scope)
         except (ValueError, OSError) as error:

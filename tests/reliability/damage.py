@@ -197,8 +197,7 @@ def change_description(rng, data, others):
     text = json.dumps(description).encode()
     if len(text) > 4000:
         return data
-    has_tables = data[8] == index_file.VERSION_WITH_TABLES
-    return bytearray(index_file._header(text, size, has_tables)) + data[4096:]
+    return bytearray(index_file._header(text, size, data[8])) + data[4096:]
 
 
 DAMAGE = [

@@ -34,7 +34,8 @@ def read_index(data, folder):
         text, _, body = data[1:].partition(b"\n")
         text = text[:4000]
         size = index_file.HEADER_BYTES + len(body)
-        data = index_file._header(text, size, has_tables=b"n_tables" in text) + body
+        version = 3 if b"n_lists" in text else 2 if b"n_tables" in text else 1
+        data = index_file._header(text, size, version) + body
     path.write_bytes(data)
     for mmap in (False, True):
         try:

@@ -228,7 +228,9 @@ def measure_large(n=2**31 + 1000):
             "sections": sections,
         }
         with open(path, "wb") as file:
-            file.write(index_file._header(json.dumps(description).encode(), end))
+            file.write(
+                index_file._header(json.dumps(description).encode(), end, index_file.VERSION)
+            )
             for row, code in planted.items():
                 file.seek(sections["codes"]["offset"] + row)
                 file.write(bytes([code]))
