@@ -262,7 +262,6 @@ function detail(id) {
   if (typeof one.distance === "number") {
     if (one.band) fact("Match", BANDS[one.band]);
     fact("Distance", `${one.distance} of ${$("bits").value} bits`);
-    for (const [modality, distance] of Object.entries(one.distances ?? {})) fact(`Distance of ${modality}`, count(distance, "bit"));
     if (typeof one.nearness === "number") fact("Nearer than", `${(100 * one.nearness).toFixed(1)} % of unrelated pairs`);
   }
   if (typeof one.score === "number") fact("Score", one.score.toPrecision(3));
