@@ -12,7 +12,7 @@ hyperplanes search the second modality by itself. A line has the mean over seeds
 mAP by Hamming distance, and of the gain by weights with its standard error over seeds. "scales"
 shows what `project` returns, "raw", and the same divided by the standard deviation of the bit,
 clipped at two of them, passed through tanh, and replaced by the roots of the sizes. `project` of
-RREH returns roots already; PlainRREH returns projections.
+RREH and CCAITQ returns roots already; PlainRREH and PlainCCAITQ return projections.
 """
 
 from __future__ import annotations
@@ -36,11 +36,18 @@ class PlainRREH(fh.RREH):
         return projections
 
 
+class PlainCCAITQ(fh.CCAITQ):
+    """CCAITQ whose weights are its projections, and not their roots."""
+
+    _as_weights = PlainRREH._as_weights
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "AMSH": fh.AMSH,
     "RREH": fh.RREH,
     "PlainRREH": PlainRREH,
     "CCAITQ": fh.CCAITQ,
+    "PlainCCAITQ": PlainCCAITQ,
     "CLSR": fh.CLSR,
     "ITQ": fh.ITQ,
     "RandomHyperplanes": fh.RandomHyperplanes,

@@ -12,7 +12,7 @@ from ..asymmetric import topk_weighted
 from ..codes import check_codes, pack_signs
 from ..hamming import topk
 
-__all__ = ["Database", "Index", "check_database", "search_by_projections"]
+__all__ = ["Database", "Index", "check_database", "search_by_projections", "signed_roots"]
 
 
 @runtime_checkable
@@ -55,6 +55,17 @@ def check_database(
             "codes are of this model"
         )
     return database
+
+
+def signed_roots(projections: NDArray[np.floating]) -> NDArray[np.floating]:
+    """
+    Replace projections by the square roots of their sizes, with their signs; in place.
+
+    These are better weights where few directions make many bits: such bits repeat each other, so a
+    large size would count many times.
+    """
+    roots: NDArray[np.floating] = np.sqrt(np.abs(projections))
+    return np.copysign(roots, projections, out=projections)
 
 
 def search_by_projections(

@@ -197,8 +197,8 @@ class CrossModalHasher(SavedModel):
         ndarray of float32 or float64, shape (n_samples, n_bits)
             A bit is 1 where the projection is >= 0. The smaller a projection, the less its bit says
             about the sample. So projections are weights for `fasthash.topk_weighted` and the
-            ``weights`` of an index. `RREH` replaces their sizes by the square roots, which are
-            better weights. They are float32 if X is, else float64.
+            ``weights`` of an index. `RREH` and `CCAITQ` replace their sizes by the square roots,
+            which are better weights. They are float32 if X is, else float64.
 
         Raises
         ------

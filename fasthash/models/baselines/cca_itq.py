@@ -19,6 +19,7 @@ from .._canonical import N_FOLDS, Spectra, choose_ridges, fold_covariances, join
 from .._encoding import encode_rows
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress
+from .._projected_search import signed_roots
 from .._rotation import quantising_rotation
 from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
@@ -270,6 +271,9 @@ class CCAITQ(CrossModalHasher):
         if self.kernel == "linear":
             return {name: centring_map(values) for name, values in x.items()}
         return rbf_maps(x, self.n_anchors, self.width, random_state, n_threads)
+
+    def _as_weights(self, projections: NDArray[np.floating]) -> NDArray[np.floating]:
+        return signed_roots(projections)
 
 
 def _covariances(

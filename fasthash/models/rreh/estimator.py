@@ -21,6 +21,7 @@ from ..._core.workers import Workers
 from .._encoding import encode_rows
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress, Report
+from .._projected_search import signed_roots
 from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
 from ._fit import RrehFit
@@ -328,9 +329,7 @@ class RREH(CrossModalHasher):
         return self
 
     def _as_weights(self, projections: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Roots of the sizes: bits of few components repeat each other, so large sizes mislead."""
-        roots: NDArray[np.floating] = np.sqrt(np.abs(projections))
-        return np.copysign(roots, projections, out=projections)
+        return signed_roots(projections)
 
     def _codes_of_all(
         self,
