@@ -78,6 +78,15 @@ def test_every_page_is_in_the_navigation():
         assert f"{page.relative_to(PROJECT).as_posix()}\n" in navigation, page
 
 
+def test_every_file_of_the_site_exists():
+    settings = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
+    site = (PROJECT / "tools" / "docs_site.py").read_text(encoding="utf-8")
+    outside = re.search(r"OUTSIDE = \[(.*?)\]", site, re.DOTALL)[1]
+    named = re.findall(r"(?:favicon|logo): (\S+)", settings) + re.findall(r'"(.*?)"', outside)
+    assert len(named) > 10
+    assert [name for name in named if not (PROJECT / name).is_file()] == []
+
+
 def load_tool(name):
     spec = importlib.util.spec_from_file_location(name, PROJECT / "tools" / f"{name}.py")
     tool = importlib.util.module_from_spec(spec)

@@ -48,8 +48,10 @@ REQUIRED = [
     "fasthash/include/fasthash.h",
     "fasthash/datasets/emoji.npz",
     "fasthash/datasets/EMOJI_LICENSES.md",
-    *(f"fasthash/serving/search.{kind}" for kind in ("html", "css", "js")),
-    "fasthash/serving/icon.svg",
+    *(
+        path.relative_to(PROJECT).as_posix()
+        for path in sorted((PROJECT / "fasthash/pages/templates").iterdir())
+    ),
     *(f"fasthash/{module}.pyi" for module in MODULES),
 ]
 ALLOWED = re.compile(

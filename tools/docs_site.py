@@ -32,7 +32,7 @@ OUTSIDE = [
     "SECURITY.md",
     "fasthash/datasets/EMOJI_LICENSES.md",
     "fasthash/include/fasthash.h",
-    "fasthash/serving/icon.svg",
+    "fasthash/pages/templates/icon.svg",
 ]
 SEE_ALSO = re.compile(r"(?P<heading>See Also\n-+\n)(?P<items>(?:.+\n?)+)")
 # Where the methods of a private base class are shown.
