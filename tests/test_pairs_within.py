@@ -162,8 +162,8 @@ def test_accept_chooses_pairs(n_tables):
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to itself, as Ctrl-C does")
 @pytest.mark.parametrize("n_tables", [None, 4])
 def test_an_interrupt_ends_the_work(n_tables):
-    # The buckets of each table are few, so the whole work would take a minute.
-    codes = random_codes(400_000, 64)
+    # The buckets of each table are few, so the whole work would take many seconds.
+    codes = random_codes(3_000_000, 64)
     codes[:, ::2] = 0
     began = time.monotonic()
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
