@@ -18,7 +18,7 @@ from ._core.runtime import resolve_threads
 from ._core.scan import scan_topk, scan_weighted
 from ._core.validation import check_count, check_filter
 from ._core.weights import check_weights, round_weights
-from .codes import check_codes, unpack
+from .codes import check_codes, unpack_signs
 
 __all__ = ["join_codes", "join_weights", "topk_fused"]
 
@@ -116,7 +116,8 @@ def topk_fused(
     threads = resolve_threads(n_threads)
     if queries is not None:
         of_queries = {n: check_codes(code, f"queries[{n!r}]") for n, code in queries.items()}
-        signs = {one: _signs(code) for one, code in of_queries.items()}
+        # Padding bits are 0 in all codes, so they are equal.
+        signs = {n: unpack_signs(code, 8 * code.shape[1]) for n, code in of_queries.items()}
         _check_widths(signs, chosen)
         whole = join_weights(signs, factors=factors).astype(np.int16)
         largest = int(np.abs(whole).max(initial=1))
@@ -269,11 +270,6 @@ def _check_widths(
                 f"the query for {name!r} has codes of {n_bytes} bytes, and database[{name!r}] of "
                 f"{codes[name].shape[1]}: both must have the same number of bits"
             )
-
-
-def _signs(codes: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Return 1 and -1 for the bits of codes. Padding bits are 0 in all codes, so they are equal."""
-    return 2 * unpack(codes, 8 * codes.shape[1]).astype(np.int8) - 1
 
 
 def _checked_factors(factors: Mapping[str, int] | None, names: Mapping[str, Any]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from ._integers import from_integers, to_integers
 from ._packing import check_signs as check_signs
 from ._packing import pack, unpack
 from ._packing import pack_signs as pack_signs
+from ._packing import unpack_signs as unpack_signs
 from ._texts import codes_of_bit_strings as codes_of_bit_strings
 from ._texts import codes_of_hex as codes_of_hex
 from ._texts import from_bit_strings, from_hex, to_bit_strings, to_hex

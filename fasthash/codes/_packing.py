@@ -13,7 +13,7 @@ from .._core.pieces import BLOCK_BYTES, blocks_of, cut
 from .._core.validation import check_count
 from ._checks import WORDS_TO_BYTES, check_codes, check_matrix, no_numbers
 
-__all__ = ["check_signs", "pack", "pack_signs", "unpack"]
+__all__ = ["check_signs", "pack", "pack_signs", "unpack", "unpack_signs"]
 
 # 64 values of random sign are all positive once in 2**64 times.
 _SURE_VALUES = 64
@@ -191,3 +191,8 @@ def unpack(codes: ArrayLike, n_bits: int) -> NDArray[np.bool_]:
     for some in cut(len(codes), n_bits, BLOCK_BYTES):
         bits[some] = np.unpackbits(codes[some], axis=1, count=n_bits)
     return bits
+
+
+def unpack_signs(codes: ArrayLike, n_bits: int) -> NDArray[np.int8]:
+    """Unpack codes into 1 where a bit is 1, and -1 elsewhere, as weights of a query."""
+    return 2 * unpack(codes, n_bits).astype(np.int8) - 1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import hamming
 from .._core.suspicious import without_warnings
-from ..codes import pack_signs, unpack
+from ..codes import pack_signs, unpack_signs
 from ..fusion import join_codes, join_weights
 from ..index import HammingIndex
 from ..index._ties import count_ties, search_with_ties
@@ -105,7 +105,7 @@ class Search:
         """Yield the answers to queries, codes or weights, compared with all codes of an item."""
         are_codes = queries.dtype == np.uint8
         codes = queries if are_codes else pack_signs(queries)
-        weights = 2.0 * unpack(codes, self.index.n_bits) - 1 if are_codes else queries
+        weights = unpack_signs(codes, self.index.n_bits) if are_codes else queries
         by_name = dict.fromkeys(fused.factors, weights)
         search = replace(self, index=fused.joined)
         joined = join_weights(by_name, factors=fused.factors)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.words import split_words
-from ..codes import unpack
+from ..codes import unpack_signs
 from ..words import WordCodes
 
 __all__ = ["ItemWords"]
@@ -43,7 +43,7 @@ class ItemWords:
 
     def weights_of(self, row: int) -> NDArray[np.int8]:
         """Return the code of an item as weights of 1 and -1, shape (1, n_bits)."""
-        return 2 * unpack(self.codes[[row]], self.n_bits).astype(np.int8) - 1
+        return unpack_signs(self.codes[[row]], self.n_bits)
 
     def unknown(self, text: str) -> dict[str, list[str]]:
         """List the words that no item has, with similar words."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import hamming
-from ..codes import unpack
+from ..codes import unpack_signs
 from ..fusion import join_codes, join_weights
 from ..index import HammingIndex
 from ..index._code_index import CodeIndex
@@ -153,8 +153,8 @@ class Searched:
         if query.weights is None and query.words is None:
             return Sorted(ids[:k], distances[:k], None, ties[:k])
         scores, found = found_of(self._scored(query, ids)(max(len(ids), 1)))
-        # Both have the same ids.
-        far = distances[np.argsort(ids)[np.searchsorted(np.sort(ids), found)]]
+        far = self._distances(query, found)
+        assert far is not None
         order = np.lexsort((found, -scores, far))
         far, scores, found = far[order], scores[order], found[order]
         ties = count_ties(np.stack([far, scores], axis=1))
@@ -167,7 +167,7 @@ class Searched:
         if query.words is not None and self._joined is not None:
             index = self._joined
             if weights is None and query.code is not None:
-                weights = 2 * unpack(query.code, n_bits).astype(np.int8) - 1
+                weights = unpack_signs(query.code, n_bits)
             parts = {"model": np.zeros((1, n_bits)) if weights is None else weights}
             weights = join_weights({**parts, "words": query.words})
         assert weights is not None
