@@ -58,6 +58,20 @@ def test_lists_and_calibrations_are_read(index, queries, path, mmap):
     loaded.verify()
 
 
+@pytest.mark.parametrize("has_copy", [False, True])
+def test_a_mapped_index_writes_whether_codes_are_copied(queries, tmp_path, has_copy):
+    """Its own lists have no copy; the file still says what `partition` was asked for."""
+    index = fh.HammingIndex(N_BITS)
+    index.add(near_codes(6000, 100, 0.12, 1))
+    index.partition(n_lists=150, copy=has_copy)
+    index.save(tmp_path / "x", partitions=True)
+    fh.load(tmp_path / "x", mmap=True).save(tmp_path / "y", partitions=True)
+    assert (tmp_path / "y").read_bytes() == (tmp_path / "x").read_bytes()
+    loaded = fh.load(tmp_path / "y")
+    loaded.search(queries, 10, recall=0.9)
+    assert loaded._storage.state.base.lists.has_copy is has_copy
+
+
 @pytest.mark.parametrize("mmap", [False, True])
 def test_changes_after_reading(queries, path, mmap):
     loaded = fh.load(path, mmap=mmap)

@@ -137,6 +137,12 @@ class Partitioning:
             self._searches[base] = search
             return search
 
+    def stored(self, base: SortedCodes, n_threads: int) -> StoredLists:
+        """The lists of a base, for a file; they are made now unless they exist."""
+        search = self.search(base, n_threads)
+        # What the caller wants, also if the base is mapped, whose lists have no copy.
+        return search.stored(self._copies)
+
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
         search = self._made(base)

@@ -242,8 +242,7 @@ class HammingIndex(CodeIndex):
         return self._partitioning.has_lists(self._storage.state.base)
 
     def _lists_to_store(self, codes: SortedCodes, n_threads: int) -> StoredLists:
-        search = self._partitioning.search(codes, n_threads)
-        return search.stored()
+        return self._partitioning.stored(codes, n_threads)
 
     def _take_lists(self, content: Content) -> None:
         self._partitioning.take_file(self._storage.state.base, content)
