@@ -31,6 +31,7 @@ __all__ = [
     "merge_topk",
     "merge_within",
     "pace_of_rows",
+    "pad",
     "scan_distances",
     "scan_rank",
     "scan_topk",
@@ -128,7 +129,7 @@ def scan_topk(
                     queries[q], codes, rows, flags, n_found, nearest, positions, n_threads
                 )
             _run(search, pace)
-    return _pad(distances, found if rows is None else look_up(rows, found), k)
+    return pad(distances, found if rows is None else look_up(rows, found), k)
 
 
 def scan_weighted(
@@ -173,7 +174,7 @@ def scan_weighted(
                 weights[q], codes, rows, flags, n_found, distances[q], found[q], n_threads
             )
             _run(search, pace)
-    return _pad(distances, found if rows is None else look_up(rows, found), k)
+    return pad(distances, found if rows is None else look_up(rows, found), k)
 
 
 def scan_within(
@@ -368,7 +369,7 @@ def _long_calls(
             yield some, pace
 
 
-def _pad(
+def pad(
     distances: NDArray[np.int32], ids: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Fill the answers up to k columns with -1."""

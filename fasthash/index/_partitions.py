@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.interruptible import in_helper_thread, take
 from .._core.pieces import Pace, cut
-from .._core.scan import scan_topk
+from .._core.scan import pad, scan_topk
 from .._kernels.partitions import Lists, find_majority
 
 __all__ = ["MAX_ROWS", "Partitions", "Rule", "default_n_lists"]
@@ -146,7 +146,7 @@ class Partitions:
         n_threads: int,
     ) -> Partitions:
         """Make the lists of centres; some are added where lists are too long, some dropped."""
-        lists, _ = _assign(codes, centres, n_threads)
+        lists = _assign(codes, centres, n_threads)
         lists, centres = _cut_long_lists(codes, lists, centres, n_threads)
         starts, rows = _sorted_rows(lists, len(centres))
         kept = np.flatnonzero(np.diff(starts))
@@ -221,10 +221,7 @@ class Partitions:
             )
         if n_found < k:
             n_short = n_queries
-            missing = ((0, 0), (0, k - n_found))
-            distances = np.pad(distances, missing, constant_values=-1)
-            rows = np.pad(rows, missing, constant_values=-1)
-        return distances, rows, n_compared, n_short
+        return *pad(distances, rows, k), n_compared, n_short
 
 
 def _learn_centres(
@@ -273,13 +270,12 @@ def _jump(
 
 def _assign(
     codes: NDArray[np.uint8], centres: NDArray[np.uint8], n_threads: int
-) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
-    """The nearest centre of each code, of equally near ones the first, and its distance."""
-    lists, distances = np.empty(len(codes), np.uint16), np.empty(len(codes), np.int32)
+) -> NDArray[np.uint16]:
+    """The nearest centre of each code, of equally near ones the first."""
+    lists = np.empty(len(codes), np.uint16)
     for some in cut(len(codes), most=_ASSIGNED_ROWS):
-        nearest, centre = scan_topk(codes[some], centres, 1, n_threads)
-        distances[some], lists[some] = nearest[:, 0], centre[:, 0]
-    return lists, distances
+        lists[some] = scan_topk(codes[some], centres, 1, n_threads)[1][:, 0]
+    return lists
 
 
 def _sorted_rows(
@@ -310,11 +306,11 @@ def _cut_long_lists(
         # Not all codes of a long list, because the majority takes long and cannot be interrupted.
         sample = some[_spread(len(some), max(n_parts, _ASSIGNED_ROWS))]
         own = sample[_spread(len(sample), n_parts)]
-        parts, _ = _assign(sample, own, n_threads)
+        parts = _assign(sample, own, n_threads)
         starts, order = _sorted_rows(parts, n_parts)
         moved = np.empty_like(own)
         find_majority(sample, starts, order, own, moved, n_threads)
-        parts, _ = _assign(some, moved, n_threads)
+        parts = _assign(some, moved, n_threads)
         starts, order = _sorted_rows(parts, n_parts)
         # Equal codes have one centre: what is still too long is cut as it lies.
         parts = parts[order]
