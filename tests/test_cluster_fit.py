@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import fasthash as fh
 from clusters import kill, pids
@@ -13,7 +14,6 @@ from fasthash.models.amsh import _codes
 from fasthash.models.amsh._code_parts import CodePart, LabelRows, draw_part
 
 da = pytest.importorskip("dask.array", reason="needs Dask, of the extra `distributed`")
-sparse = pytest.importorskip("scipy.sparse")
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 import os
 import subprocess
 
+import filelock
 import numpy as np
 import pytest
 
 import fasthash as fh
 from command_line import PROGRAM, run
-
-filelock = pytest.importorskip("filelock")
 
 
 @pytest.fixture
