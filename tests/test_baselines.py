@@ -113,6 +113,7 @@ def test_blocks_change_nothing(problem, n_iterations):
 
     x, y, _ = problem
     for model, labels in (
+        (fh.CCAITQ(BITS, random_state=0), None),
         (CVH(BITS), None),
         (CMFH(BITS, n_iterations=n_iterations, random_state=0), None),
         (SCM(BITS), y),

@@ -112,7 +112,7 @@ def test_three_modalities():
 def test_a_constant_modality_among_the_pairs():
     features = make_pairs()
     features["text"][:5] = 1.0
-    with pytest.raises(ValueError, match="same row in all pairs"):
+    with pytest.raises(ValueError, match="same row for all samples to learn from"):
         fh.CCAITQ(n_bits=8).fit(features, pairs=np.stack([np.arange(5)] * 2, 1))
 
 

@@ -167,13 +167,18 @@ class MappedRows:
     feature_map : BlockMap
     kept_bytes : int
         Memory for the first mapped blocks, which are kept so that they are not mapped again.
+    row_size : int, optional
+        Number of columns that decides how rows are cut into blocks; by default the larger number of
+        columns before and after the map.
     """
 
-    def __init__(self, x: Rows, feature_map: BlockMap, kept_bytes: int) -> None:
+    def __init__(
+        self, x: Rows, feature_map: BlockMap, kept_bytes: int, row_size: int | None = None
+    ) -> None:
         self._x, self._map = x, feature_map
         self._n_kept = kept_bytes // (feature_map.n_out * x.dtype.itemsize)
         self._kept: dict[int, NDArray[Any]] = {}
-        self.blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
+        self.blocks = cut(len(x), row_size or max(feature_map.n_out, x.shape[1]))
         self.n_rows, self.n_columns = len(x), feature_map.n_out
         self.dtype = x.dtype
 

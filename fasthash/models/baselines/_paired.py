@@ -24,10 +24,11 @@ __all__ = [
     "LearningRows",
     "check_classes",
     "gram",
+    "kernel_maps",
     "products",
     "projected",
-    "rbf_maps",
     "read_rows",
+    "ridged_gram",
     "store",
 ]
 
@@ -59,10 +60,10 @@ class LearningRows:
     pairs: NDArray[np.int64] | None
 
     def together(self) -> Iterator[list[NDArray[np.floating]]]:
-        """Blocks of pairs: the mapped rows of every modality. Use either this or `products`."""
-        fewest = min((z.blocks for z in self.mapped.values()), key=lambda b: b[0].stop)
-        for block in fewest:
-            yield [z[block] for z in self.mapped.values()]
+        """Blocks of pairs: the mapped rows of every modality, which all have the same blocks."""
+        views = list(self.mapped.values())
+        for block in views[0].blocks:
+            yield [z[block] for z in views]
 
 
 def read_rows(
@@ -73,6 +74,7 @@ def read_rows(
     is_paired: bool = True,
     n_modalities: int | None = None,
     make_maps: Callable[[dict[str, Rows]], dict[str, FeatureMap]] | None = None,
+    kept_bytes: int = _KEPT_BYTES,
 ) -> LearningRows:
     """
     Check features and pairs, and map the rows to learn from.
@@ -89,6 +91,8 @@ def read_rows(
         The number of modalities that the method takes; by default any from two on.
     make_maps : callable, optional
         Makes the feature maps of the preprocessed rows; by default columns are centred.
+    kept_bytes : int, optional
+        Memory for mapped features of a modality; 0 suits methods that read them only twice.
 
     Raises
     ------
@@ -116,7 +120,10 @@ def read_rows(
             )
     prepared, preprocessing = preprocess(x, kinds)
     maps = (make_maps or _centring_maps)(prepared)
-    mapped = {name: MappedRows(prepared[name], maps[name], _KEPT_BYTES) for name in prepared}
+    widest = max(max(rows.shape[1], maps[name].n_out) for name, rows in prepared.items())
+    mapped = {
+        name: MappedRows(rows, maps[name], kept_bytes, widest) for name, rows in prepared.items()
+    }
     return LearningRows(given, mapped, maps, preprocessing, checked)
 
 
@@ -124,18 +131,28 @@ def _centring_maps(x: dict[str, Rows]) -> dict[str, FeatureMap]:
     return {name: centring_map(rows) for name, rows in x.items()}
 
 
-def rbf_maps(
-    x: dict[str, Rows],
-    n_anchors: int,
-    width: float,
-    random_state: np.random.RandomState,
-    n_threads: int,
-) -> dict[str, FeatureMap]:
-    """Radial basis functions around rows drawn at random, the same ones of every modality."""
-    n = len(next(iter(x.values())))
-    centres = np.sort(random_state.permutation(n)[:n_anchors])
-    with Workers(n_threads) as workers:
-        return {name: rbf_map(rows, rows.take(centres), width, workers) for name, rows in x.items()}
+def kernel_maps(
+    model: Any, random_state: np.random.RandomState, n_threads: int
+) -> Callable[[dict[str, Rows]], dict[str, FeatureMap]]:
+    """
+    Return the function for `read_rows` that makes the feature maps of a model with a kernel.
+
+    They centre columns, or are radial basis functions around rows drawn at random, the same ones of
+    every modality. The model has checked its ``kernel``, ``n_anchors`` and ``width``.
+    """
+    if model.kernel == "linear":
+        return _centring_maps
+
+    def rbf_maps(x: dict[str, Rows]) -> dict[str, FeatureMap]:
+        n = len(next(iter(x.values())))
+        centres = np.sort(random_state.permutation(n)[: model.n_anchors])
+        with Workers(n_threads) as workers:
+            return {
+                name: rbf_map(rows, rows.take(centres), model.width, workers)
+                for name, rows in x.items()
+            }
+
+    return rbf_maps
 
 
 def check_classes(name: str, labels: Mapping[str, Any]) -> None:
@@ -170,6 +187,13 @@ def gram(z: MappedRows) -> NDArray[np.float64]:
     total = np.zeros((z.n_columns, z.n_columns))
     for block in z.blocks:
         total += z[block].T @ z[block]
+    return total
+
+
+def ridged_gram(z: MappedRows, ridge: float) -> NDArray[np.float64]:
+    """Compute `gram`, and add to its diagonal a number that is given as a share of its mean."""
+    total = gram(z)
+    total[np.diag_indices_from(total)] += ridge * np.trace(total) / len(total)
     return total
 
 

@@ -9,21 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.features import FeatureMap, centring_map
-from ..._core.pieces import cut
-from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
-from ..._core.validation import check_choice, check_count, check_number, check_pairs
+from ..._core.validation import check_choice, check_count, check_number
 from ..._core.workers import threads_of_products
 from .._canonical import N_FOLDS, Spectra, choose_ridges, fold_covariances, join_folds
-from .._encoding import encode_rows
-from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress
 from .._projected_search import signed_roots
 from .._rotation import quantising_rotation
 from .._scales import Related
-from ..base import CrossModalHasher, read_modalities
-from ._paired import rbf_maps
+from ..base import CrossModalHasher
+from ._paired import kernel_maps, projected, read_rows, store
 
 __all__ = ["CCAITQ"]
 
@@ -210,19 +205,16 @@ class CCAITQ(CrossModalHasher):
         check_number(self.width, "width", positive=True)
         check_count(self.n_iterations, "n_iterations")
         n_threads = resolve_threads(n_threads)
-        rows = read_modalities(features)
-        kinds = kinds_of(self.preprocessing, rows, "none")
-        checked = check_pairs(pairs, {name: len(read) for name, read in rows.items()})
-        x, preprocessing = preprocess(_rows_of_pairs(rows, checked), kinds)
         rng = check_random_state(self.random_state)
-
+        make_maps = kernel_maps(self, rng, n_threads)
+        rows = read_rows(self, features, pairs, make_maps=make_maps, kept_bytes=0)
+        views = rows.mapped
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
-                feature_maps = self._feature_maps(x, rng, n_threads)
-                n_components = min(
-                    self.n_components or n_bits, n_bits, *(m.n_out for m in feature_maps.values())
-                )
-                folds, n_pairs = _covariances(x, feature_maps)
+                fewest = min(z.n_columns for z in views.values())
+                n_components = min(self.n_components or n_bits, n_bits, fewest)
+                n_folds = min(N_FOLDS, next(iter(views.values())).n_rows)
+                folds, n_pairs = fold_covariances(rows.together(), n_folds)
                 covariances = join_folds(folds, n_pairs)
                 means = [np.trace(row[m]) / len(row[m]) for m, row in enumerate(covariances)]
                 power = 1.0
@@ -234,79 +226,19 @@ class CCAITQ(CrossModalHasher):
                 report("correlations", 1, 1)
                 directions = [d * correlations**power for d in directions]
                 scores = np.vstack(
-                    [
-                        _scores(values, feature_maps[name], d)
-                        for (name, values), d in zip(x.items(), directions, strict=True)
-                    ]
+                    [projected(z, d) for z, d in zip(views.values(), directions, strict=True)]
                 )
                 rotation = quantising_rotation(scores, self.n_iterations, rng, n_bits, report)
-            projections = {name: d @ rotation for name, d in zip(x, directions, strict=True)}
-            maps = preprocessed_maps(feature_maps, preprocessing)
-            codes = {
-                name: encode_rows(
-                    *(rows[name], maps[name], projections[name], n_threads),
-                    *(report, f"codes of {name}"),
-                )
-                for name in rows
-            }
-        self._set_fitted(
-            rows,
-            maps,
-            projections,
-            codes,
-            Related.of_pairs(checked, rows),
-            correlations_=correlations,
-            power_=power,
-            ridges_={
-                name: float(ridge / mean)
-                for name, ridge, mean in zip(x, ridges, means, strict=True)
-            },
-        )
+            projections = {name: d @ rotation for name, d in zip(views, directions, strict=True)}
+            related = Related.of_pairs(rows.pairs, rows.given)
+            shares = [float(ridge / mean) for ridge, mean in zip(ridges, means, strict=True)]
+            store(
+                *(self, rows, projections, None, related, n_threads, report),
+                correlations_=correlations,
+                power_=power,
+                ridges_=dict(zip(views, shares, strict=True)),
+            )
         return self
-
-    def _feature_maps(
-        self, x: dict[str, Rows], random_state: np.random.RandomState, n_threads: int
-    ) -> dict[str, FeatureMap]:
-        """Make the map of every modality from the rows of its pairs."""
-        if self.kernel == "linear":
-            return {name: centring_map(values) for name, values in x.items()}
-        return rbf_maps(x, self.n_anchors, self.width, random_state, n_threads)
 
     def _as_weights(self, projections: NDArray[np.floating]) -> NDArray[np.floating]:
         return signed_roots(projections)
-
-
-def _covariances(
-    x: dict[str, Rows], feature_maps: dict[str, FeatureMap]
-) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
-    """Compute the covariances of each fold of the pairs, and the number of pairs in it."""
-    n_pairs = len(next(iter(x.values())))
-    n_columns = sum(max(x[name].shape[1], feature_maps[name].n_out) for name in x)
-    blocks = (
-        [feature_maps[name].transform(x[name].read(block)) for name in x]
-        for block in cut(n_pairs, n_columns)
-    )
-    return fold_covariances(blocks, min(N_FOLDS, n_pairs))
-
-
-def _rows_of_pairs(rows: dict[str, Rows], pairs: NDArray[np.int64] | None) -> dict[str, Rows]:
-    """Select the rows of the pairs, so that rows i of all modalities belong together."""
-    x = {}
-    for column, (name, read) in enumerate(rows.items()):
-        x[name] = read if pairs is None else read.subset(pairs[:, column])
-        if x[name].is_constant():
-            raise ValueError(
-                f"features[{name!r}] has the same row in all pairs: there is no correlation to "
-                "learn from; pass pairs that differ"
-            )
-    return x
-
-
-def _scores(
-    x: Rows, feature_map: FeatureMap, directions: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Multiply centred features with the directions, block by block."""
-    scores = np.empty((len(x), directions.shape[1]))
-    for block in cut(len(x), max(x.shape[1], len(directions))):
-        scores[block] = feature_map.transform(x.read(block)) @ directions
-    return scores

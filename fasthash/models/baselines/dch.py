@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve, solve
 from sklearn.utils import Tags, check_random_state
 
+from ..._core.features import MappedRows
 from ..._core.labels import check_labels
 from ..._core.runtime import resolve_threads
 from ..._core.validation import check_choice, check_count, check_number
@@ -17,7 +18,7 @@ from ..._core.workers import threads_of_products
 from .._progress import Callback, Progress
 from .._scales import Related
 from ..base import CrossModalHasher
-from ._paired import check_classes, gram, products, projected, rbf_maps, read_rows, store
+from ._paired import check_classes, kernel_maps, products, projected, read_rows, ridged_gram, store
 
 __all__ = ["DCH"]
 
@@ -181,43 +182,32 @@ class DCH(CrossModalHasher):
         >>> bool((y[found] == y[0]).all())
         True
         """
-        n_bits, n_sweeps = (
-            check_count(self.n_bits, "n_bits"),
-            check_count(self.n_sweeps, "n_sweeps"),
-        )
+        n_bits = check_count(self.n_bits, "n_bits")
+        n_sweeps = check_count(self.n_sweeps, "n_sweeps")
         for name in ("mu", "lam", "ridge", "width"):
             check_number(getattr(self, name), name, positive=True)
         check_choice(self.kernel, "kernel", ("linear", "rbf"))
-        n_anchors = check_count(self.n_anchors, "n_anchors")
+        check_count(self.n_anchors, "n_anchors")
         n_threads = resolve_threads(n_threads)
         rng = check_random_state(self.random_state)
-        make_maps = None
-        if self.kernel == "rbf":
-            make_maps = lambda x: rbf_maps(x, n_anchors, self.width, rng, n_threads)  # noqa: E731
-        rows = read_rows(self, features, pairs, make_maps=make_maps)
+        rows = read_rows(self, features, pairs, make_maps=kernel_maps(self, rng, n_threads))
         encoded = check_labels(labels, {name: len(x) for name, x in rows.given.items()})
         y = _labels_of_pairs(encoded, rows.pairs)
         views = list(rows.mapped.values())
         b = np.where(rng.standard_normal((y.shape[0], n_bits)) >= 0, 1.0, -1.0)
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
-                factors = [self._factor(gram(z)) for z in views]
+                factors = [cho_factor(ridged_gram(z, self.ridge)) for z in views]
                 objective = []
                 for done in range(1, n_sweeps + 1):
                     w = solve(b.T @ b + self.lam * np.eye(n_bits), (y.T @ b).T, assume_a="pos")
-                    f = [
-                        cho_solve(factor, products(z, b))
-                        for factor, z in zip(factors, views, strict=True)
-                    ]
+                    f = _hash_functions(views, factors, b)
                     told = [projected(z, one) for z, one in zip(views, f, strict=True)]
                     _update_bits(b, w, y @ w.T + self.mu * np.sum(told, axis=0))
                     errors = sum(np.sum((b - one) ** 2) for one in told)
                     objective.append(_squares(y, b, w) + self.lam * np.sum(w**2) + self.mu * errors)
                     report("sweeps", done, n_sweeps)
-                f = [
-                    cho_solve(factor, products(z, b))
-                    for factor, z in zip(factors, views, strict=True)
-                ]
+                f = _hash_functions(views, factors, b)
             projections = dict(zip(rows.mapped, f, strict=True))
             related = Related.of_labels(encoded)
             store(
@@ -230,10 +220,6 @@ class DCH(CrossModalHasher):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-    def _factor(self, covariance: NDArray[np.float64]) -> Any:
-        ridge = self.ridge * np.trace(covariance) / len(covariance)
-        return cho_factor(covariance + ridge * np.eye(len(covariance)))
 
 
 def _labels_of_pairs(labels: Mapping[str, Any], pairs: NDArray[np.int64] | None) -> Any:
@@ -252,6 +238,13 @@ def _labels_of_pairs(labels: Mapping[str, Any], pairs: NDArray[np.int64] | None)
             )
     check_classes("DCH", own)
     return own[first]
+
+
+def _hash_functions(
+    views: list[MappedRows], factors: list[Any], b: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Solve for F of every modality, from the Cholesky factors of their covariances."""
+    return [cho_solve(factor, products(z, b)) for factor, z in zip(factors, views, strict=True)]
 
 
 def _update_bits(

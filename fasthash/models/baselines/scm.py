@@ -17,7 +17,7 @@ from ..._core.workers import threads_of_products
 from .._progress import Callback, Progress
 from .._scales import Related
 from ..base import CrossModalHasher
-from ._paired import check_classes, gram, products, projected, read_rows, store
+from ._paired import check_classes, products, projected, read_rows, ridged_gram, store
 
 __all__ = ["SCM"]
 
@@ -152,7 +152,7 @@ class SCM(CrossModalHasher):
         views = list(rows.mapped.values())
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
-                roots = [self._root(gram(z)) for z in views]
+                roots = [cholesky(ridged_gram(z, self.ridge), lower=True) for z in views]
                 votes = [
                     products(z, _unit_labels(y))
                     for z, y in zip(views, encoded.values(), strict=True)
@@ -190,11 +190,6 @@ class SCM(CrossModalHasher):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-    def _root(self, covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The lower triangle whose product with its transpose is the covariance and the ridge."""
-        ridge = self.ridge * np.trace(covariance) / len(covariance)
-        return np.asarray(cholesky(covariance + ridge * np.eye(len(covariance)), lower=True))
 
 
 def _unit_labels(labels: Any) -> Any:
