@@ -65,6 +65,14 @@ def test_methods_are_those_of_the_library():
     assert sorted(METHODS) == sorted(several)
 
 
+def test_the_help_of_fit_names_the_methods_that_learn_from_labels(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    *first, last = (name for name in METHODS if learns_from(getattr(models, name), "labels"))
+    assert f"{', '.join(first)} and {last} learn from labels" in said
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_fit_and_encode_give_what_the_library_gives(emoji, capsys, method):
     command = f"fit --method {method} --data emoji/emoji.npz --bits 16 --seed 3 --output m"

@@ -24,8 +24,12 @@ def declare(commands: Any) -> None:
         "fasthash fit --method AMSH --data emoji/emoji.npz --bits 64 --output emoji.model",
     )
     add_samples(fit)
-    fit.add_argument("--method", choices=inputs.METHODS, help="AMSH learns from labels, the "
-                     "others from pairs (default: AMSH)", default="AMSH")  # fmt: skip
+    fit.add_argument(
+        "--method",
+        choices=inputs.METHODS,
+        default="AMSH",
+        help="AMSH, DCH and SCM learn from labels, the others from pairs alone (default: AMSH)",
+    )
     fit.add_argument(
         "--bits", type=arguments.positive, default=64, help="length of the codes (default: 64)"
     )
@@ -93,7 +97,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             else f"{options.data} has no labels, such as L_tr"
         )
         raise ValueError(
-            f"{missing}: {options.method} learns from labels, the others only from pairs"
+            f"{missing}: {options.method} learns from labels; RREH, CCAITQ and CLSR learn from "
+            "pairs alone"
         )
     counts = {name: int(x.shape[0]) for name, x in features.items()}
     if pairs is None and len(set(counts.values())) > 1 and learns_from(model, "pairs"):
