@@ -2,8 +2,8 @@
 
     --quick               small sizes, two to four minutes: does it run; targets are not judged
     --sections NAME ...   only these
-    --data FOLDER         where wiki.npz, uci_digits.npz and openclipart.npz lie, for RREH, and
-                          sentences.npy, for long codes
+    --data FOLDER         where wiki.npz, uci_digits.npz and openclipart.npz lie, for RREH and all
+                          methods, and sentences.npy, for long codes
     --update              put these sections in the place they have in RESULTS.md, with their date
     --output FILE         default: RESULTS.md beside this file; standard output for a partial run
 
@@ -95,7 +95,9 @@ def main() -> None:
         "--update", action="store_true", help="replace sections of the output, or of RESULTS.md"
     )
     parser.add_argument(
-        "--data", type=Path, help="folder of wiki.npz, uci_digits.npz, sentences.npy"
+        "--data",
+        type=Path,
+        help="folder of wiki.npz, uci_digits.npz, openclipart.npz, sentences.npy",
     )
     options = parser.parse_args()
     is_partial = options.quick or len(options.sections) < len(SECTIONS)

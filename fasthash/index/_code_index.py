@@ -154,13 +154,13 @@ class CodeIndex(SearchedCodes):
 
     def verify(self) -> None:
         """
-        Check all codes and ids, and tables from a file; if they are mapped, also its checksums.
+        Check codes and ids, tables and lists from a file, and its checksums if it is mapped.
 
         Raises
         ------
         ValueError
-            If checksums differ, ids do not ascend, padding bits are set, or tables are not those of
-            the codes: the file is damaged.
+            If checksums differ, ids do not ascend, padding bits are set, tables are not those of
+            the codes, or lists do not hold each code once: the file is damaged.
 
         See Also
         --------
