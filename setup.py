@@ -29,9 +29,13 @@ SIMD_SOURCES = [
         *("avx512", "avx512_planes", "avx512_weights", "neon", "neon_weights"),
     )
 ]
+# With those that they include.
 SIMD_HEADERS = [
-    f"{KERNELS}/simd/{name}.h"
-    for name in ("simd", "tiles", "rows", "planes", "estimates", "avx2", "avx512")
+    f"{KERNELS}/bits.h",
+    *(
+        f"{KERNELS}/simd/{name}.h"
+        for name in ("simd", "tiles", "rows", "planes", "estimates", "avx2", "avx512")
+    ),
 ]
 
 EXTENSIONS = [
@@ -80,7 +84,7 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.jaccard",
         [f"{KERNELS}/jaccard.pyx"],
-        depends=SIMD_HEADERS,
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
     ),
     Extension(
         "fasthash._kernels.radius",
@@ -105,7 +109,7 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.discrete",
         [f"{KERNELS}/discrete.pyx"],
-        depends=[f"{KERNELS}/discrete.h", f"{KERNELS}/discrete_rows.h"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/discrete.h", f"{KERNELS}/discrete_rows.h"],
     ),
     Extension(
         "fasthash._kernels.reconstruct",
@@ -121,7 +125,6 @@ EXTENSIONS = [
         [f"{KERNELS}/multi_index.pyx"],
         depends=[
             *SIMD_HEADERS,
-            f"{KERNELS}/bits.h",
             f"{KERNELS}/keys.h",
             f"{KERNELS}/multi_index.h",
             f"{KERNELS}/multi_index_probe.h",
@@ -142,7 +145,6 @@ EXTENSIONS = [
         [f"{KERNELS}/joins.pyx"],
         depends=[
             *SIMD_HEADERS,
-            f"{KERNELS}/bits.h",
             f"{KERNELS}/keys.h",
             f"{KERNELS}/multi_index.h",
             f"{KERNELS}/multi_index_probe.h",
@@ -157,7 +159,12 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.weighted_calls",
         [f"{KERNELS}/weighted_calls.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/weights.h", f"{INCLUDE}/fasthash.h"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/selection.h",
+            f"{KERNELS}/weights.h",
+            f"{INCLUDE}/fasthash.h",
+        ],
     ),
     Extension(
         "fasthash._kernels.index_calls",
@@ -174,7 +181,12 @@ EXTENSIONS = [
     Extension(
         "fasthash.c_api",
         ["fasthash/c_api.pyx"],
-        depends=[*SIMD_HEADERS, f"{INCLUDE}/fasthash.h"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/keys.h",
+            f"{KERNELS}/multi_index.h",
+            f"{INCLUDE}/fasthash.h",
+        ],
     ),
 ]
 
