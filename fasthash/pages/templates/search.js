@@ -4,6 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const info = JSON.parse(document.body.dataset.info);
+const ORDERS = ["weights", "distance"];
 const BY_ITEM = JSON.parse(document.body.dataset.byItem); // orders of a search by an item
 const FILTERS = ["filter", "bits", "radius", "k", "order", "compare"];
 const BANDS = { same: "Same code", close: "Close", far: "Far" };
@@ -82,8 +83,7 @@ async function show() {
   for (const name of FILTERS) $(name).value = state[name] ?? usual[name] ?? "";
   const active = FILTERS.filter((name) => name !== "order").filter((name) => state[name] && state[name] !== usual[name]);
   const says = { filter: "", radius: "distance up to ", bits: "bits: ", k: "at most ", compare: "compare " };
-  $("active").replaceChildren(other(active.map((name) => says[name] + state[name]).join(", ")));
-  if (!active.length) $("active").replaceChildren();
+  $("active").replaceChildren(...(active.length ? [other(active.map((name) => says[name] + state[name]).join(", "))] : []));
   await ask(state.item);
 }
 
@@ -93,7 +93,7 @@ async function search(item, start = 0, { q, order, compare, ...filters } = form(
   if (dropped) {
     const { file, modality } = dropped;
     const found = await get("api/search/file", { ...filters, order, ...(modality && { modality }) }, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
-    return { ...found, items: found.answers, like: file.name, orders: Object.keys(ORDERS) };
+    return { ...found, items: found.answers, like: file.name, orders: ORDERS };
   }
   if (item !== undefined) {
     const of = encodeURIComponent(item);
@@ -105,13 +105,12 @@ async function search(item, start = 0, { q, order, compare, ...filters } = form(
   }
   if (q && info.by_words) {
     const found = await get("api/search", { q, order, ...words, ...filters });
-    return { ...found, items: found.answers, for: q, orders: Object.keys(ORDERS) };
+    return { ...found, items: found.answers, for: q, orders: ORDERS };
   }
   const { filter, k } = filters;
   const found = await get("api/items", { contains: q ?? "", start, ...(k && { k }), ...(filter && { filter }) });
   return { ...found, start, named: q, orders: [] };
 }
-const ORDERS = { weights: "best match", distance: "distance" };
 
 async function ask(item, start = 0) {
   const number = ++asked;
