@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,11 @@ class Ranking:
     def problem(self) -> tuple[Any, Any, Any, Any]:
         """The four arguments of the functions of `fasthash.metrics`."""
         return self.query_codes, self.codes, self.query_labels, self.labels
+
+    @cached_property
+    def average_precisions(self) -> NDArray[np.float64]:
+        """The average precision of each query, NaN without a relevant item."""
+        return average_precision(*self.problem, ties="expected")
 
     @property
     def direction(self) -> str:
@@ -215,7 +220,7 @@ def _scores(rankings: Sequence[Ranking]) -> dict[str, Any]:
     of_first: dict[str, NDArray[np.float64]] = {}
     less_first: dict[str, dict[str, str]] = {}
     for one in rankings:
-        scores = average_precision(*one.problem, ties="expected")
+        scores = one.average_precisions
         if one.model == rankings[0].model:
             of_first[one.direction] = scores
         elif one.direction in of_first and (~np.isnan(scores)).sum() > 1:
@@ -282,8 +287,7 @@ def _by_label(rankings: Sequence[Ranking], label_names: Sequence[str] | None) ->
     names: NDArray[Any] = np.empty(0)
     counts: NDArray[Any] = np.empty(0)
     for one in rankings:
-        scores = average_precision(*one.problem, ties="expected")
-        names, counts, means = average_precision_by_label(scores, one.query_labels)
+        names, counts, means = average_precision_by_label(one.average_precisions, one.query_labels)
         columns.append(means)
     order = np.argsort(-counts, kind="stable")[:_MOST_LABELS]
     rows = [
