@@ -323,6 +323,7 @@ def test_json_says_where_it_is(folder):
         ("--index 16.index --label-names emoji/labels.txt", "--label-names goes with --labels"),
         ("--index 16.index --labels emoji/emoji.npz:I_tr --label-names emoji/labels.txt", "256"),
         ("--index 16.index --words words:features", "--words needs --model"),
+        ("--index 16.index --model 16.model --modality text", "--modality goes with --words"),
         ("--index 16.index --model 16.model --words words", "--words words"),
         ("--index 16.index --model 16.model --words no_such:f", "No module named 'no_such'"),
         ("--index 16.index --model 16.model --words words:f", "no attribute 'f'"),

@@ -204,6 +204,8 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
 
         with printer.progress() as progress:
             return emoji_collection(progress)
+    if options.modality is not None and options.words is None:
+        raise ValueError("--modality goes with --words")
     models = options.model or []
     if models and len(models) != len(options.index):
         raise ValueError(
