@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._core.words import quoted
@@ -65,16 +66,14 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
         )
     n_refused = 0
     for number, text in enumerate(options.text):
-        unknown = collection.unknown_words(text)
-        for word, similar in unknown.items():
-            perhaps = f": did you mean {', '.join(similar)}?" if similar else ""
-            printer.note(f"query {number}: {quoted(word)} is not known, and was left out{perhaps}")
         try:
             found: Found = collection.search_words(text, scope)
         except ValueError as error:
+            _note_unknown(number, collection.unknown_words(text), printer)
             printer.note(f"query {number}: {error}")
             n_refused += 1
             continue
+        _note_unknown(number, found.unknown, printer)
         bands = weak = None
         if found.scale is not None and found.distances is not None:
             bands = [found.scale.band(distance) for distance in found.distances]
@@ -91,11 +90,17 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
             "matched_words": found.matched,
             "bands": bands,
             "weak": weak,
-            "unknown_words": {word: list(similar) for word, similar in unknown.items()},
+            "unknown_words": {word: list(similar) for word, similar in found.unknown.items()},
         }
         shown = {name: value for name, value in answer.items() if value is not None}
         print(json.dumps(shown, ensure_ascii=False) if as_json else as_text(shown), flush=True)
     return n_refused
+
+
+def _note_unknown(number: int, unknown: Mapping[str, Sequence[str]], printer: Printer) -> None:
+    for word, similar in unknown.items():
+        perhaps = f": did you mean {', '.join(similar)}?" if similar else ""
+        printer.note(f"query {number}: {quoted(word)} is not known, and was left out{perhaps}")
 
 
 def _check(options: argparse.Namespace) -> None:

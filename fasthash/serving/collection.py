@@ -277,17 +277,17 @@ class Collection:
         """
         one = self._lengths[scope.n_bits]
         features, refusal = self._features_of(text)
-        weights = None if self.item_words is None else self.item_words.weights(text)
-        if not scope.by_words or weights is None:
-            weights = None
-            if refusal is not None:
-                raise refusal
+        weights = None
+        if scope.by_words and self.item_words is not None:
+            weights = self.item_words.weights(text)
+        if weights is None and refusal is not None:
+            raise refusal
         if features is None:
             if scope.order == "distance" or scope.radius is not None:
                 raise ValueError(
                     f"the model knows no word of {quoted(text)}, so no item has a distance"
                 )
-            query = Query(None, None, weights, None)
+            query = Query(None, words=weights)
         else:
             assert self.words is not None
             query = self._projected(features, self.words.modality, one, weights)
@@ -320,9 +320,9 @@ class Collection:
         With `by_words`, a word is known if either the model or the text of an item has it.
         """
         known: list[Mapping[str, Sequence[str]]] = []
-        if self.words is not None and self.words.unknown is None:
-            return {}
-        if self.words is not None and self.words.unknown is not None:
+        if self.words is not None:
+            if self.words.unknown is None:
+                return {}
             with self._one_at_a_time:
                 known.append(self.words.unknown(text))
         if by_words and self.item_words is not None:
