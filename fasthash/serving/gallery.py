@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -258,10 +258,6 @@ class Gallery:
         self._pictures = pictures
         self._sounds = sounds
 
-    @property
-    def has_names(self) -> bool:
-        return bool(self.names)
-
     def name(self, item: int) -> str:
         """Return the name of an item, or "item" and its number if it has no name."""
         return self.names[item] if item < len(self.names) else f"item {item}"
@@ -279,9 +275,7 @@ class Gallery:
 
     def picture(self, item: int) -> tuple[bytes, str] | None:
         """Return the content and media type of an item's picture, or None without a picture."""
-        content = None if self._pictures is None else self._pictures.read(item)
-        kind = None if content is None else media_type(content)
-        return None if content is None or kind is None else (content, kind)
+        return _read(self._pictures, item, media_type)
 
     @property
     def has_sounds(self) -> bool:
@@ -292,9 +286,15 @@ class Gallery:
 
     def sound(self, item: int) -> tuple[bytes, str] | None:
         """Return the content and media type of an item's sound, or None without a sound."""
-        content = None if self._sounds is None else self._sounds.read(item)
-        kind = None if content is None else sound_type(content)
-        return None if content is None or kind is None else (content, kind)
+        return _read(self._sounds, item, sound_type)
+
+
+def _read(
+    files: Pictures | None, item: int, type_of: Callable[[bytes], str | None]
+) -> tuple[bytes, str] | None:
+    content = None if files is None else files.read(item)
+    kind = None if content is None else type_of(content)
+    return None if content is None or kind is None else (content, kind)
 
 
 def sound_type(content: bytes) -> str | None:

@@ -93,7 +93,6 @@ _SCHEMAS = {
         usual_answers=_WHOLE,
         most_answers=_WHOLE,
         by_words=_TRUTH,
-        has_names=_TRUTH,
         by_file=_list_of({"type": ["string", "null"]}),
         features=_list_of(_object(modality={"type": ["string", "null"]}, n_features=_WHOLE)),
     ),

@@ -296,7 +296,6 @@ def info(collection: Collection, values: Values) -> Any:
         "usual_answers": _USUAL_ANSWERS,
         "most_answers": MOST_ANSWERS,
         "by_words": collection.words is not None,
-        "has_names": collection.gallery.has_names,
         "by_file": [modality or None for modality in collection.files],
         "features": [
             {"modality": modality or None, "n_features": n}
