@@ -15,6 +15,7 @@ from fasthash.datasets import Part, load_emoji
 from fasthash.embeddings import codes_of_signs
 from fasthash.experiments import Metric, compare
 from fasthash.models import select_by_pairs
+from fasthash.models._preprocessing import kinds_of, warn_for_models
 
 
 def said(function, *args, **options):
@@ -122,6 +123,21 @@ def test_a_choice_among_settings_warns_once():
         "train.features['image']",
         "train.features['text']",
     ]
+
+
+def test_a_modality_without_a_choice_has_the_default_of_the_method():
+    """CLSR whitens what a mapping leaves out, which scales the column; CCAITQ does not."""
+    x = np.random.default_rng(0).standard_normal((80, 6))
+    x[:, 1] *= 1e4
+    features = {"image": Rows(x, x.dtype), "text": Rows(x[:, ::-1], x.dtype)}
+    for method, named in ((fh.CLSR, []), (fh.CCAITQ, ["features['image']"])):
+        model = method(preprocessing={"text": "whiten"})
+        for function, *arguments in (
+            (warn_for_models, [model], features, "features[{!r}]"),
+            (kinds_of, model, features),
+        ):
+            messages, _ = said(function, *arguments)
+            assert [m.split(" has ")[0] for m in messages] == named
 
 
 def test_features_that_hardly_change_their_sign():

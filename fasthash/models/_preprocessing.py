@@ -7,6 +7,7 @@ applies the feature map, so that `encode` takes raw features.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,25 +140,24 @@ class PreprocessedRows(Rows):
         return PreprocessedRows(self._rows.subset(indices), self._preprocessing)
 
 
-def kinds_of(given: str | Mapping[str, str], x: Mapping[str, Rows], default: str) -> dict[str, str]:
+def kinds_of(model: Any, x: Mapping[str, Rows]) -> dict[str, str]:
     """
     Return the kind of preprocessing of every modality, and warn of columns that need another one.
 
     Parameters
     ----------
-    given : str, or mapping of str to str
-        The parameter of a model: one kind for all modalities, or a kind for some of them; the
-        others get the default.
+    model : estimator
+        Its ``preprocessing`` is one kind for all modalities, or a kind for some of them; the others
+        get the default of the parameter.
     x : mapping of str to Rows
         The features of all modalities, as they were given.
-    default : str
 
     Raises
     ------
     TypeError, ValueError
         If a kind or a modality is unknown.
     """
-    kinds = _checked_kinds(given, list(x), default)
+    kinds = _checked_kinds(model, list(x))
     for name, rows in x.items():
         _warn_of_modality(rows, f"features[{name!r}]", name, [kinds[name]])
     return kinds
@@ -174,11 +174,15 @@ def warn_for_models(models: Iterable[Any], x: Mapping[str, Rows], argument: str)
         The features of all modalities, as they were given.
     argument : str
         Format of the words that name the features of a modality, with a place for its name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        In the cases of `kinds_of`.
     """
-    given = [getattr(model, "preprocessing", "none") for model in models]
+    kinds = [_checked_kinds(model, list(x)) for model in models]
     for name, rows in x.items():
-        kinds = [one.get(name, "none") if isinstance(one, Mapping) else one for one in given]
-        _warn_of_modality(rows, argument.format(name), name, kinds)
+        _warn_of_modality(rows, argument.format(name), name, [one[name] for one in kinds])
 
 
 def _warn_of_modality(rows: Rows, argument: str, name: str, kinds: Sequence[str]) -> None:
@@ -186,9 +190,11 @@ def _warn_of_modality(rows: Rows, argument: str, name: str, kinds: Sequence[str]
     warn_of_columns(rows, argument, remedy, all(kind in _SCALING for kind in kinds))
 
 
-def _checked_kinds(
-    given: str | Mapping[str, str], names: list[str], default: str
-) -> dict[str, str]:
+def _checked_kinds(model: Any, names: list[str]) -> dict[str, str]:
+    parameter = inspect.signature(type(model)).parameters.get("preprocessing")
+    if parameter is None:
+        return dict.fromkeys(names, "none")
+    given: str | Mapping[str, str] = model.preprocessing
     if not isinstance(given, Mapping):
         check_choice(given, "preprocessing", PREPROCESSING)
         return dict.fromkeys(names, given)
@@ -199,7 +205,7 @@ def _checked_kinds(
         )
     for name, kind in given.items():
         check_choice(kind, f"preprocessing[{name!r}]", PREPROCESSING)
-    return {name: given.get(name, default) for name in names}
+    return {name: given.get(name, parameter.default) for name in names}
 
 
 def fit_preprocessing(given: Rows, kind: str, n_most: int = _MOST_COMPONENTS) -> Preprocessing:

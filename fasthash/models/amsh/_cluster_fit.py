@@ -82,7 +82,7 @@ def fit_on_cluster(
             "samples in one process: with Dask arrays pass init='random'"
         )
     x = {name: ClusterRows(client, f, f"features[{name!r}]") for name, f in features.items()}
-    kinds = kinds_of(model.preprocessing, x, "none")
+    kinds = kinds_of(model, x)
     refused = {kind for kind in kinds.values() if kind not in ("none", "unit")}
     if refused:
         raise ValueError(

@@ -445,7 +445,7 @@ class AMSH(CrossModalHasher):
         n_threads = resolve_threads(n_threads)
         x = read_modalities(features)
         given = check_labels(labels, {name: len(rows) for name, rows in x.items()})
-        kinds = kinds_of(self.preprocessing, x, "none")
+        kinds = kinds_of(self, x)
         prepared, preprocessing = preprocess(x, kinds)
         check_problem(self, prepared, given, max(lengths))
         fit = AmshFit(

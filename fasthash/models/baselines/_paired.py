@@ -104,7 +104,7 @@ def read_rows(
         raise ValueError(
             f"{type(model).__name__} learns from {n_modalities} modalities, got {list(given)}"
         )
-    kinds = kinds_of(model.preprocessing, given, "none")
+    kinds = kinds_of(model, given)
     checked = None
     if is_paired:
         checked = check_pairs(pairs, {name: len(read) for name, read in given.items()})

@@ -284,7 +284,7 @@ class CLSR(LatentSearch):
         check_parameters(self)
         n_threads = resolve_threads(n_threads)
         rows = read_two_modalities(features, self.teacher, self.encoders)
-        kinds = kinds_of(self.preprocessing, rows, "whiten")
+        kinds = kinds_of(self, rows)
         pairs = check_item_pairs(pairs, rows)
         checkpoint = None if checkpoint is None else Path(checkpoint)
         if resume and (checkpoint is None or not checkpoint.exists()):

@@ -277,7 +277,7 @@ class RREH(CrossModalHasher):
         settings = self._settings()
         n_threads = resolve_threads(n_threads)
         x = read_modalities(features)
-        kinds = kinds_of(self.preprocessing, x, "none")
+        kinds = kinds_of(self, x)
         pairs = check_pairs(pairs, {name: len(rows) for name, rows in x.items()})
         learned_from, used = x, pairs
         if not self.unpaired and pairs is not None:
