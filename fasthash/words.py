@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from ._core.pieces import cut
 from ._core.validation import check_count
-from ._core.words import Vocabulary, split_words
+from ._core.words import Vocabulary, check_texts, split_words
 from .codes import pack_signs
 
 __all__ = ["WordCodes"]
@@ -87,7 +87,7 @@ class WordCodes:
     def __init__(self, texts: Sequence[str], *, n_bits: int = 256) -> None:
         self.n_bits = check_count(n_bits, "n_bits")
         in_texts: Counter[str] = Counter()
-        for text in _checked(texts):
+        for text in check_texts(texts):
             # In the order of the text, because that of a set differs between processes.
             in_texts.update(list(dict.fromkeys(split_words(text))))
         self.vocabulary = Vocabulary(in_texts)
@@ -158,8 +158,8 @@ class WordCodes:
 
     def _project(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Compute projections; 0 for texts without a known word."""
-        projections = np.empty((len(texts), self.n_bits), np.float32)
-        checked = _checked(texts)
+        checked = check_texts(texts)
+        projections = np.empty((len(checked), self.n_bits), np.float32)
         for rows in cut(len(texts), most=_BLOCK_TEXTS):
             counts = [self.vocabulary.count(text) for text in checked[rows]]
             # Words in the order of their numbers, so that other texts do not change the rounding.
@@ -214,16 +214,3 @@ def _normal_quantiles() -> NDArray[np.float32]:
     """Return the quantiles of the normal distribution that 16 random bits choose from."""
     quantiles: NDArray[np.float64] = ndtri((np.arange(1 << 16) + 0.5) / (1 << 16))
     return quantiles.astype(np.float32)
-
-
-def _checked(texts: Sequence[str]) -> Sequence[str]:
-    if isinstance(texts, str):
-        raise TypeError(f"texts must be a sequence of strings, not one string: use [{texts!r}]")
-    if not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")):
-        raise TypeError(
-            f"texts must be a sequence of strings, not {type(texts).__name__}: pass a list"
-        )
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{row}] must be a string, not {type(text).__name__}")
-    return texts

@@ -154,6 +154,10 @@ def test_suggestions_of_two_words_are_two_lists():
 
 
 @pytest.mark.parametrize("texts", [None, 5, {"a"}, (text for text in ["a"])])
-def test_what_is_no_sequence_is_refused(texts):
+@pytest.mark.parametrize(
+    "function",
+    [WordCodes, WordCodes(["a"]).project, WordCodes(["a"]).encode, load_emoji().text_features],
+)
+def test_what_is_no_sequence_is_refused(function, texts):
     with pytest.raises(TypeError, match=r"texts must be a sequence of strings, not .*pass a list"):
-        WordCodes(texts)
+        function(texts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .pieces import cut
 
-__all__ = ["ENDINGS", "Vocabulary", "quoted", "split_words"]
+__all__ = ["ENDINGS", "Vocabulary", "check_texts", "quoted", "split_words"]
 
 _WORD = re.compile(r"\w+")
 # Pairs of (ending, replacement). They are tried in this order on a word that the vocabulary lacks.
@@ -87,6 +87,20 @@ def _letter_or_space(c: str) -> str:
 def quoted(text: str) -> str:
     """Quote a text for a message; a long one is cut."""
     return repr(text if len(text) <= _MOST_QUOTED else text[: _MOST_QUOTED - 1] + "…")
+
+
+def check_texts(texts: Sequence[str]) -> Sequence[str]:
+    """Refuse what is not a sequence of strings."""
+    if isinstance(texts, str):
+        raise TypeError(f"texts must be a sequence of strings, not one string: use [{texts!r}]")
+    if not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")):
+        raise TypeError(
+            f"texts must be a sequence of strings, not {type(texts).__name__}: pass a list"
+        )
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{row}] must be a string, not {type(text).__name__}")
+    return texts
 
 
 class Vocabulary:

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core.words import Vocabulary
+from .._core.words import Vocabulary, check_texts
 
 __all__ = ["EmojiDataset", "TextEncoder", "load_emoji"]
 
@@ -97,12 +97,9 @@ class TextEncoder:
         >>> encoder(["dog"])
         array([[0., 1.]], dtype=float32)
         """
-        if isinstance(texts, str):
-            raise TypeError(f"texts must be a sequence of strings, not one string: use [{texts!r}]")
+        check_texts(texts)
         features = np.empty((len(texts), self._word_vectors.shape[1]), dtype=np.float32)
         for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"texts[{row}] must be a string, not {type(text).__name__}")
             counts = self.vocabulary.count(text)
             if not counts:
                 raise self.vocabulary.refusal(text, _ELSE_TRY)
