@@ -7,9 +7,10 @@ to this process, and only its arguments travel to the workers.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ __all__ = [
     "client_for",
     "executor_of",
     "sent",
+    "with_partition",
 ]
 
 Result = TypeVar("Result")
@@ -59,6 +61,15 @@ def sent(client: Any, value: list[Any]) -> Any:
     """A list of values, or a future of it that all workers read, if its arrays are large."""
     n_bytes = sum(x.nbytes for x in value if isinstance(x, np.ndarray))
     return value if n_bytes <= _COPIED_BYTES else client.submit(_unchanged, value, pure=False)
+
+
+@contextlib.contextmanager
+def with_partition(place: int) -> Iterator[None]:
+    """Let errors about a value say which partition it is from."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"partition {place}: {error}") from None
 
 
 def executor_of(x: Rows, n_threads: int | None) -> Executor:
@@ -222,8 +233,7 @@ class ClusterRows(Rows):
             raise ValueError(
                 f"{name} must have two dimensions, one sample per row, got shape {features.shape}"
             )
-        if features.numblocks[1] > 1:
-            features = features.rechunk({1: -1})
+        features = features.rechunk({1: -1})
         check = dask.delayed(_checked_rows, pure=False)
         futures = client.compute(
             [
@@ -338,11 +348,8 @@ def _checked_rows(
 ) -> NDArray[Any]:
     if len(block) == 0:
         return block
-    try:
-        with without_warnings():
-            x = check_rows(block, name, largest_single=largest_single)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"partition {place}: {error}") from None
+    with with_partition(place), without_warnings():
+        x = check_rows(block, name, largest_single=largest_single)
     return np.ascontiguousarray(x.read(slice(0, len(x))))
 
 

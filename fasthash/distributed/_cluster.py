@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from .._core.pieces import cut
+
 __all__ = [
     "MOST_ANSWERS",
     "client_of",
+    "in_groups",
     "memory_for_data",
     "merged_on_workers",
 ]
 
-# Largest number of answers that the client merges. If there are more, workers merge groups of this
-# size first, so that the client receives a bounded number of answers.
+# Largest number of answers that one process merges. If there are more, workers merge groups of this
+# size first, so that every process receives a bounded number of answers.
 MOST_ANSWERS = 16
 
 # Above this share of its memory limit, a worker of Dask begins to move data to its disk.
@@ -60,21 +63,21 @@ def memory_for_data(client: Any) -> float:
     return min(limits) * _MEMORY_SHARE if limits else float("inf")
 
 
-def merged_on_workers(
-    client: Any, answers: Sequence[Any], merge: Callable[[list[Any]], Any], most: int | None = None
-) -> Any:
-    """
-    Merge answers that are futures, and return the result.
-
-    Workers merge first if there are more than `most` of them, by default 16. So every process
-    receives a bounded number of answers.
-    """
-    most = MOST_ANSWERS if most is None else most
+def in_groups(answers: Sequence[Any], merge: Callable[[list[Any]], Any]) -> list[Any]:
+    """Merge groups of answers, until at most `MOST_ANSWERS` are left; return these."""
     answers = list(answers)
-    while len(answers) > most:
-        groups = [answers[start : start + most] for start in range(0, len(answers), most)]
-        answers = [client.submit(partial(_merge, merge), *some, pure=False) for some in groups]
-    return merge(client.gather(answers))
+    while len(answers) > MOST_ANSWERS:
+        answers = [merge(answers[some]) for some in cut(len(answers), most=MOST_ANSWERS)]
+    return answers
+
+
+def merged_on_workers(
+    client: Any, answers: Sequence[Any], merge: Callable[[list[Any]], Any]
+) -> Any:
+    """Merge answers that are futures, and return the result; workers merge if there are many."""
+    call = partial(_merge, merge)
+    left = in_groups(answers, lambda some: client.submit(call, *some, pure=False))
+    return merge(client.gather(left))
 
 
 def _merge(merge: Callable[[list[Any]], Any], *answers: Any) -> Any:

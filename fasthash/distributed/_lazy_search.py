@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..codes import check_ids
-from ._cluster import MOST_ANSWERS
+from ._cluster import in_groups
 from ._merging import merge_nearest, merge_scored
 
 __all__ = ["lazy_search"]
@@ -51,8 +51,7 @@ def lazy_search(
     import dask
     import dask.array as da
 
-    if len(rows.chunks[1]) > 1:
-        rows = rows.rechunk({1: -1})
+    rows = rows.rechunk({1: -1})
     sizes = rows.chunks[0]
     search = dask.delayed(call, pure=False)
     merge = dask.delayed(partial(merge_scored if is_weighted else merge_nearest, k=k), pure=False)
@@ -60,19 +59,9 @@ def lazy_search(
     parts = []
     for block, own, n in zip(rows.to_delayed().ravel(), _cut(exclude, sizes), sizes, strict=True):
         answers = [search(shard, [block, *filter, own]) for shard in shards]
-        answer = _merged(merge, answers)
+        answer = merge(in_groups(answers, merge))
         parts.append([da.from_delayed(answer[i], (n, k), dtype) for i, dtype in enumerate(dtypes)])
     return da.concatenate([part[0] for part in parts]), da.concatenate([part[1] for part in parts])
-
-
-def _merged(merge: Callable[[list[Any]], Any], answers: list[Any]) -> Any:
-    """Merge in groups, so that no task reads many answers."""
-    while len(answers) > MOST_ANSWERS:
-        answers = [
-            merge(answers[start : start + MOST_ANSWERS])
-            for start in range(0, len(answers), MOST_ANSWERS)
-        ]
-    return merge(answers)
 
 
 def _cut(exclude: Any, sizes: tuple[Any, ...]) -> list[Any]:

@@ -126,7 +126,7 @@ def _check_partitions(codes: Any, n_bits: int) -> Any:
         raise ValueError(
             f"codes must have shape (n, {n_bytes}) for n_bits={n_bits}, got {codes.shape}"
         )
-    return codes if len(codes.chunks[1]) == 1 else codes.rechunk({1: -1})
+    return codes.rechunk({1: -1})
 
 
 def _id_blocks(ids: Any, codes: Any, sizes: Sequence[int]) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from .._core.arrays import is_dask_array
 from .._core.validation import check_choice, check_flag
 from ..codes import check_codes, check_ids
 from ..index import HammingIndex
+from ..index._code_index import check_model
 from . import _shards
 from ._cluster import client_of, memory_for_data
 from ._manifest import Manifest, check_new_folder, file_name, read_manifest, write_manifest
@@ -257,11 +258,7 @@ class ShardedCodes:
         folder that `load` refuses.
         """
         check_flag(tables, "tables")
-        if not isinstance(self.model, str | None):
-            raise TypeError(
-                "the attribute model of an index must be text, such as model.fingerprint(), or "
-                f"None, got {type(self.model).__name__}"
-            )
+        check_model(self.model)
         folder = check_new_folder(path)
         state = self._state
         files = [str(folder / file_name(place)) for place in range(len(state.shards))]
@@ -272,8 +269,7 @@ class ShardedCodes:
             pure=False,
         )
         sizes = self.client.gather(written)
-        parameters = {"n_bits": self.n_bits, "multi_index": self.multi_index}
-        write_manifest(folder, Manifest(parameters, state.next_id, self.model, sizes))
+        write_manifest(folder, Manifest(self._parameters, state.next_id, self.model, sizes))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = True, client: Any = None) -> Self:
@@ -329,11 +325,15 @@ class ShardedCodes:
         index._put(ShardedState(tuple(shards), tuple(facts), manifest.next_id))
         return index
 
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """Arguments of the constructor, which are also those of the index of a shard."""
+        return {"n_bits": self.n_bits, "multi_index": self.multi_index}
+
     def _add_partitions(self, codes: Any, ids: Any) -> None:
         with self._lock:
             state = self._state
-            parameters = {"n_bits": self.n_bits, "multi_index": self.multi_index}
-            new = shards_of(self.client, codes, ids, parameters, state.next_id)
+            new = shards_of(self.client, codes, ids, self._parameters, state.next_id)
             facts = self._facts(new)
             shards, all_facts = (*state.shards, *new), (*state.facts, *facts)
             check_ids_differ(self.client, shards, all_facts)
@@ -388,11 +388,8 @@ class ShardedCodes:
         if new:
             smallest = self._place_for(state, int(new))
             if smallest is None:
-                parameters = {"n_bits": self.n_bits, "multi_index": self.multi_index}
                 check_fits(self.client, [int(new)], self.n_bits, "codes", 2)
-                made = self.client.submit(
-                    _shards.make_shard, parameters, 0, codes[:0], ids[:0], 0, pure=False
-                )
+                made = self.client.submit(_shards.Shard, self._empty, pure=False)
                 nothing = ShardFacts(0, 0, np.empty(0, np.int64))
                 state = ShardedState((*state.shards, made), (*state.facts, nothing), state.next_id)
                 smallest = len(state.shards) - 1

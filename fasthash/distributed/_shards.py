@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.cluster import with_partition
 from .._core.runtime import resolve_threads
 from .._core.weights import check_weights, round_weights
 from ..index import HammingIndex
@@ -128,10 +129,8 @@ def make_shard(
     index = HammingIndex(**parameters)
     if ids is None:
         ids = np.arange(first, first + len(codes))
-    try:
+    with with_partition(place):
         index.add(codes, ids=ids)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"partition {place}: {error}") from None
     return Shard(index)
 
 

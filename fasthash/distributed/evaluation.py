@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import is_dask_array, is_sparse
-from .._core.cluster import sent
+from .._core.cluster import sent, with_partition
 from .._core.labels import check_labels
 from .._core.pieces import cut
 from ..codes import check_codes
@@ -312,7 +312,7 @@ def _check_database(codes: Any, labels: Any, n_bytes: int) -> tuple[Any, Any]:
         raise ValueError(
             f"database_codes must have shape (n, {n_bytes}) like query_codes, got {codes.shape}"
         )
-    codes = codes.rechunk({1: -1}) if codes.numblocks[1] > 1 else codes
+    codes = codes.rechunk({1: -1})
     if not is_dask_array(labels):
         labels = da.from_array(np.asarray(labels), chunks=-1)
     if labels.ndim not in (1, 2):
@@ -345,10 +345,8 @@ def _counted(
     totals = np.zeros((len(queries), 8 * queries.shape[1] + 1), np.int64)
     relevant = np.zeros_like(totals)
     if len(codes):
-        try:
+        with with_partition(place):
             problem = check_problem(queries, codes, query_labels, labels, n_threads)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"partition {place}: {error}") from None
         for some, some_totals, some_relevant in problem.counts():
             totals[some], relevant[some] = some_totals, some_relevant
     return totals, relevant

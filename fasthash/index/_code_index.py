@@ -15,7 +15,23 @@ from ._searched_codes import SearchedCodes
 from ._snapshot import Content, SortedCodes, StoredLists
 from ._tables import CodeTables
 
-__all__ = ["CodeIndex"]
+__all__ = ["CodeIndex", "check_model"]
+
+
+def check_model(model: Any) -> None:
+    """
+    Check what a caller has set as the attribute model of an index.
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor None.
+    """
+    if not isinstance(model, str | None):
+        raise TypeError(
+            "the attribute model of an index must be text, such as model.fingerprint(), or "
+            f"None, got {type(model).__name__}"
+        )
 
 
 class CodeIndex(SearchedCodes):
@@ -83,11 +99,7 @@ class CodeIndex(SearchedCodes):
         parameters = {name: getattr(self, name) for name in ("n_bits", *self._options)}
         check_flag(tables, "tables")
         check_flag(partitions, "partitions")
-        if not isinstance(self.model, str | None):
-            raise TypeError(
-                "the attribute model of an index must be text, such as model.fingerprint(), or "
-                f"None, got {type(self.model).__name__}"
-            )
+        check_model(self.model)
         state, kept, lists = self._storage.state, None, None
         if tables or partitions:
             state = self._storage.compact()

@@ -56,9 +56,7 @@ def by_partitions(
         raise ValueError(f"X must have two dimensions, one sample per row, got shape {X.shape}")
     if X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]} columns, but the model was fitted with {n_features}")
-    if X.numblocks[1] > 1:
-        X = X.rechunk({1: -1})
-    return X.map_blocks(
+    return X.rechunk({1: -1}).map_blocks(
         partial(_of_partition, method=method, n_columns=n_columns, dtype=dtype, **arguments),
         dask.delayed(_encoder_of(model), traverse=False),
         dtype=dtype,
