@@ -40,6 +40,16 @@ def test_encode_build_and_search(capsys, emoji, address):
             assert found and found == expected
 
 
+def test_columns_of_as_many_samples_as_features(capsys, emoji, address):
+    """The workers read a square matrix as this process does."""
+    x = fh.datasets.load_emoji().features["image"]
+    np.save("square.npy", x[: x.shape[1]])
+    features = "--model emoji.model --modality image --features square.npy --columns"
+    run(capsys, f"encode {features} --output one.npy")
+    run(capsys, f"encode {features} --output many.npy --cluster {address}")
+    np.testing.assert_array_equal(np.load("many.npy"), np.load("one.npy"))
+
+
 def test_a_cluster_on_this_machine(capsys, emoji):
     """The processes of ``--cluster local`` end with the command."""
     built = result(capsys, "index build shards --codes image-codes.npy --cluster local")
@@ -52,6 +62,11 @@ def test_what_does_not_go_with_a_cluster_is_refused(capsys, emoji, address):
     encode = "encode --model emoji.model --modality image --learned --output y.npy"
     for command, message in (
         ("index build x --codes image-codes.npy --partitions", "--partitions goes with an index"),
+        (
+            "index build x --bits 9 --model emoji.model --modality image "
+            "--features emoji/emoji.npz:I_tr",
+            "--bits is 9, and the model",
+        ),
         ("search emoji.index --codes image-codes.npy", "is not a folder"),
         ("search x --fuse y --codes image-codes.npy", "--fuse goes with index files"),
         (encode, "--cluster goes with --model and --features"),

@@ -197,7 +197,7 @@ def lazy_codes(options: argparse.Namespace, client: Any, printer: Printer) -> tu
     model = inputs.load_model(options.model)
     modality = inputs.check_modality(model, options.modality)
     x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
-    is_transposed = x.shape[0] != read_numbers(options.features).shape[0]
+    is_transposed = options.columns or x.shape != read_numbers(options.features).shape
     read = partial(_features_again, absolute(options.features), is_transposed)
     lazy = rows_by_workers(client, x, read)
     codes = model.transform(lazy) if modality is None else model.encode(lazy, modality)

@@ -241,11 +241,7 @@ def _build(options: argparse.Namespace, printer: Printer) -> None:
         _build_shards(options, printer)
         return
     codes, n_bits, made_by = _read_items(options, options.bits, printer)
-    if options.bits not in (None, n_bits):
-        raise ValueError(
-            f"--bits is {options.bits}, and the model {made_by} makes codes of {n_bits} bits: "
-            "leave --bits out"
-        )
+    _check_bits(options, n_bits, made_by)
     index = HammingIndex(n_bits)
     index.add(codes, ids=_read_ids(options))
     index.model = made_by
@@ -274,6 +270,7 @@ def _build_shards(options: argparse.Namespace, printer: Printer) -> None:
             lazy = rows_by_workers(client, codes, read)
         else:
             lazy, n_bits, made_by = lazy_codes(options, client, printer)
+        _check_bits(options, n_bits, made_by)
         index = ShardedIndex(n_bits, client=client)
         index.add(lazy, ids=_read_ids(options))
         index.model = made_by
@@ -290,6 +287,14 @@ def _build_shards(options: argparse.Namespace, printer: Printer) -> None:
             "model": made_by,
         },
     )
+
+
+def _check_bits(options: argparse.Namespace, n_bits: int, made_by: str | None) -> None:
+    if options.bits not in (None, n_bits):
+        raise ValueError(
+            f"--bits is {options.bits}, and the model {made_by} makes codes of {n_bits} bits: "
+            "leave --bits out"
+        )
 
 
 def _codes_again(source: str, n_bits: int | None, read_as: str | None) -> NDArray[np.uint8]:
