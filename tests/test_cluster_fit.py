@@ -8,7 +8,7 @@ from scipy import sparse
 
 import fasthash as fh
 from clusters import kill, pids
-from fasthash._core.cluster import Cluster, RemotePart
+from fasthash._core.cluster import Cluster, ClusterRows, RemotePart
 from fasthash._core.workers import Workers
 from fasthash.models.amsh import _codes
 from fasthash.models.amsh._code_parts import CodePart, LabelRows, draw_part
@@ -149,6 +149,39 @@ def test_itq(client, data, n_bits):
         found = fh.RandomHyperplanes(20, random_state=0).fit(da.from_array(x, chunks=(700, -1)))
     np.testing.assert_allclose(found.mean_, plain.fit(x).mean_, rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(found.projection_, plain.projection_)
+
+
+def test_a_column_of_one_value_is_found_on_the_workers(client, monkeypatch):
+    """The rows that come to this process are a sample, and not all of them."""
+    x = np.random.default_rng(0).standard_normal((20_000, 3))
+    x[:, 1] = 7
+    taken = []
+    take = ClusterRows.take
+    monkeypatch.setattr(
+        ClusterRows, "take", lambda self, rows: taken.append(len(rows)) or take(self, rows)
+    )
+    with client.as_current(), pytest.warns(UserWarning, match=r"1 of 3 columns .* \(1\)"):
+        fh.RandomHyperplanes(8).fit(da.from_array(x, chunks=(6000, 3)))
+    assert sum(taken) < len(x) / 2
+
+
+def test_rows_are_reported_when_their_partition_is_done(client, data):
+    features, labels = data
+    reports = {}
+
+    def note(stage, done, total):
+        reports.setdefault(stage, []).append((done, total))
+
+    n, partition = len(features["image"]), 700
+    with client.as_current():
+        fh.ITQ(8, n_iterations=2).fit(da.from_array(features["image"], partition), callback=note)
+        fh.AMSH(8, n_anchors=20, n_sweeps=2, random_state=0).fit(
+            lazy(features, partition), labels, callback=note
+        )
+    for stage in ("covariance", "hash functions of image, 1"):
+        done = [rows for rows, _ in reports[stage]]
+        assert len(done) == -(-n // partition) and done == sorted(set(done))
+        assert reports[stage][-1] == (n, n)
 
 
 def test_what_itq_cannot_fit_is_refused(client):

@@ -80,10 +80,19 @@ def executor_of(x: Rows, n_threads: int | None) -> Executor:
 
 
 class RemotePart:
-    """A part on a worker: the future of the part, or of a `_Changed`."""
+    """
+    A part on a worker.
 
-    def __init__(self, future: Any) -> None:
-        self.future = future
+    Parameters
+    ----------
+    future : Future
+        Of the part, or of a `_Changed`.
+    n_rows : int
+        Number of samples, for reports of progress.
+    """
+
+    def __init__(self, future: Any, n_rows: int = 0) -> None:
+        self.future, self.n_rows = future, n_rows
 
 
 class _Changed:
@@ -131,7 +140,10 @@ class Cluster(AbstractContextManager["Cluster"]):
         report: Callable[[int], None] | None = None,
     ) -> list[Result]:
         """Call a function for each part, where the part is."""
-        results: list[Result] = self.client.gather(self._map(_run, function, parts, arguments))
+        futures = self._map(_run, function, parts, arguments)
+        if report is not None:
+            self._report(report, parts, futures)
+        results: list[Result] = self.client.gather(futures)
         return results
 
     def change(
@@ -163,6 +175,18 @@ class Cluster(AbstractContextManager["Cluster"]):
         """Run a function to its end, also during a KeyboardInterrupt."""
         return self._local.finish(function)
 
+    def _report(
+        self, report: Callable[[int], None], parts: list[RemotePart], futures: list[Any]
+    ) -> None:
+        """Wait for all parts, and report the rows of those that are done."""
+        from distributed import as_completed
+
+        n_rows = {future.key: part.n_rows for future, part in zip(futures, parts, strict=True)}
+        done = 0
+        for future in as_completed(futures):
+            done += n_rows[future.key]
+            report(done)
+
     def _map(
         self, task: Any, function: Any, parts: list[RemotePart], arguments: tuple[Any, ...]
     ) -> list[Any]:
@@ -186,6 +210,11 @@ class ClusterArray:
     def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
         joined = np.concatenate(self._client.gather(self.futures))
         return joined if dtype is None else joined.astype(dtype, copy=False)
+
+    def parts_of(self, futures: list[Any]) -> list[RemotePart]:
+        """Make parts of futures, each of which has the rows of a part of the array."""
+        sizes = np.diff(self.bounds).tolist()
+        return [RemotePart(future, n) for future, n in zip(futures, sizes, strict=True)]
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[Any]:
         """Rows in any order."""
@@ -269,7 +298,7 @@ class ClusterRows(Rows):
     def parts(self) -> list[RemotePart]:
         """The partitions."""
         rows = self._client.map(_as_rows, self._array.futures, pure=False)
-        return [RemotePart(future) for future in rows]
+        return self._array.parts_of(rows)
 
     def read(self, rows: slice) -> NDArray[np.floating]:
         """Read a block."""
@@ -297,8 +326,13 @@ class ClusterRows(Rows):
 
     def mapped(self, feature_map: BlockMap, kept_bytes: int) -> ClusterMappedRows:
         """The mapped features, which stay on the workers."""
+        # Anchors may be many megabytes, so they are sent once.
+        shared = self._client.submit(_unchanged, feature_map, pure=False)
         futures = self._client.map(
-            _mapped, self._array.futures, [feature_map] * len(self._array.futures), pure=False
+            partial(_mapped, kept_bytes=kept_bytes),
+            self._array.futures,
+            [shared] * len(self._array.futures),
+            pure=False,
         )
         return ClusterMappedRows(self, feature_map, kept_bytes, futures)
 
@@ -310,14 +344,14 @@ class ClusterMappedRows(MappedRows):
         self, x: ClusterRows, feature_map: BlockMap, kept_bytes: int, futures: list[Any]
     ) -> None:
         super().__init__(x, feature_map, kept_bytes)
-        self._client, self._futures = x._client, futures
+        self._client, self._array, self._futures = x._client, x._array, futures
 
     def with_codes(self, codes: Sequence[Any]) -> list[Any]:
         """The parts of the rows, each with its features and codes."""
         joined = self._client.map(
             _joined, self._futures, *(array.futures for array in codes), pure=False
         )
-        return [RemotePart(future) for future in joined]
+        return self._array.parts_of(joined)
 
 
 def _change(part: Any, arguments: list[Any], *, function: Any, n_threads: int | None) -> _Changed:
@@ -375,9 +409,8 @@ def _column_sums(block: NDArray[Any]) -> NDArray[np.float64]:
     return sums
 
 
-def _mapped(block: NDArray[Any], feature_map: BlockMap) -> MappedRows:
-    # As much is kept on a worker as in one process.
-    return MappedRows(Rows(block, block.dtype), feature_map, 1 << 29)
+def _mapped(block: NDArray[Any], feature_map: BlockMap, kept_bytes: int) -> MappedRows:
+    return MappedRows(Rows(block, block.dtype), feature_map, kept_bytes)
 
 
 def _joined(mapped: MappedRows, *codes: NDArray[np.uint8]) -> tuple[MappedRows, list[Any]]:

@@ -7,14 +7,17 @@ A fit calls `warn_of_columns` for the features of each modality; codes of signs 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .cluster import executor_of
 from .pieces import cut
 from .rows import Rows
 from .suspicious import warn
+from .workers import Workers
 
 __all__ = ["warn_of_columns", "warn_of_signs"]
 
@@ -119,7 +122,17 @@ def warn_of_signs(n_ones: NDArray[np.int64], n_rows: int, argument: str) -> None
 
 def _constant(x: Rows, columns: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those of the columns that hold one value in all rows, but for rounding."""
+    if not len(columns):
+        return columns
     first = x.read(slice(0, 1))[0, columns].astype(np.float64)
+    kept = executor_of(x, None).run(_constant_in_part, x.parts(), columns, first)
+    return reduce(np.intersect1d, kept)
+
+
+def _constant_in_part(
+    x: Rows, workers: Workers, columns: NDArray[np.int64], first: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Those of the columns that hold the value of the first row in all rows of a part."""
     for rows in cut(*x.shape):
         if not len(columns):
             break
