@@ -101,7 +101,7 @@ def declare(commands: Any) -> None:
         "--pictures",
         type=Path,
         metavar="FOLDER",
-        help="with --page, the folder of the PNG, JPEG or GIF files that --names lists",
+        help="with --page, the folder of the PNG, JPEG, GIF or WebP files that --names lists",
     )
     add_force(duplicates)
     duplicates.set_defaults(run=run)

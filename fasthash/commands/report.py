@@ -52,7 +52,7 @@ def declare(commands: Any) -> None:
         shown.add_argument(
             f"--{option}pictures",
             metavar="SOURCE",
-            help=f"PNG, JPEG or GIF files of {of}, relative to the file that names them",
+            help=f"PNG, JPEG, GIF or WebP files of {of}, relative to the file that names them",
         )
     shown.add_argument(
         "--label-names", metavar="SOURCE", help="names of the classes, by number or column"

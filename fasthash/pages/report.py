@@ -46,7 +46,7 @@ class Caption:
     ----------
     text : str
     picture : Path or None
-        A PNG, JPEG or GIF file.
+        A PNG, JPEG, GIF or WebP file.
     """
 
     text: str
