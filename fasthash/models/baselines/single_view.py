@@ -246,7 +246,8 @@ class RandomHyperplanes(LinearTransformer):
         X : array_like or scipy sparse matrix, shape (n_samples, n_features)
             Features of one or more samples. If there is one sample, all hyperplanes pass through
             it. A memory-mapped array of float32 or float64, or a scipy sparse matrix, is read block
-            by block.
+            by block. With a current client of a Dask cluster, a Dask array is fitted by its
+            workers.
         y : object, optional
             Ignored; scikit-learn passes it.
         n_threads : int, optional
