@@ -25,6 +25,7 @@ __all__ = [
     "join_folds",
     "mix_covariances",
     "pair_covariances",
+    "typical_eigenvalues",
 ]
 
 # Number of parts into which pairs are split to choose ridges, and the fewest pairs for that.
@@ -179,11 +180,6 @@ class Spectra:
             for m, row in enumerate(covariances)
         ]
 
-    @property
-    def typical(self) -> list[float]:
-        """For each modality, the mean of the eigenvalues, weighted by themselves."""
-        return [float(np.sum(v**2) / np.sum(v)) if v.any() else 0.0 for v in self._eigenvalues]
-
     def directions(
         self, ridges: Sequence[float], n_components: int
     ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
@@ -208,6 +204,17 @@ class Spectra:
         ]
         # Rounding may leave correlations just below 0, which have no roots.
         return directions, np.maximum(correlations, 0)
+
+
+def typical_eigenvalues(covariances: Sequence[Sequence[NDArray[np.float64]]]) -> list[float]:
+    """
+    Compute for each modality the mean of the eigenvalues, weighted by themselves: Σλ² / Σλ.
+
+    Both sums follow from the covariance without its eigenvalues: they are its squared norm and its
+    trace.
+    """
+    own = [row[m] for m, row in enumerate(covariances)]
+    return [float(np.sum(c**2) / np.trace(c)) if c.any() else 0.0 for c in own]
 
 
 def _of_two(
@@ -310,17 +317,18 @@ def choose_mixture(
         As in `choose_ridges`.
     """
     if sum(n_pairs) < _FEWEST_PAIRS:
-        last = Spectra(mix_covariances(join_folds(folds, n_pairs), mixtures[-1]))
-        return len(mixtures) - 1, [_RIDGE_OF_FEW * value for value in last.typical], _POWERS[0]
+        typical = typical_eigenvalues(mix_covariances(join_folds(folds, n_pairs), mixtures[-1]))
+        return len(mixtures) - 1, [_RIDGE_OF_FEW * value for value in typical], _POWERS[0]
     scores = np.zeros((len(mixtures), len(_RIDGES), len(_POWERS)))
     for held_out in range(len(folds)):
         kept = [fold for fold in range(len(folds)) if fold != held_out]
         known = join_folds([folds[k] for k in kept], [n_pairs[k] for k in kept])
         for i, mixture in enumerate(mixtures):
-            spectra = Spectra(mix_covariances(known, mixture))
+            mixed = mix_covariances(known, mixture)
+            spectra, typical = Spectra(mixed), typical_eigenvalues(mixed)
             n_found = min(n_components, *(int(np.count_nonzero(f)) for f in mixture))
             for j, share in enumerate(_RIDGES):
-                ridges = [share * value for value in spectra.typical]
+                ridges = [share * value for value in typical]
                 few, correlations = spectra.directions(ridges, n_found)
                 directions = [
                     _spread(direction, factors)
@@ -330,7 +338,7 @@ def choose_mixture(
                     folds[held_out], directions, [correlations**p for p in _POWERS], references
                 )
     best, ridge, power = map(int, np.unravel_index(np.argmax(scores), scores.shape))
-    typical = Spectra(mix_covariances(join_folds(folds, n_pairs), mixtures[best])).typical
+    typical = typical_eigenvalues(mix_covariances(join_folds(folds, n_pairs), mixtures[best]))
     return best, [_RIDGES[ridge] * value for value in typical], _POWERS[power]
 
 

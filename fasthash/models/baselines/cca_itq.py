@@ -88,7 +88,7 @@ class CCAITQ(CrossModalHasher):
     reports how far the choice is from the best one.
 
     With n pairs and d (mapped) features in all modalities together: O(n · d² + d³) for the
-    correlations, about five times as much if the ridge is chosen, and O(n · n_bits²) per step of
+    correlations, about four times as much if the ridge is chosen, and O(n · n_bits²) per step of
     the rotation. Features are read block by block; d² covariances, four times if the ridge is
     chosen, and 2 n · n_bits float64 numbers are held.
 

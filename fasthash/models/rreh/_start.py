@@ -32,6 +32,7 @@ from .._canonical import (
     fold_covariances,
     join_folds,
     mix_covariances,
+    typical_eigenvalues,
 )
 from ._anchor_reconstruction import reconstruct
 from ._features import (
@@ -319,11 +320,12 @@ def _compute_variates(
     if settings.shrinkage is None:
         references = [slice(0, view.features.n_linear or None) for view in views]
         best, ridges, power = choose_mixture(folds, n_pairs, n_most, mixtures, references)
-    spectra = Spectra(mix_covariances(join_folds(folds, n_pairs), mixtures[best]))
+    covariances = mix_covariances(join_folds(folds, n_pairs), mixtures[best])
+    spectra = Spectra(covariances)
     if settings.shrinkage is not None:
         # The eigenvalue is squared: a modality that varies in more directions then gets a smaller
         # ridge relative to its variance, and is fitted to the other one.
-        ridges = [settings.shrinkage * value**2 for value in spectra.typical]
+        ridges = [settings.shrinkage * value**2 for value in typical_eigenvalues(covariances)]
     for view in views:
         view.features = view.features.mixed(shares[best])
     means = [(m * f)[f != 0] for m, f in zip(means, mixtures[best], strict=True)]
