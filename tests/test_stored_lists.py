@@ -14,6 +14,7 @@ from test_recall import N_BITS, near_codes, recall_of
 import fasthash as fh
 from fasthash.index import _index_file as index_file
 from fasthash.index import _list_search
+from fasthash.index._partitions import default_n_lists
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +93,21 @@ def test_a_change_before_the_first_search_keeps_the_centres(index, queries, path
     assert recall_of(loaded, queries, 10, recall=0.9) >= 0.89
     made, old = loaded._storage.state.base.lists.centres, index._storage.state.base.lists.centres
     assert np.isin(made.view("V16"), old.view("V16")).mean() > 0.9
+
+
+def test_centres_are_learned_again_after_growth_over_several_files(tmp_path):
+    """Each file grows the index by less than the factor of two after which it learns again."""
+    index = fh.HammingIndex(N_BITS)
+    index.add(near_codes(2000, 100, 0.12, 1))
+    index.partition()
+    for seed in (2, 3):
+        index.save(tmp_path / "x", partitions=True)
+        index = fh.load(tmp_path / "x")
+        index.add(near_codes(len(index) // 2, 100, 0.12, seed))
+        index.compact()
+    index.search(index.codes[:20], 5, recall=0.9)
+    assert len(index) == 4500
+    assert len(index._storage.state.base.lists) > 1.2 * default_n_lists(2000)
 
 
 def test_lists_are_made_for_the_file(queries, tmp_path):
@@ -225,4 +241,11 @@ def test_rows_that_are_in_two_lists_are_found(path):
 def test_a_wrong_number_of_lists_is_found(path, value):
     path.write_bytes(rewritten(path.read_bytes(), set_at("n_lists", value=value)))
     with pytest.raises(ValueError, match="is damaged"):
+        fh.load(path)
+
+
+@pytest.mark.parametrize("value", [0, 2**32, 10**400, "2", None])
+def test_a_wrong_number_of_learned_codes_is_found(path, value):
+    path.write_bytes(rewritten(path.read_bytes(), set_at("lists_learned_from", value=value)))
+    with pytest.raises(ValueError, match="its centres cannot have been learned"):
         fh.load(path)

@@ -41,7 +41,7 @@ from .._core.interruptible import ascends
 from .._core.pieces import BLOCK_BYTES, blocks_of, cut
 from .._kernels.multi_index import SUBSTRING_BITS_MAX, table_bytes
 from ..codes import check_codes
-from ._partitions import MAX_LISTS
+from ._partitions import MAX_LISTS, MAX_ROWS
 from ._snapshot import Content, Snapshot, StoredLists
 from ._tables import MAX_CODES, CodeTables
 
@@ -116,6 +116,7 @@ def write_index(
         if lists is not None:
             description["n_lists"] = n_lists
             description["lists_have_copy"] = lists.has_copy
+            description["lists_learned_from"] = lists.n_learned
         if model is not None:
             description["model"] = model
         file.seek(0)
@@ -168,7 +169,7 @@ def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
         n_tables,
         arrays.get("tables") if _IS_LITTLE_ENDIAN else None,
         description.get("model"),
-        _lists_of(arrays, n_bytes, description.get("lists_have_copy") is True),
+        _lists_of(path, arrays, n_bytes, description),
     )
     if n and next_id <= content.ids[-1]:
         raise _damaged(path, f"id {content.ids[-1]} is not less than next_id {next_id}")
@@ -216,16 +217,20 @@ def check_list_rows(name: str, lists: StoredLists, n: int) -> None:
 
 
 def _lists_of(
-    arrays: dict[str, NDArray[np.uint8]], n_bytes: int, has_copy: bool
+    path: str, arrays: dict[str, NDArray[np.uint8]], n_bytes: int, description: dict[str, Any]
 ) -> StoredLists | None:
     if "centres" not in arrays or not _IS_LITTLE_ENDIAN:
         return None
+    n_learned = description.get("lists_learned_from", description["n"])
+    if type(n_learned) is not int or not 0 < n_learned <= MAX_ROWS:
+        raise _damaged(path, f"its centres cannot have been learned from {n_learned} codes")
     return StoredLists(
         arrays["centres"].reshape(-1, n_bytes),
         arrays["list_starts"].view(np.int64),
         arrays["list_rows"].view(np.uint32),
         arrays["calibrations"].tobytes(),
-        has_copy,
+        description.get("lists_have_copy") is True,
+        n_learned,
     )
 
 

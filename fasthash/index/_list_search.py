@@ -125,8 +125,8 @@ class ListSearch:
     def calibrations(self) -> dict[tuple[int, float], Calibration]:
         return {key: chosen.calibration for key, chosen in self._chosen.copy().items()}
 
-    def stored(self, has_copy: bool) -> StoredLists:
-        """The lists and calibrations, for a file whose reader copies the codes if `has_copy`."""
+    def stored(self, has_copy: bool, n_learned: int) -> StoredLists:
+        """The lists and calibrations, for a file; see `StoredLists` for the arguments."""
         p = self.partitions
         content = [
             {
@@ -138,7 +138,8 @@ class ListSearch:
             }
             for chosen in self._chosen.copy().values()
         ]
-        return StoredLists(p.centres, p.starts, p.rows, json.dumps(content).encode(), has_copy)
+        calibrations = json.dumps(content).encode()
+        return StoredLists(p.centres, p.starts, p.rows, calibrations, has_copy, n_learned)
 
     def topk(
         self,

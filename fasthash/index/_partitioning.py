@@ -47,7 +47,6 @@ class _Unused:
     """The lists of a file, which no search has used yet; `base` are the codes of the file."""
 
     base: weakref.ref[SortedCodes]
-    n_codes: int
     path: str
     lists: StoredLists
     chosen: dict[tuple[int, float], Chosen]
@@ -141,7 +140,7 @@ class Partitioning:
         """The lists of a base, for a file; they are made now unless they exist."""
         search = self.search(base, n_threads)
         # What the caller wants, also if the base is mapped, whose lists have no copy.
-        return search.stored(self._copies)
+        return search.stored(self._copies, self._n_learned or len(base))
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
@@ -175,7 +174,7 @@ class Partitioning:
         lists = content.lists
         assert lists is not None
         chosen = read_calibrations(content.path, lists)
-        self._file = _Unused(weakref.ref(base), len(base), content.path, lists, chosen)
+        self._file = _Unused(weakref.ref(base), content.path, lists, chosen)
 
     def take_queries(self, queries: NDArray[np.uint8]) -> None:
         """Keep queries for all calibrations to come, and forget those that have been made."""
@@ -230,4 +229,4 @@ class Partitioning:
 def _centres_of(file: _Unused) -> dict[str, Any]:
     """What new lists take over from those of a file."""
     lists = file.lists
-    return {"_centres": lists.centres, "_n_learned": file.n_codes, "_copies": lists.has_copy}
+    return {"_centres": lists.centres, "_n_learned": lists.n_learned, "_copies": lists.has_copy}

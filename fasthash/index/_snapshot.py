@@ -48,6 +48,8 @@ class StoredLists:
         What has been calibrated, as JSON.
     has_copy : bool
         Whether the codes are to be copied list by list, unless they are memory-mapped.
+    n_learned : int
+        Number of codes held when the centres were learned.
     """
 
     centres: NDArray[np.uint8]
@@ -55,6 +57,7 @@ class StoredLists:
     rows: NDArray[np.uint32]
     calibrations: bytes
     has_copy: bool
+    n_learned: int
 
 
 @dataclass(frozen=True)
