@@ -120,15 +120,17 @@ def scan_topk(
         distances = np.empty((len(queries), n_found), np.int32)
         found = np.empty((len(queries), n_found), np.int64)
         for q, pace in calls if found.size else ():
-            nearest, positions = distances[q], found[q]
-            search: _Steps
+            some, nearest, positions = queries[q], distances[q], found[q]
             if is_sorted:
-                search = _sorting.Ranking(queries[q], codes, rows, nearest, positions, n_threads)
+                _run(_sorting.Ranking(some, codes, rows, nearest, positions, n_threads), pace)
+            elif pace is None:
+                answer = _search.topk(some, codes, rows, flags, n_found, n_threads)
+                distances[q], found[q] = answer
             else:
                 search = _search.Topk(
-                    queries[q], codes, rows, flags, n_found, nearest, positions, n_threads
+                    some, codes, rows, flags, n_found, nearest, positions, n_threads
                 )
-            _run(search, pace)
+                pace.drive(search.advance)
     return pad(distances, found if rows is None else look_up(rows, found), k)
 
 

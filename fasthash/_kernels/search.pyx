@@ -443,7 +443,7 @@ cdef class Topk:
     """
 
     cdef TopkPlan plan
-    cdef const uint8_t[:, ::1] queries, codes
+    cdef const uint8_t[:, ::1] codes
     cdef const int64_t[::1] rows
     cdef const uint8_t[::1] allowed
     cdef int32_t[:, ::1] out_distances
@@ -455,29 +455,22 @@ cdef class Topk:
                   const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
                   int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
         cdef Database database = searched(queries.shape[0], codes, rows, allowed)
-        self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
+        self.codes, self.rows, self.allowed = codes, rows, allowed
         self.out_distances, self.out_positions = out_distances, out_positions
         self.plan = plan_topk(&database, queries.shape[0], k, n_threads)
         self.memory = np.empty(self.plan.memory_bytes, np.uint8)
         lay_out_topk(&self.plan, &self.memory[0])
+        write_words(&queries[0, 0], queries.shape[0], queries.shape[1], self.plan.queries)
 
     def advance(self, Py_ssize_t n_words):
         """Compare about n_words 64-bit words per thread; return how many, 0 at the end."""
         cdef const TopkPlan *plan = &self.plan
         cdef const Database *database = &plan.database
-        cdef const uint8_t *queries = &self.queries[0, 0]
         cdef int32_t *out_distances = &self.out_distances[0, 0]
         cdef int64_t *out_positions = &self.out_positions[0, 0]
         cdef Py_ssize_t stride = self.out_positions.shape[1], n_left, n_rows
         if self.round == n_rounds(plan):
             return 0
-        if self.round == 0 and self.row == 0:
-            if n_words >= plan.n_queries * database.n * database.n_words:
-                with nogil:
-                    run_topk(plan, queries, out_distances, out_positions, stride)
-                self.round = n_rounds(plan)
-                return plan.n_queries * database.n * database.n_words
-            write_words(queries, plan.n_queries, database.n_bytes, plan.queries)
         n_left = part_rows(database, plan.n_parts) - self.row
         n_rows = min(n_left, rows_of_step(database, plan.n_task, n_words, database.n_words))
         with nogil:
