@@ -8,6 +8,7 @@ from them, as in ``fasthash.metrics``, and to the same bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -238,29 +239,29 @@ def recall_at(
     return ranking.recalls_at(problem, ranks, "expected", no_relevant, per_query)
 
 
+@dataclass(frozen=True)
 class _Summed(EvaluationProblem):
     """An evaluation of which only the counts are known: per query, a column for each distance."""
 
-    def __init__(self, totals: NDArray[np.int64], relevant: NDArray[np.int64]) -> None:
-        vars(self).update(totals=totals, relevant=relevant)
+    totals: NDArray[np.int64]
+    relevant: NDArray[np.int64]
 
     @property
     def n(self) -> int:
-        return int(vars(self)["totals"][0].sum())
+        return int(self.totals[0].sum())
 
     @property
     def n_queries(self) -> int:
-        return len(vars(self)["totals"])
+        return len(self.totals)
 
     def counts(self) -> Iterator[Counts]:
-        totals, relevant = vars(self)["totals"], vars(self)["relevant"]
-        for some in cut(len(totals), totals.shape[1], _CHUNK_VALUES):
-            yield np.arange(some.start, some.stop), totals[some], relevant[some]
+        for some in cut(len(self.totals), self.totals.shape[1], _CHUNK_VALUES):
+            yield np.arange(some.start, some.stop), self.totals[some], self.relevant[some]
 
     radius_counts = counts
 
     def n_relevant(self) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = vars(self)["relevant"].sum(axis=1)
+        found: NDArray[np.int64] = self.relevant.sum(axis=1)
         return found
 
 

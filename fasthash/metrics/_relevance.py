@@ -36,6 +36,7 @@ __all__ = [
     "GradedCounts",
     "Group",
     "HammingProblem",
+    "LabelledCodes",
     "Ranked",
     "check_problem",
     "check_relevance",
@@ -72,29 +73,17 @@ class Ranked(NamedTuple):
     hits: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
 class EvaluationProblem:
-    """Checked codes and labels; a subclass ranks the codes for each query."""
-
-    database_codes: NDArray[np.uint8]
-    query_labels: csr_array
-    database_labels: csr_array
-    # Upper bound of the codes relevant to each query: it counts a code once per shared label.
-    most_relevant: NDArray[np.int64]
-    # Equal for queries with the same labels.
-    label_set: NDArray[np.int64]
-    # Whether query i leaves out row i of the database.
-    exclude_self: bool
-    n_threads: int
+    """What measures ask of the codes that are ranked for each query; a subclass answers."""
 
     @property
     def n(self) -> int:
         """Number of codes that a query is compared with."""
-        return len(self.database_codes) - self.exclude_self
+        raise NotImplementedError
 
     @property
     def n_queries(self) -> int:
-        return len(self.label_set)
+        raise NotImplementedError
 
     @property
     def n_radii(self) -> int:
@@ -122,21 +111,9 @@ class EvaluationProblem:
         """
         raise NotImplementedError
 
-    def sorted_rows(
-        self, queries: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Distances and rows of all codes, by (distance, row), for each of the queries."""
-        raise NotImplementedError
-
     def graded_rankings(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Chunks of (queries, grades of all codes by rank), in database order within ties."""
-        for group in self.groups(graded=True):
-            for some in cut(len(group.queries), self.n, _CHUNK_VALUES):
-                _, rows = self.sorted_rows(group.queries[some])
-                grades = np.zeros(rows.shape, np.int64)
-                for bits in group.levels:
-                    grades += (bits[:, 0][rows] & group.query_bits[some]) != 0
-                yield group.queries[some], grades
+        raise NotImplementedError
 
     def n_within(self, radius: int) -> NDArray[np.int64]:
         """Count the codes within a radius of each query."""
@@ -144,6 +121,50 @@ class EvaluationProblem:
         for queries, totals, _ in self.radius_counts():
             found[queries] = totals[:, : radius + 1].sum(axis=1)
         return found
+
+    def n_relevant(self) -> NDArray[np.int64]:
+        """Count the codes that are relevant to each query."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LabelledCodes(EvaluationProblem):
+    """Checked codes and labels; a subclass ranks the codes for each query."""
+
+    database_codes: NDArray[np.uint8]
+    query_labels: csr_array
+    database_labels: csr_array
+    # Upper bound of the codes relevant to each query: it counts a code once per shared label.
+    most_relevant: NDArray[np.int64]
+    # Equal for queries with the same labels.
+    label_set: NDArray[np.int64]
+    # Whether query i leaves out row i of the database.
+    exclude_self: bool
+    n_threads: int
+
+    @property
+    def n(self) -> int:
+        return len(self.database_codes) - self.exclude_self
+
+    @property
+    def n_queries(self) -> int:
+        return len(self.label_set)
+
+    def sorted_rows(
+        self, queries: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Distances and rows of all codes, by (distance, row), for each of the queries."""
+        raise NotImplementedError
+
+    def graded_rankings(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Sort all codes for each query; see the base."""
+        for group in self.groups(graded=True):
+            for some in cut(len(group.queries), self.n, _CHUNK_VALUES):
+                _, rows = self.sorted_rows(group.queries[some])
+                grades = np.zeros(rows.shape, np.int64)
+                for bits in group.levels:
+                    grades += (bits[:, 0][rows] & group.query_bits[some]) != 0
+                yield group.queries[some], grades
 
     def n_relevant(self) -> NDArray[np.int64]:
         """Count the codes that are relevant to each query, without a scan of the codes."""
@@ -193,7 +214,7 @@ class EvaluationProblem:
 
 
 @dataclass(frozen=True)
-class HammingProblem(EvaluationProblem):
+class HammingProblem(LabelledCodes):
     """Codes are ranked by Hamming distance, and two kernels count them."""
 
     query_codes: NDArray[np.uint8]

@@ -21,8 +21,8 @@ from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes
 from ._relevance import (
     Counts,
-    EvaluationProblem,
     GradedCounts,
+    LabelledCodes,
     Ranked,
     check_problem,
     check_relevance,
@@ -35,7 +35,7 @@ _CHUNK_VALUES = 1 << 20
 
 
 @dataclass(frozen=True)
-class WeightedProblem(EvaluationProblem):
+class WeightedProblem(LabelledCodes):
     """Codes are ranked by the weights of the bits in which they differ from the query."""
 
     weights: RoundedWeights
@@ -141,7 +141,7 @@ def check_ranking(
     n_threads: int | None,
     n_bits: int | None = None,
     exclude_self: bool = False,
-) -> EvaluationProblem:
+) -> LabelledCodes:
     """
     Check an evaluation of query codes or of weights.
 
