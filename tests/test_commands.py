@@ -271,6 +271,7 @@ def test_partitions_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):
     assert run(capsys, f"{search} --recall 1")[0] == exact
     assert len(run(capsys, f"{search} --recall .9")[0].splitlines()) == 5
     assert "not above 0" in run(capsys, f"{search} --recall 1.5", status=2)[1]
+    assert "--ties goes with an exact" in run(capsys, f"{search} --recall .9 --ties", status=1)[1]
     search = "search some.index --codes codes.npy --radius 3 --recall .9"
     assert "--recall goes with -k" in run(capsys, search, status=1)[1]
 

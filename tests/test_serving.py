@@ -401,7 +401,7 @@ def test_only_what_can_be_done_is_described(client, collection):
         paths = other.get("/openapi.json").json()["paths"]
         assert set(paths) == {
             "/api/info", "/api/labels", "/api/items", "/api/items/{id}", "/api/items/{id}/picture",
-            "/api/items/{id}/neighbours", "/api/search/code",
+            "/api/items/{id}/neighbours", "/api/search/code", "/api/search/codes",
         }  # fmt: skip
         assert other.get("/api/search?q=a").status_code == 404
         assert other.get("/api/items?filter=even").status_code == 400

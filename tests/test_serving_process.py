@@ -80,7 +80,7 @@ def get(url, path, **query):
         return json.load(response)
 
 
-@pytest.mark.parametrize(("served", "n"), [(OWN, 9), (EMBEDDINGS, 10)])
+@pytest.mark.parametrize(("served", "n"), [(OWN, 11), (EMBEDDINGS, 12)])
 def test_schemathesis_finds_no_fault(folder, tmp_path, served, n):
     """Everything described, with right and wrong data: statuses, types, contents as described."""
     program = pathlib.Path(sys.executable).with_name("schemathesis")

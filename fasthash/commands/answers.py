@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from .._core.suspicious import without_warnings
 from ..codes import pack_signs, unpack_signs
 from ..fusion import join_codes, join_weights
 from ..index import HammingIndex
-from ..index._ties import count_ties, search_with_ties
+from ..index._ties import count_ties, found_of, search_with_ties
 from ..reranking import rerank
 
 if TYPE_CHECKING:
@@ -73,33 +72,29 @@ class Search:
         options = {"recall": self.recall, "filter": self.allowed}
         if self.with_ties:
             n = self.n_answers
-            for code in codes:
-                search = partial(self.index.search, code[None], **options)
-                distances, ids, ties = search_with_ties(search, n)
+            for distances, ids, ties in search_with_ties(
+                lambda some, n: self.index.search(codes[some], n, **options), len(codes), n
+            ):
                 yield Answers(ids[:n], distances[:n], ties=ties[:n])
             return
-        found = self.index.search(codes, self.n_answers, **options)
-        for distances, ids in zip(*found, strict=True):
-            is_found = ids >= 0
-            yield Answers(ids[is_found], distances[is_found])
+        for distances, ids in found_of(self.index.search(codes, self.n_answers, **options)):
+            yield Answers(ids, distances)
 
     def by_weights(self, weights: NDArray[np.floating]) -> Iterator[Answers]:
         """Yield the answers to each query with weights, sorted by score."""
         n = self.n_answers
         scored: Iterator[tuple[NDArray[Any], NDArray[Any], list[int] | None]]
+
+        def search(some: Any, n: int) -> Any:
+            return self.index.search(weights=weights[some], k=n, filter=self.allowed)
+
         if self.with_ties:
-            search = self.index.search
-            scored = (
-                search_with_ties(partial(search, None, weights=row[None], filter=self.allowed), n)
-                for row in weights
-            )
+            scored = iter(search_with_ties(search, len(weights), n))
         else:
-            found = self.index.search(weights=weights, k=n, filter=self.allowed)
-            scored = ((scores, ids, None) for scores, ids in zip(*found, strict=True))
+            scored = ((*found, None) for found in found_of(search(slice(None), n)))
         for code, (scores, ids, ties) in zip(pack_signs(weights), scored, strict=True):
-            ids = ids[ids >= 0][:n]
-            distances = hamming.distances(code[None], self.index.reconstruct(ids))[0]
-            yield Answers(ids, distances, scores[: len(ids)], None if ties is None else ties[:n])
+            distances = hamming.distances(code[None], self.index.reconstruct(ids[:n]))[0]
+            yield Answers(ids[:n], distances, scores[:n], None if ties is None else ties[:n])
 
     def by_several_codes(self, queries: NDArray[Any], fused: Fused) -> Iterator[Answers]:
         """Yield the answers to queries, codes or weights, compared with all codes of an item."""

@@ -205,6 +205,8 @@ def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Pri
             "--recall goes with -k and a search by Hamming distance: leave --radius out, and with "
             "--features pass --no-weights or --rerank"
         )
+    if options.recall is not None and options.ties:
+        raise ValueError("--ties goes with an exact search: leave --recall out")
     if names is not None:
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
     search = Search(index, options.k, options.radius, options.recall, allowed, options.ties)

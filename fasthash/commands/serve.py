@@ -149,6 +149,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             )
     from ..serving.app import application
     from ..serving.limits import Limits
+    from ..serving.operations import MOST_QUERIES
     from ..serving.server import leave, open_socket, serve, url_of
 
     # The port is opened first, so that a port in use is reported before the work.
@@ -158,8 +159,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         limits = Limits(
             rate=options.rate,
             burst=5 * options.rate,
-            # No number needs more than 32 characters.
-            body_bytes=(1 << 16) + 32 * n_features,
+            # No number needs more than 32 characters; a code is hexadecimal.
+            body_bytes=(1 << 16) + MOST_QUERIES * max(32 * n_features, max(collection.bits) // 4),
         )
         app = application(collection, limits, _hosts(options))
         url = url_of(sock)

@@ -37,6 +37,9 @@ _STANDARD_ERRORS = 1.645
 # The pairs (g, 4 a) of the rules that are tried. Thresholds are in quarters too.
 _RULES = [(g, a) for g in (True, False) for a in (0, 1, 2, 3, 4)]
 
+# Up to so many queries in one call count as single ones.
+_ALONE = 4
+
 # Queries whose compared codes are counted, to compare rules.
 _COUNTED_QUERIES = 256
 
@@ -70,8 +73,8 @@ class Calibration:
     share : float
         Mean share of the codes with which a query is compared, centres included.
     alone, batched : bool
-        Whether single queries, and queries in a batch, are searched in lists. Where it is False,
-        the exact search is faster, or the recall cannot be kept.
+        Whether single queries (up to four in one call), and queries in a batch, are searched in
+        lists. Where it is False, the exact search is faster, or the recall cannot be kept.
     """
 
     recall: float
@@ -83,6 +86,10 @@ class Calibration:
     share: float
     alone: bool
     batched: bool
+
+    def uses_lists(self, n_queries: int) -> bool:
+        """Whether so many queries in one call are searched in lists; otherwise exactly."""
+        return self.alone if n_queries <= _ALONE else self.batched
 
 
 @dataclass(frozen=True)

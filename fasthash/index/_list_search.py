@@ -59,8 +59,7 @@ _LEAST_CODES_PER_ANSWER = 32
 # A rule is chosen again when this share of the codes has been removed since.
 _REMOVED_SHARE = 1 / 8
 
-# Up to so many queries count as single ones; so many are timed alone, and in a batch.
-_ALONE = 4
+# So many queries are timed alone, and in a batch.
 _TIMED_ALONE = 15
 _TIMED_BATCH = 256
 
@@ -168,9 +167,7 @@ class ListSearch:
         n_threads : int
         """
         chosen = self.chosen(k, recall, exact, live, n_threads)
-        calibration = chosen.calibration
-        by_lists = calibration.alone if len(queries) <= _ALONE else calibration.batched
-        if chosen.rule is None or not by_lists:
+        if chosen.rule is None or not chosen.calibration.uses_lists(len(queries)):
             return exact(queries, n)
         distances, rows, _, n_short = self.partitions.topk(queries, n, chosen.rule, n_threads, live)
         if n_short:

@@ -1,6 +1,6 @@
 """Codes of one or several lengths, searched by text, by an item, by features or by a code.
 
-A search request comes from ``app`` by way of ``operations``. Every kind of search makes a `Query`,
+A search request comes from ``app`` by way of ``operations``. Every kind of search makes `Queries`,
 which `Searched` of the module ``searches`` answers: it calls `index.search`.
 """
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from .._core.words import quoted
 from ..codes import pack_signs
+from ..index import HammingIndex
 from ..index._code_index import CodeIndex
 from ..metrics import DistanceScale
 from .gallery import Gallery
 from .item_words import ItemWords
-from .searches import Query, Searched
+from .searches import Queries, Searched
 
 __all__ = ["Collection", "Files", "Found", "Length", "NoFeaturesError", "Scope", "Words"]
 
@@ -42,8 +43,8 @@ class Length:
     index : CodeIndex
         Codes to search.
     project : callable or None
-        Called with features, shape (1, n_features), and their modality; returns their projections,
-        shape (1, n_bits), whose signs are the code.
+        Called with features, shape (n, n_features), and their modality; returns their projections,
+        shape (n, n_bits), whose signs are the codes.
     n_features : dict of str to int, or None
         Number of features by modality. If a model has only one kind of features, its name is "".
     item_weights : ndarray or None
@@ -124,6 +125,8 @@ class Scope:
         If given, only items with this label are found.
     by_words : bool
         Whether the words of the items' texts are compared too, if they are known.
+    recall : float or None
+        The recall to keep in a search by distance; None or 1 for an exact search.
     """
 
     n_bits: int
@@ -132,12 +135,13 @@ class Scope:
     radius: int | None = None
     filter: str | None = None
     by_words: bool = True
+    recall: float | None = None
 
 
 @dataclass(frozen=True)
 class Found:
     """
-    Answers of a search.
+    Answers to one query.
 
     Attributes
     ----------
@@ -145,9 +149,10 @@ class Found:
         Sorted by score, descending; or by distance, then by score. Equal ones are sorted by id.
     distances : list of int, or None
         Hamming distances to the code of the query; None if the model knows none of its words.
-    ties : list of int
+    ties : list of int, or None
         For each answer, the number of items that the search cannot tell from it: the order among
-        them says nothing. Items that the filter or the radius excludes do not count.
+        them says nothing. Items that the filter or the radius excludes do not count. None after a
+        search with a recall, which does not find all of them.
     scores : list of float, or None
         None for a query that is a code.
     scale : DistanceScale or None
@@ -157,15 +162,18 @@ class Found:
     matched : list of list of str, or None
         For each answer, the words of the query that are in its text; None if the query is no text,
         or the items have none.
+    exact : bool
+        Whether the search was exact.
     """
 
     ids: list[int]
     distances: list[int] | None
-    ties: list[int]
+    ties: list[int] | None
     scores: list[float] | None = None
     scale: DistanceScale | None = None
     unknown: Mapping[str, Sequence[str]] = field(default_factory=dict)
     matched: list[list[str]] | None = None
+    exact: bool = True
 
 
 class Collection:
@@ -266,6 +274,11 @@ class Collection:
         """Whether the projections of the items are known, for each length."""
         return all(one.item_weights is not None for one in self._lengths.values())
 
+    @property
+    def has_recall(self) -> bool:
+        """Whether the indexes of all lengths search with a recall."""
+        return all(isinstance(one.index, HammingIndex) for one in self._lengths.values())
+
     def search_words(self, text: str, scope: Scope) -> Found:
         """
         Search by text.
@@ -287,11 +300,11 @@ class Collection:
                 raise ValueError(
                     f"the model knows no word of {quoted(text)}, so no item has a distance"
                 )
-            query = Query(None, words=weights)
+            query = Queries(None, words=weights)
         else:
             assert self.words is not None
             query = self._projected(features, self.words.modality, one, weights)
-        found = self._search(query, scope)
+        [found] = self._search(query, scope)
         matched = None
         if self.item_words is not None:
             rows = np.searchsorted(self.ids, found.ids)
@@ -311,7 +324,8 @@ class Collection:
         ValueError, OSError
             If the file cannot be read. The user's own function may raise other errors.
         """
-        return self.search_features(self._made(self.files[modality], path), modality, scope)
+        x = self._made(self.files[modality], path)
+        return self.search_features(x, modality, scope)[0]
 
     def unknown_words(self, text: str, by_words: bool = True) -> Mapping[str, Sequence[str]]:
         """
@@ -333,14 +347,14 @@ class Collection:
             for word in both
         }
 
-    def search_features(self, x: NDArray[Any], modality: str, scope: Scope) -> Found:
+    def search_features(self, x: NDArray[Any], modality: str, scope: Scope) -> list[Found]:
         """
-        Search by features, shape (1, n_features).
+        Search by features, shape (n, n_features).
 
         Raises
         ------
         NoFeaturesError
-            If all features are zero, for then the answers would have no meaning.
+            If all features of a row are zero, for then its answers would have no meaning.
         """
         return self._search(self._projected(x, modality, self._lengths[scope.n_bits]), scope)
 
@@ -352,11 +366,11 @@ class Collection:
         words = None
         if scope.by_words and self.item_words is not None:
             words = self.item_words.weights_of(int(np.searchsorted(self.ids, item)))
-        return self._search(Query(code, weights, words, one.scale("")), scope)
+        return self._search(Queries(code, weights, words, one.scale("")), scope)[0]
 
-    def search_code(self, code: NDArray[np.uint8], scope: Scope) -> Found:
-        """Search by a code, shape (1, n_bytes)."""
-        return self._search(Query(code, scale=self._lengths[scope.n_bits].scale("")), scope)
+    def search_codes(self, codes: NDArray[np.uint8], scope: Scope) -> list[Found]:
+        """Search by codes, shape (n, n_bytes)."""
+        return self._search(Queries(codes, scale=self._lengths[scope.n_bits].scale("")), scope)
 
     def _features_of(self, text: str) -> tuple[NDArray[Any] | None, ValueError | None]:
         """Return the features of a text, or why there are none."""
@@ -384,25 +398,34 @@ class Collection:
 
     def _projected(
         self, x: NDArray[Any], modality: str, one: Length, words: NDArray[Any] | None = None
-    ) -> Query:
-        if x.shape[1] > 1 and not x.any():
-            raise NoFeaturesError("all features are zero, so there is nothing to search by")
+    ) -> Queries:
+        is_zero = ~x.any(axis=1) if x.shape[1] > 1 else np.zeros(len(x), bool)
+        if is_zero.any():
+            of = "" if len(x) == 1 else f" of row {is_zero.argmax()}"
+            raise NoFeaturesError(f"all features{of} are zero, so there is nothing to search by")
         assert one.project is not None
         weights = one.project(x, modality)
-        return Query(pack_signs(weights), weights, words, one.scale(modality))
+        return Queries(pack_signs(weights), weights, words, one.scale(modality))
 
-    def _search(self, query: Query, scope: Scope) -> Found:
+    def _search(self, queries: Queries, scope: Scope) -> list[Found]:
         searched = self._searched[scope.n_bits]
-        search = searched.by_distance if scope.order == "distance" else searched.by_score
         allowed = None if scope.filter is None else self._ids_with(scope.filter)
-        found = search(query, scope.k, scope.radius, allowed)
-        return Found(
-            found.ids.tolist(),
-            None if found.distances is None else found.distances.tolist(),
-            found.ties,
-            None if found.scores is None else found.scores.tolist(),
-            query.scale,
-        )
+        if scope.order == "distance":
+            recall = None if scope.recall == 1 else scope.recall
+            answers = searched.by_distance(queries, scope.k, scope.radius, allowed, recall)
+        else:
+            answers = searched.by_score(queries, scope.k, scope.radius, allowed)
+        return [
+            Found(
+                found.ids.tolist(),
+                None if found.distances is None else found.distances.tolist(),
+                found.ties,
+                None if found.scores is None else found.scores.tolist(),
+                queries.scale,
+                exact=found.exact,
+            )
+            for found in answers
+        ]
 
     def items(self, words: str, label: str | None, start: int, count: int) -> tuple[list[int], int]:
         """
@@ -433,5 +456,6 @@ def _with_words(found: Found, matched: list[list[str]]) -> tuple[Found, list[lis
     kept = [i for i, words in enumerate(matched) if words]
     assert found.scores is not None
     scores = [found.scores[i] for i in kept]
-    ids, ties = [found.ids[i] for i in kept], [found.ties[i] for i in kept]
+    ids = [found.ids[i] for i in kept]
+    ties = None if found.ties is None else [found.ties[i] for i in kept]
     return replace(found, ids=ids, ties=ties, scores=scores), [matched[i] for i in kept]

@@ -34,10 +34,11 @@ _SCORE = {
     "description": "Null for a query that is a code.",
 }
 _TIES = {
-    "type": "integer",
+    "type": ["integer", "null"],
     "minimum": 1,
     "description": "Number of items that the search cannot tell from this one, which is included: "
-    "the order among them says nothing. Items outside of the filter and the radius do not count.",
+    "the order among them says nothing. Items outside of the filter and the radius do not count. "
+    "Null if a recall below 1 was asked for, because such a search does not find all of them.",
 }
 _BAND = {
     "type": ["string", "null"],
@@ -92,6 +93,7 @@ _SCHEMAS = {
         usual_bits=_WHOLE,
         usual_answers=_WHOLE,
         most_answers=_WHOLE,
+        most_queries=_WHOLE,
         by_words=_TRUTH,
         by_file=_list_of({"type": ["string", "null"]}),
         features=_list_of(_object(modality={"type": ["string", "null"]}, n_features=_WHOLE)),
@@ -102,6 +104,14 @@ _SCHEMAS = {
     "Answers": _object(
         bits=_WHOLE,
         order={"type": "string", "enum": ["weights", "distance"]},
+        recall={
+            "type": ["number", "null"],
+            "description": "The recall that was asked for; null if none was.",
+        },
+        exact={
+            "type": "boolean",
+            "description": "Whether the search was exact, with or without a recall.",
+        },
         unknown_words=_UNKNOWN,
         close={
             "type": ["integer", "null"],
@@ -126,6 +136,7 @@ _SCHEMAS = {
             )
         ),
     ),
+    "Searches": _object(searches=_list_of({"$ref": "#/components/schemas/Answers"})),
 }
 
 _FILES = {

@@ -27,13 +27,17 @@ from .gallery import MOST_FILE_BYTES, sound_type
 from .operation import Body, Operation, Values
 from .schema import Schema, code_pattern
 
-__all__ = ["MOST_ANSWERS", "NoKnownWord", "info", "operations"]
+__all__ = ["MOST_ANSWERS", "MOST_QUERIES", "NoKnownWord", "info", "operations"]
 
 MOST_ANSWERS = 200
+MOST_QUERIES = 100
 _USUAL_ANSWERS = 24
 _MOST_WORDS = 200
 _MOST_LABEL = 500
 _MOST_ID = 2**53 - 1  # the largest integer that every JSON reader keeps
+
+# Each of them is calibrated separately for each k, which takes time and memory: so they are few.
+_RECALLS = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1]
 
 # The square of a feature must be finite, also in float32.
 _LARGEST_FEATURE = 1e15
@@ -188,6 +192,17 @@ def operations(collection: Collection) -> list[Operation]:
                 statuses=(404, 422),
             )
         )
+        found.append(
+            Operation(
+                "search_rows",
+                "/api/search/rows",
+                "Search by features of several queries",
+                _search_rows,
+                "Searches",
+                body=_features_body(collection, by_weights, several=True),
+                statuses=(404, 422),
+            )
+        )
     if collection.files:
         modality: Schema = {
             "type": "string",
@@ -218,6 +233,17 @@ def operations(collection: Collection) -> list[Operation]:
             statuses=(404,),
         )
     )
+    found.append(
+        Operation(
+            "search_codes",
+            "/api/search/codes",
+            "Search by several packed codes",
+            _search_codes,
+            "Searches",
+            body=_code_body(collection, by_code, several=True),
+            statuses=(404,),
+        )
+    )
     return found
 
 
@@ -243,6 +269,15 @@ def _scope(collection: Collection) -> dict[str, Schema]:
             "description": "Only items within this Hamming distance, inclusive.",
         },
     }
+    if collection.has_recall:
+        scope["recall"] = {
+            "type": "number",
+            "enum": _RECALLS,
+            "description": "Search approximately, by distance: the mean share of the exact answers "
+            "that is returned. By default and with 1, the search is exact. It is also exact where "
+            "that is faster, and where the recall cannot be kept. A search by score takes no "
+            "recall below 1: the status is 422.",
+        }
     if collection.gallery.labels is not None:
         scope["filter"] = {
             "type": "string",
@@ -253,7 +288,9 @@ def _scope(collection: Collection) -> dict[str, Schema]:
     return scope
 
 
-def _features_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
+def _features_body(
+    collection: Collection, scope: Mapping[str, Schema], several: bool = False
+) -> Body:
     number: Schema = {
         "type": "number",
         "minimum": -_LARGEST_FEATURE,
@@ -263,13 +300,15 @@ def _features_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
     for modality, n in collection.n_features.items():
         which: dict[str, Schema] = {"modality": {"type": "string", "enum": [modality]}}
         vector: Schema = {"type": "array", "items": number, "minItems": n, "maxItems": n}
-        forms[modality] = {**(which if modality else {}), "features": vector, **scope}
+        query = {"rows": _several(vector)} if several else {"features": vector}
+        forms[modality] = {**(which if modality else {}), **query, **scope}
+    needed = "rows" if several else "features"
     if "" in forms:
-        return Body(None, forms, "features", "")
-    return Body("modality", forms, "features")
+        return Body(None, forms, needed, "")
+    return Body("modality", forms, needed)
 
 
-def _code_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
+def _code_body(collection: Collection, scope: Mapping[str, Schema], several: bool = False) -> Body:
     usual = collection.usual_bits
     forms = {}
     for n_bits in collection.bits:
@@ -282,8 +321,13 @@ def _code_body(collection: Collection, scope: Mapping[str, Schema]) -> Body:
             "description": f"{n_bits} bits in hexadecimal. The first bit is the highest bit of the "
             "first byte, and padding bits are zero.",
         }
-        forms[n_bits] = {**scope, "code": code, "bits": bits}
-    return Body("bits", forms, "code", usual)
+        query = {"codes": _several(code)} if several else {"code": code}
+        forms[n_bits] = {**scope, **query, "bits": bits}
+    return Body("bits", forms, "codes" if several else "code", usual)
+
+
+def _several(query: Schema) -> Schema:
+    return {"type": "array", "items": query, "minItems": 1, "maxItems": MOST_QUERIES}
 
 
 def info(collection: Collection, values: Values) -> Any:
@@ -295,6 +339,7 @@ def info(collection: Collection, values: Values) -> Any:
         "usual_bits": collection.usual_bits,
         "usual_answers": _USUAL_ANSWERS,
         "most_answers": MOST_ANSWERS,
+        "most_queries": MOST_QUERIES,
         "by_words": collection.words is not None,
         "by_file": [modality or None for modality in collection.files],
         "features": [
@@ -353,13 +398,17 @@ def _search(collection: Collection, values: Values) -> Any:
 
 
 def _search_features(collection: Collection, values: Values) -> Any:
+    return _search_rows(collection, {**values, "rows": [values["features"]]})["searches"][0]
+
+
+def _search_rows(collection: Collection, values: Values) -> Any:
     scope = _checked_scope(collection, values)
-    x = np.array([values["features"]], np.float64)
+    x = np.array(values["rows"], np.float64)
     try:
         found = collection.search_features(x, values.get("modality", ""), scope)
     except NoFeaturesError as error:
         raise HTTPException(422, str(error)) from None
-    return _answers(collection, scope, found)
+    return {"searches": [_answers(collection, scope, one) for one in found]}
 
 
 def _search_file(collection: Collection, values: Values) -> Any:
@@ -382,9 +431,14 @@ def _search_file(collection: Collection, values: Values) -> Any:
 
 
 def _search_code(collection: Collection, values: Values) -> Any:
+    return _search_codes(collection, {**values, "codes": [values["code"]]})["searches"][0]
+
+
+def _search_codes(collection: Collection, values: Values) -> Any:
     scope = _checked_scope(collection, values)
-    code = np.frombuffer(bytes.fromhex(values["code"]), np.uint8)[None]
-    return _answers(collection, scope, collection.search_code(code, scope))
+    codes = np.array([np.frombuffer(bytes.fromhex(one), np.uint8) for one in values["codes"]])
+    found = collection.search_codes(codes, scope)
+    return {"searches": [_answers(collection, scope, one) for one in found]}
 
 
 def _checked_item(collection: Collection, values: Values) -> int:
@@ -404,6 +458,13 @@ def _checked_label(collection: Collection, values: Values) -> str | None:
 
 def _checked_scope(collection: Collection, values: Values) -> Scope:
     label = _checked_label(collection, values)
+    recall: float | None = values.get("recall")
+    if recall is not None and recall < 1 and values["order"] != "distance":
+        raise HTTPException(
+            422,
+            f"recall={recall} goes with order=distance: a search by score compares all codes, so "
+            "leave recall out, or add order=distance",
+        )
     return Scope(
         values["bits"],
         values["k"],
@@ -411,6 +472,7 @@ def _checked_scope(collection: Collection, values: Values) -> Scope:
         values.get("radius"),
         label,
         values.get("compare") == "all",
+        recall,
     )
 
 
@@ -428,10 +490,13 @@ def _answers(collection: Collection, scope: Scope, found: Found, asked: int | No
         if item != asked
     )
     weak = None if scale is None else not is_near and not any(matched)
-    answers = zip(found.ids, distances, scores, found.ties, matched, meanings, strict=True)
+    all_ties: Sequence[int | None] = [None] * n if found.ties is None else found.ties
+    answers = zip(found.ids, distances, scores, all_ties, matched, meanings, strict=True)
     return {
         "bits": scope.n_bits,
         "order": scope.order,
+        "recall": scope.recall,
+        "exact": found.exact,
         **_unknown(found.unknown),
         "close": None if scale is None else scale.close,
         "weak": weak,

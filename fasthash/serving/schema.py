@@ -17,7 +17,10 @@ __all__ = ["check", "check_object", "code_pattern", "from_query"]
 
 Schema = Mapping[str, Any]
 
+_PLURALS = {"number": "numbers", "string": "texts", "array": "lists"}
+
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"-?[0-9]{0,18}[.]?[0-9]{0,18}")
 
 
 def check(name: str, value: Any, schema: Schema) -> Any:
@@ -89,6 +92,8 @@ def from_query(text: str, schema: Schema) -> Any:
     """Convert a text of a query string or a path to the type of its schema."""
     if schema["type"] == "integer" and _INTEGER.fullmatch(text):
         return int(text)
+    if schema["type"] == "number" and _NUMBER.fullmatch(text) and any(map(str.isdigit, text)):
+        return float(text)
     return text
 
 
@@ -120,7 +125,9 @@ def _in_words(schema: Schema) -> str:
         choices = ", ".join(map(str, schema["enum"]))
         return f"one of {choices}" if len(schema["enum"]) > 1 else choices
     if schema["type"] == "array":
-        return f"a list of {schema['minItems']} numbers"
+        least, most = schema["minItems"], schema["maxItems"]
+        items = _PLURALS[schema["items"]["type"]]
+        return f"a list of {least if least == most else f'{least} to {most}'} {items}"
     if schema["type"] == "string":
         if "pattern" in schema:
             return f"text like {schema['pattern']}"

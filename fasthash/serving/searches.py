@@ -1,7 +1,7 @@
-"""The search of one query: by the code of a model, by weights of its bits, and by words of texts.
+"""The search of queries: by the code of a model, by weights of its bits, and by words of texts.
 
 An item has a code of a model and, if it has a text, a code of the words of that text. A query is
-compared with both. `Searched` holds the codes of all items, and `Query` what is known of a query.
+compared with both. `Searched` holds the codes of all items, and `Queries` what is known of queries.
 """
 
 from __future__ import annotations
@@ -22,36 +22,46 @@ from ..index._ties import Found, count_ties, found_of, search_with_ties
 from ..metrics import DistanceScale
 from .item_words import ItemWords
 
-__all__ = ["Query", "Searched", "Sorted"]
+__all__ = ["Queries", "Searched", "Sorted"]
 
 
 @dataclass(frozen=True, eq=False)
-class Query:
+class Queries:
     """
-    What is known of a query.
+    What is known of one or several queries.
 
     Attributes
     ----------
-    code : ndarray of uint8, shape (1, n_bytes), or None
-        Its code; None if the model knows none of its words.
-    weights : ndarray, shape (1, n_bits), or None
-        The projections whose signs are the code, if they are known.
-    words : ndarray, shape (1, n_bits of words), or None
+    codes : ndarray of uint8, shape (n, n_bytes), or None
+        Their codes; None if the model knows none of their words.
+    weights : ndarray, shape (n, n_bits), or None
+        The projections whose signs are the codes, if they are known.
+    words : ndarray, shape (n, n_bits of words), or None
         Weights of the bits of the codes of words.
     scale : DistanceScale or None
-        What distances to the code mean.
+        What distances to the codes mean.
     """
 
-    code: NDArray[np.uint8] | None
+    codes: NDArray[np.uint8] | None
     weights: NDArray[Any] | None = None
     words: NDArray[Any] | None = None
     scale: DistanceScale | None = None
+
+    def __len__(self) -> int:
+        known = (self.codes, self.weights, self.words)
+        return max(len(one) for one in known if one is not None)
+
+    def __getitem__(self, some: slice) -> Queries:
+        codes, weights, words = (
+            None if one is None else one[some] for one in (self.codes, self.weights, self.words)
+        )
+        return Queries(codes, weights, words, self.scale)
 
 
 @dataclass(frozen=True, eq=False)
 class Sorted:
     """
-    Answers of a search.
+    Answers to one query.
 
     Attributes
     ----------
@@ -60,14 +70,18 @@ class Sorted:
         Hamming distances to the code of the query, if it has one.
     scores : ndarray of float64, shape (n,), or None
         None for a query that is a code.
-    ties : list of int
-        For each answer, the number of items that the search cannot tell from it.
+    ties : list of int, or None
+        For each answer, the number of items that the search cannot tell from it; None after a
+        search with a recall, which does not find all of them.
+    exact : bool
+        Whether the search was exact.
     """
 
     ids: NDArray[np.int64]
     distances: NDArray[np.int32] | None
     scores: NDArray[np.float64] | None
-    ties: list[int]
+    ties: list[int] | None
+    exact: bool = True
 
 
 class Searched:
@@ -93,8 +107,8 @@ class Searched:
             self._joined.add(joined, ids=index.ids)
 
     def by_score(
-        self, query: Query, k: int, radius: int | None, allowed: NDArray[np.int64] | None
-    ) -> Sorted:
+        self, queries: Queries, k: int, radius: int | None, allowed: NDArray[np.int64] | None
+    ) -> list[Sorted]:
         """
         Find the items with the highest scores.
 
@@ -103,8 +117,8 @@ class Searched:
 
         Parameters
         ----------
-        query : Query
-            With weights or words; with a code if there is a radius.
+        queries : Queries
+            With weights or words; with codes if there is a radius.
         k : int
         radius : int or None
             Largest distance to the code of the query.
@@ -113,67 +127,119 @@ class Searched:
 
         Returns
         -------
-        Sorted
+        list of Sorted
+            For each query.
         """
-        search = self._scored(query, allowed)
-        scores, ids, ties = search_with_ties(search, k)
-        distances = self._distances(query, ids)
-        if radius is not None and distances is not None and distances.max(initial=0) > radius:
-            assert query.code is not None
-            near = self._index.within(query.code, radius, n_threads=1, filter=allowed)[2]
-            scores, ids, ties = search_with_ties(self._scored(query, near), k)
-            distances = self._distances(query, ids)
-        return Sorted(ids[:k], None if distances is None else distances[:k], scores[:k], ties[:k])
+        answers = []
+        found = search_with_ties(self._scored(queries, allowed), len(queries), k)
+        for q, (scores, ids, ties) in enumerate(found):
+            one = queries[q : q + 1]
+            distances = self._distances(one, ids)
+            if radius is not None and distances is not None and distances.max(initial=0) > radius:
+                assert one.codes is not None
+                near = self._index.within(one.codes, radius, n_threads=1, filter=allowed)[2]
+                [(scores, ids, ties)] = search_with_ties(self._scored(one, near), 1, k)
+                distances = self._distances(one, ids)
+            far = None if distances is None else distances[:k]
+            answers.append(Sorted(ids[:k], far, scores[:k], ties[:k]))
+        return answers
 
     def by_distance(
-        self, query: Query, k: int, radius: int | None, allowed: NDArray[np.int64] | None
-    ) -> Sorted:
+        self,
+        queries: Queries,
+        k: int,
+        radius: int | None,
+        allowed: NDArray[np.int64] | None,
+        recall: float | None = None,
+    ) -> list[Sorted]:
         """
         Find the items with the smallest distances; equal ones by score, if weights are known.
 
         Parameters
         ----------
-        query : Query
-            With a code.
+        queries : Queries
+            With codes.
         k, radius, allowed
             As in `by_score`.
+        recall : float or None
+            The recall to keep, below 1; None for an exact search. The index must be a
+            `HammingIndex`.
 
         Returns
         -------
-        Sorted
+        list of Sorted
+            For each query.
         """
-        code = query.code
-        assert code is not None
-        distances, ids, ties = search_with_ties(
-            lambda n: self._index.search(code, n, n_threads=1, filter=allowed), k
+        codes, exact = queries.codes, True
+        assert codes is not None
+        found: list[tuple[NDArray[Any], NDArray[np.int64], list[int] | None]]
+        if recall is None:
+            found = list(
+                search_with_ties(
+                    lambda some, n: self._index.search(codes[some], n, n_threads=1, filter=allowed),
+                    len(codes),
+                    k,
+                )
+            )
+        else:
+            assert isinstance(self._index, HammingIndex)
+            answer = self._index.search(codes, k, recall=recall, n_threads=1, filter=allowed)
+            found = [(*one, None) for one in found_of(answer)]
+            # Without a calibration, the index has searched exactly.
+            calibration = self._index.calibration_.get((k, recall))
+            exact = (
+                allowed is not None or calibration is None or not calibration.uses_lists(len(codes))
+            )
+        return [
+            self._sorted(queries[q : q + 1], one, k, radius, exact) for q, one in enumerate(found)
+        ]
+
+    def _sorted(
+        self,
+        query: Queries,
+        found: tuple[NDArray[Any], NDArray[np.int64], list[int] | None],
+        k: int,
+        radius: int | None,
+        exact: bool,
+    ) -> Sorted:
+        """Answers to one query sorted by distance; found are its nearest items, with all ties."""
+        distances, ids, ties = found
+        n = len(ids) if radius is None else int((distances <= radius).sum())
+        if query.weights is not None or query.words is not None:
+            [(scores, ids)] = found_of(self._scored(query, ids[:n])(slice(None), max(n, 1)))
+            far = self._distances(query, ids)
+            assert far is not None
+            order = np.lexsort((ids, -scores, far))
+            distances, scores, ids = far[order], scores[order], ids[order]
+            if ties is not None:
+                ties = count_ties(np.stack([distances, scores], axis=1))
+        else:
+            scores = None
+        n = min(n, k)
+        return Sorted(
+            ids[:n],
+            distances[:n],
+            None if scores is None else scores[:n],
+            None if ties is None else ties[:n],
+            exact,
         )
-        if radius is not None:
-            n = int((distances <= radius).sum())
-            distances, ids, ties = distances[:n], ids[:n], ties[:n]
-        if query.weights is None and query.words is None:
-            return Sorted(ids[:k], distances[:k], None, ties[:k])
-        scores, found = found_of(self._scored(query, ids)(max(len(ids), 1)))
-        far = self._distances(query, found)
-        assert far is not None
-        order = np.lexsort((found, -scores, far))
-        far, scores, found = far[order], scores[order], found[order]
-        ties = count_ties(np.stack([far, scores], axis=1))
-        return Sorted(found[:k], far[:k], scores[:k], ties[:k])
 
-    def _scored(self, query: Query, allowed: NDArray[np.int64] | None) -> Callable[[int], Found]:
-        """Return a search by score for a number of answers."""
-        n_bits, weights = self._index.n_bits, query.weights
+    def _scored(
+        self, queries: Queries, allowed: NDArray[np.int64] | None
+    ) -> Callable[[Any, int], Found]:
+        """Return a search by score for some of the queries, and a number of answers."""
+        n_bits, weights = self._index.n_bits, queries.weights
         index = self._index
-        if query.words is not None and self._joined is not None:
+        if queries.words is not None and self._joined is not None:
             index = self._joined
-            if weights is None and query.code is not None:
-                weights = unpack_signs(query.code, n_bits)
-            parts = {"model": np.zeros((1, n_bits)) if weights is None else weights}
-            weights = join_weights({**parts, "words": query.words})
+            if weights is None and queries.codes is not None:
+                weights = unpack_signs(queries.codes, n_bits)
+            parts = {"model": np.zeros((len(queries), n_bits)) if weights is None else weights}
+            weights = join_weights({**parts, "words": queries.words})
         assert weights is not None
-        return lambda n: index.search(weights=weights, k=n, n_threads=1, filter=allowed)
+        return lambda some, n: index.search(weights=weights[some], k=n, n_threads=1, filter=allowed)
 
-    def _distances(self, query: Query, ids: NDArray[np.int64]) -> NDArray[np.int32] | None:
-        if query.code is None:
+    def _distances(self, query: Queries, ids: NDArray[np.int64]) -> NDArray[np.int32] | None:
+        if query.codes is None:
             return None
-        return hamming.distances(query.code, self._index.reconstruct(ids), n_threads=1)[0]
+        return hamming.distances(query.codes, self._index.reconstruct(ids), n_threads=1)[0]
