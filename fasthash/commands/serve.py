@@ -149,7 +149,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             )
     from ..serving.app import application
     from ..serving.limits import Limits
-    from ..serving.operations import MOST_QUERIES
+    from ..serving.parameters import MOST_QUERIES
     from ..serving.server import leave, open_socket, serve, url_of
 
     # The port is opened first, so that a port in use is reported before the work.

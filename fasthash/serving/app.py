@@ -28,7 +28,8 @@ from .collection import Collection
 from .limits import Limits, RateLimit, SafeHeaders, read_bytes, read_json
 from .openapi import describe
 from .operation import Operation
-from .operations import ID, NoKnownWord, info, operations
+from .operations import NoKnownWord, info, operations
+from .parameters import ID
 from .schema import check, check_object, from_query
 
 __all__ = ["application"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import __version__
 from .operation import Body, Operation
-from .operations import ID
+from .parameters import ID
 
 __all__ = ["describe"]
 

@@ -24,23 +24,27 @@ from ..metrics import DistanceScale
 from ..pages.pictures import media_type
 from .collection import Collection, Found, NoFeaturesError, Scope
 from .gallery import MOST_FILE_BYTES, sound_type
-from .operation import Body, Operation, Values
-from .schema import Schema, code_pattern
+from .operation import Operation, Values
+from .parameters import (
+    BY_CODE,
+    BY_WEIGHTS,
+    COMPARE,
+    MOST_ANSWERS,
+    MOST_ID,
+    MOST_QUERIES,
+    USUAL_ANSWERS,
+    checked_item,
+    checked_label,
+    checked_scope,
+    code_body,
+    features_body,
+    scope_of,
+)
+from .schema import Schema
 
-__all__ = ["MOST_ANSWERS", "MOST_QUERIES", "NoKnownWord", "info", "operations"]
+__all__ = ["NoKnownWord", "info", "operations"]
 
-MOST_ANSWERS = 200
-MOST_QUERIES = 100
-_USUAL_ANSWERS = 24
 _MOST_WORDS = 200
-_MOST_LABEL = 500
-_MOST_ID = 2**53 - 1  # the largest integer that every JSON reader keeps
-
-# Each of them is calibrated separately for each k, which takes time and memory: so they are few.
-_RECALLS = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1]
-
-# The square of a feature must be finite, also in float32.
-_LARGEST_FEATURE = 1e15
 
 
 class NoKnownWord(HTTPException):
@@ -58,47 +62,12 @@ class NoKnownWord(HTTPException):
         self.more = _unknown(unknown)
 
 
-# Ids in paths.
-ID: Schema = {
-    "type": "integer",
-    "minimum": 0,
-    "maximum": _MOST_ID,
-    "description": "Number of an item.",
-}
-
-# The order of the answers, if the projections of the query are known, and if only its code is.
-_BY_WEIGHTS: Schema = {
-    "type": "string",
-    "enum": ["weights", "distance"],
-    "default": "weights",
-    "description": "weights: the answers are sorted by score, highest first. The score is the sum "
-    "of the projections of the query, each times 1 where the bit of the item is 1 and times -1 "
-    "where it is 0. distance: they are sorted by Hamming distance, smallest first, and equal "
-    "distances by score. Equal ones are sorted by id.",
-}
-# Whether the words of the items' texts are compared, besides the codes.
-_COMPARE: Schema = {
-    "type": "string",
-    "enum": ["all", "codes"],
-    "default": "all",
-    "description": "all: the codes are compared, and the words of the query with those of the "
-    "items' texts. codes: the codes alone, for which an item's own text does not count.",
-}
-_BY_CODE: Schema = {
-    "type": "string",
-    "enum": ["distance"],
-    "default": "distance",
-    "description": "Only the code of the query is known, and not its projections. So the answers "
-    "are sorted by Hamming distance, smallest first, and equal ones by id.",
-}
-
-
 def operations(collection: Collection) -> list[Operation]:
     """List the operations that a collection supports."""
-    scope = _scope(collection)
-    by_code = {**scope, "order": _BY_CODE}
-    by_weights = {**scope, "order": _BY_WEIGHTS}
-    by_words = {**by_weights, **({} if collection.item_words is None else {"compare": _COMPARE})}
+    scope = scope_of(collection)
+    by_code = {**scope, "order": BY_CODE}
+    by_weights = {**scope, "order": BY_WEIGHTS}
+    by_words = {**by_weights, **({} if collection.item_words is None else {"compare": COMPARE})}
     restricted = {name: scope[name] for name in ("filter",) if name in scope}
     contains: Schema = {
         "type": "string",
@@ -109,7 +78,7 @@ def operations(collection: Collection) -> list[Operation]:
     start: Schema = {
         "type": "integer",
         "minimum": 0,
-        "maximum": _MOST_ID,
+        "maximum": MOST_ID,
         "default": 0,
         "description": "Number of items to skip at the beginning.",
     }
@@ -188,7 +157,7 @@ def operations(collection: Collection) -> list[Operation]:
                 "Search by features, which the server projects",
                 _search_features,
                 "Answers",
-                body=_features_body(collection, by_weights),
+                body=features_body(collection, by_weights),
                 statuses=(404, 422),
             )
         )
@@ -199,7 +168,7 @@ def operations(collection: Collection) -> list[Operation]:
                 "Search by features of several queries",
                 _search_rows,
                 "Searches",
-                body=_features_body(collection, by_weights, several=True),
+                body=features_body(collection, by_weights, several=True),
                 statuses=(404, 422),
             )
         )
@@ -229,7 +198,7 @@ def operations(collection: Collection) -> list[Operation]:
             "Search by a packed code",
             _search_code,
             "Answers",
-            body=_code_body(collection, by_code),
+            body=code_body(collection, by_code),
             statuses=(404,),
         )
     )
@@ -240,94 +209,11 @@ def operations(collection: Collection) -> list[Operation]:
             "Search by several packed codes",
             _search_codes,
             "Searches",
-            body=_code_body(collection, by_code, several=True),
+            body=code_body(collection, by_code, several=True),
             statuses=(404,),
         )
     )
     return found
-
-
-def _scope(collection: Collection) -> dict[str, Schema]:
-    scope: dict[str, Schema] = {
-        "k": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_ANSWERS,
-            "default": _USUAL_ANSWERS,
-            "description": "Largest number of answers.",
-        },
-        "bits": {
-            "type": "integer",
-            "enum": collection.bits,
-            "default": collection.usual_bits,
-            "description": "Length of the codes to compare. Each length has a separate index.",
-        },
-        "radius": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": max(collection.bits),
-            "description": "Only items within this Hamming distance, inclusive.",
-        },
-    }
-    if collection.has_recall:
-        scope["recall"] = {
-            "type": "number",
-            "enum": _RECALLS,
-            "description": "Search approximately, by distance: the mean share of the exact answers "
-            "that is returned. By default and with 1, the search is exact. It is also exact where "
-            "that is faster, and where the recall cannot be kept. A search by score takes no "
-            "recall below 1: the status is 422.",
-        }
-    if collection.gallery.labels is not None:
-        scope["filter"] = {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": _MOST_LABEL,
-            "description": "Only items with this label; the status is 404 if the label is unknown.",
-        }
-    return scope
-
-
-def _features_body(
-    collection: Collection, scope: Mapping[str, Schema], several: bool = False
-) -> Body:
-    number: Schema = {
-        "type": "number",
-        "minimum": -_LARGEST_FEATURE,
-        "maximum": _LARGEST_FEATURE,
-    }
-    forms: dict[Any, dict[str, Schema]] = {}
-    for modality, n in collection.n_features.items():
-        which: dict[str, Schema] = {"modality": {"type": "string", "enum": [modality]}}
-        vector: Schema = {"type": "array", "items": number, "minItems": n, "maxItems": n}
-        query = {"rows": _several(vector)} if several else {"features": vector}
-        forms[modality] = {**(which if modality else {}), **query, **scope}
-    needed = "rows" if several else "features"
-    if "" in forms:
-        return Body(None, forms, needed, "")
-    return Body("modality", forms, needed)
-
-
-def _code_body(collection: Collection, scope: Mapping[str, Schema], several: bool = False) -> Body:
-    usual = collection.usual_bits
-    forms = {}
-    for n_bits in collection.bits:
-        bits: dict[str, Any] = {"type": "integer", "enum": [n_bits]}
-        if n_bits == usual:
-            bits["default"] = n_bits
-        code: Schema = {
-            "type": "string",
-            "pattern": code_pattern(n_bits),
-            "description": f"{n_bits} bits in hexadecimal. The first bit is the highest bit of the "
-            "first byte, and padding bits are zero.",
-        }
-        query = {"codes": _several(code)} if several else {"code": code}
-        forms[n_bits] = {**scope, **query, "bits": bits}
-    return Body("bits", forms, "codes" if several else "code", usual)
-
-
-def _several(query: Schema) -> Schema:
-    return {"type": "array", "items": query, "minItems": 1, "maxItems": MOST_QUERIES}
 
 
 def info(collection: Collection, values: Values) -> Any:
@@ -337,7 +223,7 @@ def info(collection: Collection, values: Values) -> Any:
         "n_items": len(collection),
         "bits": collection.bits,
         "usual_bits": collection.usual_bits,
-        "usual_answers": _USUAL_ANSWERS,
+        "usual_answers": USUAL_ANSWERS,
         "most_answers": MOST_ANSWERS,
         "most_queries": MOST_QUERIES,
         "by_words": collection.words is not None,
@@ -356,17 +242,17 @@ def _labels(collection: Collection, values: Values) -> Any:
 
 
 def _items(collection: Collection, values: Values) -> Any:
-    label = _checked_label(collection, values)
+    label = checked_label(collection, values)
     ids, n = collection.items(values["contains"], label, values["start"], values["k"])
     return {"n_items": n, "items": [_described(collection, item) for item in ids]}
 
 
 def _item(collection: Collection, values: Values) -> Any:
-    return _described(collection, _checked_item(collection, values))
+    return _described(collection, checked_item(collection, values))
 
 
 def _picture(collection: Collection, values: Values) -> tuple[bytes, str]:
-    item = _checked_item(collection, values)
+    item = checked_item(collection, values)
     picture = collection.gallery.picture(item)
     if picture is None:
         raise HTTPException(404, f"item {item} has no picture")
@@ -374,7 +260,7 @@ def _picture(collection: Collection, values: Values) -> tuple[bytes, str]:
 
 
 def _sound(collection: Collection, values: Values) -> tuple[bytes, str]:
-    item = _checked_item(collection, values)
+    item = checked_item(collection, values)
     sound = collection.gallery.sound(item)
     if sound is None:
         raise HTTPException(404, f"item {item} has no sound")
@@ -382,13 +268,13 @@ def _sound(collection: Collection, values: Values) -> tuple[bytes, str]:
 
 
 def _neighbours(collection: Collection, values: Values) -> Any:
-    item = _checked_item(collection, values)
-    scope = _checked_scope(collection, values)
+    item = checked_item(collection, values)
+    scope = checked_scope(collection, values)
     return _answers(collection, scope, collection.neighbours(item, scope), item)
 
 
 def _search(collection: Collection, values: Values) -> Any:
-    scope = _checked_scope(collection, values)
+    scope = checked_scope(collection, values)
     try:
         found = collection.search_words(values["q"], scope)
     except ValueError as error:
@@ -402,7 +288,7 @@ def _search_features(collection: Collection, values: Values) -> Any:
 
 
 def _search_rows(collection: Collection, values: Values) -> Any:
-    scope = _checked_scope(collection, values)
+    scope = checked_scope(collection, values)
     x = np.array(values["rows"], np.float64)
     try:
         found = collection.search_features(x, values.get("modality", ""), scope)
@@ -412,7 +298,7 @@ def _search_rows(collection: Collection, values: Values) -> Any:
 
 
 def _search_file(collection: Collection, values: Values) -> Any:
-    scope = _checked_scope(collection, values)
+    scope = checked_scope(collection, values)
     kind = media_type(values["file"]) or sound_type(values["file"])
     if kind is None:
         kinds = "a PNG, JPEG, GIF or WebP picture, or a WAV, OGG, FLAC or MP3 sound"
@@ -435,45 +321,10 @@ def _search_code(collection: Collection, values: Values) -> Any:
 
 
 def _search_codes(collection: Collection, values: Values) -> Any:
-    scope = _checked_scope(collection, values)
+    scope = checked_scope(collection, values)
     codes = np.array([np.frombuffer(bytes.fromhex(one), np.uint8) for one in values["codes"]])
     found = collection.search_codes(codes, scope)
     return {"searches": [_answers(collection, scope, one) for one in found]}
-
-
-def _checked_item(collection: Collection, values: Values) -> int:
-    item: int = values["id"]
-    if item not in collection:
-        raise HTTPException(404, f"there is no item {item}")
-    return item
-
-
-def _checked_label(collection: Collection, values: Values) -> str | None:
-    label: str | None = values.get("filter")
-    labels = collection.gallery.labels
-    if label is not None and (labels is None or label not in labels):
-        raise HTTPException(404, f"there is no label {label!r}: /api/labels lists them")
-    return label
-
-
-def _checked_scope(collection: Collection, values: Values) -> Scope:
-    label = _checked_label(collection, values)
-    recall: float | None = values.get("recall")
-    if recall is not None and recall < 1 and values["order"] != "distance":
-        raise HTTPException(
-            422,
-            f"recall={recall} goes with order=distance: a search by score compares all codes, so "
-            "leave recall out, or add order=distance",
-        )
-    return Scope(
-        values["bits"],
-        values["k"],
-        values["order"],
-        values.get("radius"),
-        label,
-        values.get("compare") == "all",
-        recall,
-    )
 
 
 def _answers(collection: Collection, scope: Scope, found: Found, asked: int | None = None) -> Any:
