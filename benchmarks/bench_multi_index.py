@@ -114,17 +114,17 @@ def regret(args):
             ]
             for index in indexes:
                 index.add(codes)
-            # Building the tables is not counted: let the plan earn them first, where they pay.
-            for _ in range(10):
-                if not indexes[0]._has_tables:
-                    indexes[0].search(queries, 1, n_threads=args.threads)
+            start = time.perf_counter()
+            indexes[2].search(queries[:1], 1, n_threads=args.threads)
+            built = time.perf_counter() - start
             for n_queries in (1000, 100, 1):
                 for k in (1, 10, 100):
-                    worst = max(worst, regret_of(args, *indexes, queries, n_queries, k))
+                    found = regret_of(args, *indexes, built, queries, n_queries, k)
+                    worst = max(worst, found)
     print(f"worst regret: {worst:.2f}")
 
 
-def regret_of(args, planned, scanned, tables, queries, n_queries, k):
+def regret_of(args, planned, scanned, tables, built, queries, n_queries, k):
     rng = np.random.default_rng(1)
     asked = [queries[0:0]]
 
@@ -146,6 +146,12 @@ def regret_of(args, planned, scanned, tables, queries, n_queries, k):
             draw()
             call()
         seconds[method] = (time.perf_counter() - start) / n_warm
+    # The time to build tables is not counted. A plan that could save 23 % of the time, a regret of
+    # 1.3, has earned them after scans of 1 / .23 = 4.3 times this time.
+    start = time.perf_counter()
+    while not planned._has_tables and time.perf_counter() - start < 5 * built:
+        draw()
+        calls["planned"]()
     rounds = int(np.clip(args.seconds / sum(seconds.values()), 3, 300))
     spent = {method: [] for method in calls}
     for _ in range(rounds):

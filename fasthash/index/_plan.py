@@ -24,6 +24,7 @@ ski-rental problem). If tables would never be faster, they are never built.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -35,7 +36,7 @@ from .._core.runtime import ForkSafeLock
 from .._core.scan import join_within, scan_topk, scan_within
 from .._kernels.multi_index import best_n_tables
 from ._snapshot import SortedCodes
-from ._tables import MAX_CODES, CodeTables, expected_costs
+from ._tables import MAX_CODES, SECONDS_PER_CANDIDATE, CodeTables, expected_costs
 
 __all__ = ["Plan", "plan_of"]
 
@@ -59,10 +60,8 @@ _RETRY_AFTER = 32
 _CLEAR = 4
 
 # Estimates before there are measurements: seconds per word of 64 bits that a scan compares with one
-# query, at the speed of memory; seconds per candidate of a search in tables; and seconds per code
-# and table to build them.
+# query, at the speed of memory; and seconds per code and table to build tables.
 _SECONDS_PER_WORD = 4e-10
-_SECONDS_PER_CANDIDATE = 1.5e-9
 _SECONDS_PER_ENTRY = 5e-8
 
 
@@ -123,10 +122,12 @@ class Plan:
         self._n_tables = best_n_tables(n_bits, len(codes))
         self.tables = tables
         self._build_lock = ForkSafeLock()
-        self._timings: dict[tuple[str, int, int, int, int | None], _Timing] = {}
+        self._scans: dict[tuple[str, int, int, int], _Timing] = {}
+        self._timings: dict[tuple[str, int, int, int, int], tuple[_Timing, _Timing]] = {}
         # Seconds that tables would have saved so far, and with the rest of this call.
         self._saved = self._due = 0.0
-        self._expected_costs: list[float] | None = None
+        # What probing up to each distance takes, and infinity for a missing answer, -1.
+        self._probed_seconds: list[float] = []
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -173,14 +174,7 @@ class Plan:
             tables = self.tables or self._build(n_threads)
             budget = tables.default_budget
             return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
-        # Searches of one class are assumed to take the same time per query. Numbers of queries up
-        # to the size of a trial, shares of allowed rows, and k count to a power of two.
-        size_class = min(n, _TRIAL_QUERIES).bit_length()
-        n_per_allowed = 0 if allowed is None else len(self._codes) // max(1, allowed.n)
-        filter_class = n_per_allowed.bit_length()
-        scanning = self._timing(kind, size_class, n_threads, filter_class, None)
-        probed_extent = extent.bit_length() if kind == "nearest" else extent
-        probing = self._timing(kind, size_class, n_threads, filter_class, probed_extent)
+        scanning, probing = self._timings_of(kind, extent, n, n_threads, allowed)
         parts: list[tuple[Any, ...]] = []
         first = 0
         while first < n:
@@ -196,7 +190,9 @@ class Plan:
                 scanning.note(seconds / count)
                 probing.waited += seconds
                 if self.tables is None:
-                    farthest = _middle(parts[-1][0][:, -1]) if kind == "nearest" else extent
+                    farthest = [extent]
+                    if kind == "nearest":
+                        farthest = parts[-1][0][:_TRIAL_QUERIES, -1].tolist()
                     self._count_saving(scanning.seconds, farthest, count, n - first)
             else:
                 # The few queries that exceed their budget are scanned apart from the batch, which
@@ -255,37 +251,44 @@ class Plan:
             return not scan_is_faster, few
         return scan_is_faster, many
 
-    def _timing(
-        self, kind: str, size_class: int, n_threads: int, filter_class: int, extent: int | None
-    ) -> _Timing:
+    def _timings_of(
+        self, kind: str, extent: int, n_queries: int, n_threads: int, allowed: Allowed | None
+    ) -> tuple[_Timing, _Timing]:
         """
-        The measurements of a method. A scan takes the same time for every extent, so its extent is
-        None.
+        The measurements of both methods, in searches of this class.
+
+        Searches of one class are assumed to take the same time per query. Numbers of queries up to
+        the size of a trial, shares of allowed rows, and k count to a power of two. A scan takes the
+        same time for every extent.
         """
-        key = kind, size_class, n_threads, filter_class, extent
-        timing = self._timings.get(key)
-        if timing is None:
-            is_scan = extent is None
+        size_class = min(n_queries, _TRIAL_QUERIES).bit_length()
+        n_per_allowed = 0 if allowed is None else len(self._codes) // max(1, allowed.n)
+        extent_class = extent.bit_length() if kind == "nearest" else extent
+        key = kind, size_class, n_threads, n_per_allowed.bit_length(), extent_class
+        timings = self._timings.get(key)
+        if timings is None:
             # Queries in a batch share what a scan reads and lays out.
             n_words = len(self._codes) * -(-self._n_bits // 64)
-            estimate = n_words * _SECONDS_PER_WORD / (size_class * n_threads) if is_scan else 0.0
-            timing = self._timings[key] = _Timing(is_scan, estimate)
-        return timing
+            estimate = n_words * _SECONDS_PER_WORD / (size_class * n_threads)
+            scanning = self._scans.setdefault(key[:-1], _Timing(True, estimate))
+            timings = self._timings[key] = scanning, _Timing(False)
+        return timings
 
-    def _count_saving(self, scan_seconds: float, farthest: int, n_done: int, n_left: int) -> None:
-        """
-        Add the time that tables would have saved over a scan, in a search up to distance
-        `farthest`.
-        """
-        if self._expected_costs is None:
-            limit = len(self._codes)
-            self._expected_costs = expected_costs(self._n_bits, len(self._codes), limit)
-        if 0 <= farthest < len(self._expected_costs):
-            cost = self._expected_costs[farthest]
-            saving = max(0.0, scan_seconds - cost * _SECONDS_PER_CANDIDATE)
-            # The queries that wait need no scan if the tables are built now.
-            self._saved += saving * n_done
-            self._due = self._saved + saving * n_left
+    def _count_saving(
+        self, scan_seconds: float, farthest: list[int], n_done: int, n_left: int
+    ) -> None:
+        """Add the time that tables would have saved over scans, in searches up to `farthest`."""
+        if not self._probed_seconds:
+            costs = expected_costs(self._n_bits, len(self._codes), limit=len(self._codes))
+            seconds = [SECONDS_PER_CANDIDATE * cost for cost in costs]
+            self._probed_seconds = seconds + [math.inf] * (self._n_bits + 2 - len(costs))
+        # The mean counts, because a few queries may take most of the time; each at most two scans.
+        most = 2 * scan_seconds
+        probed = sum(min(most, self._probed_seconds[distance]) for distance in farthest)
+        saving = max(0.0, scan_seconds - probed / len(farthest))
+        # The queries that wait need no scan if the tables are built now.
+        self._saved += saving * n_done
+        self._due = self._saved + saving * n_left
 
     def _seconds_to_build(self, n_threads: int) -> float:
         rounds = -(-self._n_tables // min(n_threads, self._n_tables))
@@ -306,11 +309,3 @@ def plan_of(codes: SortedCodes, n_bits: int, multi_index: str) -> Plan:
         plan = Plan(codes.codes, n_bits, multi_index)
         codes.searcher = plan
     return plan
-
-
-def _middle(distances: NDArray[np.int32]) -> int:
-    """The median of the first distances."""
-    if len(distances) == 1:
-        return int(distances[0])
-    few = sorted(distances[:_TRIAL_QUERIES].tolist())
-    return few[len(few) // 2]
