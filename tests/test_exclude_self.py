@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash._core.pieces import smaller_pieces
+from fasthash.embeddings import nearest
+from fasthash.experiments import recall_of_codes
 from reference import hamming as reference
 from strategies import random_codes, search_problems
 
@@ -148,6 +150,123 @@ def test_measures_leave_out_the_own_row(problem, at, ties, most):
         else:
             expected = np.mean(without_own_row(codes, labels, function, **options), axis=0)
         np.testing.assert_allclose(function(*both, exclude_self=True, **options), expected)
+
+
+def one_direction(samples, others, relevant, **options):
+    """Scores of queries in a database, which is the other side."""
+    scores = fh.retrieval_scores({"a": samples, "b": others}, np.argwhere(relevant), **options)
+    return scores["a", "b"]
+
+
+@given(
+    problem=labelled_sets(),
+    at=st.one_of(st.none(), st.integers(1, 13)),
+    ties=st.sampled_from(["expected", "middle", "database"]),
+    kind=st.sampled_from(["codes", "latents", "weights"]),
+    most=st.sampled_from([1, 1 << 20]),
+)
+def test_retrieval_scores_leave_out_the_own_row(problem, at, ties, kind, most):
+    codes, labels = problem
+    labels[:2] = True
+    signs = np.where(fh.unpack(codes, 8 * codes.shape[1]), 1.0, -1.0)
+    x = signs if kind == "latents" else codes
+    options = {"ranks": [1, 3], "at": at, "ties": ties}
+    weights = {"a": signs, "b": signs} if kind == "weights" else None
+    with smaller_pieces(most):
+        given = {"a": x, "b": x.copy()}
+        of_labels = fh.retrieval_scores(
+            given,
+            labels=dict.fromkeys(given, labels),
+            weights=weights,
+            exclude_self=True,
+            **options,
+        )
+        related = (labels.astype(int) @ labels.T) > 0
+        scores = fh.retrieval_scores(
+            given, np.argwhere(related), weights=weights, exclude_self=True, **options
+        )
+    assert scores == of_labels and scores["a", "b"] == scores["b", "a"]
+    alone = []
+    for i in range(len(x)):
+        others = np.delete(related[[i]], i, axis=1)
+        if others.any():
+            alone.append(one_direction(x[[i]], np.delete(x, i, axis=0), others, **options))
+    ours = scores["a", "b"]
+    assert ours.n_queries == len(alone)
+    assert ours.mean_average_precision == pytest.approx(
+        np.mean([one.mean_average_precision for one in alone])
+    )
+    assert ours.median_rank == np.median([one.median_rank for one in alone])
+    assert ours.recall == pytest.approx(
+        {k: np.mean([one.recall[k] for one in alone]) for k in options["ranks"]}
+    )
+
+
+def test_what_retrieval_scores_refuse():
+    codes, labels = random_codes(9, 16), np.arange(9) % 2
+    with pytest.raises(ValueError, match=r"samples\['a'\] and samples\['b'\] have the shapes"):
+        fh.retrieval_scores({"a": codes, "b": codes[:5]}, [[0, 1]], exclude_self=True)
+    with pytest.raises(ValueError, match=r"labels\['a'\] and labels\['b'\] differ in row 0"):
+        fh.retrieval_scores(
+            {"a": codes, "b": codes}, labels={"a": labels, "b": 1 - labels}, exclude_self=True
+        )
+    with pytest.raises(ValueError, match="nothing to measure in a set of one code"):
+        fh.retrieval_scores(
+            {"a": codes[:1], "b": codes[:1]}, labels={"a": [0], "b": [0]}, exclude_self=True
+        )
+    # Row i belongs to row i, and that row does not count.
+    with pytest.raises(ValueError, match="no query of 'a' has a relevant item"):
+        fh.retrieval_scores({"a": codes, "b": codes}, exclude_self=True)
+    with pytest.raises(TypeError, match="exclude_self must be True or False"):
+        fh.retrieval_scores({"a": codes, "b": codes}, exclude_self="yes")
+
+
+@pytest.mark.parametrize("method", ["sign", "itq"])
+def test_recall_of_codes_leaves_out_the_own_row(method):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 8))
+    x[20:23] = x[0]
+    options = {"methods": [method], "n_bits": [6], "k": 3, "candidates": [7]}
+    lines = recall_of_codes(x, x.copy(), exclude_self=True, **options)
+    near = [nearest(x[[i]], np.delete(x, i, axis=0), 3)[0] for i in range(60)]
+    model = fh.ITQ(6, random_state=0).fit(x)
+    weights = x[:, :6] if method == "sign" else model.project(x)
+    codes = fh.pack(weights)
+    expected = {"codes": [], "weights": [], "candidates": []}
+    for i in range(60):
+        others, vectors = np.delete(codes, i, axis=0), np.delete(x, i, axis=0)
+        _, ids = fh.topk(codes[[i]], others, 7)
+        for name, found in (
+            ("codes", ids[:, :3]),
+            ("weights", fh.topk_weighted(weights[[i]], others, 3)[1]),
+            ("candidates", fh.rerank(x[[i]], vectors, ids, 3)[1]),
+        ):
+            expected[name].append(len(np.intersect1d(found, near[i])) / 3)
+    assert [line.value for line in lines] == pytest.approx(
+        [np.mean(values) for values in expected.values()]
+    )
+
+
+def test_only_the_own_modality_leaves_a_row_out():
+    rng = np.random.default_rng(0)
+    x = {name: rng.standard_normal((40, 8)) for name in ("image", "text")}
+    options = {"methods": ["sign"], "n_bits": [8], "k": 2}
+    all_rows = recall_of_codes(x, x, **options)
+    without = recall_of_codes(x, x, exclude_self=True, **options)
+    for before, after in zip(all_rows, without, strict=True):
+        assert (before == after) == (before.query != before.database)
+
+
+def test_what_recall_of_codes_refuses():
+    x = np.random.default_rng(0).standard_normal((9, 8))
+    options = {"methods": ["sign"], "n_bits": [8]}
+    with pytest.raises(ValueError, match="queries and vectors have the shapes"):
+        recall_of_codes(x, x[:5], k=1, exclude_self=True, **options)
+    with pytest.raises(ValueError, match=r"queries\['a'\] and vectors\['a'\] differ in row 1"):
+        moved = {"a": np.vstack([x[:1], x[2:], x[1:2]])}
+        recall_of_codes({"a": x}, moved, k=1, exclude_self=True, **options)
+    with pytest.raises(ValueError, match="k is 9, and exclude_self=True leaves 8 vectors"):
+        recall_of_codes(x, x, k=9, exclude_self=True, **options)
 
 
 def test_what_measures_refuse():

@@ -59,6 +59,31 @@ def test_trec_eval_computes_the_same(problem, of_trec):
         np.testing.assert_allclose(values[has_relevant], theirs, rtol=1e-12, err_msg=name)
 
 
+def test_trec_eval_agrees_when_items_leave_themselves_out(problem):
+    _, codes, _, labels = problem
+    n = len(codes)
+    shared = labels.astype(int) @ labels.T.astype(int)
+    distances = all_distances(codes, codes)
+    scores = -(distances * n + np.arange(n))
+    others = [[j for j in range(n) if j != i] for i in range(n)]
+    relevance = {f"{i}": {f"{j}": int(shared[i, j] > 0) for j in others[i]} for i in range(n)}
+    run = {f"{i}": {f"{j}": float(scores[i, j]) for j in others[i]} for i in range(n)}
+    theirs = pytrec_eval.RelevanceEvaluator(relevance, {"success.1,5,10", "map"}).evaluate(run)
+    asked = [theirs[query] for query, row in relevance.items() if any(row.values())]
+    ours = fh.retrieval_scores(
+        {"a": codes, "b": codes},
+        labels={"a": labels, "b": labels},
+        at=None,
+        ties="database",
+        exclude_self=True,
+    )["a", "b"]
+    assert ours.n_queries == len(asked)
+    assert ours.mean_average_precision == pytest.approx(np.mean([one["map"] for one in asked]))
+    assert ours.recall == pytest.approx(
+        {k: np.mean([one[f"success_{k}"] for one in asked]) for k in (1, 5, 10)}
+    )
+
+
 def test_scikit_learn_has_the_same_mean_over_ties(problem):
     from sklearn.metrics import ndcg_score
 

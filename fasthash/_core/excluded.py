@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .pieces import blocks_of
 from .validation import check_flag
 
-__all__ = ["check_exclude_self", "drop_own", "drop_own_within"]
+__all__ = ["check_exclude_self", "check_same_labels", "drop_own", "drop_own_within"]
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -43,6 +43,26 @@ def check_exclude_self(
         if differs.any():
             raise ValueError(f"{of} differ in row {some.start + int(differs.argmax())}")
     return True
+
+
+def check_same_labels(query_labels: Any, database_labels: Any, names: tuple[str, str]) -> None:
+    """
+    Check that labels of the queries are those of the database, if `exclude_self` is True.
+
+    Raises
+    ------
+    ValueError
+        If sparse 0/1 columns of the same shape differ, or have a single row. `names` are those of
+        the two arguments.
+    """
+    differs = (query_labels != database_labels).nonzero()[0]
+    if len(differs):
+        raise ValueError(
+            f"exclude_self=True is for a search of a set against itself, but {names[0]} and "
+            f"{names[1]} differ in row {differs.min()}"
+        )
+    if query_labels.shape[0] == 1:
+        raise ValueError("exclude_self=True leaves nothing to measure in a set of one code")
 
 
 def drop_own(

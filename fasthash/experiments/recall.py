@@ -7,6 +7,7 @@ for labels or for pairs is in ``fasthash/metrics``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.excluded import check_exclude_self, drop_own
 from .._core.pieces import cut
+from .._core.rows import Rows
 from .._core.suspicious import without_warnings
 from .._core.validation import check_choice, check_count, check_flag, check_rows
 from ..asymmetric import topk_weighted
@@ -79,6 +82,7 @@ def recall_of_codes(
     candidates: Sequence[int] = (),
     pairs: ArrayLike | None = None,
     centre: bool = False,
+    exclude_self: bool = False,
     random_state: Any = 0,
     callback: Callable[[str, int, int], None] | None = None,
 ) -> list[Recall]:
@@ -109,6 +113,9 @@ def recall_of_codes(
     centre : bool, default False
         Whether "sign" first subtracts the means of the vectors, for each modality. Vectors that are
         at least 0, as the output of a ReLU is, need it. The other methods always do it.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the vectors of its own modality. Each modality of the
+        queries must then hold its vectors. A search of another modality leaves nothing out.
     random_state : int or None, default 0
         Seed of ITQ and RREH.
     callback : callable, optional
@@ -125,7 +132,8 @@ def recall_of_codes(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type, shape or value.
+        If an argument has the wrong type, shape or value; or with `exclude_self`, if the queries
+        are not the vectors.
 
     See Also
     --------
@@ -154,8 +162,10 @@ def recall_of_codes(
     lengths = [check_count(length, "n_bits") for length in n_bits]
     fetched = list(dict.fromkeys([k, *(check_count(n, "candidates") for n in candidates)]))
     shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
-    for one in q.values():
-        check_rows(one, "queries")
+    for name, one in q.items():
+        rows = check_rows(one, "queries")
+        if _check_own(exclude_self, name, rows, x[name]) and not k < len(rows):
+            raise ValueError(f"k is {k}, and exclude_self=True leaves {len(rows) - 1} vectors")
     fewest = min(shape[1] for shape in shapes.values())
     # This check comes before the float search, which may take long.
     if "sign" in methods and max(lengths) > fewest:
@@ -170,12 +180,12 @@ def recall_of_codes(
             called = f"vectors[{name!r}]" if name else "vectors"
             check_signs((rows.read(block) for block in cut(*rows.shape)), called, CENTRE)
     with without_warnings():
-        wanted = {
-            (query, target): nearest(q[query], x[target], k, callback=callback)
-            for query in q
-            for target in x
-            if shapes[query][1] == shapes[target][1]
-        }
+        wanted: dict[tuple[str, str], NDArray[np.int64]] = {}
+        for query, target in itertools.product(q, x):
+            if shapes[query][1] == shapes[target][1]:
+                n_own = int(exclude_self and query == target)
+                best = nearest(q[query], x[target], k + n_own, callback=callback)
+                wanted[query, target] = _others(best, n_own)
         table: list[Recall] = []
         n_done = 0
         for method in methods:
@@ -183,10 +193,11 @@ def recall_of_codes(
                 project = _projector(method, x, length, pairs, centre, random_state)
                 for (query, target), best in wanted.items():
                     weights, codes = project(query, target, q[query])
-                    _, ids = topk(pack_signs(weights), codes, max(fetched))
+                    n_own = int(exclude_self and query == target)
+                    ids = _others(topk(pack_signs(weights), codes, max(fetched) + n_own)[1], n_own)
                     answers = {
                         (k, False): ids[:, :k],
-                        (k, True): topk_weighted(weights, codes, k)[1],
+                        (k, True): _others(topk_weighted(weights, codes, k + n_own)[1], n_own),
                     }
                     for n in fetched:
                         if n > k:
@@ -201,6 +212,21 @@ def recall_of_codes(
                 if callback is not None:
                     callback(f"{method}, {length} bits", n_done, len(methods) * len(lengths))
     return table
+
+
+def _check_own(exclude_self: bool, name: str, queries: Rows, vectors: Any) -> bool:
+    """Check that the queries of a modality are its vectors, if `exclude_self` is True."""
+    if not check_flag(exclude_self, "exclude_self"):
+        return False
+    called = f"[{name!r}]" if name else ""
+    with without_warnings():
+        both = (x.read(slice(0, len(x))) for x in (queries, check_rows(vectors, "vectors")))
+        return check_exclude_self(True, *both, (f"queries{called}", f"vectors{called}"))
+
+
+def _others(ids: NDArray[np.int64], n_own: int) -> NDArray[np.int64]:
+    """The answers without the row of the query, if n_own is 1, or else all answers."""
+    return drop_own(ids, ids, np.arange(len(ids)))[1] if n_own else ids
 
 
 def _check_modalities_of_rreh(modalities: Sequence[str]) -> None:

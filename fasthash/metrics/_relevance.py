@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.excluded import check_exclude_self, drop_own
+from .._core.excluded import check_exclude_self, check_same_labels, drop_own
 from .._core.labels import check_labels
 from .._core.pieces import BLOCK_BYTES, cut, cut_unequal
 from .._core.runtime import resolve_threads
@@ -400,7 +400,7 @@ def check_relevance(
     )
     query_labels, database_labels = labels["query_labels"], labels["database_labels"]
     if exclude_self:
-        _check_same_labels(query_labels, database_labels)
+        check_same_labels(query_labels, database_labels, ("query_labels", "database_labels"))
     per_label = np.bincount(database_labels.indices, minlength=database_labels.shape[1])
     return {
         "database_codes": database,
@@ -411,18 +411,6 @@ def check_relevance(
         "exclude_self": exclude_self,
         "n_threads": resolve_threads(n_threads),
     }
-
-
-def _check_same_labels(query_labels: Any, database_labels: Any) -> None:
-    """Refuse labels of the queries that are not those of the database, which is as large."""
-    differs = (query_labels != database_labels).nonzero()[0]
-    if len(differs):
-        raise ValueError(
-            "exclude_self=True is for a search of a set against itself, but query_labels and "
-            f"database_labels differ in row {differs.min()}"
-        )
-    if query_labels.shape[0] == 1:
-        raise ValueError("exclude_self=True leaves nothing to measure in a set of one code")
 
 
 def _labels_of(labels: csr_array, row: int) -> NDArray[Any]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import as_array
+from .._core.excluded import check_exclude_self, check_same_labels
 from .._core.labels import check_labels
 from .._core.pieces import cut
 from .._core.validation import check_choice, check_count, check_pairs, check_rows
@@ -88,6 +89,7 @@ def retrieval_scores(
     ranks: Sequence[int] = (1, 5, 10),
     at: int | None = 10,
     ties: str = "expected",
+    exclude_self: bool = False,
 ) -> dict[tuple[str, str], RetrievalScores]:
     """
     Score the retrieval between two modalities, in both directions.
@@ -116,6 +118,9 @@ def retrieval_scores(
         How equally similar items count. "expected": by the mean over all their orders. "middle":
         half of the irrelevant ones are placed before the relevant ones. "database": in the order of
         their rows.
+    exclude_self : bool, default False
+        Whether query i leaves out row i of the other side. Both sides must then be the same set:
+        equal samples, and equal labels if there are some.
 
     Returns
     -------
@@ -126,7 +131,7 @@ def retrieval_scores(
     ------
     TypeError, ValueError
         If samples are neither latents nor codes or are of different kinds, pairs, labels or weights
-        do not fit, or no query has a relevant item.
+        do not fit, no query has a relevant item; or with `exclude_self`, if the two sides differ.
 
     See Also
     --------
@@ -176,12 +181,18 @@ def retrieval_scores(
         checked = check_labels(labels, n_samples)
         left, right = checked[names[0]], checked[names[1]]
     check_choice(ties, "ties", RULES_FOR_PAIRS)
+    is_own_left_out = check_exclude_self(
+        exclude_self, *given, (f"samples[{names[0]!r}]", f"samples[{names[1]!r}]")
+    )
+    if is_own_left_out and labels is not None:
+        check_same_labels(left, right, (f"labels[{names[0]!r}]", f"labels[{names[1]!r}]"))
     queries = [*given] if weights is None else _queries_with_weights(names, given, weights)
     scores = {}
     for query, target in ((0, 1), (1, 0)):
         relevance = _relevance(left, right, query, labels is not None)
         firsts, precisions = [], []
-        for similarity, relevant in _blocks(queries[query], given[target], relevance):
+        blocks = _blocks(queries[query], given[target], relevance, is_own_left_out)
+        for similarity, relevant in blocks:
             has_relevant = relevant.any(axis=1)
             similarity, relevant = similarity[has_relevant], relevant[has_relevant]
             firsts.append(_first_hits(similarity, relevant))
@@ -363,19 +374,31 @@ def _queries_with_weights(
 
 
 def _blocks(
-    queries: NDArray[Any] | RoundedWeights, database: NDArray[Any], relevance: Any
+    queries: NDArray[Any] | RoundedWeights,
+    database: NDArray[Any],
+    relevance: Any,
+    is_own_left_out: bool = False,
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Blocks of (similarities, relevant or not), shape (n_queries of the block, n_database)."""
+    """Blocks of (similarities, relevant or not), shape (n_queries of the block, n_answers)."""
+    n_queries = len(queries.values if isinstance(queries, RoundedWeights) else queries)
+    for rows in cut(n_queries, len(database)):
+        similarity, relevant = _similarities(queries, rows, database), relevance(rows)
+        if is_own_left_out:
+            others = np.arange(len(database)) != np.arange(n_queries)[rows, None]
+            shape = (len(similarity), -1)
+            similarity = similarity[others].reshape(shape)
+            relevant = relevant[others].reshape(shape)
+        yield similarity, relevant
+
+
+def _similarities(
+    queries: NDArray[Any] | RoundedWeights, rows: slice, database: NDArray[Any]
+) -> NDArray[Any]:
     if isinstance(queries, RoundedWeights):
-        for rows in cut(len(queries.values), len(database)):
-            yield -queries.distances_to_all(rows, database), relevance(rows)
-        return
-    packed = queries.dtype == np.uint8
-    for rows in cut(len(queries), len(database)):
-        if packed:
-            yield -distances(queries[rows], database), relevance(rows)
-        else:
-            yield queries[rows] @ database.T, relevance(rows)
+        return -queries.distances_to_all(rows, database)
+    if queries.dtype == np.uint8:
+        return -distances(queries[rows], database)
+    return queries[rows] @ database.T
 
 
 def _first_hits(similarity: NDArray[Any], relevant: NDArray[np.bool_]) -> _FirstHits:
