@@ -1,5 +1,6 @@
 """Fits on two processes: those of one process with the same parts, to the same bit."""
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -211,3 +212,22 @@ def test_what_a_cluster_cannot_fit_is_refused(client, data):
             with pytest.raises(ValueError, match=message):
                 model.fit(lazy(given), labels, **options)
             assert not hasattr(model, "codes_")
+
+
+def test_warnings_are_those_of_one_process(client, data):
+    """Rows are counted over all partitions, and have the numbers of the whole array."""
+    features, labels = {name: x.copy() for name, x in data[0].items()}, data[1]
+    features["image"][[3, 600, 601, 602, 1100, 1101, 1200]] = 0
+    features["text"][:, 2] *= 1e6
+
+    def messages(given):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fh.AMSH(8, n_anchors=20, n_sweeps=1, random_state=0).fit(given, labels)
+        return [(str(one.message), one.filename) for one in caught if one.category is UserWarning]
+
+    expected = messages(features)
+    assert "7 of 1906 rows that hold only zeros (3, 600, 601, 602, 1100, …)" in expected[0][0]
+    assert " columns with 100.0% of the variance (2): " in expected[1][0]
+    with client.as_current():
+        assert messages(lazy(features)) == expected

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from .arrays import is_dask_array
 from .features import BlockMap, MappedRows
-from .rows import Rows
+from .rows import Rows, zero_rows_of
 from .runtime import resolve_threads
-from .suspicious import without_warnings
+from .suspicious import MOST_NAMED, warn_of_zero_rows, without_warnings
 from .validation import check_rows
 from .workers import Executor, Products, Workers
 
@@ -252,6 +252,11 @@ class ClusterRows(Rows):
     ------
     TypeError, ValueError
         As `check_rows`; the error names the partition.
+
+    Warns
+    -----
+    UserWarning
+        As `check_rows`, once for all partitions.
     """
 
     def __init__(self, client: Any, features: Any, name: str, largest_single: float = 1e15) -> None:
@@ -270,13 +275,17 @@ class ClusterRows(Rows):
                 for i, block in enumerate(features.to_delayed().ravel())
             ]
         )
-        sizes = client.gather(client.map(_size_of, futures, pure=False))
+        counts = client.gather(client.map(_count_rows, futures, pure=False))
+        sizes, n_zero, first = zip(*counts, strict=True)
         kept = [future for future, n in zip(futures, sizes, strict=True) if n]
         if not kept:
             raise ValueError(f"{name} is empty: its shape is {features.shape}")
         self._client, self._array = client, ClusterArray(client, kept)
         self.shape = (int(self._array.bounds[-1]), int(features.shape[1]))
         self.dtype = np.dtype(np.float32 if features.dtype == np.float32 else np.float64)
+        starts = np.cumsum([0, *sizes[:-1]])
+        rows = np.concatenate([start + few for start, few in zip(starts, first, strict=True)])
+        warn_of_zero_rows(rows.tolist(), len(self), name, sum(n_zero))
 
     def transformed(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> ClusterRows:
         """Rows to which a function is applied, part by part; the number of columns is kept."""
@@ -391,8 +400,11 @@ def _as_rows(block: NDArray[Any]) -> Rows:
     return Rows(block, block.dtype)
 
 
-def _size_of(block: NDArray[Any]) -> int:
-    return len(block)
+def _count_rows(block: NDArray[Any]) -> tuple[int, int, NDArray[np.int64]]:
+    """The number of rows, of rows that hold only zeros, and the first of these."""
+    # A single feature may well be 0.
+    zero_rows = zero_rows_of(block) if block.shape[1] > 1 else np.empty(0, np.int64)
+    return len(block), len(zero_rows), zero_rows[:MOST_NAMED]
 
 
 def _take(block: NDArray[Any], indices: NDArray[np.integer]) -> NDArray[Any]:

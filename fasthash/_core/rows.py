@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .arrays import is_sparse, is_tensor
 from .pieces import cut
 
-__all__ = ["RowReader", "Rows", "as_csr", "is_sliced_by_rows"]
+__all__ = ["RowReader", "Rows", "as_csr", "is_sliced_by_rows", "zero_rows_of"]
 
 _NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
 
@@ -137,7 +137,7 @@ class Rows:
                     if not usable.all():
                         row, column = np.argwhere(~usable)[0]
                         return (rows.start + int(row), int(column), block[row, column]), _NO_ROWS
-            zero_rows.append(rows.start + _zero_rows(block))
+            zero_rows.append(rows.start + zero_rows_of(block))
         return None, np.concatenate(zero_rows)
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
@@ -172,7 +172,7 @@ class Rows:
         return total[0] / len(self)
 
 
-def _zero_rows(block: NDArray[np.floating]) -> NDArray[np.int64]:
+def zero_rows_of(block: NDArray[np.floating]) -> NDArray[np.int64]:
     """Find the rows that hold only zeros; most other rows are left after one column."""
     rows, done = np.flatnonzero(block[:, 0] == 0), 1
     while len(rows) and done < block.shape[1]:

@@ -13,13 +13,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 
-__all__ = ["warn", "warn_of_zero_rows", "without_warnings"]
+__all__ = ["MOST_NAMED", "warn", "warn_of_zero_rows", "without_warnings"]
 
 # A warning shows the line that called one of these; scikit-learn calls methods of estimators.
 _OWN = (__name__.partition(".")[0], "sklearn")
 
 # Largest number of rows that a warning names.
-_MOST_NAMED = 5
+MOST_NAMED = 5
 
 _is_silent = ContextVar("_is_silent", default=False)
 
@@ -34,24 +34,29 @@ def without_warnings() -> Iterator[None]:
         _is_silent.reset(token)
 
 
-def warn_of_zero_rows(rows: Sequence[int], n_rows: int, name: str) -> None:
+def warn_of_zero_rows(
+    rows: Sequence[int], n_rows: int, name: str, n_found: int | None = None
+) -> None:
     """
     Warn that rows of features hold only zeros.
 
     Parameters
     ----------
     rows : sequence of int
-        Numbers of these rows, ascending; no warning if it is empty.
+        Numbers of these rows, ascending, or of the first ones; no warning if it is empty.
     n_rows : int
         Number of all rows.
     name : str
         Name of the argument.
+    n_found : int, optional
+        Number of rows that hold only zeros, if `rows` has only the first `MOST_NAMED`.
     """
     if not len(rows):
         return
-    named = ", ".join(str(row) for row in rows[:_MOST_NAMED]) + ", …" * (len(rows) > _MOST_NAMED)
+    n_found = n_found or len(rows)
+    named = ", ".join(str(row) for row in rows[:MOST_NAMED]) + ", …" * (n_found > MOST_NAMED)
     warn(
-        f"{name} has {len(rows)} of {n_rows} rows that hold only zeros ({named}). They say nothing "
+        f"{name} has {n_found} of {n_rows} rows that hold only zeros ({named}). They say nothing "
         "about their samples, but get codes and answers like all others: leave such samples out, "
         "or find out why they have no features (often a text of unknown words)"
     )
