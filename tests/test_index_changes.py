@@ -227,7 +227,7 @@ def test_a_plan_follows_changes_by_both_methods(monkeypatch):
         assert_same(index.within(queries, 5), (limits, d, held_ids[rows]))
     plan = index._storage.state.base.searcher
     assert plan.tables is not None
-    assert all(timing.n_trials for timing in plan._timings.values())
+    assert all(timing.n_trials for pair in plan._timings.values() for timing in pair)
 
 
 def test_many_recent_codes_get_tables_of_their_own(monkeypatch):
