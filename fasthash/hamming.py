@@ -21,7 +21,7 @@ from ._core.scan import (
     scan_rank,
     scan_topk,
     scan_within,
-    words_compared,
+    threads_of_scan,
 )
 from ._core.validation import check_count, check_filter
 from .codes import check_codes, check_same_width
@@ -149,11 +149,12 @@ def topk(
     queries, database = _check_pair(queries, "queries", database, "database")
     k = check_count(k, "k")
     allowed = allow(check_filter(filter, len(database)), len(database))
-    threads = resolve_threads(n_threads, words_compared(queries, database))
-    if not check_exclude_self(exclude_self, queries, database, ("queries", "database")):
-        return scan_topk(queries, database, k, threads, allowed)
-    found = scan_topk(queries, database, k + 1, threads, allowed)
-    return drop_own(*found, np.arange(len(queries)))
+    threads = threads_of_scan(n_threads, queries, database)
+    of = "queries", "database"
+    if exclude_self is not False and check_exclude_self(exclude_self, queries, database, of):
+        found = scan_topk(queries, database, k + 1, threads, allowed)
+        return drop_own(*found, np.arange(len(queries)))
+    return scan_topk(queries, database, k, threads, allowed)
 
 
 def within(
@@ -223,7 +224,7 @@ def within(
     radius = min(check_count(radius, "radius", minimum=0, maximum=None), 8 * queries.shape[1])
     allowed = allow(check_filter(filter, len(database)), len(database))
     is_own_left_out = check_exclude_self(exclude_self, queries, database, ("queries", "database"))
-    threads = resolve_threads(n_threads, words_compared(queries, database))
+    threads = threads_of_scan(n_threads, queries, database)
     found = scan_within(queries, database, radius, threads, allowed)
     return drop_own_within(*found, np.arange(len(queries))) if is_own_left_out else found
 

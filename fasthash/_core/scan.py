@@ -22,6 +22,7 @@ from .._kernels import weighted as _weighted
 from .allowed import Allowed
 from .interruptible import copy, in_helper_thread, take
 from .pieces import Pace, blocks_of, cut
+from .runtime import resolve_threads
 
 __all__ = [
     "MAX_SORTED",
@@ -37,7 +38,7 @@ __all__ = [
     "scan_topk",
     "scan_weighted",
     "scan_within",
-    "words_compared",
+    "threads_of_scan",
 ]
 
 # The counting sort numbers rows in int32.
@@ -116,6 +117,8 @@ def scan_topk(
     calls = _calls(len(queries), n_searched, codes, sizes)
     if calls is _ONE_CALL and not is_sorted and n_found and len(queries):
         distances, found = _search.topk(queries, codes, rows, flags, n_found, n_threads)
+        if n_found == k and rows is None:
+            return distances, found
     else:
         distances = np.empty((len(queries), n_found), np.int32)
         found = np.empty((len(queries), n_found), np.int64)
@@ -392,9 +395,13 @@ def _run(search: _Steps, pace: Pace | None) -> None:
         pace.drive(search.advance)
 
 
-def words_compared(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> int:
-    """Number of 64-bit words that a scan of all codes compares."""
-    return len(queries) * len(codes) * _words_of(codes)
+def threads_of_scan(
+    n_threads: int | None, queries: NDArray[np.uint8], codes: NDArray[np.uint8]
+) -> int:
+    """Turn the ``n_threads`` argument of a search among all codes into a number of threads."""
+    if n_threads is not None:
+        return resolve_threads(n_threads)
+    return resolve_threads(None, len(queries) * len(codes) * _words_of(codes))
 
 
 def _words_of(codes: NDArray[np.uint8]) -> int:

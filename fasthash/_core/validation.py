@@ -77,7 +77,8 @@ def check_count(
         If it is out of range.
     """
     try:
-        if isinstance(value, (bool, np.bool_)):
+        # Few arguments are not of this type, and a short search takes a few microseconds.
+        if type(value) is not int and isinstance(value, (bool, np.bool_)):
             raise TypeError
         count = operator.index(value)
     except TypeError:

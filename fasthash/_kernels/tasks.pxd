@@ -21,3 +21,5 @@ cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *posit
                           int32_t *distances) noexcept nogil
 cdef Database searched(Py_ssize_t n_queries, const uint8_t[:, ::1] codes,
                        const int64_t[::1] rows, const uint8_t[::1] allowed)
+cdef void restrict_to(Database *database, const int64_t[::1] rows, const uint8_t[::1] allowed)
+cdef void *memory_of(array, Py_ssize_t *shape) except NULL

@@ -20,6 +20,7 @@
 - A *step* is the rows that all tasks of a round compare in one call of `advance`.
 """
 
+from cpython.buffer cimport PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from fasthash._kernels.tiles cimport Database, make_database
@@ -88,8 +89,23 @@ cdef Database searched(Py_ssize_t n_queries, const uint8_t[:, ::1] codes,
     """Make the `Database` of a search from its arrays; `rows` and `allowed` may be None."""
     cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
                                            n_queries)
+    restrict_to(&database, rows, allowed)
+    return database
+
+
+cdef void restrict_to(Database *database, const int64_t[::1] rows, const uint8_t[::1] allowed):
+    """Search only these rows, or the rows with these flags; either may be None."""
     if rows is not None:
         database.rows, database.n = &rows[0], rows.shape[0]
     if allowed is not None:
         database.allowed = &allowed[0]
-    return database
+
+
+cdef void *memory_of(array, Py_ssize_t *shape) except NULL:
+    """Where a C-contiguous array of two dimensions begins, which the caller keeps; its shape."""
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_ND)
+    cdef void *memory = buffer.buf
+    shape[0], shape[1] = buffer.shape[0], buffer.shape[1]
+    PyBuffer_Release(&buffer)
+    return memory

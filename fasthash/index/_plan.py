@@ -142,6 +142,8 @@ class Plan:
         self, queries: NDArray[np.uint8], k: int, n_threads: int, allowed: Allowed | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Answer as `scan.scan_topk` does."""
+        if self._choice == "never":
+            return scan_topk(queries, self._codes, k, n_threads, allowed)
         parts = self._answer("nearest", k, queries, n_threads, allowed)
         if len(parts) == 1:
             return parts[0]
@@ -156,6 +158,8 @@ class Plan:
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
         """Answer as `scan.scan_within` does."""
         radius = min(radius, self._n_bits)
+        if self._choice == "never":
+            return scan_within(queries, self._codes, radius, n_threads, allowed)
         return join_within(self._answer("radius", radius, queries, n_threads, allowed))
 
     def _answer(
@@ -168,7 +172,7 @@ class Plan:
     ) -> list[tuple[Any, ...]]:
         """Answer the queries in parts, each by the method of `_choose`; extent is k or radius."""
         n = len(queries)
-        if self._choice == "never" or n == 0 or (allowed is not None and allowed.is_few):
+        if n == 0 or (allowed is not None and allowed.is_few):
             return [self._scan(kind, extent, queries, n_threads, allowed)]
         if self._choice == "always":
             tables = self.tables or self._build(n_threads)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._core.allowed import Allowed
 from .._core.excluded import drop_own, drop_own_within
 from .._core.runtime import resolve_threads
-from .._core.scan import merge_topk, merge_within, scan_weighted, words_compared
+from .._core.scan import merge_topk, merge_within, scan_weighted, threads_of_scan
 from .._core.validation import check_count
 from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes, check_ids, pack_signs
@@ -24,7 +24,7 @@ from ._filters import AllowedRows, Filter, PreparedFilter, allowed_rows
 from ._held_codes import HeldCodes
 from ._snapshot import Snapshot, SortedCodes
 
-__all__ = ["Nearest", "SearchedCodes", "joined"]
+__all__ = ["Nearest", "SearchedCodes", "join_recent"]
 
 # Distances and rows or ids.
 _Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
@@ -219,14 +219,14 @@ class SearchedCodes(HeldCodes):
         recall = None if recall is None else check_recall(recall)
         if weights is None:
             codes = check_codes(cast("ArrayLike", queries), "queries", self.n_bits)
-            own = _check_exclude(exclude, len(codes))
+            own = None if exclude is None else _check_exclude(exclude, len(codes))
             state, allowed = self._restricted(filter)
-            threads = resolve_threads(n_threads, words_compared(codes, state.base.codes))
+            threads = threads_of_scan(n_threads, codes, state.base.codes)
             near = self._near_with(recall, filter)
             return near(codes, k, state, allowed, own, threads)
         threads = resolve_threads(n_threads)
         values = check_weights(weights, self.n_bits)
-        own = _check_exclude(exclude, len(values))
+        own = None if exclude is None else _check_exclude(exclude, len(values))
         rounded = round_weights(values)
         if candidates is None:
             if recall is not None:
@@ -235,10 +235,16 @@ class SearchedCodes(HeldCodes):
                     "are found by Hamming distance, or leave recall out"
                 )
 
-            def scan(codes: SortedCodes, n: int, rows: Allowed | None) -> _Answer:
+            state, allowed = self._restricted(filter)
+            n = k if own is None else k + 1
+
+            def scan(codes: SortedCodes, rows: Allowed | None) -> _Answer:
                 return scan_weighted(rounded.values, codes.codes, n, threads, rows)
 
-            distances, ids = _join(scan, k, *self._restricted(filter), own)
+            nearest = scan(state.base, allowed[0])
+            distances, ids = join_recent(
+                nearest, lambda: scan(state.recent, allowed[1]), n, state, own
+            )
         else:
             n = max(k, check_count(candidates, "candidates"))
             _, found, sums = self._candidates(values, rounded, n, filter, own, threads, recall)
@@ -300,9 +306,9 @@ class SearchedCodes(HeldCodes):
         """
         queries = check_codes(queries, "queries", self.n_bits)
         radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
-        own = _check_exclude(exclude, len(queries))
+        own = None if exclude is None else _check_exclude(exclude, len(queries))
         state, (in_base, in_recent) = self._restricted(filter)
-        threads = resolve_threads(n_threads, words_compared(queries, state.base.codes))
+        threads = threads_of_scan(n_threads, queries, state.base.codes)
         searcher = self._searcher(state.base, threads)
         limits, distances, rows = searcher.within(queries, radius, threads, in_base)
         answer = limits, distances, state.base.ids_at(rows)
@@ -348,14 +354,16 @@ class SearchedCodes(HeldCodes):
         threads: int,
     ) -> _Answer:
         """Find the nearest codes of a state by Hamming distance."""
+        n = k if own is None else k + 1
+        found = self._searcher(state.base, threads).topk(queries, n, threads, allowed[0])
 
-        def search(codes: SortedCodes, n: int, rows: Allowed | None) -> _Answer:
-            is_base = codes is state.base
-            searcher = self._searcher(codes, threads) if is_base else self._recent_searcher(codes)
-            answer: _Answer = searcher.topk(queries, n, threads, rows)
+        def search_recent() -> _Answer:
+            answer: _Answer = self._recent_searcher(state.recent).topk(
+                queries, n, threads, allowed[1]
+            )
             return answer
 
-        return _join(search, k, state, allowed, own)
+        return join_recent(found, search_recent, n, state, own)
 
     def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
         """`_nearest`, or a function with the same arguments that keeps a recall."""
@@ -379,33 +387,27 @@ class SearchedCodes(HeldCodes):
         raise NotImplementedError
 
 
-def _join(
-    search: Callable[[SortedCodes, int, Allowed | None], _Answer],
-    k: int,
+def join_recent(
+    found: _Answer,
+    search_recent: Callable[[], _Answer],
+    n: int,
     state: Snapshot,
-    allowed: AllowedRows,
     own: NDArray[np.int64] | None,
 ) -> _Answer:
-    """Search base and recent codes, merge the answers by (distance, id), and drop the own ids."""
-    n = k if own is None else k + 1
-    answers = []
-    for codes, rows in zip((state.base, state.recent), allowed, strict=True):
-        # The base is searched also if it is empty, so that there is an answer.
-        if codes is state.base or len(codes):
-            distances, found = search(codes, n, rows)
-            answers.append((distances, codes.ids_at(found)))
-    return joined(answers, n, own)
+    """
+    Merge the n nearest rows of the base, `found`, and of the recent codes, by (distance, id).
 
-
-def joined(answers: list[_Answer], n: int, own: NDArray[np.int64] | None) -> _Answer:
-    """Merge the n nearest of base and recent codes by (distance, id), and drop the own ids."""
-    answer = answers[0] if len(answers) == 1 else merge_topk(answers, n)
+    Own ids are dropped; `search_recent` is called if there are recent codes. Returns ids, no rows.
+    """
+    distances, rows = found
+    answer = distances, state.base.ids_at(rows)
+    if len(state.recent):
+        distances, rows = search_recent()
+        answer = merge_topk([answer, (distances, state.recent.ids_at(rows))], n)
     return answer if own is None else drop_own(*answer, own)
 
 
-def _check_exclude(exclude: ArrayLike | None, n_queries: int) -> NDArray[np.int64] | None:
-    if exclude is None:
-        return None
+def _check_exclude(exclude: ArrayLike, n_queries: int) -> NDArray[np.int64]:
     own = check_ids(exclude, "exclude")
     if len(own) != n_queries:
         raise ValueError(f"exclude must have one id per query, {n_queries} in all, got {len(own)}")

@@ -18,7 +18,7 @@ from ._filters import AllowedRows, Filter
 from ._list_search import Answer, Exact
 from ._partitioning import MAX_CHOSEN_LISTS, Partitioning
 from ._plan import Plan, plan_of
-from ._searched_codes import Nearest, joined
+from ._searched_codes import Nearest, join_recent
 from ._snapshot import Content, Snapshot, SortedCodes, StoredLists
 from ._tables import CodeTables
 
@@ -266,13 +266,12 @@ class HammingIndex(CodeIndex):
                     return self._nearest(queries, k, state, allowed, own, threads)
             exact = self._exact(state, live, threads)
             n = k if own is None else k + 1
-            distances, rows = lists.topk(queries, k, n, recall, exact, live, threads)
-            answers = [(distances, base.ids_at(rows))]
-            if len(state.recent):
-                recent = self._recent_searcher(state.recent)
-                distances, rows = recent.topk(queries, n, threads, None)
-                answers.append((distances, state.recent.ids_at(rows)))
-            return joined(answers, n, own)
+            found = lists.topk(queries, k, n, recall, exact, live, threads)
+
+            def search_recent() -> Answer:
+                return self._recent_searcher(state.recent).topk(queries, n, threads, None)
+
+            return join_recent(found, search_recent, n, state, own)
 
         return near
 
