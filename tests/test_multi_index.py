@@ -1,8 +1,10 @@
 """Multi-index hashing gives the answers of a scan: tables, budgets, the plan of HammingIndex."""
 
+import concurrent.futures
 import copy
 import itertools
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -181,6 +183,32 @@ def test_tables_are_built_where_they_pay_and_only_there(monkeypatch):
     assert far_plan.tables is None
     assert near_plan.tables is not None
     assert few_plan.tables is None
+
+
+def test_other_threads_search_while_one_builds(monkeypatch):
+    monkeypatch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
+    codes = clustered(40_000, 64, 100, 0.05)
+    plan = Plan(codes, 64, "auto")
+    is_building, may_go_on = threading.Event(), threading.Event()
+
+    def build_when_asked(*args):
+        is_building.set()
+        assert may_go_on.wait(60)
+        return CodeTables(*args)
+
+    monkeypatch.setattr(plan_module, "CodeTables", build_when_asked)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        plan.topk(codes[:10], 1, 1)
+        builds = pool.submit(plan.topk, codes[:10], 1, 1)
+        assert is_building.wait(60)
+        scans = pool.submit(plan.topk, codes[10:20], 1, 1)
+        try:
+            assert_same(scans.result(60), fh.topk(codes[10:20], codes, 1))
+            assert plan.tables is None
+        finally:
+            may_go_on.set()
+        assert_same(builds.result(60), fh.topk(codes[:10], codes, 1))
+    assert plan.tables is not None
 
 
 def timing_of(seconds, is_steady=False):

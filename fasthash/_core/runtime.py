@@ -50,6 +50,12 @@ class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
     def __exit__(self, *error: object) -> None:
         self._locks[_generation].release()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a thread of this process holds it now."""
+        lock = self._locks.get(_generation)
+        return lock is not None and lock.locked()
+
 
 # How many forks lie between this process and the one that imported this module.
 _generation = 0

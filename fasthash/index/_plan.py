@@ -19,7 +19,8 @@ Tables are built only if they are likely to pay for themselves. While there are 
 that scans find show how long the tables would have taken. The tables are built when the time that
 they would have saved, including the queries that wait in the same call, exceeds the time to build
 them. So the time lost is at most twice what it would be if the searches to come were known (the
-ski-rental problem). If tables would never be faster, they are never built.
+ski-rental problem). If tables would never be faster, they are never built. The search that finds
+them due builds them, and takes longer by this; meanwhile, other threads search by scans.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class Plan:
         parts: list[tuple[Any, ...]] = []
         first = 0
         while first < n:
-            if self.tables is None and self._due > self._seconds_to_build(n_threads):
+            if self._is_time_to_build(n_threads):
                 self._build(n_threads)
             by_scan, count = self._choose(scanning, probing, n - first)
             part = queries[first : first + count] if count < n else queries
@@ -294,9 +295,13 @@ class Plan:
         self._saved += saving * n_done
         self._due = self._saved + saving * n_left
 
-    def _seconds_to_build(self, n_threads: int) -> float:
+    def _is_time_to_build(self, n_threads: int) -> bool:
+        """Whether the tables are due. While another thread builds them, searches go on scanning."""
+        if self.tables is not None or self._due == 0:
+            return False
         rounds = -(-self._n_tables // min(n_threads, self._n_tables))
-        return _SECONDS_PER_ENTRY * len(self._codes) * rounds
+        seconds = _SECONDS_PER_ENTRY * len(self._codes) * rounds
+        return self._due > seconds and not self._build_lock.is_held
 
     def _build(self, n_threads: int) -> CodeTables:
         with self._build_lock:

@@ -69,10 +69,13 @@ class HammingIndex(CodeIndex):
     Notes
     -----
     Each code takes ceil(n_bits / 8) bytes, and 8 bytes for its id. Tables, if they exist, take
-    about as much memory as in `MultiIndexHash`. They stay valid after changes: removed codes are
-    marked, and added codes are searched in addition to the tables. When these are more than 4,096
-    and more than an eighth of the codes in the tables, the tables are dropped. They are built again
-    when the searches have paid for them.
+    about as much memory as in `MultiIndexHash`. The search that finds them worth building builds
+    them: ten million codes of 64 bits take 1.5 seconds on one thread. Meanwhile, searches in other
+    threads go on by scans. A file can hold the tables, see `save`.
+
+    Tables stay valid after changes: removed codes are marked, and added codes are searched in
+    addition to the tables. When these are more than 4,096 and more than an eighth of the codes in
+    the tables, the tables are dropped. They are built again when the searches have paid for them.
 
     Any number of threads may search while others change the index. A search answers for the state
     at its begin. Changes wait for each other, and each happens as a whole or not at all.
