@@ -28,11 +28,15 @@ def lazy(features, rows=500):
     return {name: da.from_array(x, chunks=(rows, 100)) for name, x in features.items()}
 
 
-def assert_same_model(a, b):
+def assert_same_hash_functions(a, b):
     for name in a.modalities_:
         np.testing.assert_array_equal(a.codes_[name], b.codes_[name])
         assert a.codes_[name].dtype == b.codes_[name].dtype
         np.testing.assert_array_equal(a.projections_[name], b.projections_[name])
+
+
+def assert_same_model(a, b):
+    assert_same_hash_functions(a, b)
     np.testing.assert_array_equal(a.objective_, b.objective_)
 
 
@@ -231,3 +235,42 @@ def test_warnings_are_those_of_one_process(client, data):
     assert " columns with 100.0% of the variance (2): " in expected[1][0]
     with client.as_current():
         assert messages(lazy(features)) == expected
+
+
+def scattered(features, share):
+    """Rows of each modality in an order of their own, and the pairs of some of them."""
+    rng = np.random.default_rng(0)
+    orders = {name: rng.permutation(len(x)) for name, x in features.items()}
+    places = {name: np.argsort(order) for name, order in orders.items()}
+    n_pairs = int(share * len(next(iter(features.values()))))
+    pairs = np.stack([place[:n_pairs] for place in places.values()], axis=1)
+    return {name: x[orders[name]] for name, x in features.items()}, pairs
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel": "rbf", "n_anchors": 60}, {"ridge": 0.1}])
+def test_ccaitq_of_one_partition_is_the_fit_of_one_process(client, data, options):
+    features, pairs = scattered(data[0], 0.5)
+    model = fh.CCAITQ(24, n_iterations=9, preprocessing="unit", random_state=0, **options)
+    expected = model.fit(features, pairs, n_threads=1)
+    with client.as_current():
+        found = fh.CCAITQ(**model.get_params()).fit(lazy(features, 2000), pairs)
+    assert_same_hash_functions(found, expected)
+    np.testing.assert_array_equal(found.correlations_, expected.correlations_)
+
+
+def test_ccaitq_of_partitions(client, data):
+    """The same choices as in one process, and nearly the same directions."""
+    for features, pairs in ((data[0], None), scattered(data[0], 0.7)):
+        expected = fh.CCAITQ(24, random_state=0).fit(features, pairs)
+        uneven = {"image": (500, 906, 500), "text": (1000, 6, 900)}
+        given = {m: da.from_array(x, chunks=(uneven[m], 100)) for m, x in features.items()}
+        with client.as_current():
+            found = fh.CCAITQ(24, random_state=0).fit(given, pairs)
+        assert found.power_ == expected.power_
+        for name, ridge in expected.ridges_.items():
+            assert found.ridges_[name] == pytest.approx(ridge, rel=1e-3)
+            assert found.codes_[name].shape == expected.codes_[name].shape
+            np.testing.assert_array_equal(
+                found.codes_[name], found.encode(features[name], name, n_threads=1)
+            )
+        np.testing.assert_allclose(found.correlations_, expected.correlations_, rtol=1e-3)

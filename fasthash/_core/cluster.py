@@ -33,6 +33,7 @@ __all__ = [
     "RemotePart",
     "client_for",
     "executor_of",
+    "map_rows",
     "sent",
     "with_partition",
 ]
@@ -72,11 +73,22 @@ def with_partition(place: int) -> Iterator[None]:
         raise type(error)(f"partition {place}: {error}") from None
 
 
-def executor_of(x: Rows, n_threads: int | None) -> Executor:
-    """The executor of a fit that is large matrix products: where the rows are."""
+def executor_of(
+    x: Rows, n_threads: int | None, local: Callable[[int], Workers] = Products
+) -> Executor:
+    """The executor of a fit, where the rows are; by default one for large matrix products."""
     if isinstance(x, ClusterRows):
         return Cluster(x._client, n_threads)
-    return Products(resolve_threads(n_threads))
+    return local(resolve_threads(n_threads))
+
+
+def map_rows(
+    x: Rows, feature_map: BlockMap, kept_bytes: int, row_size: int | None = None
+) -> MappedRows:
+    """The mapped features, where the rows are."""
+    if isinstance(x, ClusterRows):
+        return x.mapped(feature_map, kept_bytes, row_size)
+    return MappedRows(x, feature_map, kept_bytes, row_size)
 
 
 class RemotePart:
@@ -162,6 +174,16 @@ class Cluster(AbstractContextManager["Cluster"]):
         """Parts that a function makes of other parts, on the same workers."""
         return [RemotePart(future) for future in self._map(_run, function, parts, arguments)]
 
+    def beside(self, parts: Sequence[list[RemotePart]]) -> list[RemotePart]:
+        """Parts that are lists of parts; a worker that has one of them gets the others."""
+        futures = ([part.future for part in own] for own in parts)
+        return [
+            RemotePart(future, part.n_rows)
+            for future, part in zip(
+                self.client.map(_listed, *futures, pure=False), parts[0], strict=True
+            )
+        ]
+
     def rows_of(self, parts: list[RemotePart], name: str) -> ClusterArray:
         """An attribute of the parts, which stays on the workers."""
         return ClusterArray(
@@ -218,21 +240,33 @@ class ClusterArray:
 
     def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[Any]:
         """Rows in any order."""
+        places, found = self._found(indices)
+        return _put(self._client.gather(found), places)
+
+    def arranged(self, rows: list[NDArray[np.integer]]) -> ClusterArray:
+        """An array whose parts have the rows of these numbers; rows go from worker to worker."""
+        futures = []
+        for indices in rows:
+            part = int(np.searchsorted(self.bounds, indices[0], side="right")) - 1
+            if np.array_equal(indices, np.arange(*self.bounds[part : part + 2])):
+                futures.append(self.futures[part])
+                continue
+            places, found = self._found(indices)
+            futures.append(self._client.submit(_put, found, places, pure=False))
+        return ClusterArray(self._client, futures)
+
+    def _found(self, indices: NDArray[np.integer]) -> tuple[list[NDArray[np.int64]], list[Any]]:
+        """Futures of the rows, by the part where they lie, and their places among the indices."""
         part_of = np.searchsorted(self.bounds, indices, side="right") - 1
         asked = np.unique(part_of)
+        places = [np.flatnonzero(part_of == part) for part in asked]
         found = self._client.map(
             _take,
             [self.futures[part] for part in asked],
-            [indices[part_of == part] - self.bounds[part] for part in asked],
+            [indices[own] - self.bounds[part] for part, own in zip(asked, places, strict=True)],
             pure=False,
         )
-        out = None
-        for part, rows in zip(asked, self._client.gather(found), strict=True):
-            if out is None:
-                out = np.empty((len(indices), *rows.shape[1:]), rows.dtype)
-            out[part_of == part] = rows
-        assert out is not None
-        return out
+        return places, found
 
 
 class ClusterRows(Rows):
@@ -294,6 +328,13 @@ class ClusterRows(Rows):
         other._array = ClusterArray(self._client, futures)
         return other
 
+    def arranged(self, rows: list[NDArray[np.integer]]) -> ClusterRows:
+        """Some rows, in other parts, which have the rows of these numbers."""
+        other = copy.copy(self)
+        other._array = self._array.arranged(rows)
+        other.shape = (int(other.bounds[-1]), self.shape[1])
+        return other
+
     @property
     def is_sparse(self) -> bool:
         """No partition is a sparse matrix."""
@@ -333,12 +374,14 @@ class ClusterRows(Rows):
         means: NDArray[np.float64] = sum(sums[1:], start=sums[0]) / len(self)
         return means
 
-    def mapped(self, feature_map: BlockMap, kept_bytes: int) -> ClusterMappedRows:
+    def mapped(
+        self, feature_map: BlockMap, kept_bytes: int, row_size: int | None = None
+    ) -> ClusterMappedRows:
         """The mapped features, which stay on the workers."""
         # Anchors may be many megabytes, so they are sent once.
         shared = self._client.submit(_unchanged, feature_map, pure=False)
         futures = self._client.map(
-            partial(_mapped, kept_bytes=kept_bytes),
+            partial(_mapped, kept_bytes=kept_bytes, row_size=row_size),
             self._array.futures,
             [shared] * len(self._array.futures),
             pure=False,
@@ -354,6 +397,10 @@ class ClusterMappedRows(MappedRows):
     ) -> None:
         super().__init__(x, feature_map, kept_bytes)
         self._client, self._array, self._futures = x._client, x._array, futures
+
+    def parts(self) -> list[Any]:
+        """The parts of the rows, which are `MappedRows`."""
+        return self._array.parts_of(self._futures)
 
     def with_codes(self, codes: Sequence[Any]) -> list[Any]:
         """The parts of the rows, each with its features and codes."""
@@ -421,8 +468,23 @@ def _column_sums(block: NDArray[Any]) -> NDArray[np.float64]:
     return sums
 
 
-def _mapped(block: NDArray[Any], feature_map: BlockMap, kept_bytes: int) -> MappedRows:
-    return MappedRows(Rows(block, block.dtype), feature_map, kept_bytes)
+def _put(pieces: list[NDArray[Any]], places: list[NDArray[np.int64]]) -> NDArray[Any]:
+    """Put rows to their places in one array."""
+    n = sum(map(len, pieces))
+    out = np.empty((n, *pieces[0].shape[1:]), pieces[0].dtype)
+    for piece, own in zip(pieces, places, strict=True):
+        out[own] = piece
+    return out
+
+
+def _listed(*parts: Any) -> list[Any]:
+    return list(parts)
+
+
+def _mapped(
+    block: NDArray[Any], feature_map: BlockMap, kept_bytes: int, row_size: int | None
+) -> MappedRows:
+    return MappedRows(Rows(block, block.dtype), feature_map, kept_bytes, row_size)
 
 
 def _joined(mapped: MappedRows, *codes: NDArray[np.uint8]) -> tuple[MappedRows, list[Any]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .pieces import cut
 from .rows import Rows
-from .workers import Workers, add_up
+from .workers import Executor, Workers, add_up
 
 # The mean distance is estimated from at least this many samples if there are as many: with a
 # thousand anchors, its relative error is about a thousandth.
@@ -190,6 +190,10 @@ class MappedRows:
                 self._kept[rows.start] = block
         return block
 
+    def parts(self) -> list[Any]:
+        """The parts of the rows: here one of all rows."""
+        return [self]
+
     def with_codes(self, codes: Sequence[NDArray[np.uint8]]) -> list[Any]:
         """The parts of the rows, each with its features and codes: here one of all rows."""
         return [(self, codes)]
@@ -226,7 +230,7 @@ def centring_map(sample: Rows) -> FeatureMap:
 
 
 def rbf_map(
-    sample: Rows, anchors: NDArray[np.floating], width: float, workers: Workers
+    sample: Rows, anchors: NDArray[np.floating], width: float, workers: Executor
 ) -> FeatureMap:
     """
     Choose the width of radial basis functions and compute their means.
@@ -239,7 +243,8 @@ def rbf_map(
     width : float
         Standard deviation of the radial basis functions, in units of the mean distance of the
         sample to the anchors, so that the scale of the features does not matter.
-    workers : Workers
+    workers : Executor
+        Of the sample.
     """
     n_anchors = len(anchors)
     # If the width is √½, the exponents are the negative squared distances.
@@ -251,15 +256,19 @@ def rbf_map(
             for rows in blocks
         )
 
-    def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
-        return add_up(
-            uncentred.transform(sample.read(rows)).sum(axis=0, dtype=np.float64) for rows in blocks
-        )
-
     few = sample.subset(np.arange(0, len(sample), max(1, len(sample) // _WIDTH_ROWS)))
     blocks = cut(len(few), max(n_anchors, few.shape[1]))
-    mean_distance = sum(workers.map(distances, blocks)) / (len(few) * n_anchors)
+    mean_distance = sum(workers.local.map(distances, blocks)) / (len(few) * n_anchors)
     uncentred = FeatureMap(np.zeros(n_anchors), anchors, width * mean_distance)
-    blocks = cut(len(sample), max(n_anchors, sample.shape[1]))
-    mean = add_up(workers.map(column_sums, blocks)) / len(sample)
-    return FeatureMap(mean, anchors, uncentred.width)
+    sums = workers.run(_column_sums_of_part, sample.parts(), uncentred)
+    return FeatureMap(add_up(sums) / len(sample), anchors, uncentred.width)
+
+
+def _column_sums_of_part(x: Rows, workers: Workers, feature_map: FeatureMap) -> NDArray[np.float64]:
+    def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
+        return add_up(
+            feature_map.transform(x.read(rows)).sum(axis=0, dtype=np.float64) for rows in blocks
+        )
+
+    blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
+    return add_up(workers.map(column_sums, blocks))

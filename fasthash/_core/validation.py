@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -182,7 +182,9 @@ def check_filter(
     return np.ascontiguousarray(given, np.int64)
 
 
-def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
+def check_modalities(
+    features: Any, minimum: int = 2, check: Callable[[Any, str], Rows] | None = None
+) -> dict[str, Rows]:
     """
     Validate a mapping of modality names to features.
 
@@ -192,11 +194,13 @@ def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
         The number of samples may differ between modalities.
     minimum : int
         Smallest number of modalities.
+    check : callable, optional
+        Called with features and the name of the argument; by default `check_rows`.
 
     Returns
     -------
     dict of str to Rows
-        In the given order, validated by `check_rows`.
+        In the given order.
 
     Raises
     ------
@@ -213,7 +217,8 @@ def check_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
             raise TypeError(f"modality names must be strings, got {name!r}")
     if len(features) < minimum:
         raise ValueError(f"features must have at least {minimum} modalities, got {list(features)}")
-    return {name: check_rows(x, f"features[{name!r}]") for name, x in features.items()}
+    check = check or check_rows
+    return {name: check(x, f"features[{name!r}]") for name, x in features.items()}
 
 
 def check_rows(

@@ -82,6 +82,9 @@ class Executor(Protocol):
     def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
         """Parts that a function makes of other parts."""
 
+    def beside(self, parts: Sequence[list[Any]]) -> list[Any]:
+        """Parts that are lists of parts: of each kind of parts, the one at the same place."""
+
     def rows_of(self, parts: list[Any], name: str) -> Any:
         """An attribute of the parts, an array with a row for each sample, of all samples."""
 
@@ -173,6 +176,10 @@ class Workers(AbstractContextManager["Workers"]):
     def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
         """Parts that a function makes of other parts."""
         return self.run(function, parts, *arguments)
+
+    def beside(self, parts: Sequence[list[Any]]) -> list[Any]:
+        """Parts that are lists of parts."""
+        return [list(few) for few in zip(*parts, strict=True)]
 
     def rows_of(self, parts: list[Any], name: str) -> NDArray[Any]:
         """An attribute of all parts, joined."""

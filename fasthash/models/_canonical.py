@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy import linalg
@@ -22,6 +23,8 @@ __all__ = [
     "choose_mixture",
     "choose_ridges",
     "fold_covariances",
+    "fold_sums",
+    "folds_of_parts",
     "join_folds",
     "mix_covariances",
     "pair_covariances",
@@ -90,6 +93,13 @@ def fold_covariances(
     n_rows : list of int
         Number of rows of each fold.
     """
+    return folds_of_parts([fold_sums(blocks, n_folds)])
+
+
+def fold_sums(
+    blocks: Iterable[Sequence[NDArray[np.floating]]], n_folds: int
+) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
+    """Compute `fold_covariances` of a part of the rows, not divided by the numbers of rows."""
     folds: list[list[list[NDArray[np.float64]]]] = [[] for _ in range(n_folds)]
     n_rows = [0] * n_folds
     n = 0
@@ -107,11 +117,34 @@ def fold_covariances(
                 for total, product in zip(row, more, strict=True):
                     total += product
         n += len(x[0])
-    for covariances, k in zip(folds, n_rows, strict=True):
-        for row in covariances:
-            for total in row:
-                total /= k
     return folds, n_rows
+
+
+def folds_of_parts(
+    parts: Sequence[tuple[list[list[list[NDArray[np.float64]]]], list[int]]],
+) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
+    """Compute `fold_covariances` of all rows, from the `fold_sums` of consecutive parts."""
+    n_folds = len(parts[0][1])
+    n_rows, n = [0] * n_folds, 0
+    sums: list[Any] = [None] * n_folds
+    for found, counts in parts:
+        # A part counts folds from its first row on.
+        for place, (few, count) in enumerate(zip(found, counts, strict=True)):
+            fold = (n + place) % n_folds
+            n_rows[fold] += count
+            sums[fold] = few if sums[fold] is None else _added(sums[fold], few)
+        n += sum(counts)
+    folds = [
+        [[total / k for total in row] for row in covariances]
+        for covariances, k in zip(sums, n_rows, strict=True)
+    ]
+    return folds, n_rows
+
+
+def _added(
+    a: list[list[NDArray[np.float64]]], b: list[list[NDArray[np.float64]]]
+) -> list[list[NDArray[np.float64]]]:
+    return [[p + q for p, q in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]
 
 
 def canonical_directions(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.cluster import executor_of
 from .._core.features import BlockMap
 from .._core.pieces import cut
 from .._core.rows import Rows
@@ -14,7 +15,7 @@ from .._core.workers import Workers
 from ..codes import pack_signs
 from ._progress import Report, ignore
 
-__all__ = ["encode_rows", "project_rows", "visit_rows"]
+__all__ = ["encode_rows", "encode_samples", "project_rows", "visit_rows"]
 
 # Values in a block that is encoded: so few that a thousand samples keep two threads busy.
 _BLOCK_VALUES = 1 << 20
@@ -54,6 +55,36 @@ def encode_rows(
 
     _project(store, x, feature_map, projection, n_threads, report, stage)
     return codes
+
+
+def encode_samples(
+    x: Rows,
+    feature_map: BlockMap,
+    projection: NDArray[np.float64],
+    n_threads: int | None,
+    report: Report,
+    stage: str,
+) -> NDArray[np.uint8]:
+    """Compute `encode_rows` of the samples of a fit where they are, and bring the codes here."""
+    with executor_of(x, n_threads) as workers:
+        codes = workers.run(
+            _codes_of_part,
+            *(x.parts(), feature_map, projection),
+            report=lambda done: report(stage, done, len(x)),
+        )
+    return codes[0] if len(codes) == 1 else np.concatenate(codes)
+
+
+def _codes_of_part(
+    x: Rows,
+    workers: Workers,
+    feature_map: BlockMap,
+    projection: NDArray[np.float64],
+    report: Callable[[int], None] = lambda done: None,
+) -> NDArray[np.uint8]:
+    return encode_rows(
+        *(x, feature_map, projection, workers.n_threads), lambda _, done, total: report(done)
+    )
 
 
 def _project(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from .._core.cluster import ClusterRows
 from .._core.features import BlockMap, unit_rows
 from .._core.pieces import cut
 from .._core.rows import Rows
@@ -267,17 +268,33 @@ def preprocess(
         Rows of modalities without preprocessing are returned as they are.
     fitted : dict of str to Preprocessing
         For each modality that has a preprocessing.
+
+    Raises
+    ------
+    ValueError
+        If rows on a cluster need sums over all of them first.
     """
+    for name, kind in kinds.items():
+        if kind not in ("none", "unit") and isinstance(x[name], ClusterRows):
+            raise ValueError(
+                f"preprocessing={kind!r} is not computed on a cluster: with Dask arrays pass "
+                "'none' or 'unit', or preprocess the features first"
+            )
     fitted = {
         name: fit_preprocessing(rows, kinds[name])
         for name, rows in x.items()
         if kinds[name] != "none"
     }
     prepared = {
-        name: PreprocessedRows(rows, fitted[name]) if name in fitted else rows
-        for name, rows in x.items()
+        name: _prepared(rows, fitted[name]) if name in fitted else rows for name, rows in x.items()
     }
     return prepared, fitted
+
+
+def _prepared(rows: Rows, preprocessing: Preprocessing) -> Rows:
+    if isinstance(rows, ClusterRows):
+        return rows.transformed(preprocessing.transform)
+    return PreprocessedRows(rows, preprocessing)
 
 
 def preprocessed_maps(

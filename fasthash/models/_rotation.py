@@ -9,9 +9,10 @@ import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 
+from .._core.workers import Workers
 from ._progress import Report, ignore
 
-__all__ = ["quantising_rotation", "rotation_from", "sign_moments"]
+__all__ = ["moments_of_part", "quantising_rotation", "rotation_from", "sign_moments"]
 
 
 def quantising_rotation(
@@ -79,6 +80,13 @@ def sign_moments(
     """Compute Vᵀ sign(VR), which is a sum over samples."""
     moments: NDArray[np.floating] = scores.T @ np.where(scores @ rotation >= 0, 1.0, -1.0)
     return moments
+
+
+def moments_of_part(
+    scores: NDArray[np.floating], workers: Workers, rotation: NDArray[np.float64]
+) -> NDArray[np.floating]:
+    """Compute `sign_moments` of the scores of a part of the samples."""
+    return sign_moments(scores, rotation)
 
 
 def rotation_from(

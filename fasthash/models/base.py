@@ -7,6 +7,7 @@ add its name to ``_names.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._core.arrays import is_dask_array
+from .._core.cluster import ClusterRows
 from .._core.features import BlockMap, FeatureMap, JoinedMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
@@ -419,15 +421,19 @@ class CrossModalHasher(SavedModel):
             setattr(self, name, value)
 
 
-def read_modalities(features: Any, minimum: int = 2) -> dict[str, Rows]:
+def read_modalities(features: Any, minimum: int = 2, client: Any = None) -> dict[str, Rows]:
     """
     Check a mapping of modality names to features, and keep the names of their columns.
+
+    With a client of a cluster, features are Dask arrays, and become `ClusterRows`.
 
     Raises
     ------
     TypeError, ValueError
         If it is not such a mapping, or features are refused.
     """
+    if client is not None:
+        return check_modalities(features, minimum, partial(ClusterRows, client))
     rows = check_modalities(features, minimum)
     for name, x in rows.items():
         x.names = column_names(features[name], f"features[{name!r}]")

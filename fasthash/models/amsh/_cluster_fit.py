@@ -12,8 +12,9 @@ from sklearn.utils import check_random_state
 from ..._core.cluster import Cluster, ClusterRows, RemotePart
 from ..._core.labels import check_labels, label_classes
 from ..._core.rows import Rows
-from .._preprocessing import fit_preprocessing, kinds_of
+from .._preprocessing import kinds_of, preprocess
 from .._progress import Report
+from ..base import read_modalities
 from ._code_parts import CodePart, LabelRows
 from ._fit import AmshFit
 from ._settings import check_problem, settings_for
@@ -81,34 +82,25 @@ def fit_on_cluster(
             f"init={'latents' if isinstance(model.init, Mapping) else repr(model.init)} needs all "
             "samples in one process: with Dask arrays pass init='random'"
         )
-    x = {name: ClusterRows(client, f, f"features[{name!r}]") for name, f in features.items()}
+    x = read_modalities(features, client=client)
     kinds = kinds_of(model, x)
-    refused = {kind for kind in kinds.values() if kind not in ("none", "unit")}
-    if refused:
-        raise ValueError(
-            f"preprocessing={refused.pop()!r} is not computed on a cluster: with Dask arrays pass "
-            "'none' or 'unit', or preprocess the features first"
-        )
+    prepared, preprocessing = preprocess(x, kinds)
     # The labels of all samples are checked in this process, and then go to the workers.
     labels = {name: y.compute() if hasattr(y, "compute") else y for name, y in labels.items()}
     given = check_labels(labels, {name: len(rows) for name, rows in x.items()})
-    preprocessing = {
-        name: fit_preprocessing(rows, kinds[name])
-        for name, rows in x.items()
-        if kinds[name] != "none"
-    }
-    prepared: dict[str, Rows] = {
-        name: rows.transformed(preprocessing[name].transform) if name in preprocessing else rows
-        for name, rows in x.items()
-    }
     check_problem(model, prepared, given, max(lengths))
     fit = AmshFit(
         settings_for(model, prepared, lengths, kinds),
-        {name: ClusterLabels(client, x[name].bounds, y) for name, y in given.items()},
+        {name: ClusterLabels(client, _bounds_of(x[name]), y) for name, y in given.items()},
         label_classes(labels),
         {name: (rows.shape, rows.dtype) for name, rows in x.items()},
         preprocessing,
         check_random_state(model.random_state),
     )
     fit.run(prepared, Cluster(client, n_threads), report)
-    return fit, dict(x)
+    return fit, x
+
+
+def _bounds_of(x: Rows) -> NDArray[np.int64]:
+    assert isinstance(x, ClusterRows)
+    return x.bounds

@@ -15,7 +15,7 @@ import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
 
-from ..._core.cluster import ClusterRows
+from ..._core.cluster import map_rows
 from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
 from ..._core.rows import Rows
 from ..._core.workers import Executor, Workers
@@ -194,11 +194,11 @@ class AmshFit:
             anchors = x.take(np.sort(self._random_state.permutation(len(x))[:n_anchors]))
         if len(x) > _SAMPLE_ROWS:
             sample = np.sort(self._random_state.permutation(len(x))[:_SAMPLE_ROWS])
-        rows = x if sample is None else x.subset(sample)
+        rows, executor = (x, workers) if sample is None else (x.subset(sample), workers.local)
         if anchors is None:
             feature_map = centring_map(rows)
         else:
-            feature_map = rbf_map(rows, anchors, self.settings.width, workers.local)
+            feature_map = rbf_map(rows, anchors, self.settings.width, executor)
         self._samples[name], self.feature_maps[name] = sample, feature_map
 
     def _restore_random_state(self, moment: str | None) -> None:
@@ -322,9 +322,7 @@ class AmshFit:
 
     def _mapped(self, name: str, x: Rows) -> MappedRows:
         feature_map = self.feature_maps[name]
-        if isinstance(x, ClusterRows):
-            return x.mapped(feature_map, _KEPT_BYTES)
-        return MappedRows(x, feature_map, _KEPT_BYTES)
+        return map_rows(x, feature_map, _KEPT_BYTES)
 
 
 def interrupted_fit(unfinished: AmshFit | None, asked: AmshFit) -> AmshFit:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..._core.cluster import ClusterRows, executor_of, map_rows
 from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
 from ..._core.rows import Rows
 from ..._core.validation import check_pairs
 from ..._core.workers import Workers
 from ...codes import pack_signs
-from .._encoding import encode_rows
+from .._encoding import encode_samples
 from .._preprocessing import Preprocessing, kinds_of, preprocess, preprocessed_maps
 from .._progress import Report
 from .._scales import Related
@@ -22,6 +24,7 @@ from ..base import CrossModalHasher, read_modalities
 
 __all__ = [
     "LearningRows",
+    "blocks_together",
     "check_classes",
     "gram",
     "kernel_maps",
@@ -61,9 +64,13 @@ class LearningRows:
 
     def together(self) -> Iterator[list[NDArray[np.floating]]]:
         """Blocks of pairs: the mapped rows of every modality, which all have the same blocks."""
-        views = list(self.mapped.values())
-        for block in views[0].blocks:
-            yield [z[block] for z in views]
+        return blocks_together(list(self.mapped.values()))
+
+
+def blocks_together(views: list[MappedRows]) -> Iterator[list[NDArray[np.floating]]]:
+    """Blocks of pairs: rows of every modality, which all have the same blocks."""
+    for block in views[0].blocks:
+        yield [z[block] for z in views]
 
 
 def read_rows(
@@ -75,6 +82,7 @@ def read_rows(
     n_modalities: int | None = None,
     make_maps: Callable[[dict[str, Rows]], dict[str, FeatureMap]] | None = None,
     kept_bytes: int = _KEPT_BYTES,
+    client: Any = None,
 ) -> LearningRows:
     """
     Check features and pairs, and map the rows to learn from.
@@ -93,13 +101,15 @@ def read_rows(
         Makes the feature maps of the preprocessed rows; by default columns are centred.
     kept_bytes : int, optional
         Memory for mapped features of a modality; 0 suits methods that read them only twice.
+    client : distributed.Client, optional
+        Features are Dask arrays, and stay on the workers of its cluster.
 
     Raises
     ------
     TypeError, ValueError
         If features or pairs are unsuitable.
     """
-    given = read_modalities(features)
+    given = read_modalities(features, client=client)
     if n_modalities is not None and len(given) != n_modalities:
         raise ValueError(
             f"{type(model).__name__} learns from {n_modalities} modalities, got {list(given)}"
@@ -108,10 +118,7 @@ def read_rows(
     checked = None
     if is_paired:
         checked = check_pairs(pairs, {name: len(read) for name, read in given.items()})
-    x = {
-        name: read if checked is None else read.subset(checked[:, column])
-        for column, (name, read) in enumerate(given.items())
-    }
+    x = _pairs_together(given, checked)
     for name, rows in x.items():
         if rows.is_constant():
             raise ValueError(
@@ -122,9 +129,36 @@ def read_rows(
     maps = (make_maps or _centring_maps)(prepared)
     widest = max(max(rows.shape[1], maps[name].n_out) for name, rows in prepared.items())
     mapped = {
-        name: MappedRows(rows, maps[name], kept_bytes, widest) for name, rows in prepared.items()
+        name: map_rows(rows, maps[name], kept_bytes, widest) for name, rows in prepared.items()
     }
     return LearningRows(given, mapped, maps, preprocessing, checked)
+
+
+def _pairs_together(x: Mapping[str, Rows], pairs: NDArray[np.int64] | None) -> dict[str, Rows]:
+    """
+    The rows of pairs; row i of one modality belongs to row i of the others.
+
+    On a cluster, partners are in parts with the same number, in the order of the pairs. There are
+    as many parts as the first modality has partitions, and rows that lie elsewhere are sent from
+    worker to worker. If row i belongs to row i, the parts are the partitions of the first modality.
+    """
+    first = next(iter(x.values()))
+    if not isinstance(first, ClusterRows):
+        if pairs is None:
+            return dict(x)
+        return {
+            name: rows.subset(own) for (name, rows), own in zip(x.items(), pairs.T, strict=True)
+        }
+    bounds = first.bounds
+    if pairs is None:
+        pairs = np.repeat(np.arange(len(first))[:, None], len(x), axis=1)
+    else:
+        bounds = np.unique(np.linspace(0, len(pairs), len(bounds)).astype(np.int64))
+    together: dict[str, Rows] = {}
+    for (name, rows), own in zip(x.items(), pairs.T, strict=True):
+        assert isinstance(rows, ClusterRows)
+        together[name] = rows.arranged([own[a:b] for a, b in pairwise(bounds)])
+    return together
 
 
 def _centring_maps(x: dict[str, Rows]) -> dict[str, FeatureMap]:
@@ -132,7 +166,7 @@ def _centring_maps(x: dict[str, Rows]) -> dict[str, FeatureMap]:
 
 
 def kernel_maps(
-    model: Any, random_state: np.random.RandomState, n_threads: int
+    model: Any, random_state: np.random.RandomState, n_threads: int | None
 ) -> Callable[[dict[str, Rows]], dict[str, FeatureMap]]:
     """
     Return the function for `read_rows` that makes the feature maps of a model with a kernel.
@@ -144,9 +178,9 @@ def kernel_maps(
         return _centring_maps
 
     def rbf_maps(x: dict[str, Rows]) -> dict[str, FeatureMap]:
-        n = len(next(iter(x.values())))
-        centres = np.sort(random_state.permutation(n)[: model.n_anchors])
-        with Workers(n_threads) as workers:
+        first = next(iter(x.values()))
+        centres = np.sort(random_state.permutation(len(first))[: model.n_anchors])
+        with executor_of(first, n_threads, Workers) as workers:
             return {
                 name: rbf_map(rows, rows.take(centres), model.width, workers)
                 for name, rows in x.items()
@@ -219,7 +253,7 @@ def store(
     projections: Mapping[str, NDArray[np.float64]],
     signs: NDArray[np.floating] | None,
     related: Related,
-    n_threads: int,
+    n_threads: int | None,
     report: Report,
     **learned: Any,
 ) -> None:
@@ -236,7 +270,7 @@ def store(
         are encoded by the projections.
     related : Related
         Which samples are relevant to each other.
-    n_threads : int
+    n_threads : int or None
     report : callable
     **learned
         Further attributes.
@@ -244,7 +278,7 @@ def store(
     maps = preprocessed_maps(rows.maps, rows.preprocessing)
     projections = {name: np.ascontiguousarray(p) for name, p in projections.items()}
     codes = {
-        name: encode_rows(
+        name: encode_samples(
             *(x, maps[name], projections[name], n_threads, report), f"codes of {name}"
         )
         for name, x in rows.given.items()

@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.runtime import resolve_threads
+from ..._core.cluster import client_for, executor_of
+from ..._core.features import MappedRows
 from ..._core.validation import check_choice, check_count, check_number
-from ..._core.workers import threads_of_products
-from .._canonical import N_FOLDS, Spectra, choose_ridges, fold_covariances, join_folds
+from ..._core.workers import Workers, add_up
+from .._canonical import N_FOLDS, Spectra, choose_ridges, fold_sums, folds_of_parts, join_folds
 from .._progress import Callback, Progress
 from .._projected_search import signed_roots
-from .._rotation import quantising_rotation
+from .._rotation import moments_of_part, rotation_from
 from .._scales import Related
 from ..base import CrossModalHasher
-from ._paired import kernel_maps, projected, read_rows, store
+from ._paired import blocks_together, kernel_maps, projected, read_rows, store
 
 __all__ = ["CCAITQ"]
 
@@ -157,7 +158,8 @@ class CCAITQ(CrossModalHasher):
         features : mapping of str to array_like, each of shape (n_samples, n_features)
             Features of two or more modalities. Numbers of samples may differ if `pairs` is given.
             Memory-mapped arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype``
-            that can be sliced by rows, are read block by block.
+            that can be sliced by rows, are read block by block. With a current client of a Dask
+            cluster, Dask arrays are fitted by its workers.
         pairs : array_like of int, shape (n_pairs, n_modalities), optional
             Rows that belong together, with a column per modality in the order of `features`. At
             least two pairs, and no row in two of them. The means, correlations and rotation use
@@ -204,17 +206,22 @@ class CCAITQ(CrossModalHasher):
         check_count(self.n_anchors, "n_anchors")
         check_number(self.width, "width", positive=True)
         check_count(self.n_iterations, "n_iterations")
-        n_threads = resolve_threads(n_threads)
         rng = check_random_state(self.random_state)
         make_maps = kernel_maps(self, rng, n_threads)
-        rows = read_rows(self, features, pairs, make_maps=make_maps, kept_bytes=0)
+        rows = read_rows(
+            *(self, features, pairs),
+            make_maps=make_maps,
+            kept_bytes=0,
+            client=client_for(features),
+        )
         views = rows.mapped
         with Progress(callback, verbose) as report:
-            with threads_of_products(n_threads):
+            with executor_of(next(iter(rows.given.values())), n_threads) as workers:
+                parts = workers.beside([z.parts() for z in views.values()])
                 fewest = min(z.n_columns for z in views.values())
                 n_components = min(self.n_components or n_bits, n_bits, fewest)
                 n_folds = min(N_FOLDS, next(iter(views.values())).n_rows)
-                folds, n_pairs = fold_covariances(rows.together(), n_folds)
+                folds, n_pairs = folds_of_parts(workers.run(_sums_of_part, parts, n_folds))
                 covariances = join_folds(folds, n_pairs)
                 means = [np.trace(row[m]) / len(row[m]) for m, row in enumerate(covariances)]
                 power = 1.0
@@ -225,10 +232,11 @@ class CCAITQ(CrossModalHasher):
                 directions, correlations = Spectra(covariances).directions(ridges, n_components)
                 report("correlations", 1, 1)
                 directions = [d * correlations**power for d in directions]
-                scores = np.vstack(
-                    [projected(z, d) for z, d in zip(views.values(), directions, strict=True)]
+                scores = workers.made(_scores_of_part, parts, directions)
+                rotation = rotation_from(
+                    lambda rotation: add_up(workers.run(moments_of_part, scores, rotation)),
+                    *(n_components, self.n_iterations, rng, n_bits, report),
                 )
-                rotation = quantising_rotation(scores, self.n_iterations, rng, n_bits, report)
             projections = {name: d @ rotation for name, d in zip(views, directions, strict=True)}
             related = Related.of_pairs(rows.pairs, rows.given)
             shares = [float(ridge / mean) for ridge, mean in zip(ridges, means, strict=True)]
@@ -242,3 +250,14 @@ class CCAITQ(CrossModalHasher):
 
     def _as_weights(self, projections: NDArray[np.floating]) -> NDArray[np.floating]:
         return signed_roots(projections)
+
+
+def _sums_of_part(views: list[MappedRows], workers: Workers, n_folds: int) -> Any:
+    return fold_sums(blocks_together(views), n_folds)
+
+
+def _scores_of_part(
+    views: list[MappedRows], workers: Workers, directions: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Scores of the samples of all modalities, one modality below the other."""
+    return np.vstack([projected(z, d) for z, d in zip(views, directions, strict=True)])

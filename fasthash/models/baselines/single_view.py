@@ -21,7 +21,7 @@ from ..._core.rows import Rows
 from ..._core.validation import check_count
 from ..._core.workers import Executor, Workers, add_up
 from .._progress import Callback, Progress, Report
-from .._rotation import rotation_from, sign_moments
+from .._rotation import moments_of_part, rotation_from
 from ._linear_transformer import LinearTransformer
 
 __all__ = ["ITQ", "RandomHyperplanes"]
@@ -166,7 +166,7 @@ class ITQ(LinearTransformer):
             )
             scores = workers.made(_scores_of_part, x.parts(), feature_map, directions)
             rotation = rotation_from(
-                lambda rotation: add_up(workers.run(_moments_of_part, scores, rotation)),
+                lambda rotation: add_up(workers.run(moments_of_part, scores, rotation)),
                 *(n_components, n_iterations, rng, n_bits, report),
             )
 
@@ -330,9 +330,3 @@ def _scores_of_part(
     for rows in cut(*x.shape):
         scores[rows] = feature_map.transform(x.read(rows)) @ directions
     return scores
-
-
-def _moments_of_part(
-    scores: NDArray[np.float64], workers: Workers, rotation: NDArray[np.float64]
-) -> NDArray[np.floating]:
-    return sign_moments(scores, rotation)
