@@ -40,6 +40,21 @@ def test_encode_build_and_search(capsys, emoji, address):
             assert found and found == expected
 
 
+@pytest.mark.parametrize("method", ["AMSH --labels emoji/emoji.npz:L_tr", "CCAITQ"])
+def test_fit(capsys, emoji, address, method):
+    """The workers have two parts, so the codes are as good, but not the same."""
+    sources = "image=emoji/emoji.npz:I_tr text=emoji/emoji.npz:T_tr"
+    options = "--set n_anchors=40 --bits 16"
+    fit = f"fit --method {method} --features {sources} {options} --output"
+    one = result(capsys, f"{fit} one.model")
+    many = result(capsys, f"{fit} many.model --cluster {address}")
+    assert many["samples"] == one["samples"] and many["parameters"] == one["parameters"]
+    a, b = (fh.load(f"{name}.model").codes_ for name in ("one", "many"))
+    labels = np.load("emoji/emoji.npz")["L_tr"]
+    scores = [fh.mean_average_precision(c["text"], c["image"], labels, labels) for c in (a, b)]
+    assert scores[1] == pytest.approx(scores[0], abs=0.03)
+
+
 def test_columns_of_as_many_samples_as_features(capsys, emoji, address):
     """The workers read a square matrix as this process does."""
     x = fh.datasets.load_emoji().features["image"]
@@ -70,5 +85,10 @@ def test_what_does_not_go_with_a_cluster_is_refused(capsys, emoji, address):
         ("search emoji.index --codes image-codes.npy", "is not a folder"),
         ("search x --fuse y --codes image-codes.npy", "--fuse goes with index files"),
         (encode, "--cluster goes with --model and --features"),
+        ("fit --data emoji/emoji.npz --output x.model", "as in image=emoji/emoji.npz:NAME"),
+        (
+            "fit --method CMFH --features a=image-codes.npy --output x.model",
+            "CMFH is fitted in one process, AMSH and CCAITQ are",
+        ),
     ):
         assert message in run(capsys, f"{command} --cluster {address}", status=1)[1], command

@@ -6,14 +6,15 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.readers import split_source
+from ..datasets.readers import read_numbers, split_source
 
-__all__ = ["absolute", "add_cluster", "connected", "rows_by_workers"]
+__all__ = ["absolute", "add_cluster", "connected", "features_by_workers", "rows_by_workers"]
 
 _LOCAL = "local"
 
@@ -99,6 +100,28 @@ def rows_by_workers(client: Any, x: Any, read: Callable[[], Any]) -> Any:
             for start, n in zip(starts, sizes, strict=True)
         ]
     )
+
+
+def features_by_workers(client: Any, source: str, x: Any, columns: bool) -> Any:
+    """
+    `rows_by_workers` of the features of a source.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    source : str
+    x : array_like
+        The features as this process read them, where samples are rows.
+    columns : bool
+        Whether samples are columns in the source; if not, they are where the shape is another one.
+    """
+    is_transposed = columns or x.shape != read_numbers(source).shape
+    return rows_by_workers(client, x, partial(_features_again, absolute(source), is_transposed))
+
+
+def _features_again(source: str, is_transposed: bool) -> Any:
+    x = read_numbers(source)
+    return x.T if is_transposed else x
 
 
 def _part_of(read: Callable[[], Any], start: int, n: int) -> NDArray[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from .._core.validation import check_rows
 from ..datasets.readers import read_numbers
 from ..embeddings import METHODS, codes_of_signs
 from . import arguments, inputs
-from .clusters import absolute, add_cluster, connected, rows_by_workers
+from .clusters import add_cluster, connected, features_by_workers
 from .fingerprints import fingerprint_of_signs, write_archive
 from .outputs import OutputFile, add_force
 from .printing import Printer
@@ -197,16 +196,9 @@ def lazy_codes(options: argparse.Namespace, client: Any, printer: Printer) -> tu
     model = inputs.load_model(options.model)
     modality = inputs.check_modality(model, options.modality)
     x = inputs.read_model_features(options.features, model, modality, printer, options.columns)
-    is_transposed = options.columns or x.shape != read_numbers(options.features).shape
-    read = partial(_features_again, absolute(options.features), is_transposed)
-    lazy = rows_by_workers(client, x, read)
+    lazy = features_by_workers(client, options.features, x, options.columns)
     codes = model.transform(lazy) if modality is None else model.encode(lazy, modality)
     return codes, inputs.n_bits_of(model), model.fingerprint()
-
-
-def _features_again(source: str, is_transposed: bool) -> Any:
-    x = read_numbers(source)
-    return x.T if is_transposed else x
 
 
 def _encode_embeddings(options: argparse.Namespace, printer: Printer) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from . import arguments, inputs
+from .clusters import add_cluster, connected, features_by_workers
 from .outputs import OutputFile, add_force
 from .printing import Printer
 
@@ -43,6 +46,7 @@ def declare(commands: Any) -> None:
         "model several times as large",
     )
     add_force(fit)
+    add_cluster(fit, "read --features and fit --method AMSH or CCAITQ")
     arguments.add_config(fit)
     fit.set_defaults(run=run)
 
@@ -81,6 +85,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if options.output is None:
         raise ValueError("--output is missing: name the model file to write")
     inputs.check_can_save()
+    if options.cluster is not None:
+        _check_cluster(options)
     parameters = inputs.check_parameters(options.method, dict(options.set))
     model = inputs.method_of(options.method)(
         n_bits=options.bits, random_state=options.seed, **parameters
@@ -105,8 +111,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError(
             f"--pairs is missing: without it row i belongs to row i, and there are {counts} rows"
         )
-    with printer.progress() as progress:
-        fit_model(model, features, labels=labels, pairs=pairs, callback=progress)
+    with printer.progress() as progress, _placed(options, features) as given:
+        fit_model(model, given, labels=labels, pairs=pairs, callback=progress)
     model.save(options.output, updatable=options.updatable)
 
     seconds = time.perf_counter() - began
@@ -125,3 +131,31 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             "seconds": round(seconds, 3),
         },
     )
+
+
+def _check_cluster(options: argparse.Namespace) -> None:
+    if options.features is None:
+        raise ValueError(
+            "--cluster goes with --features, because workers read each source again: name the "
+            f"arrays one by one, as in image={options.data or 'FILE'}:NAME"
+        )
+    if not inputs.method_of(options.method)._fits_on_cluster:
+        able = [name for name in inputs.METHODS if inputs.method_of(name)._fits_on_cluster]
+        raise ValueError(
+            f"--cluster: {options.method} is fitted in one process, {' and '.join(able)} are "
+            "fitted on a cluster too"
+        )
+
+
+@contextlib.contextmanager
+def _placed(options: argparse.Namespace, features: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The features where the model is to be fitted; with a cluster, its client is current."""
+    if options.cluster is None:
+        yield features
+        return
+    sources = inputs.named("--features", options.features)
+    with connected(options.cluster) as client:
+        yield {
+            name: features_by_workers(client, sources[name], x, options.columns)
+            for name, x in features.items()
+        }

@@ -97,6 +97,9 @@ class CrossModalHasher(SavedModel):
         PreprocessedMap,
     )
 
+    # Whether Dask arrays are fitted by the workers of a cluster, and not by this process.
+    _fits_on_cluster: ClassVar[bool] = False
+
     feature_maps_: Mapping[str, BlockMap]
 
     def encode(

@@ -141,6 +141,7 @@ class AMSH(CrossModalHasher):
 
     _learned = (*CrossModalHasher._learned, "objective_", "n_iter_", "classes_", "_states")
     _for_updates = ("_states",)
+    _fits_on_cluster = True
     _parts = (*CrossModalHasher._parts, CodeRule, PartialFitState, Regression, Whitening)
 
     # The states from which `partial_fit` and `resume` continue.

@@ -117,6 +117,7 @@ class CCAITQ(CrossModalHasher):
     """
 
     _learned = (*CrossModalHasher._learned, "correlations_", "ridges_", "power_")
+    _fits_on_cluster = True
 
     def __init__(
         self,
