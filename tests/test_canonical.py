@@ -82,6 +82,25 @@ def test_agreement_is_that_of_the_rows():
         assert one == pytest.approx(agreement_of_rows(x, directions, by), rel=1e-9)
 
 
+def test_folds_without_variance_take_no_part_in_the_choice():
+    """Their agreement was NaN, which counted as the largest: the first ridge won."""
+    rng = np.random.default_rng(0)
+    x = make((6, 4), n=90)
+    x[0] = x[0] + 3 * rng.standard_normal(x[0].shape)
+    folds, n_pairs = fold_covariances([x], 3)
+    expected = choose_ridges(folds, n_pairs, 4)
+    flat = [[np.zeros_like(block) for block in row] for row in folds[0]]
+    directions, _ = canonical_directions(folds[0], [0.1, 0.1], 4)
+    assert agreement(flat, directions, [np.ones(4)]).tolist() == [0]
+    # The fold of equal rows changes the others' weights, and not which of them decide.
+    ridges, power = choose_ridges([*folds, flat], [*n_pairs, 30], 4)
+    assert ridges[0] / ridges[1] == pytest.approx(expected[0][0] / expected[0][1])
+    assert ridges[0] > 0.003 * np.trace(folds[0][0][0]) / 6 and power > 0
+    # All that varies is in one fold.
+    ridges, power = choose_ridges([folds[0], flat, flat], [30, 30, 30], 4)
+    assert np.isfinite(ridges).all() and min(ridges) > 0
+
+
 def agreement_of_rows(x, directions, factors):
     scores = [values @ w * factors for values, w in zip(x, directions, strict=True)]
     found = []

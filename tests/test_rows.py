@@ -123,13 +123,13 @@ def test_what_is_wrong_in_a_later_block_is_found(small_blocks):
         check_rows(SlicedOnly(np.zeros(3)), "X")
 
 
-@pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 1e15), (np.float64, 1e140)])
+@pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 1e15), (np.float64, 1e70)])
 def test_values_are_as_large_as_their_products_allow(dtype, largest):
     values = np.full((50, 8), 0.99 * largest, dtype)
     check_rows(values, "X")
     check_rows(sparse.csr_array(values), "X")
     values[31, 7] = -1.01 * largest
-    refusal = r"X\[31, 7\] is -.*must be at most 1e\+1.*scale them"
+    refusal = r"X\[31, 7\] is -.*must be at most 1e\+.*scale them"
     for given in (values, np.asfortranarray(values), values[:, ::1], sparse.csc_array(values)):
         with pytest.raises(ValueError, match=refusal):
             check_rows(given, "X")

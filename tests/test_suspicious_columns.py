@@ -9,8 +9,9 @@ from scipy import sparse
 from sklearn.datasets import load_digits, load_wine
 
 import fasthash as fh
+from fasthash._core.features import unit_rows
 from fasthash._core.rows import Rows
-from fasthash._core.suspicious_columns import warn_of_columns, warn_of_signs
+from fasthash._core.suspicious_columns import inspect_columns, refuse_vanishing, warn_of_signs
 from fasthash.datasets import Part, load_emoji
 from fasthash.embeddings import codes_of_signs
 from fasthash.experiments import Metric, compare
@@ -27,7 +28,7 @@ def said(function, *args, **options):
 
 
 def about(x, **options):
-    return said(warn_of_columns, Rows(x, np.float64), "x", "scale them", **options)[0]
+    return said(inspect_columns, Rows(x, np.float64), "x", "scale them", **options)[0]
 
 
 @every_method
@@ -46,6 +47,45 @@ def test_every_method_names_a_column_that_dominates_and_one_without_variance(met
     else:
         assert len(dominating) == 1
         assert "pass preprocessing={'text': \"standardise\"}" in dominating[0]
+
+
+@every_method
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1e-18), (np.float64, 1e-75)])
+def test_every_method_refuses_features_whose_products_vanish(method, dtype, scale):
+    x, y = make()
+    x["text"] = (x["text"] * scale).astype(dtype)
+    with pytest.raises(ValueError, match=r"features\['text'\] holds no value above .*scale them"):
+        fit(make_model(method), x, y)
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
+@pytest.mark.parametrize("method", ["CCAITQ", "RREH", "AMSH", "SCM"])
+def test_float64_of_any_size_that_passes_gives_the_same_codes(method, scale):
+    x, y = make()
+    model = fit(make_model(method), x, y)
+    scaled = fit(make_model(method), {name: values * scale for name, values in x.items()}, y)
+    for name in x:
+        np.testing.assert_array_equal(scaled.codes_[name], model.codes_[name])
+
+
+def test_one_large_row_among_small_ones_is_enough():
+    x = np.full((5000, 3), 1e-30, np.float32) * np.arange(1, 4, dtype=np.float32)
+    with pytest.raises(ValueError, match="x holds no value above 3e-30 in size"):
+        refuse_vanishing(Rows(x, np.float32), "x")
+    x[4321, 1] = -2e-15
+    refuse_vanishing(Rows(x, np.float32), "x", x[:10])
+    refuse_vanishing(Rows(np.zeros((2, 2), np.float32), np.float32), "x")
+    with pytest.raises(ValueError, match=r"samples\['text'\] holds no value above 3e-30"):
+        fh.retrieval_scores({"image": x[:2] * np.float32(1e30), "text": x[:2]})
+
+
+@pytest.mark.parametrize(("dtype", "smallest"), [(np.float32, 1e-44), (np.float64, 1e-322)])
+def test_the_length_of_a_row_does_not_change_its_direction(dtype, smallest):
+    x = np.array([[3, -4], [0, 0], [1, 1]], dtype)
+    expected = [[0.6, -0.8], [0, 0], [0.5**0.5, 0.5**0.5]]
+    for size in (1, 1e-10, 1e-19, 1e-30):
+        np.testing.assert_allclose(unit_rows(x * dtype(size)), expected, rtol=1e-6)
+    np.testing.assert_allclose(unit_rows(np.array([[smallest, 0]], dtype)), [[1, 0]])
 
 
 def test_the_remedy_ends_the_warning():

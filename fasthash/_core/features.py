@@ -214,7 +214,15 @@ def unit_rows(x: NDArray[Floating]) -> NDArray[Floating]:
            [0. , 0. ]])
     """
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
+    unit = np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
+    # Squares of numbers this small are 0 or inexact, so their rows are scaled first.
+    limits = np.finfo(x.dtype)
+    short = np.flatnonzero(lengths[:, 0] < np.sqrt(limits.tiny / limits.eps))
+    if len(short) and (few := x[short]).any():
+        largest = np.abs(few).max(axis=1, keepdims=True)
+        few = np.divide(few, largest, out=np.zeros_like(few), where=largest > 0)
+        unit[short] = few / np.maximum(np.linalg.norm(few, axis=1, keepdims=True), 1)
+    return unit
 
 
 def centring_map(sample: Rows) -> FeatureMap:

@@ -1,6 +1,6 @@
-"""Warnings about columns of features that ruin a fit, or say nothing.
+"""Columns of features that ruin a fit, or say nothing: errors and warnings.
 
-A fit calls `warn_of_columns` for the features of each modality; codes of signs call
+A fit calls `inspect_columns` for the features of each modality; codes of signs call
 `warn_of_signs`. The warnings name columns and say what to pass instead.
 """
 
@@ -19,7 +19,11 @@ from .rows import Rows
 from .suspicious import warn
 from .workers import Workers
 
-__all__ = ["warn_of_columns", "warn_of_signs"]
+__all__ = ["inspect_columns", "refuse_vanishing", "warn_of_signs"]
+
+# Sums of products of features of this size are exact but for rounding. The bounds are the inverses
+# of those of large features in `check_rows`.
+_SMALLEST = {"float32": 1e-15, "float64": 1e-70}
 
 # Deviations are estimated from about this many rows.
 _ROWS = 4096
@@ -40,9 +44,12 @@ _MANY_ROWS = 100
 _ONE_SIGN = 0.99
 
 
-def warn_of_columns(x: Rows, argument: str, remedy: str, is_scaled: bool = False) -> None:
+def inspect_columns(x: Rows, argument: str, remedy: str, is_scaled: bool = False) -> None:
     """
-    Warn of columns that hold one value, and of columns beside which all others count for nothing.
+    Refuse features whose products vanish, and warn of columns that ruin a fit or say nothing.
+
+    Warnings are about columns that hold one value, and columns beside which all others count for
+    nothing.
 
     Parameters
     ----------
@@ -55,17 +62,23 @@ def warn_of_columns(x: Rows, argument: str, remedy: str, is_scaled: bool = False
     is_scaled : bool
         Whether the model divides columns by their deviations, so that none can dominate.
 
+    Raises
+    ------
+    ValueError
+        If all values are so small that sums of their products are 0 or inexact.
+
     Notes
     -----
     O(n_features) per row, for about 4,096 rows, or fewer of many columns. All rows are read only if
-    columns seem to hold one value. A sparse matrix may well have columns without entries, such as
-    words that no text has.
+    columns seem to hold one value, or all values seem to be too small. A sparse matrix may well
+    have columns without entries, such as words that no text has.
     """
     n, d = x.shape
-    if n < 2 or d < 2:
-        return
     n_looked_at = max(2, min(_ROWS, cut(n, d)[0].stop))
     some = x.take(np.arange(0, n, max(1, n // n_looked_at))).astype(np.float64, copy=False)
+    refuse_vanishing(x, argument, some)
+    if n < 2 or d < 2:
+        return
     mean = some.mean(axis=0)
     deviation = some.std(axis=0)
     varies = deviation > _ROUNDING * np.abs(mean)
@@ -118,6 +131,41 @@ def warn_of_signs(n_ones: NDArray[np.int64], n_rows: int, argument: str) -> None
             "hardly any information: centre the features with the means of the vectors that are "
             "searched (centre=)"
         )
+
+
+def refuse_vanishing(x: Rows, argument: str, some: NDArray[Any] | None = None) -> None:
+    """
+    Refuse features that are so small that sums of their products are 0 or inexact.
+
+    Parameters
+    ----------
+    x : Rows
+    argument : str
+        Name of the argument.
+    some : ndarray, optional
+        Some of the rows; by default the first block. The others are read only if these are small.
+
+    Raises
+    ------
+    ValueError
+        If no value is large enough. Features that are all 0 pass.
+    """
+    smallest = _SMALLEST[x.dtype.name]
+    if some is None:
+        some = x.read(cut(*x.shape)[0])
+    if max(some.max(), -some.min()) >= smallest:
+        return
+    largest = max(executor_of(x, None).run(_largest_in_part, x.parts()))
+    if 0 < largest < smallest:
+        raise ValueError(
+            f"{argument} holds no value above {largest:.3g} in size, but some features of dtype "
+            f"{x.dtype} must be at least {smallest:g}, because sums of their products would "
+            "vanish; scale them first"
+        )
+
+
+def _largest_in_part(x: Rows, workers: Workers) -> float:
+    return max(float(np.abs(x.read(rows)).max()) for rows in cut(*x.shape))
 
 
 def _constant(x: Rows, columns: NDArray[np.int64]) -> NDArray[np.int64]:

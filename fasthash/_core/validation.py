@@ -35,8 +35,8 @@ __all__ = [
 # The kernels hold counts such as k and n_bits in int32.
 _LARGEST_COUNT = 2**31 - 1
 
-# Largest size of float64 features: sums of their products do not overflow.
-_LARGEST_DOUBLE = 1e140
+# Largest size of float64 features: sums of products of their covariances do not overflow.
+_LARGEST_DOUBLE = 1e70
 
 
 def check_flag(value: object, name: str) -> bool:

@@ -26,6 +26,7 @@ from .._core.arrays import as_array
 from .._core.excluded import check_exclude_self, check_same_labels
 from .._core.labels import check_labels
 from .._core.pieces import cut
+from .._core.suspicious_columns import refuse_vanishing
 from .._core.validation import check_choice, check_count, check_pairs, check_rows
 from .._core.weights import RoundedWeights, check_weights, round_weights
 from ..codes import check_codes, check_same_width
@@ -325,6 +326,8 @@ def _check_samples(samples: Any) -> tuple[list[str], list[NDArray[Any]]]:
             f"{labels[0]} has {rows[0].shape[1]} columns, {labels[1]} has {rows[1].shape[1]}: "
             "latents that are compared have the same number"
         )
+    for x, label in zip(rows, labels, strict=True):
+        refuse_vanishing(x, label)
     return names, [x.read(slice(0, len(x))) for x in rows]
 
 

@@ -244,10 +244,10 @@ def typical_eigenvalues(covariances: Sequence[Sequence[NDArray[np.float64]]]) ->
     Compute for each modality the mean of the eigenvalues, weighted by themselves: Σλ² / Σλ.
 
     Both sums follow from the covariance without its eigenvalues: they are its squared norm and its
-    trace.
+    trace. It is 1 for features that do not vary, so that a ridge of theirs is greater than 0.
     """
     own = [row[m] for m, row in enumerate(covariances)]
-    return [float(np.sum(c**2) / np.trace(c)) if c.any() else 0.0 for c in own]
+    return [float(np.sum(c**2) / np.trace(c)) if c.any() else 1.0 for c in own]
 
 
 def _of_two(
@@ -442,9 +442,10 @@ def agreement(
         spread = np.sqrt(np.maximum(np.diag(inner[m]) * np.diag(inner[j]), 0))
         along = np.divide(shared, spread, out=np.zeros_like(shared), where=spread > 0)
         partners = np.sqrt(np.sum(np.maximum(along[:_COMPARED], 0) ** 2))
+        # Features that do not vary among these pairs tell nothing of what is alike.
         alike = sum(
             np.einsum("ij,ij->j", mixed[a][a][place], mixed[a][b][place])
-            / linalg.norm(full[a][a][place, place])
+            / (linalg.norm(full[a][a][place, place]) or 1.0)
             for a, b, place in ((m, j, places[m]), (j, m, places[j]))
         )
         norms = np.sqrt(np.einsum("ci,ij,cj->c", squares, inner[m] * inner[j], squares))
