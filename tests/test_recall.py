@@ -1,6 +1,7 @@
 """Searches with a recall keep it on queries they have not seen, and follow every change."""
 
 import copy
+import dataclasses
 import gc
 import pickle
 import time
@@ -169,6 +170,112 @@ def test_filter_exclude_and_candidates(codes, queries):
     assert np.mean([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)]) >= 0.94
     with pytest.raises(TypeError, match="pass candidates"):
         index.search(weights=weights, k=5, recall=0.95)
+
+
+@pytest.fixture(scope="module")
+def one_side(codes):
+    """A filter that depends on the codes: those nearer to one code than to another one."""
+    distances = fh.distances(codes[:2], codes)
+    return np.flatnonzero(distances[0] < distances[1])
+
+
+@pytest.mark.parametrize("recall", [0.8, 0.95])
+def test_a_recall_is_kept_with_a_filter_inside_and_outside_of_it(codes, queries, one_side, recall):
+    index = index_of(codes)
+    prepared = index.prepare_filter(one_side)
+    calibration = index.calibrate(k=5, recall=recall, filter=prepared)
+    assert prepared.calibration_ == {(5, recall): calibration} and index.calibration_ == {}
+    assert calibration.batched and calibration.lower >= recall and calibration.share < 0.5
+    assert calibration.n_queries == 2048
+    distances = fh.distances(codes[:2], queries)
+    for some in (distances[0] < distances[1], distances[0] >= distances[1]):
+        found = recall_of(index, queries[some], 5, recall=recall, filter=prepared)
+        assert recall - 0.01 <= found < 1
+    # The answers are allowed, and have their true distances.
+    distances, ids = index.search(queries, 5, recall=recall, filter=prepared)
+    assert np.isin(ids, one_side).all()
+    expected = fh.distances(queries[:1], index.reconstruct(ids[0]))[0]
+    np.testing.assert_array_equal(distances[0], expected)
+
+
+def test_a_filter_is_calibrated_when_its_searches_have_paid_for_it(codes, queries, one_side):
+    index = index_of(codes)
+    prepared = index.prepare_filter(one_side)
+    assert recall_of(index, queries, 5, recall=0.8, filter=prepared) == 1
+    assert prepared.calibration_ == {} and prepared._lists._spent > 0
+    prepared._lists._spent = 1e9
+    assert 0.79 <= recall_of(index, queries, 5, recall=0.8, filter=prepared) < 1
+    assert list(prepared.calibration_) == [(5, 0.8)]
+    # What one calibration has cost does not pay for the next one.
+    assert recall_of(index, queries, 6, recall=0.8, filter=prepared) == 1
+
+
+def test_filters_of_few_codes_are_exact(codes, queries):
+    index = index_of(codes)
+    for some in (index.ids[::100], index.ids[:0]):
+        prepared = index.prepare_filter(some)
+        assert not index.calibrate(k=2, recall=0.5, filter=prepared).batched
+        assert recall_of(index, queries[:100], 2, recall=0.5, filter=prepared) in (1, 0)
+        exact = index.search(queries[:100], 2, filter=prepared)
+        found = index.search(queries[:100], 2, recall=0.5, filter=prepared)
+        np.testing.assert_array_equal(exact[1], found[1])
+
+
+@pytest.mark.parametrize("is_function", [False, True])
+def test_a_filter_follows_changes(codes, queries, one_side, is_function):
+    index = index_of(codes[:15000])
+    given = (lambda ids: np.isin(ids, one_side)) if is_function else one_side
+    prepared = index.prepare_filter(given)
+    index.calibrate(k=5, recall=0.8, filter=prepared)
+    index.add(codes[15000:17000])
+    index.remove(np.arange(0, 15000, 2))
+    # A function may allow other codes after a change, so that its rules are chosen again.
+    assert (prepared.calibration_ == {}) == is_function
+    index.calibrate(k=5, recall=0.8, filter=prepared)
+    assert recall_of(index, queries, 5, recall=0.8, filter=prepared) >= 0.79
+    _, ids = index.search(queries, 5, recall=0.8, filter=prepared)
+    assert np.isin(ids, np.intersect1d(one_side, index.ids)).all() and (ids >= 15000).any()
+    old = weakref.ref(index._storage.state.base.lists)
+    index.compact()
+    assert prepared.calibration_ == {}
+    gc.collect()
+    assert old() is None
+    assert recall_of(index, queries, 5, recall=0.8, filter=prepared) == 1
+    index.calibrate(k=5, recall=0.8, filter=prepared)
+    index.partition(n_lists=100)
+    assert prepared.calibration_ == {}
+
+
+def test_given_queries_calibrate_filters_too(codes, queries, one_side):
+    index = index_of(codes)
+    prepared = index.prepare_filter(one_side)
+    index.calibrate(k=5, recall=0.8, filter=prepared)
+    index.calibrate(queries=random_codes(700, N_BITS, 5), k=5, recall=0.8)
+    assert prepared.calibration_ == {}
+    given = index.calibrate(k=5, recall=0.8, filter=prepared)
+    assert (given.queries, given.n_queries) == ("given", 700)
+
+
+def test_filters_that_cannot_be_calibrated(codes, one_side):
+    index, other = index_of(codes[:5000], 50), index_of(codes[:5000], 50)
+    with pytest.raises(TypeError, match="prepare_filter"):
+        index.calibrate(recall=0.9, filter=one_side)
+    with pytest.raises(ValueError, match="prepared by another index"):
+        index.calibrate(recall=0.9, filter=other.prepare_filter([1]))
+
+
+def test_the_share_counts_what_is_searched_twice(codes, monkeypatch):
+    index = index_of(codes)
+    centres = len(index._storage.state.base.lists) / len(codes)
+    before = index.calibrate(k=5, recall=0.9).share - centres
+    choose = _list_search.choose_rule
+    monkeypatch.setattr(
+        _list_search,
+        "choose_rule",
+        lambda *arguments: dataclasses.replace(choose(*arguments), bound=0),
+    )
+    index.partition(n_lists=400)
+    assert index.calibrate(k=5, recall=0.9).share - centres > 1.5 * before
 
 
 def test_more_answers_than_codes():

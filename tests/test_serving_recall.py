@@ -10,7 +10,7 @@ pytest.importorskip("httpx2", reason="httpx2 asks the application")
 
 from starlette.testclient import TestClient
 
-from fasthash.index import _list_search
+from fasthash.index import _filtered_lists, _list_search
 from fasthash.serving.app import application
 from fasthash.serving.collection import Collection, Length
 from fasthash.serving.gallery import Gallery, Labels
@@ -77,6 +77,19 @@ def test_a_search_with_a_recall_is_that_of_the_index(client, index, x):
     assert {one["ties"] for one in answer["answers"]} == {None}
     near = client.get("/api/items/5/neighbours?k=3&recall=.9").json()
     assert near["recall"] == 0.9 and not near["exact"] and near["answers"][0]["id"] == 5
+
+
+def test_a_filter_is_calibrated_when_its_searches_have_paid_for_it(index, x, monkeypatch):
+    monkeypatch.setattr(_filtered_lists, "_CALIBRATION_SECONDS", 0)
+    collection = Collection("test", Gallery([], Labels(np.arange(N) % 2)), [Length(index)])
+    body = {"codes": hexes(x), "k": 5, "recall": 0.8, "filter": "1"}
+    with TestClient(application(collection, Limits(rate=0))) as one:
+        answers = [asked(one, "/api/search/codes", **body)["searches"] for _ in range(50)]
+    assert answers[0][0]["exact"] and not answers[-1][0]["exact"]
+    assert all(item["id"] % 2 for answer in answers[-1] for item in answer["answers"])
+    exact = [set(ids_of(answer)) for answer in answers[0]]
+    kept = [len(a & set(ids_of(b))) / 5 for a, b in zip(exact, answers[-1], strict=True)]
+    assert np.mean(kept) > 0.75
 
 
 @pytest.mark.parametrize("body", [{}, {"recall": 1}, {"recall": 0.9, "filter": "1"}])

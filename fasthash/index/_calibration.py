@@ -62,7 +62,8 @@ class Calibration:
     k : int
     achieved : float
         Mean recall of the queries of the calibration: the share of the exact answers that was
-        returned.
+        returned. With a filter, codes that it allows and codes that it does not allow are two
+        groups of queries; this is the mean of the group with the smaller `lower`.
     lower : float
         Lower bound of the recall of such queries, at 95 % confidence.
     n_queries : int
@@ -105,6 +106,8 @@ class Sample:
         The largest rank that this centre may have.
     exists : ndarray of bool, shape (n, k)
         Whether there is such a code.
+    groups : list of ndarray of int64
+        The queries of each group; a rule keeps the recall for each group.
     nearest : ndarray of int32, shape (n,)
         Distance to the nearest centre.
     least : int
@@ -122,6 +125,7 @@ class Sample:
     far: NDArray[np.int32]
     rank: NDArray[np.int32]
     exists: NDArray[np.bool_]
+    groups: list[NDArray[np.int64]]
     nearest: NDArray[np.int32]
     least: int
     kth: NDArray[np.int32]
@@ -135,6 +139,7 @@ class Sample:
         partitions: Partitions,
         queries: NDArray[np.uint8],
         rows: NDArray[np.int64],
+        groups: list[NDArray[np.int64]],
         least: int,
         kth: NDArray[np.int32],
         n_threads: int,
@@ -163,6 +168,7 @@ class Sample:
             far,
             rank,
             rows >= 0,
+            groups,
             nearest,
             least,
             kth,
@@ -175,11 +181,16 @@ class Sample:
         """For each query, how much of four times a distance of a centre does not count."""
         return 4 * from_nearest * self.nearest.astype(np.int64) + slope * self.kth
 
-    def recalls(self, needed: NDArray[np.int64], threshold: int, most: int) -> NDArray[np.float64]:
-        """The recall of each query, if lists within the threshold and of the `most` first count."""
+    def lower(self, needed: NDArray[np.int64], threshold: int, most: int) -> float:
+        """
+        The lower bound of the recall if lists within the threshold and of the `most` first count.
+
+        It is that of the group of queries that has the smallest one.
+        """
         found = (needed <= threshold) | (self.rank < self.least) | self.is_short[:, None]
         found &= (self.rank < most) & self.exists
-        return found.sum(axis=1) / np.maximum(1, self.exists.sum(axis=1))
+        recalls = found.sum(axis=1) / np.maximum(1, self.exists.sum(axis=1))
+        return min(lower_bound(recalls[group]) for group in self.groups)
 
     def costs(self, slack: NDArray[np.int64], threshold: int, most: int) -> tuple[float, int]:
         """(mean number of codes compared, largest number of lists probed)."""
@@ -268,7 +279,7 @@ def _smallest_threshold(
     values = np.unique(needed[sample.exists])
 
     def keeps(threshold: int) -> bool:
-        return lower_bound(sample.recalls(needed, threshold, most)) >= recall
+        return sample.lower(needed, threshold, most) >= recall
 
     if len(values) == 0 or not keeps(int(values[-1])):
         return None

@@ -17,10 +17,12 @@ from .._core.allowed import Allowed, allow
 from .._core.arrays import as_array
 from .._kernels.filters import spread_flags
 from ..codes import check_ids
+from ._calibration import Calibration
+from ._filtered_lists import FilteredLists
 from ._snapshot import Snapshot
 from ._storage import CodeStorage
 
-__all__ = ["AllowedRows", "Filter", "PreparedFilter", "allowed_rows"]
+__all__ = ["AllowedRows", "Filter", "PreparedFilter", "allowed_rows", "live_rows"]
 
 # The allowed rows of the base and of the recent codes; None for all.
 AllowedRows = tuple[Allowed | None, Allowed | None]
@@ -34,6 +36,12 @@ class PreparedFilter:
     the next search looks up again what has moved, so that a prepared filter always allows the same
     codes as the ids or the function from which it was made. Several threads may use it at once.
 
+    Attributes
+    ----------
+    calibration_ : dict of (int, float) to Calibration
+        What searches with this filter and a recall achieve, by (k, recall); see
+        ``HammingIndex.calibrate``.
+
     Notes
     -----
     Holds a copy of the ids, and one byte per code of the index, or 8 bytes per allowed code if
@@ -46,6 +54,7 @@ class PreparedFilter:
         self._storage = storage
         self._given: Any = given if callable(given) else _ids_of(given).copy()
         self._known: _Known | None = None
+        self._lists = FilteredLists()
         self._rows_in(storage.state)
 
     def __repr__(self) -> str:
@@ -59,13 +68,21 @@ class PreparedFilter:
             "prepare_filter of the other index"
         )
 
+    @property
+    def calibration_(self) -> dict[tuple[int, float], Calibration]:
+        state = self._storage.state
+        return self._lists.calibrations(state.base.lists, self._known_in(state).key)
+
     def _rows_in(self, state: Snapshot) -> AllowedRows:
+        return self._known_in(state).rows
+
+    def _known_in(self, state: Snapshot) -> _Known:
         """The allowed rows in this state; looked up again if the last call had another one."""
         # In a local: another thread may look up another state.
         known = self._known
         if known is None or not known.is_of(state):
             known = self._known = self._look_up(state, known)
-        return known.rows
+        return known
 
     def _look_up(self, state: Snapshot, known: _Known | None) -> _Known:
         if callable(self._given):
@@ -86,6 +103,8 @@ class _Known:
         # Of the base, with those that have been removed.
         self.found = found
         self.rows = rows
+        # Stays the same object while the rows of the base do, but for removed codes.
+        self.key: object = object() if found is None else found
 
     def is_of(self, state: Snapshot) -> bool:
         is_same_base = self.base() is state.base and self._live() is state.live
@@ -115,7 +134,7 @@ def allowed_rows(storage: CodeStorage, state: Snapshot, given: Filter | None) ->
         has prepared it.
     """
     if given is None:
-        return _live(state), None
+        return live_rows(state), None
     if isinstance(given, PreparedFilter):
         if given._storage is not storage:
             raise ValueError(
@@ -180,7 +199,8 @@ def _of_function(state: Snapshot, given: Callable[[NDArray[np.int64]], ArrayLike
     return allow(flags, len(flags)), allow(recent_flags, len(recent_flags))
 
 
-def _live(state: Snapshot) -> Allowed | None:
+def live_rows(state: Snapshot) -> Allowed | None:
+    """The rows of the base that are still held; None for all."""
     if state.live is None:
         return None
     return Allowed(state.n_live, len(state.base), flags=state.live)

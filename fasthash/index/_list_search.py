@@ -1,10 +1,12 @@
 """`ListSearch`: the search of a set of codes in lists, by rules that keep a recall.
 
 A rule is chosen at the first search with its recall and k, on queries whose exact answers are found
-for that: codes of the index itself, each searched without itself, or queries of the caller. It is
-chosen again when more than an eighth of the codes have been removed since. The calibration also
-measures whether lists are faster than the exact search, for single queries and for batches; where
-they are not, the exact search answers.
+for that: codes of the index itself, each searched without itself, or queries of the caller. Codes
+that a filter allows and codes that it does not allow are two groups of queries, and the recall is
+kept for each of them, because answers are farther away from the second group. A rule is chosen
+again when more than an eighth of the codes have been removed since. The calibration also measures
+whether lists are faster than the exact search, for single queries and for batches; where they are
+not, the exact search answers.
 """
 
 from __future__ import annotations
@@ -34,11 +36,22 @@ from ._calibration import (
 from ._partitions import Partitions, Rule
 from ._snapshot import StoredLists
 
-__all__ = ["Chosen", "Exact", "ListSearch", "read_calibrations"]
+__all__ = [
+    "SECONDS_PER_WORD",
+    "Among",
+    "Chosen",
+    "Exact",
+    "ListSearch",
+    "n_queries_for",
+    "read_calibrations",
+]
 
 Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
 # The exact search for the n nearest codes, as `scan.scan_topk` answers.
 Exact = Callable[[NDArray[np.uint8], int], Answer]
+
+# An estimate: seconds for each 64-bit word that a scan of many queries compares.
+SECONDS_PER_WORD = 1.5e-10
 
 # Queries of a calibration: enough that the lower bound is near the mean.
 _FEWEST_QUERIES = 1024
@@ -52,8 +65,8 @@ _MOST_ANSWERS = 1 << 23
 # serve for every smaller k.
 _LEAST_K = 32
 
-# With fewer codes for each answer, the search is exact without a calibration, which would find that
-# nearly all lists must be probed.
+# With fewer codes for each answer, or if a filter allows few codes, the search is exact without a
+# calibration, which would find that nearly all lists must be probed.
 _LEAST_CODES_PER_ANSWER = 32
 
 # A rule is chosen again when this share of the codes has been removed since.
@@ -65,11 +78,36 @@ _TIMED_BATCH = 256
 
 
 @dataclass(frozen=True)
+class Among:
+    """
+    The codes that may be found by a search.
+
+    Attributes
+    ----------
+    exact : callable
+        The exact search of these codes.
+    allowed : Allowed or None
+        The codes that may be found: those still held that a filter allows; None for all.
+    live : Allowed or None
+        The codes that are still held; None for all.
+    """
+
+    exact: Exact
+    allowed: Allowed | None = None
+    live: Allowed | None = None
+
+
+@dataclass(frozen=True)
 class _Truth:
-    """Queries and their exact answers; `own` are their rows if they are held codes."""
+    """
+    Queries and their exact answers; `own` are their rows if they are held codes.
+
+    Where `is_other` is True, a filter does not allow the code that is the query.
+    """
 
     queries: NDArray[np.uint8]
     own: NDArray[np.int64] | None
+    is_other: NDArray[np.bool_]
     k: int
     rows: NDArray[np.int64]
     n_live: int
@@ -78,7 +116,8 @@ class _Truth:
 
     def serves(self, n_wanted: int, k: int, n_live: int) -> bool:
         """Whether the answers are long enough, and many enough, and of these codes."""
-        is_enough = self.own is None or len(self.own) >= min(n_wanted, n_live)
+        n_own = len(self.queries) - int(np.count_nonzero(self.is_other))
+        is_enough = self.own is None or n_own >= min(n_wanted, n_live)
         return self.k >= k and is_enough and self.n_live == n_live
 
 
@@ -120,6 +159,20 @@ class ListSearch:
         self._chosen = {} if chosen is None else chosen.copy()
         self._truth: _Truth | None = None
 
+    def with_rules_of_its_own(self) -> ListSearch:
+        """A search in the same lists, without the rules that have been chosen."""
+        return ListSearch(self._codes, self.partitions, self.given)
+
+    @property
+    def n_codes(self) -> int:
+        """Number of codes in the lists."""
+        return len(self._codes)
+
+    @property
+    def n_words(self) -> int:
+        """Words of 64 bits of a code."""
+        return -(-self._codes.shape[1] // 8)
+
     @property
     def calibrations(self) -> dict[tuple[int, float], Calibration]:
         return {key: chosen.calibration for key, chosen in self._chosen.copy().items()}
@@ -146,8 +199,7 @@ class ListSearch:
         k: int,
         n: int,
         recall: float,
-        exact: Exact,
-        live: Allowed | None,
+        among: Among,
         n_threads: int,
     ) -> Answer:
         """
@@ -160,27 +212,24 @@ class ListSearch:
         n : int
             k, or k + 1 if each query is a held code that is dropped from its answer.
         recall : float
-        exact : callable
-            The exact search of these codes, among the live ones.
-        live : Allowed, optional
-            The codes that are still held; None for all.
+        among : Among
         n_threads : int
         """
-        chosen = self.chosen(k, recall, exact, live, n_threads)
+        chosen = self.chosen(k, recall, among, n_threads)
         if chosen.rule is None or not chosen.calibration.uses_lists(len(queries)):
-            return exact(queries, n)
-        distances, rows, _, n_short = self.partitions.topk(queries, n, chosen.rule, n_threads, live)
+            return among.exact(queries, n)
+        distances, rows, _, n_short = self.partitions.topk(
+            queries, n, chosen.rule, n_threads, among.allowed
+        )
         if n_short:
             # The lists of some queries have too few codes.
             short = np.flatnonzero(rows[:, -1] < 0)
-            distances[short], rows[short] = exact(queries[short], n)
+            distances[short], rows[short] = among.exact(queries[short], n)
         return distances, rows
 
-    def chosen(
-        self, k: int, recall: float, exact: Exact, live: Allowed | None, n_threads: int
-    ) -> Chosen:
+    def chosen(self, k: int, recall: float, among: Among, n_threads: int) -> Chosen:
         """The rule for a recall; chosen now, unless it has been before."""
-        n_live = len(self._codes) if live is None else live.n
+        n_live = len(self._codes) if among.allowed is None else among.allowed.n
         chosen = self._kept(k, recall, n_live)
         if chosen is not None:
             return chosen
@@ -188,7 +237,7 @@ class ListSearch:
             # Another thread may have chosen it meanwhile.
             chosen = self._kept(k, recall, n_live)
             if chosen is None:
-                chosen = self._choose(k, recall, exact, live, n_live, n_threads)
+                chosen = self._choose(k, recall, among, n_live, n_threads)
                 self._chosen[k, recall] = chosen
             return chosen
 
@@ -202,45 +251,54 @@ class ListSearch:
         self,
         k: int,
         recall: float,
-        exact: Exact,
-        live: Allowed | None,
+        among: Among,
         n_live: int,
         n_threads: int,
     ) -> Chosen:
-        if k * _LEAST_CODES_PER_ANSWER > n_live:
+        is_few = among.allowed is not None and among.allowed.is_few
+        if is_few or k * _LEAST_CODES_PER_ANSWER > n_live:
             source = "held" if self.given is None else "given"
             none = Calibration(recall, k, 1.0, 1.0, 0, source, 1.0, False, False)
             return Chosen(None, none, n_live)
         partitions, n_codes = self.partitions, max(1, len(self._codes))
-        n_wanted = _QUERIES_PER_MISS / max(1 - recall, _QUERIES_PER_MISS / _MOST_QUERIES)
-        n_wanted = max(_FEWEST_QUERIES, round(n_wanted))
-        n_wanted = min(n_wanted, max(_FEWEST_OF_LONG, _MOST_ANSWERS // k))
+        n_wanted = n_queries_for(recall, k)
         truth = self._truth
         if truth is None or not truth.serves(n_wanted, k, n_live):
             longest = max(1 << (k - 1).bit_length(), _LEAST_K)
-            truth = self._truth = self._find_truth(n_wanted, longest, exact, live, n_live)
+            truth = self._truth = self._find_truth(n_wanted, longest, among, n_live)
         n_queries, queries, own = len(truth.queries), truth.queries, truth.own
         source = "given" if own is None else "held"
         rule, achieved, lower, share = None, 1.0, 1.0, 1.0
         alone = batched = False
         largest = 8 * self._codes.shape[1]
-        if n_queries and highest_bound(n_queries) >= recall:
+        groups = [np.flatnonzero(is_in) for is_in in (~truth.is_other, truth.is_other)]
+        groups = [group for group in groups if len(group)]
+        if groups and min(highest_bound(len(group)) for group in groups) >= recall:
             rows = truth.rows[:, :k]
             n = k if own is None else k + 1
-            least = min(len(partitions), -(-k * len(partitions) // n_codes))
+            least = min(len(partitions), -(-k * len(partitions) // n_live))
             nearest = Rule(least, least, True, np.zeros(largest + 2, np.int32))
-            first, _, _, _ = partitions.topk(queries, n, nearest, n_threads, live)
-            sample = Sample.of(partitions, queries, rows, least, first[:, -1], n_threads)
+            first, _, n_first, _ = partitions.topk(queries, n, nearest, n_threads, among.allowed)
+            kth = first[:, -1]
+            sample = Sample.of(partitions, queries, rows, groups, least, kth, n_threads)
             rule = choose_rule(sample, recall, largest)
         if rule is not None:
-            found, found_rows, n_compared, _ = partitions.topk(queries, n, rule, n_threads, live)
+            found, found_rows, n_compared, _ = partitions.topk(
+                queries, n, rule, n_threads, among.allowed
+            )
             if own is not None:
                 found, found_rows = drop_own(found, found_rows, own)
             recalls = _recalls(rows, found_rows)
-            achieved, lower = float(recalls.mean()), lower_bound(recalls)
+            lower, achieved = min(
+                (lower_bound(recalls[group]), float(recalls[group].mean())) for group in groups
+            )
+            # The bound was too small for these queries, which are searched twice.
+            is_twice = (kth < 0) | (kth >= rule.bound)
+            if rule.bound <= largest:
+                n_compared += is_twice * n_first
             share = float(n_compared.mean() + len(partitions)) / n_codes
             seconds, seconds_alone = _times(
-                lambda some: partitions.topk(some, n, rule, n_threads, live), queries
+                lambda some: partitions.topk(some, n, rule, n_threads, among.allowed), queries
             )
             batched = _is_faster(seconds, truth.seconds)
             alone = _is_faster(seconds_alone, truth.seconds_alone)
@@ -249,25 +307,45 @@ class ListSearch:
         )
         return Chosen(rule, calibration, n_live)
 
-    def _find_truth(
-        self, n_wanted: int, k: int, exact: Exact, live: Allowed | None, n_live: int
-    ) -> _Truth:
-        own = None
+    def _find_truth(self, n_wanted: int, k: int, among: Among, n_live: int) -> _Truth:
+        own, is_other = None, np.zeros(0 if self.given is None else len(self.given), bool)
         if self.given is not None:
             queries = self.given
         else:
-            rows = np.arange(len(self._codes)) if live is None else live.rows
             rng = np.random.default_rng(0)
+            allowed = among.allowed
+            rows = np.arange(len(self._codes)) if allowed is None else allowed.rows
             own = np.sort(rng.choice(rows, min(n_wanted, len(rows)), replace=False))
+            others = _left_out(among)
+            # A filter that leaves out fewer codes hardly matters, and so few queries say nothing.
+            if len(others) >= _FEWEST_OF_LONG:
+                chosen = rng.choice(others, min(n_wanted, len(others)), replace=False)
+                own = np.append(own, np.sort(chosen))
             # In any order, so that the first few are a sample too.
-            own = rng.permutation(own)
+            order = rng.permutation(len(own))
+            own, is_other = own[order], order >= min(n_wanted, len(rows))
             queries = self._codes[own]
         n = k if own is None else k + 1
-        distances, found = exact(queries, n)
+        distances, found = among.exact(queries, n)
         if own is not None:
             distances, found = drop_own(distances, found, own)
-        seconds, seconds_alone = _times(lambda some: exact(some, n), queries)
-        return _Truth(queries, own, k, found, n_live, seconds, seconds_alone)
+        seconds, seconds_alone = _times(lambda some: among.exact(some, n), queries)
+        return _Truth(queries, own, is_other, k, found, n_live, seconds, seconds_alone)
+
+
+def n_queries_for(recall: float, k: int) -> int:
+    """How many held codes the queries of a calibration are, if so many are held."""
+    n_wanted = _QUERIES_PER_MISS / max(1 - recall, _QUERIES_PER_MISS / _MOST_QUERIES)
+    n_wanted = max(_FEWEST_QUERIES, round(n_wanted))
+    return min(n_wanted, max(_FEWEST_OF_LONG, _MOST_ANSWERS // k))
+
+
+def _left_out(among: Among) -> NDArray[np.int64]:
+    """The codes still held that a filter does not allow."""
+    if among.allowed is None or among.allowed is among.live:
+        return np.empty(0, np.int64)
+    others = ~among.allowed.flags
+    return np.flatnonzero(others if among.live is None else others & among.live.flags)
 
 
 def read_calibrations(path: str, lists: StoredLists) -> dict[tuple[int, float], Chosen]:

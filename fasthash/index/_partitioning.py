@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .._core.runtime import ForkSafeLock
 from ._calibration import Calibration
 from ._index_file import check_list_rows
-from ._list_search import Chosen, ListSearch, read_calibrations
+from ._list_search import SECONDS_PER_WORD, Chosen, ListSearch, read_calibrations
 from ._partitions import MAX_LISTS, MAX_ROWS, Partitions, default_n_lists
 from ._snapshot import Content, SortedCodes, StoredLists
 
@@ -36,9 +36,7 @@ _FEWEST_CODES = 1 << 16
 # Centres are learned again when the number of codes has changed by this factor.
 _MOST_GROWTH = 2
 
-# Estimates: seconds for each 64-bit word that a scan of many queries compares; and codes that are
-# compared with all centres while they are learned, for each list.
-_SECONDS_PER_WORD = 1.5e-10
+# An estimate: codes that are compared with all centres while they are learned, for each list.
 _LEARNING_CODES = 480
 
 
@@ -104,7 +102,7 @@ class Partitioning:
 
     def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for the lists of a base, by (k, recall)."""
-        search, file = self._made(base), self._unused_of(base)
+        search, file = self.made(base), self._unused_of(base)
         if search is not None:
             return search.calibrations
         if file is None or self._queries is not None:
@@ -113,11 +111,11 @@ class Partitioning:
 
     def search(self, base: SortedCodes, n_threads: int) -> ListSearch:
         """The search in the lists of a base; they are made now unless they exist."""
-        search = self._made(base)
+        search = self.made(base)
         if search is not None:
             return search
         with self._lock:
-            search = self._made(base)
+            search = self.made(base)
             if search is not None:
                 return search
             chosen: dict[tuple[int, float], Chosen] = {}
@@ -144,7 +142,7 @@ class Partitioning:
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
-        search = self._made(base)
+        search = self.made(base)
         if search is not None:
             return search
         n = len(base)
@@ -157,7 +155,7 @@ class Partitioning:
             n_words = -(-base.codes.shape[1] // 8)
             n_lists = default_n_lists(n)
             to_make = (n + _LEARNING_CODES * n_lists) * n_lists
-            seconds = (to_make - n_queries * n) * n_words * _SECONDS_PER_WORD / n_threads
+            seconds = (to_make - n_queries * n) * n_words * SECONDS_PER_WORD / n_threads
             if self._spent < seconds:
                 return None
         return self.search(base, n_threads)
@@ -190,7 +188,7 @@ class Partitioning:
         yield
         self._spent += time.perf_counter() - start
 
-    def _made(self, base: SortedCodes) -> ListSearch | None:
+    def made(self, base: SortedCodes) -> ListSearch | None:
         """The search in the lists of a base, if it has been made."""
         search = self._searches.get(base)
         return search if search is not None and search.partitions is base.lists else None

@@ -190,7 +190,9 @@ class SearchedCodes(HeldCodes):
         recall and k, the index finds out which lists must be probed: it searches codes of its own,
         or the queries that `HammingIndex.calibrate` was given, exactly and in lists. The recall is
         kept on average over queries like these, not for each query. The search is exact where that
-        is faster, where the recall cannot be kept, and with a `filter`.
+        is faster, and where the recall cannot be kept. A filter needs a calibration of its own. So
+        with a `filter` the search is exact, unless `prepare_filter` has made it, it allows more
+        than a 64th of the codes, and searches with it have paid for the calibration.
 
         Examples
         --------

@@ -8,14 +8,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core.allowed import Allowed
 from .._core.runtime import resolve_threads
 from .._core.validation import check_choice, check_count, check_flag
 from ..codes import check_codes
 from ._calibration import Calibration, check_recall
 from ._code_index import CodeIndex
-from ._filters import AllowedRows, Filter
-from ._list_search import Answer, Exact
+from ._filtered_lists import FilteredLists
+from ._filters import AllowedRows, Filter, PreparedFilter, live_rows
+from ._list_search import Among, Answer
 from ._partitioning import MAX_CHOSEN_LISTS, Partitioning
 from ._plan import Plan, plan_of
 from ._searched_codes import Nearest, join_recent
@@ -175,6 +175,7 @@ class HammingIndex(CodeIndex):
         recall: float,
         k: int = 10,
         queries: ArrayLike | None = None,
+        filter: PreparedFilter | None = None,
         n_threads: int | None = None,
     ) -> Calibration:
         """
@@ -193,18 +194,23 @@ class HammingIndex(CodeIndex):
             Packed codes, which are kept for all calibrations to come; at least some hundred. They
             are not saved to a file. By default codes of the index, each of which is searched
             without itself.
+        filter : PreparedFilter, optional
+            Calibrate searches with this filter, which `prepare_filter` has returned. Without
+            queries of your own, as many codes that the filter does not allow are also searched,
+            and the recall is kept for both groups of queries.
         n_threads : int, optional
             Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
         Returns
         -------
         Calibration
-            Also in `calibration_`, by (k, recall).
+            Also in `calibration_`, by (k, recall); with a filter, in its own `calibration_`.
 
         Raises
         ------
         TypeError, ValueError
-            If the queries are not codes of `n_bits`, or k or the recall is out of range.
+            If the queries are not codes of `n_bits`, k or the recall is out of range, or the
+            filter has not been prepared by this index.
 
         See Also
         --------
@@ -217,7 +223,8 @@ class HammingIndex(CodeIndex):
         the recall. Of ten rules, the one that compares the fewest codes is chosen, among those for
         which the lower bound of the recall is at least the recall asked for, at 95 % confidence.
         If none is, or if the exact search is faster, the searches are exact. They are also exact,
-        without a calibration, if the index holds fewer than 32 codes for each of the k answers.
+        without a calibration, if the index holds fewer than 32 codes for each of the k answers, or
+        if the filter allows fewer, or at most a 64th of the codes.
 
         Examples
         --------
@@ -231,13 +238,20 @@ class HammingIndex(CodeIndex):
         given = None if queries is None else check_codes(queries, "queries", self.n_bits)
         if given is not None and len(given) == 0:
             raise ValueError("queries has no rows: pass some, or None for codes of the index")
+        if filter is not None and not isinstance(filter, PreparedFilter):
+            raise TypeError(
+                "filter must be what prepare_filter returned, which keeps its calibrations: pass "
+                f"index.prepare_filter(...), got {type(filter).__name__}"
+            )
         threads = resolve_threads(n_threads)
-        state, (live, _) = self._restricted(None)
+        state, allowed = self._restricted(filter)
         if given is not None:
             self._partitioning.take_queries(given)
         search = self._partitioning.search(state.base, threads)
-        exact = self._exact(state, live, threads)
-        return search.chosen(k, recall, exact, live, threads).calibration
+        if filter is not None:
+            search = filter._lists.search(search, filter._known_in(state).key)
+        among = self._among(state, allowed, filter, threads)
+        return search.chosen(k, recall, among, threads).calibration
 
     @property
     def _has_lists(self) -> bool:
@@ -251,7 +265,8 @@ class HammingIndex(CodeIndex):
         self._partitioning.take_file(self._storage.state.base, content)
 
     def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
-        if recall is None or recall == 1 or filter is not None:
+        prepared = filter if isinstance(filter, PreparedFilter) else None
+        if recall is None or recall == 1 or filter is not prepared:
             return self._nearest
 
         def near(
@@ -262,26 +277,37 @@ class HammingIndex(CodeIndex):
             own: NDArray[np.int64] | None,
             threads: int,
         ) -> Answer:
-            base, live = state.base, allowed[0]
+            base, in_base = state.base, allowed[0]
+            if prepared is not None and in_base is not None and in_base.is_few:
+                return self._nearest(queries, k, state, allowed, own, threads)
             lists = self._partitioning.search_if_due(base, len(queries), threads)
+            timer: Partitioning | FilteredLists = self._partitioning
+            if lists is not None and prepared is not None:
+                timer, of = prepared._lists, prepared._known_in(state).key
+                lists = prepared._lists.search_if_due(
+                    lists, of, in_base, len(queries), k, recall, threads
+                )
             if lists is None:
-                with self._partitioning.timed():
+                with timer.timed():
                     return self._nearest(queries, k, state, allowed, own, threads)
-            exact = self._exact(state, live, threads)
             n = k if own is None else k + 1
-            found = lists.topk(queries, k, n, recall, exact, live, threads)
+            among = self._among(state, allowed, prepared, threads)
+            found = lists.topk(queries, k, n, recall, among, threads)
 
             def search_recent() -> Answer:
-                return self._recent_searcher(state.recent).topk(queries, n, threads, None)
+                return self._recent_searcher(state.recent).topk(queries, n, threads, allowed[1])
 
             return join_recent(found, search_recent, n, state, own)
 
         return near
 
-    def _exact(self, state: Snapshot, live: Allowed | None, threads: int) -> Exact:
-        """The exact search of the base."""
-        searcher = self._searcher(state.base, threads)
-        return lambda queries, n: searcher.topk(queries, n, threads, live)
+    def _among(
+        self, state: Snapshot, allowed: AllowedRows, filter: PreparedFilter | None, threads: int
+    ) -> Among:
+        """What may be found in the base."""
+        searcher, rows = self._searcher(state.base, threads), allowed[0]
+        live = rows if filter is None else live_rows(state)
+        return Among(lambda queries, n: searcher.topk(queries, n, threads, rows), rows, live)
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Plan:
         return plan_of(codes, self.n_bits, self.multi_index)

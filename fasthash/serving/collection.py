@@ -412,7 +412,9 @@ class Collection:
         allowed = None if scope.filter is None else self._ids_with(scope.filter)
         if scope.order == "distance":
             recall = None if scope.recall == 1 else scope.recall
-            answers = searched.by_distance(queries, scope.k, scope.radius, allowed, recall)
+            answers = searched.by_distance(
+                queries, scope.k, scope.radius, allowed, recall, scope.filter
+            )
         else:
             answers = searched.by_score(queries, scope.k, scope.radius, allowed)
         return [

@@ -18,6 +18,7 @@ from ..codes import unpack_signs
 from ..fusion import join_codes, join_weights
 from ..index import HammingIndex
 from ..index._code_index import CodeIndex
+from ..index._filters import PreparedFilter
 from ..index._ties import Found, count_ties, found_of, search_with_ties
 from ..metrics import DistanceScale
 from .item_words import ItemWords
@@ -100,6 +101,7 @@ class Searched:
 
     def __init__(self, index: CodeIndex, words: ItemWords | None) -> None:
         self._index = index
+        self._prepared: dict[str, PreparedFilter] = {}
         self._joined: CodeIndex | None = None
         if words is not None:
             joined = join_codes({"model": index.codes, "words": words.codes})
@@ -151,6 +153,7 @@ class Searched:
         radius: int | None,
         allowed: NDArray[np.int64] | None,
         recall: float | None = None,
+        label: str | None = None,
     ) -> list[Sorted]:
         """
         Find the items with the smallest distances; equal ones by score, if weights are known.
@@ -164,6 +167,8 @@ class Searched:
         recall : float or None
             The recall to keep, below 1; None for an exact search. The index must be a
             `HammingIndex`.
+        label : str or None
+            What all allowed items have. Searches with a recall are calibrated for each label.
 
         Returns
         -------
@@ -183,13 +188,17 @@ class Searched:
             )
         else:
             assert isinstance(self._index, HammingIndex)
-            answer = self._index.search(codes, k, recall=recall, n_threads=1, filter=allowed)
+            prepared = None
+            if allowed is not None:
+                assert label is not None
+                if label not in self._prepared:
+                    self._prepared[label] = self._index.prepare_filter(allowed)
+                prepared = self._prepared[label]
+            answer = self._index.search(codes, k, recall=recall, n_threads=1, filter=prepared)
             found = [(*one, None) for one in found_of(answer)]
             # Without a calibration, the index has searched exactly.
-            calibration = self._index.calibration_.get((k, recall))
-            exact = (
-                allowed is not None or calibration is None or not calibration.uses_lists(len(codes))
-            )
+            known = (self._index if prepared is None else prepared).calibration_
+            exact = (k, recall) not in known or not known[k, recall].uses_lists(len(codes))
         return [
             self._sorted(queries[q : q + 1], one, k, radius, exact) for q, one in enumerate(found)
         ]
