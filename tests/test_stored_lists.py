@@ -110,6 +110,35 @@ def test_centres_are_learned_again_after_growth_over_several_files(tmp_path):
     assert len(index._storage.state.base.lists) > 1.2 * default_n_lists(2000)
 
 
+@pytest.mark.parametrize("way", ["file", "file, searched", "copy", "pickle"])
+@pytest.mark.parametrize("n_lists", [None, 30])
+def test_the_number_of_lists_asked_for_is_kept(tmp_path, n_lists, way):
+    index = fh.HammingIndex(N_BITS)
+    index.add(near_codes(2000, 100, 0.12, 1))
+    index.partition(n_lists=n_lists)
+    if way.startswith("file"):
+        index.save(tmp_path / "x", partitions=True)
+        index = fh.load(tmp_path / "x")
+        if way == "file, searched":
+            index.search(index.codes[:20], 5, recall=0.9)
+            index.save(tmp_path / "x", partitions=True)
+            index = fh.load(tmp_path / "x", mmap=True)
+    else:
+        index = copy.copy(index) if way == "copy" else pickle.loads(pickle.dumps(index))
+    index.add(near_codes(4000, 100, 0.12, 2))
+    index.compact()
+    index.search(index.codes[:20], 5, recall=0.9)
+    made = len(index._storage.state.base.lists)
+    assert made < 60 if n_lists else made > 0.8 * default_n_lists(6000)
+
+
+@pytest.mark.parametrize("value", [0, 32768, 10**400, "2", 2.0, True])
+def test_a_wrong_number_of_lists_asked_for_is_found(path, value):
+    path.write_bytes(rewritten(path.read_bytes(), set_at("lists_asked_for", value=value)))
+    with pytest.raises(ValueError, match="lists cannot have been asked for"):
+        fh.load(path)
+
+
 def test_lists_are_made_for_the_file(queries, tmp_path):
     index = fh.HammingIndex(N_BITS, multi_index="always")
     index.add(near_codes(3000, 50, 0.1, 1))

@@ -41,7 +41,7 @@ from .._core.interruptible import ascends
 from .._core.pieces import BLOCK_BYTES, blocks_of, cut
 from .._kernels.multi_index import SUBSTRING_BITS_MAX, table_bytes
 from ..codes import check_codes
-from ._partitions import MAX_LISTS, MAX_ROWS
+from ._partitions import MAX_CHOSEN_LISTS, MAX_LISTS, MAX_ROWS
 from ._snapshot import Content, Snapshot, StoredLists
 from ._tables import MAX_CODES, CodeTables
 
@@ -117,6 +117,7 @@ def write_index(
             description["n_lists"] = n_lists
             description["lists_have_copy"] = lists.has_copy
             description["lists_learned_from"] = lists.n_learned
+            description["lists_asked_for"] = lists.n_asked
         if model is not None:
             description["model"] = model
         file.seek(0)
@@ -224,6 +225,9 @@ def _lists_of(
     n_learned = description.get("lists_learned_from", description["n"])
     if type(n_learned) is not int or not 0 < n_learned <= MAX_ROWS:
         raise _damaged(path, f"its centres cannot have been learned from {n_learned} codes")
+    n_asked = description.get("lists_asked_for")
+    if n_asked is not None and (type(n_asked) is not int or not 0 < n_asked <= MAX_CHOSEN_LISTS):
+        raise _damaged(path, f"{n_asked} lists cannot have been asked for")
     return StoredLists(
         arrays["centres"].reshape(-1, n_bytes),
         arrays["list_starts"].view(np.int64),
@@ -231,6 +235,7 @@ def _lists_of(
         arrays["calibrations"].tobytes(),
         description.get("lists_have_copy") is True,
         n_learned,
+        n_asked,
     )
 
 

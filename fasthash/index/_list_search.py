@@ -177,7 +177,7 @@ class ListSearch:
     def calibrations(self) -> dict[tuple[int, float], Calibration]:
         return {key: chosen.calibration for key, chosen in self._chosen.copy().items()}
 
-    def stored(self, has_copy: bool, n_learned: int) -> StoredLists:
+    def stored(self, has_copy: bool, n_learned: int, n_asked: int | None) -> StoredLists:
         """The lists and calibrations, for a file; see `StoredLists` for the arguments."""
         p = self.partitions
         content = [
@@ -191,7 +191,7 @@ class ListSearch:
             for chosen in self._chosen.copy().values()
         ]
         calibrations = json.dumps(content).encode()
-        return StoredLists(p.centres, p.starts, p.rows, calibrations, has_copy, n_learned)
+        return StoredLists(p.centres, p.starts, p.rows, calibrations, has_copy, n_learned, n_asked)
 
     def topk(
         self,

@@ -22,13 +22,10 @@ from .._core.runtime import ForkSafeLock
 from ._calibration import Calibration
 from ._index_file import check_list_rows
 from ._list_search import SECONDS_PER_WORD, Chosen, ListSearch, read_calibrations
-from ._partitions import MAX_LISTS, MAX_ROWS, Partitions, default_n_lists
+from ._partitions import MAX_ROWS, Partitions, default_n_lists
 from ._snapshot import Content, SortedCodes, StoredLists
 
-__all__ = ["MAX_CHOSEN_LISTS", "Partitioning"]
-
-# Lists that a caller may ask for; long ones are cut, so there may be more in the end.
-MAX_CHOSEN_LISTS = MAX_LISTS // 2
+__all__ = ["Partitioning"]
 
 # With fewer codes, lists are made only if the caller asks for them.
 _FEWEST_CODES = 1 << 16
@@ -138,7 +135,7 @@ class Partitioning:
         """The lists of a base, for a file; they are made now unless they exist."""
         search = self.search(base, n_threads)
         # What the caller wants, also if the base is mapped, whose lists have no copy.
-        return search.stored(self._copies, self._n_learned or len(base))
+        return search.stored(self._copies, self._n_learned or len(base), self._n_lists)
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
@@ -227,4 +224,9 @@ class Partitioning:
 def _centres_of(file: _Unused) -> dict[str, Any]:
     """What new lists take over from those of a file."""
     lists = file.lists
-    return {"_centres": lists.centres, "_n_learned": lists.n_learned, "_copies": lists.has_copy}
+    return {
+        "_centres": lists.centres,
+        "_n_learned": lists.n_learned,
+        "_n_lists": lists.n_asked,
+        "_copies": lists.has_copy,
+    }

@@ -34,11 +34,13 @@ from .._core.pieces import Pace, cut
 from .._core.scan import pad, scan_topk
 from .._kernels.partitions import Lists, find_majority
 
-__all__ = ["MAX_ROWS", "Partitions", "Rule", "default_n_lists"]
+__all__ = ["MAX_CHOSEN_LISTS", "MAX_ROWS", "Partitions", "Rule", "default_n_lists"]
 
 # Rows are uint32 in the lists, and lists are numbered in uint16 while they are made.
 MAX_ROWS = 2**32 - 1
 MAX_LISTS = 2**16 - 1
+# Lists that a caller may ask for; long ones are cut, so there may be more in the end.
+MAX_CHOSEN_LISTS = MAX_LISTS // 2
 
 # Codes of the sample for each list, and how often the centres are moved.
 _SAMPLED_PER_LIST = 48
@@ -63,7 +65,7 @@ _ASSIGNED_ROWS = 1 << 17
 
 def default_n_lists(n: int) -> int:
     """The number of lists for n codes: twice the square root, so both steps cost alike."""
-    return max(1, min(MAX_LISTS // 2, n, round(2 * math.sqrt(n))))
+    return max(1, min(MAX_CHOSEN_LISTS, n, round(2 * math.sqrt(n))))
 
 
 @dataclass(frozen=True)

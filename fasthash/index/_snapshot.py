@@ -50,6 +50,8 @@ class StoredLists:
         Whether the codes are to be copied list by list, unless they are memory-mapped.
     n_learned : int
         Number of codes held when the centres were learned.
+    n_asked : int or None
+        The number of lists that the caller asked for; None for the default.
     """
 
     centres: NDArray[np.uint8]
@@ -58,6 +60,7 @@ class StoredLists:
     calibrations: bytes
     has_copy: bool
     n_learned: int
+    n_asked: int | None
 
 
 @dataclass(frozen=True)

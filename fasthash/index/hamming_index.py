@@ -16,7 +16,8 @@ from ._code_index import CodeIndex
 from ._filtered_lists import FilteredLists
 from ._filters import AllowedRows, Filter, PreparedFilter, live_rows
 from ._list_search import Among, Answer
-from ._partitioning import MAX_CHOSEN_LISTS, Partitioning
+from ._partitioning import Partitioning
+from ._partitions import MAX_CHOSEN_LISTS
 from ._plan import Plan, plan_of
 from ._searched_codes import Nearest, join_recent
 from ._snapshot import Content, Snapshot, SortedCodes, StoredLists
@@ -148,7 +149,9 @@ class HammingIndex(CodeIndex):
         Notes
         -----
         The index is compacted first, as by `compact`. When codes that were added join the others,
-        the lists are made again at the next search with a recall, around the same centres.
+        the lists are made again at the next search with a recall, around the same centres. When the
+        number of codes has doubled or halved, about `n_lists` lists are learned again. Copies and
+        files of the index, see `save`, keep `n_lists` and `copy`.
 
         The centres are learned from a sample of 48 codes for each list, in ten rounds: every code
         is assigned to the nearest centre, and each bit of a centre becomes the one that most of its
