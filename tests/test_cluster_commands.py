@@ -55,6 +55,21 @@ def test_fit(capsys, emoji, address, method):
     assert scores[1] == pytest.approx(scores[0], abs=0.03)
 
 
+def test_evaluate(capsys, emoji, address):
+    samples = "--train-labels emoji/emoji.npz:L_tr --test-labels emoji/emoji.npz:L_te"
+    for option, part in (("train", "tr"), ("test", "te"), ("database", "tr")):
+        sources = f"image=emoji/emoji.npz:I_{part} text=emoji/emoji.npz:T_{part}"
+        samples += f" --{option} {sources}"
+    samples += " --database-labels emoji/emoji.npz:L_tr --models emoji.model"
+    score = f"evaluate {samples} --metrics map map@R precision@9 recall@50"
+    one, many = (result(capsys, f"{score}{more}") for more in ("", f" --cluster {address}"))
+    assert len(one["scores"]) == 8
+    assert many["scores"] == one["scores"]
+    for wrong in ("--metrics ndcg@5", "--ties database"):
+        refused = run(capsys, f"evaluate {samples} {wrong} --cluster {address}", status=1)[1]
+        assert "not measured on a cluster: map, precision@N and recall@N" in refused
+
+
 def test_columns_of_as_many_samples_as_features(capsys, emoji, address):
     """The workers read a square matrix as this process does."""
     x = fh.datasets.load_emoji().features["image"]
@@ -85,6 +100,7 @@ def test_what_does_not_go_with_a_cluster_is_refused(capsys, emoji, address):
         ("search emoji.index --codes image-codes.npy", "is not a folder"),
         ("search x --fuse y --codes image-codes.npy", "--fuse goes with index files"),
         (encode, "--cluster goes with --model and --features"),
+        ("evaluate --data emoji/emoji.npz", "--cluster goes with --models and --database"),
         ("fit --data emoji/emoji.npz --output x.model", "as in image=emoji/emoji.npz:NAME"),
         (
             "fit --method CMFH --features a=image-codes.npy --output x.model",

@@ -39,6 +39,8 @@ def test_measures(client, problem, kind):
         options["no_relevant"] = "zero"
         found = sharded.mean_average_precision(*lazy, **options, client=client)
         assert found == fh.mean_average_precision(*one, **options)
+    found = sharded.average_precision(*lazy, at=50, client=client)
+    np.testing.assert_array_equal(found, fh.average_precision(*one, at=50))
     for per_query in (False, True):
         options = {"ranks": [1, 10, 1000], "per_query": per_query}
         found = sharded.precision_at(*lazy, **options, client=client)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import arguments, inputs
+from .clusters import add_cluster, connected, features_by_workers
 from .outputs import OutputFile, add_force, write_json
 from .partners import add_partners, score_partners
 from .printing import Printer, format_table
@@ -97,6 +100,7 @@ def declare(commands: Any) -> None:
         "--output", type=OutputFile("json"), help="write every score to this JSON file as well"
     )
     add_force(evaluate)
+    add_cluster(evaluate, "read, encode and rank --database with --models")
     arguments.add_config(evaluate)
     evaluate.set_defaults(run=run)
 
@@ -135,6 +139,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError("--test-pairs goes with --partners")
     began = time.perf_counter()
     metrics = [Metric.parse(text) for text in options.metrics]
+    if options.cluster is not None and (options.models is None or options.database is None):
+        raise ValueError("--cluster goes with --models and --database, which workers encode")
     if options.models and options.methods:
         raise ValueError("pass either --methods to fit, or --models with saved models")
     methods = [] if options.models else options.methods or ["AMSH"]
@@ -354,11 +360,27 @@ def _score_models(
     from ..experiments import Score, score_model
 
     models, database = load_models(options.models, parts)
-    return [
-        Score(called, inputs.n_bits_of(model), None, *found)
-        for called, model in models.items()
-        for found in score_model(model, parts["test"], database, metrics, ties=options.ties)
-    ]
+    with _placed(options, database) as searched:
+        return [
+            Score(called, inputs.n_bits_of(model), None, *found)
+            for called, model in models.items()
+            for found in score_model(model, parts["test"], searched, metrics, ties=options.ties)
+        ]
+
+
+@contextlib.contextmanager
+def _placed(options: argparse.Namespace, database: Any) -> Iterator[Any]:
+    """The samples that are searched; with a cluster, its workers read them again."""
+    if options.cluster is None:
+        yield database
+        return
+    sources = inputs.named("--database", options.database)
+    with connected(options.cluster) as client:
+        features = {
+            name: features_by_workers(client, sources[name], x, False)
+            for name, x in database.features.items()
+        }
+        yield dataclasses.replace(database, features=features)
 
 
 def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:

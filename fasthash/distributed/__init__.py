@@ -14,8 +14,15 @@ The modules of this folder:
 Nothing here imports Dask before a function is called that needs it.
 """
 
-from .evaluation import mean_average_precision, precision_at, recall_at
+from .evaluation import average_precision, mean_average_precision, precision_at, recall_at
 from .reading import read_arrays
 from .sharded_index import ShardedIndex
 
-__all__ = ["ShardedIndex", "mean_average_precision", "precision_at", "read_arrays", "recall_at"]
+__all__ = [
+    "ShardedIndex",
+    "average_precision",
+    "mean_average_precision",
+    "precision_at",
+    "read_arrays",
+    "recall_at",
+]

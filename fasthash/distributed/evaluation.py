@@ -24,7 +24,7 @@ from ..metrics import _means, average_precisions, ranking
 from ..metrics._relevance import Counts, EvaluationProblem, check_problem
 from ._cluster import client_of, merged_on_workers
 
-__all__ = ["mean_average_precision", "precision_at", "recall_at"]
+__all__ = ["average_precision", "mean_average_precision", "precision_at", "recall_at"]
 
 # Counts that one chunk of queries holds at most.
 _CHUNK_VALUES = 1 << 20
@@ -85,6 +85,7 @@ def mean_average_precision(
 
     See Also
     --------
+    average_precision : The values of all queries.
     fasthash.mean_average_precision : The same measure in one process.
 
     Notes
@@ -107,9 +108,85 @@ def mean_average_precision(
     True
     """
     _means.check_policy(no_relevant)
-    problem = _summed(query_codes, database_codes, query_labels, database_labels, n_threads, client)
-    scores = average_precisions.precision_means(problem, at, radius, "expected", normalize)
+    scores = average_precision(
+        *(query_codes, database_codes, query_labels, database_labels),
+        at=at,
+        radius=radius,
+        normalize=normalize,
+        n_threads=n_threads,
+        client=client,
+    )
     return float(_means.mean_by_policy(scores, no_relevant))
+
+
+def average_precision(
+    query_codes: ArrayLike,
+    database_codes: Any,
+    query_labels: Any,
+    database_labels: Any,
+    *,
+    at: int | str | None = None,
+    radius: int | None = None,
+    normalize: str = "relevant",
+    n_threads: int | None = None,
+    client: Any = None,
+) -> NDArray[np.float64]:
+    """
+    Compute the average precision of every query over a database on the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    query_codes : array_like of uint8, shape (n_queries, n_bytes)
+        Packed codes of the queries.
+    database_codes : dask.array.Array of uint8, shape (n, n_bytes)
+        Packed codes of the database.
+    query_labels : labels
+        Labels of the queries.
+    database_labels : dask.array.Array or labels
+        Labels of the database, as in `mean_average_precision`.
+    at : int or "n_relevant", optional
+        Number of ranks that count; by default all.
+    radius : int, optional
+        Only codes within this Hamming distance count.
+    normalize : {"relevant", "retrieved", "all_relevant"}, default "relevant"
+        What the sum of precisions is divided by, as in `fasthash.mean_average_precision`.
+    n_threads : int, optional
+        Number of threads for each partition.
+    client : distributed.Client, optional
+        The client of the cluster, by default the current one.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_queries,)
+        NaN for a query without any relevant item.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `mean_average_precision`.
+
+    See Also
+    --------
+    mean_average_precision : The mean of these values.
+    fasthash.average_precision : The same measure in one process.
+
+    Notes
+    -----
+    Costs as much as `mean_average_precision`.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from distributed import Client
+    >>> import fasthash as fh
+    >>> database = da.from_array(fh.pack([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]), chunks=(2, 1))
+    >>> queries = fh.pack([[1.0, 1.0], [-1.0, -1.0]])
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0"):
+    ...     fh.distributed.average_precision(queries, database, [0, 1], [0, 1, 0])
+    array([0.83333333, 0.5       ])
+    """
+    problem = _summed(query_codes, database_codes, query_labels, database_labels, n_threads, client)
+    return average_precisions.precision_means(problem, at, radius, "expected", normalize)
 
 
 def precision_at(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.arrays import is_dask_array
 from .._core.suspicious import without_warnings
 from .._core.validation import check_rows
 from ..datasets import Part, semi_paired_split
@@ -159,7 +160,8 @@ def score_model(
     test : Part
         The queries.
     database : Part or mapping of str to labels
-        Samples to search, which the model encodes. Or the labels of the training samples by
+        Samples to search, which the model encodes; the workers of a cluster encode and count them
+        if features are Dask arrays. Or the labels of the training samples by
         modality; then the codes learned for the training samples are searched.
     metrics : sequence of Metric
         What to measure.
@@ -193,6 +195,8 @@ def score_model(
     queries = {name: model.encode(test.features[name], name) for name in names}
     if isinstance(database, Part):
         codes = {name: model.encode(database.features[name], name) for name in names}
+        # Workers keep codes, so that they encode once and not for every measure.
+        codes = {name: own.persist() if is_dask_array(own) else own for name, own in codes.items()}
         labels = dict.fromkeys(names, database.labels)
     else:
         codes, labels = model.codes_, dict(database)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import distributed
+from .._core.arrays import is_dask_array
 from ..metrics import (
     PairedComparison,
     acg_at,
@@ -30,6 +32,11 @@ _METRIC = re.compile(
     r"(@((?P<at>[1-9]\d*)|(?P<all>R)|H(?P<radius>\d+)))?"
 )
 _OF_RANKS = {"precision": precision_at, "recall": recall_at, "ndcg": ndcg_at, "acg": acg_at}
+_OF_CLUSTERS = {
+    "map": distributed.average_precision,
+    "precision": distributed.precision_at,
+    "recall": distributed.recall_at,
+}
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,8 @@ class Metric:
         Parameters
         ----------
         query_codes, database_codes : array_like of uint8, shape (n_items, n_bytes)
-            Packed codes, as made by `fasthash.pack`.
+            Packed codes, as made by `fasthash.pack`. If those of the database are a Dask array,
+            workers count them; this is for "map", "precision" and "recall" with expected ties.
         query_labels, database_labels : labels
             Labels, in any form that `fasthash.mean_average_precision` accepts.
         ties : {"expected", "database"}, default "expected"
@@ -182,12 +190,19 @@ class Metric:
             NaN for a query without any relevant item, except for "precision" and "acg", where it
             counts as 0.
 
+        Raises
+        ------
+        ValueError
+            If codes are a Dask array, and the measure needs the database in one process.
+
         See Also
         --------
         fasthash.metrics.compare_paired : Compare the values of two models.
         """
         problem = (query_codes, database_codes, query_labels, database_labels)
         rules: dict[str, Any] = {"ties": ties, "exclude_self": exclude_self}
+        if is_dask_array(database_codes):
+            return self._measure_on_cluster(problem, rules)
         scores: NDArray[np.float64]
         if self.kind in _OF_RANKS:
             measure: Any = _OF_RANKS[self.kind]
@@ -200,6 +215,20 @@ class Metric:
                 scores = average_precision(*problem, **options)
             else:
                 scores = weighted_average_precision(*problem, per_query=True, **options)
+        return scores
+
+    def _measure_on_cluster(
+        self, problem: tuple[Any, ...], rules: dict[str, Any]
+    ) -> NDArray[np.float64]:
+        if rules != {"ties": "expected", "exclude_self": False} or self.kind not in _OF_CLUSTERS:
+            raise ValueError(
+                f"{self} with {rules} is not measured on a cluster: map, precision@N and recall@N "
+                "with ties='expected' are"
+            )
+        if self.kind == "map":
+            return distributed.average_precision(*problem, at=self.at, radius=self.radius)
+        measure: Any = _OF_CLUSTERS[self.kind]
+        scores: NDArray[np.float64] = measure(*problem, ranks=[self.at], per_query=True)[:, 0]
         return scores
 
 
