@@ -152,6 +152,10 @@ def test_the_demo_replaces_no_files_of_the_user(folder, capsys):
     pathlib.Path("pictures").mkdir()
     pathlib.Path("pictures/0.png").write_bytes(b"\xff\xd8\xff jpeg")
     refuses(capsys, folder, "demo --files . --force", "0.png exists and is of no known format")
+    for option in ("--query cat", "--bits 32", "--seeds 2", "--output page.html"):
+        name = option.split()[0]
+        refuses(capsys, folder, f"demo --files new {option}", f"{name} goes with the page")
+    assert not pathlib.Path("new").exists()
 
 
 def test_devices_are_not_replaced(folder, capsys):

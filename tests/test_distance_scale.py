@@ -40,6 +40,9 @@ def test_close_and_nearness_are_those_of_listed_pairs(counts):
     bands = [scale.band(distance) for distance in range(len(other))]
     assert bands[0] == "same"
     assert bands[1:] == ["close" if d <= scale.close else "far" for d in range(1, len(other))]
+    for distance, band in enumerate(bands):
+        assert scale.is_weak([len(other) - 1, distance]) == (band == bands[-1] == "far")
+    assert scale.is_weak([])
 
 
 @pytest.mark.parametrize(

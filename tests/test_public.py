@@ -22,6 +22,7 @@ MODULES = ["fasthash", *(f"fasthash.{name}" for name in fh._PUBLIC_MODULES)]
 POSITIONAL = {
     "self",
     *("X", "a", "b", "candidates", "codes", "column", "database", "database_codes", "distance"),
+    "distances",
     *(
         "database_labels",
         "features",

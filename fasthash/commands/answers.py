@@ -199,7 +199,7 @@ def as_members(
         "ties": answers.ties,
         "names": names,
         "bands": bands,
-        "weak": None if bands is None else not {"same", "close"}.intersection(bands),
+        "weak": None if scale is None else scale.is_weak(distances),
     }
     return {name: value for name, value in members.items() if value is not None}
 

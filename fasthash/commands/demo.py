@@ -24,6 +24,13 @@ from .printing import Printer, format_table
 __all__ = ["declare", "run"]
 
 DEFAULT_QUERIES = ("dog", "rain", "happy face", "fruit", "red heart")
+# Options that do not go with --files, which fits nothing and writes no page.
+_OF_THE_PAGE: dict[str, Any] = {
+    "query": None,
+    "bits": [16, 32, 64, 128],
+    "seeds": 3,
+    "output": Path("fasthash-demo.html"),
+}
 
 
 def declare(commands: Any) -> None:
@@ -46,19 +53,19 @@ def declare(commands: Any) -> None:
         "--bits",
         type=arguments.positive,
         nargs="+",
-        default=[16, 32, 64, 128],
+        default=_OF_THE_PAGE["bits"],
         help="code lengths to compare (default: 16 32 64 128)",
     )
     demo.add_argument(
         "--seeds",
         type=arguments.positive,
-        default=3,
+        default=_OF_THE_PAGE["seeds"],
         help="runs per code length, for mean and standard deviation (default: 3)",
     )
     demo.add_argument(
         "--output",
         type=OutputFile(lambda options: "html" if options.files is None else None),
-        default=Path("fasthash-demo.html"),
+        default=_OF_THE_PAGE["output"],
         help="the page to write (default: fasthash-demo.html)",
     )
     demo.add_argument(
@@ -74,6 +81,9 @@ def declare(commands: Any) -> None:
 def run(options: argparse.Namespace, printer: Printer) -> None:
     """Fit, score, search and write the page; or write the data to files."""
     if options.files is not None:
+        for name, default in _OF_THE_PAGE.items():
+            if getattr(options, name) != default:
+                raise ValueError(f"--{name} goes with the page, which --files does not write")
         _write_files(options.files, options.force, printer)
         return
 
@@ -121,7 +131,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     say(demo.RANKED_BY)
     for answer in answers:
         bands = [answer.scale.band(distance) for distance in answer.distances.tolist()]
-        is_weak = not {"same", "close"}.intersection(bands)
+        is_weak = answer.scale.is_weak(answer.distances.tolist())
         say(f"\n  {answer.query}{'  (weak: no answer is close)' if is_weak else ''}")
         for word, similar in answer.unknown.items():
             perhaps = f"; did you mean {', '.join(similar)}?" if similar else ""

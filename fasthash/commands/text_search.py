@@ -74,11 +74,9 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
             n_refused += 1
             continue
         _note_unknown(number, found.unknown, printer)
-        bands = weak = None
+        bands = None
         if found.scale is not None and found.distances is not None:
             bands = [found.scale.band(distance) for distance in found.distances]
-            # As in the answers of 'serve': a word of the text counts as much as a near code.
-            weak = not {"same", "close"}.intersection(bands) and not any(found.matched or [])
         answer: dict[str, Any] = {
             "query": number,
             "query_name": text,
@@ -89,7 +87,7 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
             "names": [collection.gallery.name(item) for item in found.ids],
             "matched_words": found.matched,
             "bands": bands,
-            "weak": weak,
+            "weak": found.is_weak(),
             "unknown_words": {word: list(similar) for word, similar in found.unknown.items()},
         }
         shown = {name: value for name, value in answer.items() if value is not None}

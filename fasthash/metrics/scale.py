@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,6 +177,31 @@ class DistanceScale:
         if distance == 0:
             return "same"
         return "close" if distance <= self.close else "far"
+
+    def is_weak(self, distances: Iterable[int]) -> bool:
+        """
+        Tell whether the answers to a query are weak: none of them is the same or close.
+
+        Parameters
+        ----------
+        distances : iterable of int
+            From the query to its answers.
+
+        Returns
+        -------
+        bool
+            Also True without answers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a distance is no integer from 0 to `n_bits`.
+
+        See Also
+        --------
+        band : The name of one distance.
+        """
+        return all(self.band(distance) == "far" for distance in distances)
 
     def nearness(self, distance: int) -> float:
         """

@@ -175,6 +175,19 @@ class Found:
     matched: list[list[str]] | None = None
     exact: bool = True
 
+    def is_weak(self, asked: int | None = None) -> bool | None:
+        """
+        Whether no answer is the same or close, and none has a word of the query in its text.
+
+        The item `asked`, which is the query, does not count. None if it is not known what distances
+        mean.
+        """
+        if self.scale is None or self.distances is None:
+            return None
+        answers = zip(self.ids, self.distances, strict=True)
+        others = [distance for item, distance in answers if item != asked]
+        return self.scale.is_weak(others) and not any(self.matched or [])
+
 
 class Collection:
     """

@@ -335,12 +335,6 @@ def _answers(collection: Collection, scope: Scope, found: Found, asked: int | No
     matched = [None] * n if found.matched is None else found.matched
     scale = None if found.distances is None else found.scale
     meanings = [_meaning(scale, distance) for distance in distances]
-    is_near = any(
-        one["band"] in ("same", "close")
-        for item, one in zip(found.ids, meanings, strict=True)
-        if item != asked
-    )
-    weak = None if scale is None else not is_near and not any(matched)
     all_ties: Sequence[int | None] = [None] * n if found.ties is None else found.ties
     answers = zip(found.ids, distances, scores, all_ties, matched, meanings, strict=True)
     return {
@@ -350,7 +344,7 @@ def _answers(collection: Collection, scope: Scope, found: Found, asked: int | No
         "exact": found.exact,
         **_unknown(found.unknown),
         "close": None if scale is None else scale.close,
-        "weak": weak,
+        "weak": found.is_weak(asked),
         "answers": [
             {
                 "distance": distance,
