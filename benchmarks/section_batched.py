@@ -128,6 +128,10 @@ def _rows(
 def _why_ratio(result: Batched, target: float, otherwise: str) -> str:
     """What stands between this ratio to faiss and its target: often the limit of the machine."""
     ratio, share = result.over_faiss, result.share_of_limit
-    if ratio is not None and share is not None and ratio.median < target * share.median:
-        return f"the limit itself is {ratio.median / share.median:.1f}×"
-    return otherwise
+    if ratio is None or share is None:
+        return otherwise
+    limit = ratio.median / share.median
+    of_limit = f"the limit itself is {limit:.1f}×"
+    if limit < target:
+        return of_limit
+    return f"{of_limit}, and {otherwise}" if limit < 1.25 * target else otherwise

@@ -23,7 +23,7 @@ WIDTHS = (64, 256)
 K = 10
 SHARE = 0.90
 TWO_THREADS = 1.7
-# Rows are scanned as they lie, and asked for a page ahead.
+# Rows are scanned as they lie, and on processors of Intel prefetched half a page ahead.
 WHY_SHARE = {64: "not found", 256: "not found"}
 
 HEADER = (

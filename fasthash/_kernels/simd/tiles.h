@@ -71,6 +71,7 @@ static INLINE int32_t scan_blocks(const uint64_t *query, const uint64_t *tile, i
      * these are computed again. If every few blocks have a hit, this is cheaper than a mispredicted
      * branch for each. If most have one, the next blocks are not compared first. */
     int is_dense = 0;
+    const ptrdiff_t ahead = fh_prefetch_bytes();
     while (i + unroll * LANES <= n) {
         const int32_t n_left = (n - i) / (unroll * LANES), n_blocks = n_left < 16 ? n_left : 16;
         const int32_t n_before = n_hits;
@@ -80,6 +81,10 @@ static INLINE int32_t scan_blocks(const uint64_t *query, const uint64_t *tile, i
                             i + u * LANES, n_hits, positions, distances);
         for (int32_t b = 0; b < n_blocks && !is_dense; b++) {
             const uint64_t *block = tile + b * unroll * stride;
+            /* Codes of one word are scanned where they lie in memory. */
+            if (n_words == 1 && ahead > 0)
+                for (int32_t u = 0; u < unroll; u++)
+                    _mm_prefetch((const char *)(block + u * stride) + ahead, _MM_HINT_T0);
             Distances nearest = group_distances(query, block, n_words);
             for (int32_t u = 1; u < unroll; u++)
                 nearest = nearer(nearest, group_distances(query, block + u * stride, n_words));
