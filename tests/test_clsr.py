@@ -95,6 +95,35 @@ def test_with_many_items_signs_of_the_heads_latents_may_be_the_codes(monkeypatch
     assert fit(*train, parameters=parameters).projections_["text"][32:].any()
 
 
+def test_codes_of_weighted_components_are_taken_if_they_gain_enough(monkeypatch):
+    train, held_out = make_clips(n=150), make_clips(n=100, seed=1)
+    parameters = {"variates_in_latents": 0, "reconstruction_in_latents": 1}
+    models = {}
+    for least in (0.0, np.inf):
+        monkeypatch.setattr(_codes, "_LEAST_GAIN", least)
+        models[least] = fit(*train, validation=held_out, parameters=parameters)
+    # An orthonormal projection has singular values of 1.
+    plain = np.linalg.svd(models[np.inf].projections_["text"])[1]
+    np.testing.assert_allclose(plain, np.ones(32), rtol=1e-6)
+    x = np.vstack(
+        [
+            models[0.0].transform(values[: len(train[0]["audio"])], name)
+            - models[0.0].feature_maps_[name].mean
+            for name, values in train[0].items()
+        ]
+    )
+    weighted = np.linalg.svd(models[0.0].projections_["text"])[1]
+    assert weighted[0] > 1.3 * weighted[-1]
+    # Along the strong directions the projections are longer than those of an orthonormal map.
+    strong, weak = (np.linalg.svd(x.T @ x)[0][:, i] for i in (0, 31))
+    lengths = [np.linalg.norm(d @ models[0.0].projections_["text"]) for d in (strong, weak)]
+    assert lengths[0] > 1.2 * lengths[1]
+    # Without validation nothing says that they gain.
+    monkeypatch.setattr(_codes, "_LEAST_GAIN", 0.0)
+    projection = fit(*train, parameters=parameters).projections_["text"]
+    np.testing.assert_allclose(np.linalg.svd(projection)[1], np.ones(32), rtol=1e-6)
+
+
 @pytest.mark.parametrize(("weight", "share"), [(0.25, 0), (2, 0), (0.5, 2)])
 def test_cosines_of_latents_weigh_the_heads_with_what_is_appended(weight, share):
     views, pairs = make_clips(n=80)
