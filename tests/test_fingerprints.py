@@ -121,7 +121,9 @@ def test_commands_refuse_another_model_of_the_same_length(folder, capsys):
         run(capsys, f"{command} {ENCODED}")
         _, err = run(capsys, f"{command} {OF_Y}", status=1)
         assert f"some.index holds codes of the model {made}, and y.model belongs to" in err
-        run(capsys, f"{command} {OF_Y} --force")
+        run(capsys, f"{command} {OF_Y} --any-model")
+        # This option replaces files, in other commands.
+        assert "--force" in run(capsys, f"{command} {OF_Y} --force", status=2)[1]
     # The index now holds codes of two models, and is no longer said to be of one.
     assert result(capsys, "index info some.index")["model"] is None
 
@@ -172,7 +174,7 @@ def test_codes_of_other_lengths_in_equal_bytes_are_refused(folder, capsys):
         for command in (
             "index add eight.index",
             "search eight.index",
-            "search eight.index --force",
+            "search eight.index --any-model",
         ):
             _, err = run(capsys, f"{command} {items}", status=1)
             assert "makes codes of 6 bits, and eight.index holds codes of 8" in err

@@ -155,7 +155,7 @@ def test_what_does_not_go_together_is_refused(capsys):
         ("--fuse text.index --factors 1", "--factors: one for each index, 2 in all, got 1"),
         ("--factors 1 2", "--factors goes with --fuse"),
         ("--fuse text.index --factors 1 32", "--factors must be from 1 to 31, got 32"),
-        ("--fuse three.index --force", "three.index and image.index hold different ids"),
+        ("--fuse three.index --any-model", "three.index and image.index hold different ids"),
         ("--fuse wide.index", "codes of 24 bits, and image.index of 16"),
     ):
         _, err = search(capsys, f"image.index --codes codes.npy {options}", status=1)

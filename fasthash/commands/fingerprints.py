@@ -35,14 +35,14 @@ _COMMENT = b"fasthash: codes of "
 def add_any_model(options: Options) -> None:
     """Add the option that permits codes of another model than that of the index."""
     options.add_argument(
-        "--force",
+        "--any-model",
         action="store_true",
         help="accept another model than the one that made the codes of the index",
     )
 
 
 def check_same_model(
-    path: str | os.PathLike[str], index: Any, found: str | None, source: str, force: bool
+    path: str | os.PathLike[str], index: Any, found: str | None, source: str, any_model: bool
 ) -> None:
     """
     Check that codes have the length of an index, and are of its model, as far as both are known.
@@ -56,7 +56,7 @@ def check_same_model(
         Fingerprint of what makes or made the other codes.
     source : str
         The file of that model, or of these codes.
-    force : bool
+    any_model : bool
         Whether another model of the same length is accepted.
 
     Raises
@@ -70,12 +70,12 @@ def check_same_model(
         raise ValueError(
             f"{source} makes codes of {n_bits} bits, and {path} holds codes of {index.n_bits}"
         )
-    if force or found is None or index.model in (None, found):
+    if any_model or found is None or index.model in (None, found):
         return
     raise ValueError(
         f"{path} holds codes of the model {index.model}, and {source} belongs to {found}: "
         "distances between codes of two models mean nothing, so use the first model, or build the "
-        "index again with the other (--force accepts both)"
+        "index again with the other (--any-model accepts both)"
     )
 
 

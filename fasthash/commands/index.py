@@ -325,7 +325,7 @@ def _add(options: argparse.Namespace, printer: Printer) -> None:
     ids = _read_ids(options)
     source = options.model or options.codes
     with _changing(options, printer) as index:
-        check_same_model(options.index, index, made_by, source, options.force)
+        check_same_model(options.index, index, made_by, source, options.any_model)
         if len(index) == 0:
             index.model = made_by
         elif made_by is not None and made_by != index.model:

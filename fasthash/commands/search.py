@@ -268,7 +268,7 @@ def _fused(options: argparse.Namespace, index: Any) -> Fused | None:
         if not np.array_equal(other.ids, index.ids):
             raise ValueError(f"{path} and {options.index} hold different ids")
         if index.model is not None:
-            check_same_model(path, other, index.model, options.index, options.force)
+            check_same_model(path, other, index.model, options.index, options.any_model)
     return Fused([index, *others], factors)
 
 
@@ -284,7 +284,11 @@ def _queries(
     encode, read, made_by, scale = _encoder_and_reader(options, index.n_bits, printer)
     encode = partial(_encoded_silently, encode)
     check_same_model(
-        options.index, index, made_by, options.model or options.codes or "--signs", options.force
+        options.index,
+        index,
+        made_by,
+        options.model or options.codes or "--signs",
+        options.any_model,
     )
     if source == "-":
         parse: Callable[[bytes], NDArray[Any]] = features_of_line

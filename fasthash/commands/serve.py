@@ -213,7 +213,7 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
             f"--model: one for each index, got {len(models)} for {len(options.index)} indexes"
         )
     lengths = [
-        length_of(path, models[i] if models else None, options.force)
+        length_of(path, models[i] if models else None, options.any_model)
         for i, path in enumerate(options.index)
     ]
     words = None if options.words is None else words_of(options.words, options.modality, lengths)
@@ -224,7 +224,7 @@ def _collection(options: argparse.Namespace, printer: Printer) -> Collection:
     return Collection(title, gallery, lengths, words, texts, files, options.examples)
 
 
-def length_of(path: str, model_path: str | None, force: bool) -> Length:
+def length_of(path: str, model_path: str | None, any_model: bool) -> Length:
     """Load an index, and the model that makes its codes."""
     from ..models._scales import scale_of, scale_within
     from ..serving.collection import Length
@@ -233,7 +233,7 @@ def length_of(path: str, model_path: str | None, force: bool) -> Length:
     if model_path is None:
         return Length(index, scales=_scale_among(index))
     model = inputs.load_model(model_path)
-    check_same_model(path, index, model.fingerprint(), model_path, force)
+    check_same_model(path, index, model.fingerprint(), model_path, any_model)
     given = model.n_features_in_
     n_features = dict(given) if hasattr(model, "modalities_") else {"": int(given)}
     learned = getattr(model, "distance_scales_", {})

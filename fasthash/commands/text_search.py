@@ -48,7 +48,7 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
     from ..serving.gallery import Gallery
 
     _check(options)
-    length = length_of(options.index, options.model, options.force)
+    length = length_of(options.index, options.model, options.any_model)
     words = None
     if options.words is not None:
         words = words_of(options.words, options.modality, [length])
