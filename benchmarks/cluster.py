@@ -1,6 +1,6 @@
 """Measure what a Dask cluster costs: a process of one thread against workers of one thread.
 
-    python benchmarks/cluster.py [search] [query] [fit] [--workers 1 2 4] [--rounds 5]
+    python benchmarks/cluster.py [search] [query] [fit] [pairs] [--workers 1 2 4] [--rounds 5]
 
 Both sides run in turn. It prints wall time, and the processor time of all processes of a side,
 which other programs on the machine disturb less. The processor time of the busiest worker plus that
@@ -147,8 +147,8 @@ def _noisy_labels(labels, centres):
     return (labels @ centres + noise).astype(np.float32)
 
 
-def fit(client, n_workers, arguments):
-    """AMSH on features of the shape of NUS-WIDE, which workers make where they are needed."""
+def nus_wide(client, n_workers, arguments):
+    """Features of the shape of NUS-WIDE, which workers make where they are needed, and labels."""
     n = 186_577 // arguments.scale
     rng = np.random.default_rng(0)
     labels = rng.random((n, 10)) < 0.15
@@ -166,23 +166,38 @@ def fit(client, n_workers, arguments):
     features = {name: x.compute(scheduler="synchronous") for name, x in lazy.items()}
     with client.as_current():
         lazy = {name: x.persist() for name, x in lazy.items()}
-    given = dict.fromkeys(features, labels)
-    model = fh.AMSH(64, random_state=0)
+    return features, lazy, dict.fromkeys(features, labels)
+
+
+def compare_fits(method, client, arguments, features, lazy, *labels):
+    """Fit a method of 64 bits on both sides."""
+    n = len(features["image"])
 
     def on_cluster():
         with client.as_current():
-            fh.AMSH(**model.get_params()).fit(lazy, given)
+            method(64, random_state=0).fit(lazy, *labels)
 
     compare(
-        f"fit of AMSH, {n:,} samples, 500 + 1,000 features, 64 bits",
-        lambda: fh.AMSH(**model.get_params()).fit(features, given, n_threads=1),
+        f"fit of {method.__name__}, {n:,} samples, 500 + 1,000 features, 64 bits",
+        lambda: method(64, random_state=0).fit(features, *labels, n_threads=1),
         on_cluster,
         client,
         arguments.rounds,
     )
 
 
-PARTS = {"search": search, "query": query, "fit": fit}
+def fit(client, n_workers, arguments):
+    """AMSH, which learns from labels."""
+    compare_fits(fh.AMSH, client, arguments, *nus_wide(client, n_workers, arguments))
+
+
+def pairs(client, n_workers, arguments):
+    """CCAITQ, which learns from pairs: here those of equal rows, in equal partitions."""
+    features, lazy, _ = nus_wide(client, n_workers, arguments)
+    compare_fits(fh.CCAITQ, client, arguments, features, lazy)
+
+
+PARTS = {"search": search, "query": query, "fit": fit, "pairs": pairs}
 
 
 def main() -> None:
