@@ -24,6 +24,7 @@ LEAST_RECALL = (73, 97, 99)
 CCA = "ridge CCA"
 DEFAULT = "CLSR"
 PLAIN = "CLSR, weights fixed, no variates"
+HEADS = "CLSR, nothing appended"
 
 
 def run(context: Context) -> Iterator[Table]:
@@ -65,6 +66,8 @@ def _set(context: Context, name: str) -> Iterator[Table]:
         )
         for one in ours
     ]
+    alone = {"reconstruction_in_latents": 0.0, "variates_in_latents": 0.0}
+    results[HEADS] = scores(HEADS, seeds, **alone)
     tried = ", ".join(f"{tau:g}: {of_tau[0].validation:.1f}" for tau, of_tau in first.items())
     yield _ablation(context, name, results, tried)
     yield _directions(context, name, results)
@@ -107,8 +110,9 @@ def _ablation(context: Context, name: str, results: dict[str, list[Score]], trie
         "a seed, mean ± standard error. InfoNCE is the same network, preprocessing and schedule "
         "without the parts, at the temperature that validation samples of the first seed like best "
         f"({tried}). Ridge CCA is canonical correlation analysis of the same preprocessed "
-        "features; validation chooses ridge, power of the correlations and dimensions. The last "
-        "row is the same networks as CLSR, without what validation chooses to append.",
+        "features; validation chooses ridge, power of the correlations and dimensions. The row "
+        f"*{PLAIN}* is the same networks as CLSR, without what validation chooses to append; "
+        f"*{HEADS}* has neither reconstruction nor variates in its latents.",
     )
 
 
