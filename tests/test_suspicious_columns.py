@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits, load_wine
 import fasthash as fh
 from fasthash._core.features import unit_rows
 from fasthash._core.rows import Rows
-from fasthash._core.suspicious_columns import inspect_columns, refuse_vanishing, warn_of_signs
+from fasthash._core.suspicious_columns import refuse_vanishing, warn_of_columns, warn_of_signs
 from fasthash.datasets import Part, load_emoji
 from fasthash.embeddings import codes_of_signs
 from fasthash.experiments import Metric, compare
@@ -28,7 +28,7 @@ def said(function, *args, **options):
 
 
 def about(x, **options):
-    return said(inspect_columns, Rows(x, np.float64), "x", "scale them", **options)[0]
+    return said(warn_of_columns, Rows(x, np.float64), "x", "scale them", **options)[0]
 
 
 @every_method
@@ -73,8 +73,12 @@ def test_one_large_row_among_small_ones_is_enough():
     with pytest.raises(ValueError, match="x holds no value above 3e-30 in size"):
         refuse_vanishing(Rows(x, np.float32), "x")
     x[4321, 1] = -2e-15
-    refuse_vanishing(Rows(x, np.float32), "x", x[:10])
+    refuse_vanishing(Rows(x, np.float32), "x")
     refuse_vanishing(Rows(np.zeros((2, 2), np.float32), np.float32), "x")
+    with pytest.raises(ValueError, match="X holds no value above 3e-30"):
+        fh.ITQ(2).fit(x[:50])
+    # Hyperplanes multiply no features with each other.
+    fh.RandomHyperplanes(2).fit(x[:50])
     with pytest.raises(ValueError, match=r"samples\['text'\] holds no value above 3e-30"):
         fh.retrieval_scores({"image": x[:2] * np.float32(1e30), "text": x[:2]})
 

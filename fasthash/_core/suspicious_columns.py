@@ -1,7 +1,7 @@
-"""Columns of features that ruin a fit, or say nothing: errors and warnings.
+"""Features that ruin a fit, or say nothing: errors and warnings.
 
-A fit calls `inspect_columns` for the features of each modality; codes of signs call
-`warn_of_signs`. The warnings name columns and say what to pass instead.
+A fit calls `refuse_vanishing` and `warn_of_columns` for the features of each modality; codes of
+signs call `warn_of_signs`. The warnings name columns and say what to pass instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .rows import Rows
 from .suspicious import warn
 from .workers import Workers
 
-__all__ = ["inspect_columns", "refuse_vanishing", "warn_of_signs"]
+__all__ = ["refuse_vanishing", "warn_of_columns", "warn_of_signs"]
 
 # Sums of products of features of this size are exact but for rounding. The bounds are the inverses
 # of those of large features in `check_rows`.
@@ -44,12 +44,9 @@ _MANY_ROWS = 100
 _ONE_SIGN = 0.99
 
 
-def inspect_columns(x: Rows, argument: str, remedy: str, is_scaled: bool = False) -> None:
+def warn_of_columns(x: Rows, argument: str, remedy: str, is_scaled: bool = False) -> None:
     """
-    Refuse features whose products vanish, and warn of columns that ruin a fit or say nothing.
-
-    Warnings are about columns that hold one value, and columns beside which all others count for
-    nothing.
+    Warn of columns that hold one value, and of columns beside which all others count for nothing.
 
     Parameters
     ----------
@@ -62,23 +59,17 @@ def inspect_columns(x: Rows, argument: str, remedy: str, is_scaled: bool = False
     is_scaled : bool
         Whether the model divides columns by their deviations, so that none can dominate.
 
-    Raises
-    ------
-    ValueError
-        If all values are so small that sums of their products are 0 or inexact.
-
     Notes
     -----
     O(n_features) per row, for about 4,096 rows, or fewer of many columns. All rows are read only if
-    columns seem to hold one value, or all values seem to be too small. A sparse matrix may well
-    have columns without entries, such as words that no text has.
+    columns seem to hold one value. A sparse matrix may well have columns without entries, such as
+    words that no text has.
     """
     n, d = x.shape
-    n_looked_at = max(2, min(_ROWS, cut(n, d)[0].stop))
-    some = x.take(np.arange(0, n, max(1, n // n_looked_at))).astype(np.float64, copy=False)
-    refuse_vanishing(x, argument, some)
     if n < 2 or d < 2:
         return
+    n_looked_at = max(2, min(_ROWS, cut(n, d)[0].stop))
+    some = x.take(np.arange(0, n, max(1, n // n_looked_at))).astype(np.float64, copy=False)
     mean = some.mean(axis=0)
     deviation = some.std(axis=0)
     varies = deviation > _ROUNDING * np.abs(mean)
@@ -133,7 +124,7 @@ def warn_of_signs(n_ones: NDArray[np.int64], n_rows: int, argument: str) -> None
         )
 
 
-def refuse_vanishing(x: Rows, argument: str, some: NDArray[Any] | None = None) -> None:
+def refuse_vanishing(x: Rows, argument: str) -> None:
     """
     Refuse features that are so small that sums of their products are 0 or inexact.
 
@@ -142,8 +133,6 @@ def refuse_vanishing(x: Rows, argument: str, some: NDArray[Any] | None = None) -
     x : Rows
     argument : str
         Name of the argument.
-    some : ndarray, optional
-        Some of the rows; by default the first block. The others are read only if these are small.
 
     Raises
     ------
@@ -151,8 +140,7 @@ def refuse_vanishing(x: Rows, argument: str, some: NDArray[Any] | None = None) -
         If no value is large enough. Features that are all 0 pass.
     """
     smallest = _SMALLEST[x.dtype.name]
-    if some is None:
-        some = x.read(cut(*x.shape)[0])
+    some = x.take(np.arange(min(_ROWS, cut(*x.shape)[0].stop)))
     if max(some.max(), -some.min()) >= smallest:
         return
     largest = max(executor_of(x, None).run(_largest_in_part, x.parts()))

@@ -20,7 +20,7 @@ from .._core.cluster import ClusterRows
 from .._core.features import BlockMap, unit_rows
 from .._core.pieces import cut
 from .._core.rows import Rows
-from .._core.suspicious_columns import inspect_columns
+from .._core.suspicious_columns import refuse_vanishing, warn_of_columns
 from .._core.validation import check_choice
 from ._saving import check_shape
 
@@ -188,7 +188,8 @@ def warn_for_models(models: Iterable[Any], x: Mapping[str, Rows], argument: str)
 
 def _warn_of_modality(rows: Rows, argument: str, name: str, kinds: Sequence[str]) -> None:
     remedy = f'pass preprocessing={{{name!r}: "standardise"}}'
-    inspect_columns(rows, argument, remedy, all(kind in _SCALING for kind in kinds))
+    refuse_vanishing(rows, argument)
+    warn_of_columns(rows, argument, remedy, all(kind in _SCALING for kind in kinds))
 
 
 def _checked_kinds(model: Any, names: list[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from ..._core.cluster import ClusterRows, client_for
 from ..._core.features import FeatureMap
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
-from ..._core.suspicious_columns import inspect_columns
+from ..._core.suspicious_columns import warn_of_columns
 from ..._core.validation import check_count, check_flag, check_rows
 from .._columns import column_names
 from .._encoding import encode_rows, project_rows
@@ -260,7 +260,7 @@ class LinearTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Saved
             rows = ClusterRows(client, X, "X", _LARGEST_SINGLE)
             if len(rows) < minimum:
                 raise ValueError(f"X has {len(rows)} sample: a minimum of {minimum} is required")
-        inspect_columns(
+        warn_of_columns(
             *(rows, "X"),
             "scale the columns first, for example with sklearn.preprocessing.StandardScaler",
         )

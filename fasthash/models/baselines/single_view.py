@@ -18,6 +18,7 @@ from ..._core.cluster import executor_of
 from ..._core.features import FeatureMap, centring_map
 from ..._core.pieces import cut
 from ..._core.rows import Rows
+from ..._core.suspicious_columns import refuse_vanishing
 from ..._core.validation import check_count
 from ..._core.workers import Executor, Workers, add_up
 from .._progress import Callback, Progress, Report
@@ -151,6 +152,7 @@ class ITQ(LinearTransformer):
         n_bits = check_count(self.n_bits, "n_bits")
         n_iterations = check_count(self.n_iterations, "n_iterations")
         x = self._read(X, minimum=2)
+        refuse_vanishing(x, "X")
         if x.is_constant():
             raise ValueError(
                 "X has the same row for all samples: there is no variance to learn from; pass "
