@@ -9,7 +9,8 @@ from scipy import sparse
 
 import fasthash as fh
 from clusters import kill, pids
-from fasthash._core.cluster import Cluster, ClusterRows, RemotePart
+from fasthash._core.cluster import Cluster
+from fasthash._core.cluster_rows import ClusterRows, RemotePart
 from fasthash._core.workers import Workers
 from fasthash.models.amsh import _codes
 from fasthash.models.amsh._code_parts import CodePart, LabelRows, draw_part

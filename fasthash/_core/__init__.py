@@ -11,7 +11,8 @@
 - ``pieces``: work cut into blocks of a bounded size, and calls that take a bounded time.
 - ``rows``: feature matrices read block by block.
 - ``workers``: what a fit needs of an executor; threads that share work over blocks of rows.
-- ``cluster``: features, and parts of the samples of a fit, on the workers of a Dask cluster.
+- ``cluster_rows``, ``cluster``: features, and parts of the samples of a fit, on the workers of a
+  Dask cluster; what runs a fit there.
 - ``features``: centring and RBF anchor features of a block.
 - ``allowed``: the rows that a filter allows, and how a search is restricted to them.
 - ``scan``: searches that compare each query with all checked codes.

@@ -7,42 +7,27 @@ to this process, and only its arguments travel to the workers.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .arrays import is_dask_array
+from .cluster_rows import ClusterArray, ClusterRows, RemotePart, sent
 from .features import BlockMap, MappedRows
-from .rows import Rows, zero_rows_of
+from .rows import Rows
 from .runtime import resolve_threads
-from .suspicious import MOST_NAMED, warn_of_zero_rows, without_warnings
-from .validation import check_rows
 from .workers import Executor, Products, Workers
 
 __all__ = [
     "Cluster",
-    "ClusterArray",
-    "ClusterRows",
-    "RemotePart",
     "client_for",
     "executor_of",
     "map_rows",
-    "sent",
-    "with_partition",
 ]
 
 Result = TypeVar("Result")
-
-# Above this size, a value is sent once, as a task of its own. Below, every task carries a copy,
-# which saves a message between workers.
-_COPIED_BYTES = 1 << 16
 
 
 def client_for(features: Any) -> Any:
@@ -56,21 +41,6 @@ def client_for(features: Any) -> Any:
         return distributed.get_client()
     except ValueError:
         return None
-
-
-def sent(client: Any, value: list[Any]) -> Any:
-    """A list of values, or a future of it that all workers read, if its arrays are large."""
-    n_bytes = sum(x.nbytes for x in value if isinstance(x, np.ndarray))
-    return value if n_bytes <= _COPIED_BYTES else client.submit(_unchanged, value, pure=False)
-
-
-@contextlib.contextmanager
-def with_partition(place: int) -> Iterator[None]:
-    """Let errors about a value say which partition it is from."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"partition {place}: {error}") from None
 
 
 def executor_of(
@@ -89,22 +59,6 @@ def map_rows(
     if isinstance(x, ClusterRows):
         return x.mapped(feature_map, kept_bytes, row_size)
     return MappedRows(x, feature_map, kept_bytes, row_size)
-
-
-class RemotePart:
-    """
-    A part on a worker.
-
-    Parameters
-    ----------
-    future : Future
-        Of the part, or of a `_Changed`.
-    n_rows : int
-        Number of samples, for reports of progress.
-    """
-
-    def __init__(self, future: Any, n_rows: int = 0) -> None:
-        self.future, self.n_rows = future, n_rows
 
 
 class _Changed:
@@ -221,195 +175,6 @@ class Cluster(AbstractContextManager["Cluster"]):
         )
 
 
-class ClusterArray:
-    """An array whose parts lie on workers."""
-
-    def __init__(self, client: Any, futures: list[Any]) -> None:
-        self._client, self.futures = client, futures
-        sizes = client.gather(client.map(len, futures, pure=False))
-        self.bounds = np.concatenate([[0], np.cumsum(sizes)])
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
-        joined = np.concatenate(self._client.gather(self.futures))
-        return joined if dtype is None else joined.astype(dtype, copy=False)
-
-    def parts_of(self, futures: list[Any]) -> list[RemotePart]:
-        """Make parts of futures, each of which has the rows of a part of the array."""
-        sizes = np.diff(self.bounds).tolist()
-        return [RemotePart(future, n) for future, n in zip(futures, sizes, strict=True)]
-
-    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Rows in any order."""
-        places, found = self._found(indices)
-        return _put(self._client.gather(found), places)
-
-    def arranged(self, rows: list[NDArray[np.integer]]) -> ClusterArray:
-        """An array whose parts have the rows of these numbers; rows go from worker to worker."""
-        futures = []
-        for indices in rows:
-            part = int(np.searchsorted(self.bounds, indices[0], side="right")) - 1
-            if np.array_equal(indices, np.arange(*self.bounds[part : part + 2])):
-                futures.append(self.futures[part])
-                continue
-            places, found = self._found(indices)
-            futures.append(self._client.submit(_put, found, places, pure=False))
-        return ClusterArray(self._client, futures)
-
-    def _found(self, indices: NDArray[np.integer]) -> tuple[list[NDArray[np.int64]], list[Any]]:
-        """Futures of the rows, by the part where they lie, and their places among the indices."""
-        part_of = np.searchsorted(self.bounds, indices, side="right") - 1
-        asked = np.unique(part_of)
-        places = [np.flatnonzero(part_of == part) for part in asked]
-        found = self._client.map(
-            _take,
-            [self.futures[part] for part in asked],
-            [indices[own] - self.bounds[part] for part, own in zip(asked, places, strict=True)],
-            pure=False,
-        )
-        return places, found
-
-
-class ClusterRows(Rows):
-    """
-    Features in the partitions of a Dask array, which workers hold, with the interface of `Rows`.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    features : dask.array.Array, shape (n_samples, n_features)
-    name : str
-        Name of the argument, for errors.
-    largest_single : float
-        Largest size of float32 values, as in `check_rows`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `check_rows`; the error names the partition.
-
-    Warns
-    -----
-    UserWarning
-        As `check_rows`, once for all partitions.
-    """
-
-    def __init__(self, client: Any, features: Any, name: str, largest_single: float = 1e15) -> None:
-        import dask
-
-        check_rows(np.ones((1, max(1, features.shape[-1])), features.dtype), name)
-        if features.ndim != 2:
-            raise ValueError(
-                f"{name} must have two dimensions, one sample per row, got shape {features.shape}"
-            )
-        features = features.rechunk({1: -1})
-        check = dask.delayed(_checked_rows, pure=False)
-        futures = client.compute(
-            [
-                check(block, name, i, largest_single)
-                for i, block in enumerate(features.to_delayed().ravel())
-            ]
-        )
-        counts = client.gather(client.map(_count_rows, futures, pure=False))
-        sizes, n_zero, first = zip(*counts, strict=True)
-        kept = [future for future, n in zip(futures, sizes, strict=True) if n]
-        if not kept:
-            raise ValueError(f"{name} is empty: its shape is {features.shape}")
-        self._client, self._array = client, ClusterArray(client, kept)
-        self.shape = (int(self._array.bounds[-1]), int(features.shape[1]))
-        self.dtype = np.dtype(np.float32 if features.dtype == np.float32 else np.float64)
-        starts = np.cumsum([0, *sizes[:-1]])
-        rows = np.concatenate([start + few for start, few in zip(starts, first, strict=True)])
-        warn_of_zero_rows(rows.tolist(), len(self), name, sum(n_zero))
-
-    def transformed(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> ClusterRows:
-        """Rows to which a function is applied, part by part; the number of columns is kept."""
-        other = copy.copy(self)
-        futures = self._client.map(function, self._array.futures, pure=False)
-        other._array = ClusterArray(self._client, futures)
-        return other
-
-    def arranged(self, rows: list[NDArray[np.integer]]) -> ClusterRows:
-        """Some rows, in other parts, which have the rows of these numbers."""
-        other = copy.copy(self)
-        other._array = self._array.arranged(rows)
-        other.shape = (int(other.bounds[-1]), self.shape[1])
-        return other
-
-    @property
-    def is_sparse(self) -> bool:
-        """No partition is a sparse matrix."""
-        return False
-
-    @property
-    def bounds(self) -> NDArray[np.int64]:
-        """The first row of each part, and the number of rows."""
-        return self._array.bounds
-
-    def parts(self) -> list[RemotePart]:
-        """The partitions."""
-        rows = self._client.map(_as_rows, self._array.futures, pure=False)
-        return self._array.parts_of(rows)
-
-    def read(self, rows: slice) -> NDArray[np.floating]:
-        """Read a block."""
-        return self.take(np.arange(*rows.indices(len(self))))
-
-    def is_constant(self) -> bool:
-        """Whether all rows are equal."""
-        first = self.read(slice(0, 1))
-        found = self._client.map(partial(_equals, row=first), self._array.futures, pure=False)
-        return all(self._client.gather(found))
-
-    def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
-        """Read rows in any order into one array of this process."""
-        return self._array[indices]
-
-    def subset(self, indices: NDArray[np.integer]) -> Rows:
-        """Select rows in any order, and hold them in memory of this process."""
-        return Rows(self.take(indices), self.dtype)
-
-    def column_means(self) -> NDArray[np.float64]:
-        """Means of the columns: sums of the parts, added in their order."""
-        sums = self._client.gather(self._client.map(_column_sums, self._array.futures, pure=False))
-        means: NDArray[np.float64] = sum(sums[1:], start=sums[0]) / len(self)
-        return means
-
-    def mapped(
-        self, feature_map: BlockMap, kept_bytes: int, row_size: int | None = None
-    ) -> ClusterMappedRows:
-        """The mapped features, which stay on the workers."""
-        # Anchors may be many megabytes, so they are sent once.
-        shared = self._client.submit(_unchanged, feature_map, pure=False)
-        futures = self._client.map(
-            partial(_mapped, kept_bytes=kept_bytes, row_size=row_size),
-            self._array.futures,
-            [shared] * len(self._array.futures),
-            pure=False,
-        )
-        return ClusterMappedRows(self, feature_map, kept_bytes, futures)
-
-
-class ClusterMappedRows(MappedRows):
-    """The mapped features of one modality, part by part on the workers."""
-
-    def __init__(
-        self, x: ClusterRows, feature_map: BlockMap, kept_bytes: int, futures: list[Any]
-    ) -> None:
-        super().__init__(x, feature_map, kept_bytes)
-        self._client, self._array, self._futures = x._client, x._array, futures
-
-    def parts(self) -> list[Any]:
-        """The parts of the rows, which are `MappedRows`."""
-        return self._array.parts_of(self._futures)
-
-    def with_codes(self, codes: Sequence[Any]) -> list[Any]:
-        """The parts of the rows, each with its features and codes."""
-        joined = self._client.map(
-            _joined, self._futures, *(array.futures for array in codes), pure=False
-        )
-        return self._array.parts_of(joined)
-
-
 def _change(part: Any, arguments: list[Any], *, function: Any, n_threads: int | None) -> _Changed:
     part = _part_of(part).copy()
     with Workers(resolve_threads(n_threads)) as workers:
@@ -433,63 +198,5 @@ def _attribute(part: Any, name: str) -> Any:
     return getattr(_part_of(part), name)
 
 
-def _checked_rows(
-    block: NDArray[Any], name: str, place: int, largest_single: float
-) -> NDArray[Any]:
-    if len(block) == 0:
-        return block
-    with with_partition(place), without_warnings():
-        x = check_rows(block, name, largest_single=largest_single)
-    return np.ascontiguousarray(x.read(slice(0, len(x))))
-
-
-def _as_rows(block: NDArray[Any]) -> Rows:
-    return Rows(block, block.dtype)
-
-
-def _count_rows(block: NDArray[Any]) -> tuple[int, int, NDArray[np.int64]]:
-    """The number of rows, of rows that hold only zeros, and the first of these."""
-    # A single feature may well be 0.
-    zero_rows = zero_rows_of(block) if block.shape[1] > 1 else np.empty(0, np.int64)
-    return len(block), len(zero_rows), zero_rows[:MOST_NAMED]
-
-
-def _take(block: NDArray[Any], indices: NDArray[np.integer]) -> NDArray[Any]:
-    taken: NDArray[Any] = block[indices]
-    return taken
-
-
-def _equals(block: NDArray[Any], row: NDArray[Any]) -> bool:
-    return bool((block == row).all())
-
-
-def _column_sums(block: NDArray[Any]) -> NDArray[np.float64]:
-    sums: NDArray[np.float64] = block.sum(axis=0, dtype=np.float64)
-    return sums
-
-
-def _put(pieces: list[NDArray[Any]], places: list[NDArray[np.int64]]) -> NDArray[Any]:
-    """Put rows to their places in one array."""
-    n = sum(map(len, pieces))
-    out = np.empty((n, *pieces[0].shape[1:]), pieces[0].dtype)
-    for piece, own in zip(pieces, places, strict=True):
-        out[own] = piece
-    return out
-
-
 def _listed(*parts: Any) -> list[Any]:
     return list(parts)
-
-
-def _mapped(
-    block: NDArray[Any], feature_map: BlockMap, kept_bytes: int, row_size: int | None
-) -> MappedRows:
-    return MappedRows(Rows(block, block.dtype), feature_map, kept_bytes, row_size)
-
-
-def _joined(mapped: MappedRows, *codes: NDArray[np.uint8]) -> tuple[MappedRows, list[Any]]:
-    return mapped, list(codes)
-
-
-def _unchanged(value: Any) -> Any:
-    return value

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.cluster import with_partition
+from .._core.cluster_rows import with_partition
 from .._core.runtime import resolve_threads
 from .._core.weights import check_weights, round_weights
 from ..index import HammingIndex

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import is_dask_array, is_sparse
-from .._core.cluster import sent, with_partition
+from .._core.cluster_rows import sent, with_partition
 from .._core.labels import check_labels
 from .._core.pieces import cut
 from ..codes import check_codes

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import is_dask_array
-from .._core.cluster import sent
+from .._core.cluster_rows import sent
 from .._core.scan import merge_topk
 from .._core.validation import check_count
 from .._core.weights import check_weights, round_weights

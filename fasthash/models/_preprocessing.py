@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from .._core.cluster import ClusterRows
+from .._core.cluster_rows import ClusterRows
 from .._core.features import BlockMap, unit_rows
 from .._core.pieces import cut
 from .._core.rows import Rows

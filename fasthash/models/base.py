@@ -16,7 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._core.arrays import is_dask_array
-from .._core.cluster import ClusterRows
+from .._core.cluster_rows import ClusterRows
 from .._core.features import BlockMap, FeatureMap, JoinedMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from ..._core.cluster import Cluster, ClusterRows, RemotePart
+from ..._core.cluster import Cluster
+from ..._core.cluster_rows import ClusterRows, RemotePart
 from ..._core.labels import check_labels, label_classes
 from ..._core.rows import Rows
 from .._preprocessing import kinds_of, preprocess

@@ -13,7 +13,8 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..._core.arrays import is_dask_array
-from ..._core.cluster import ClusterRows, client_for
+from ..._core.cluster import client_for
+from ..._core.cluster_rows import ClusterRows
 from ..._core.features import FeatureMap
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads

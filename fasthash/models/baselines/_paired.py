@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..._core.cluster import ClusterRows, executor_of, map_rows
+from ..._core.cluster import executor_of, map_rows
+from ..._core.cluster_rows import ClusterRows
 from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
 from ..._core.rows import Rows
 from ..._core.validation import check_pairs
