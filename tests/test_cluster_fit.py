@@ -12,7 +12,7 @@ from clusters import kill, pids
 from fasthash._core.cluster import Cluster
 from fasthash._core.cluster_rows import ClusterRows, RemotePart
 from fasthash._core.workers import Workers
-from fasthash.models.amsh import _codes
+from fasthash.models.amsh import _codes, _fit
 from fasthash.models.amsh._code_parts import CodePart, LabelRows, draw_part
 
 da = pytest.importorskip("dask.array", reason="needs Dask, of the extra `distributed`")
@@ -49,7 +49,8 @@ def test_sweeps_on_a_cluster_are_those_of_one_process(client):
     """The same parts give the same bits: latents, codes and objective."""
     rng = np.random.default_rng(0)
     labels = [(rng.random((n, 6)) < 0.3).astype(float) for n in (1000, 700)]
-    bounds = [[0, 400, 401, 1000], [0, 700]]
+    # So many parts that their sums are added in groups.
+    bounds = [[0, 400, 401, *range(420, 1001, 20)], [0, 700]]
 
     def run(executor, as_parts):
         state = np.random.RandomState(0)
@@ -93,6 +94,48 @@ def test_amsh_of_one_partition_is_the_fit_of_one_process(client, data, preproces
         found = fh.AMSH(**model.get_params()).fit(lazy(features, 2000), labels)
     assert_same_model(found, expected)
     assert found.n_iter_ == expected.n_iter_
+
+
+def test_a_start_from_a_sample_is_that_of_one_process(client, data, monkeypatch):
+    """The sample stays where its partition is."""
+    features, labels = data
+    monkeypatch.setattr(_fit, "_SAMPLE_ROWS", 500)
+    monkeypatch.setattr(_fit, "_KEPT_BYTES", 1 << 14)
+    taken = []
+    take = ClusterRows.take
+    monkeypatch.setattr(
+        ClusterRows, "take", lambda self, rows: taken.append(len(rows)) or take(self, rows)
+    )
+    model = fh.AMSH(24, n_anchors=80, n_sweeps=4, random_state=0)
+    expected = model.fit(features, labels, n_threads=1)
+    with client.as_current():
+        found = fh.AMSH(**model.get_params()).fit(lazy(features, 2000), labels)
+    assert_same_model(found, expected)
+    assert taken and 500 not in taken
+
+
+def test_messages_of_a_sweep(client):
+    """A change of a part is two tasks, for any number of samples; a sweep has three changes."""
+    from distributed import get_task_stream
+
+    def tasks_of_a_sweep(n, n_parts):
+        rng = np.random.default_rng(n)
+        bounds = np.linspace(0, n, n_parts + 1).astype(int)
+        state = np.random.RandomState(0)
+        with Cluster(client, None) as workers:
+            modalities = []
+            for _ in range(2):
+                parts = code_parts((rng.random((n, 30)) < 0.3).astype(float), bounds)
+                parts = [RemotePart(x) for x in client.map(lambda x: x, parts, pure=False)]
+                seed = state.randint(2**32, size=4, dtype=np.uint32)
+                workers.change(draw_part, parts, seed, 12, np.float32)
+                modalities.append(_codes.start_codes(parts, workers))
+            with get_task_stream(client) as stream:
+                _codes.sweep(modalities, _codes.Weights(0.01, 0.02, 0.7), state, workers)
+        return len(stream.data)
+
+    assert tasks_of_a_sweep(400, 2) == tasks_of_a_sweep(4000, 2) == 2 * 2 * 3 * 2
+    assert tasks_of_a_sweep(400, 3) == 3 * 2 * 3 * 2
 
 
 def test_amsh_of_partitions(client, data):

@@ -9,6 +9,7 @@ import pytest
 
 import fasthash as fh
 from clusters import MEMORY_LIMIT, kill, pids, wait_for
+from fasthash._core.merges import MOST_ANSWERS
 from reference.index import Index as Twin
 from strategies import random_codes
 
@@ -115,7 +116,7 @@ def test_queries_that_are_a_dask_array(client, shared, one, problem):
 
 def test_many_shards_are_merged_by_workers(client, problem, one):
     index = sharded(client, problem, rows=100)
-    assert len(index.shard_sizes) == 20 > fh.distributed._cluster.MOST_ANSWERS
+    assert len(index.shard_sizes) == 20 > MOST_ANSWERS
     assert_same(index.search(problem[2], 30), one.search(problem[2], 30))
     assert_same(index.within(problem[2], 25), one.within(problem[2], 25))
     lazy = index.search(da.from_array(problem[2], chunks=-1), 30)

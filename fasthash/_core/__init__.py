@@ -11,6 +11,7 @@
 - ``pieces``: work cut into blocks of a bounded size, and calls that take a bounded time.
 - ``rows``: feature matrices read block by block.
 - ``workers``: what a fit needs of an executor; threads that share work over blocks of rows.
+- ``merges``: sums and answers of many parts, merged on workers.
 - ``cluster_rows``, ``cluster``: features, and parts of the samples of a fit, on the workers of a
   Dask cluster; what runs a fit there.
 - ``features``: centring and RBF anchor features of a block.

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from .arrays import is_dask_array
 from .cluster_rows import ClusterArray, ClusterRows, RemotePart, sent
 from .features import BlockMap, MappedRows
+from .merges import merged_on_workers, total_of
 from .rows import Rows
 from .runtime import resolve_threads
 from .workers import Executor, Products, Workers
@@ -112,15 +113,35 @@ class Cluster(AbstractContextManager["Cluster"]):
         results: list[Result] = self.client.gather(futures)
         return results
 
+    def total(
+        self,
+        function: Callable[..., Result],
+        parts: list[RemotePart],
+        *arguments: Any,
+        report: Callable[[int], None] | None = None,
+    ) -> Result:
+        """Call a function for each part, and add up the results."""
+        futures = self._map(_run, function, parts, arguments)
+        if report is not None:
+            self._report(report, parts, futures)
+        total: Result = merged_on_workers(self.client, futures, total_of)
+        return total
+
     def change(
         self, function: Callable[..., Result], parts: list[RemotePart], *arguments: Any
-    ) -> list[Result]:
-        """Call a function that changes the part; the parts then are the changed ones."""
+    ) -> Result:
+        """Call a function that changes the part; return the total of the results."""
+        return self.begin_change(function, parts, *arguments)()
+
+    def begin_change(
+        self, function: Callable[..., Result], parts: list[RemotePart], *arguments: Any
+    ) -> Callable[[], Result]:
+        """As `change`, but a call of what is returned waits for the total."""
         changed = self._map(_change, function, parts, arguments)
-        results: list[Result] = self.client.gather(self.client.map(_result_of, changed, pure=False))
         for part, future in zip(parts, changed, strict=True):
             part.future = future
-        return results
+        results = self.client.map(_result_of, changed, pure=False)
+        return partial(merged_on_workers, self.client, results, total_of)
 
     def made(
         self, function: Callable[..., Any], parts: list[RemotePart], *arguments: Any

@@ -31,9 +31,10 @@ _COPIED_BYTES = 1 << 16
 
 
 def sent(client: Any, value: list[Any]) -> Any:
-    """A list of values, or a future of it that all workers read, if its arrays are large."""
-    n_bytes = sum(x.nbytes for x in value if isinstance(x, np.ndarray))
-    return value if n_bytes <= _COPIED_BYTES else client.submit(_unchanged, value, pure=False)
+    """A list of values, or a future of it that all workers read, if it is large."""
+    from dask.sizeof import sizeof
+
+    return value if sizeof(value) <= _COPIED_BYTES else client.submit(_unchanged, value, pure=False)
 
 
 @contextlib.contextmanager
@@ -64,22 +65,28 @@ class RemotePart:
 class ClusterArray:
     """An array whose parts lie on workers."""
 
-    def __init__(self, client: Any, futures: list[Any]) -> None:
+    def __init__(self, client: Any, futures: list[Any], sizes: Sequence[int] | None = None) -> None:
         self._client, self.futures = client, futures
-        sizes = client.gather(client.map(len, futures, pure=False))
+        if sizes is None:
+            sizes = client.gather(client.map(len, futures, pure=False))
         self.bounds = np.concatenate([[0], np.cumsum(sizes)])
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
         joined = np.concatenate(self._client.gather(self.futures))
         return joined if dtype is None else joined.astype(dtype, copy=False)
 
+    def __getitem__(self, indices: NDArray[np.integer]) -> ClusterArray:
+        """Rows in ascending order, which stay on their workers; parts without any are left out."""
+        places, found = self._found(indices)
+        return ClusterArray(self._client, found, [len(rows) for rows in places])
+
     def parts_of(self, futures: list[Any]) -> list[RemotePart]:
         """Make parts of futures, each of which has the rows of a part of the array."""
         sizes = np.diff(self.bounds).tolist()
         return [RemotePart(future, n) for future, n in zip(futures, sizes, strict=True)]
 
-    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[Any]:
-        """Rows in any order."""
+    def take(self, indices: NDArray[np.integer]) -> NDArray[Any]:
+        """Rows in any order, in this process."""
         places, found = self._found(indices)
         return _put(self._client.gather(found), places)
 
@@ -98,7 +105,7 @@ class ClusterArray:
     def _found(self, indices: NDArray[np.integer]) -> tuple[list[NDArray[np.int64]], list[Any]]:
         """Futures of the rows, by the part where they lie, and their places among the indices."""
         part_of = np.searchsorted(self.bounds, indices, side="right") - 1
-        asked = np.unique(part_of)
+        asked = np.unique(part_of).tolist()
         places = [np.flatnonzero(part_of == part) for part in asked]
         found = self._client.map(
             _take,
@@ -165,7 +172,7 @@ class ClusterRows(Rows):
         """Rows to which a function is applied, part by part; the number of columns is kept."""
         other = copy.copy(self)
         futures = self._client.map(function, self._array.futures, pure=False)
-        other._array = ClusterArray(self._client, futures)
+        other._array = ClusterArray(self._client, futures, np.diff(self.bounds).tolist())
         return other
 
     def arranged(self, rows: list[NDArray[np.integer]]) -> ClusterRows:
@@ -202,11 +209,14 @@ class ClusterRows(Rows):
 
     def take(self, indices: NDArray[np.integer]) -> NDArray[np.floating]:
         """Read rows in any order into one array of this process."""
-        return self._array[indices]
+        return self._array.take(indices)
 
-    def subset(self, indices: NDArray[np.integer]) -> Rows:
-        """Select rows in any order, and hold them in memory of this process."""
-        return Rows(self.take(indices), self.dtype)
+    def subset(self, indices: NDArray[np.integer]) -> ClusterRows:
+        """Select rows in ascending order, which stay on their workers."""
+        other = copy.copy(self)
+        other._array = self._array[indices]
+        other.shape = (len(indices), self.shape[1])
+        return other
 
     def column_means(self) -> NDArray[np.float64]:
         """Means of the columns: sums of the parts, added in their order."""
@@ -241,6 +251,10 @@ class ClusterMappedRows(MappedRows):
     def parts(self) -> list[Any]:
         """The parts of the rows, which are `MappedRows`."""
         return self._array.parts_of(self._futures)
+
+    def keeps_all(self) -> bool:
+        """Tell whether the mapped features of every part are kept on its worker."""
+        return bool(np.diff(self._array.bounds).max() <= self._n_kept)
 
     def with_codes(self, codes: Sequence[Any]) -> list[Any]:
         """The parts of the rows, each with its features and codes."""

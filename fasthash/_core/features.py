@@ -72,6 +72,11 @@ class FeatureMap:
     anchors: NDArray[np.floating] | None = None
     width: float | None = None
 
+    def __sizeof__(self) -> int:
+        # On a cluster, large arguments are sent once to all workers.
+        anchors = 0 if self.anchors is None else self.anchors.nbytes
+        return object.__sizeof__(self) + self.mean.nbytes + anchors
+
     @property
     def n_out(self) -> int:
         """Number of mapped features."""
@@ -254,29 +259,34 @@ def rbf_map(
     workers : Executor
         Of the sample.
     """
-    n_anchors = len(anchors)
+    zeros = np.zeros(len(anchors))
     # If the width is √½, the exponents are the negative squared distances.
-    squared = FeatureMap(np.zeros(n_anchors), anchors, np.sqrt(0.5))
+    squared = FeatureMap(zeros, anchors, np.sqrt(0.5))
+    few = sample.subset(np.arange(0, len(sample), max(1, len(sample) // _WIDTH_ROWS)))
+    distance = workers.total(_sum_of_distances, few.parts(), squared) / (len(few) * len(anchors))
+    uncentred = FeatureMap(zeros, anchors, width * distance)
+    sums = workers.total(_column_sums, sample.parts(), uncentred)
+    return FeatureMap(sums / len(sample), anchors, uncentred.width)
+
+
+def _sum_of_distances(part: Rows, workers: Workers, squared: FeatureMap) -> float:
+    """The sum of the distances of rows to all anchors."""
 
     def distances(blocks: Sequence[slice]) -> float:
         return sum(
-            np.sqrt(np.maximum(-squared._exponents(few.read(rows)), 0)).sum(dtype=np.float64)
+            np.sqrt(np.maximum(-squared._exponents(part.read(rows)), 0)).sum(dtype=np.float64)
             for rows in blocks
         )
 
-    few = sample.subset(np.arange(0, len(sample), max(1, len(sample) // _WIDTH_ROWS)))
-    blocks = cut(len(few), max(n_anchors, few.shape[1]))
-    mean_distance = sum(workers.local.map(distances, blocks)) / (len(few) * n_anchors)
-    uncentred = FeatureMap(np.zeros(n_anchors), anchors, width * mean_distance)
-    sums = workers.run(_column_sums_of_part, sample.parts(), uncentred)
-    return FeatureMap(add_up(sums) / len(sample), anchors, uncentred.width)
+    return sum(workers.map(distances, cut(len(part), max(squared.n_out, part.shape[1]))))
 
 
-def _column_sums_of_part(x: Rows, workers: Workers, feature_map: FeatureMap) -> NDArray[np.float64]:
-    def column_sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
+def _column_sums(part: Rows, workers: Workers, feature_map: FeatureMap) -> NDArray[np.float64]:
+    """The sums of the mapped features of rows."""
+
+    def sums(blocks: Sequence[slice]) -> NDArray[np.float64]:
         return add_up(
-            feature_map.transform(x.read(rows)).sum(axis=0, dtype=np.float64) for rows in blocks
+            feature_map.transform(part.read(rows)).sum(axis=0, dtype=np.float64) for rows in blocks
         )
 
-    blocks = cut(len(x), max(feature_map.n_out, x.shape[1]))
-    return add_up(workers.map(column_sums, blocks))
+    return add_up(workers.map(sums, cut(len(part), max(feature_map.n_out, part.shape[1]))))

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .merges import in_groups, total_of
 from .pieces import cut
 
 __all__ = ["Executor", "Products", "Workers", "add_up", "threads_of_products"]
@@ -74,10 +75,26 @@ class Executor(Protocol):
         The function must not change the part. `report` is called with the number of rows done.
         """
 
-    def change(
+    def total(
+        self,
+        function: Callable[..., Result],
+        parts: list[Any],
+        *arguments: Any,
+        report: Callable[[int], None] | None = None,
+    ) -> Result:
+        """
+        As `run`, but return the total of the results, as `total_of` adds them.
+
+        The results of more than `MOST_ANSWERS` parts are added in groups.
+        """
+
+    def change(self, function: Callable[..., Result], parts: list[Any], *arguments: Any) -> Result:
+        """Call a function that changes the part, for each part; return the total."""
+
+    def begin_change(
         self, function: Callable[..., Result], parts: list[Any], *arguments: Any
-    ) -> list[Result]:
-        """Call a function that changes the part, for each part; return the results."""
+    ) -> Callable[[], Result]:
+        """As `change`, but a call of what is returned waits for the total."""
 
     def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
         """Parts that a function makes of other parts."""
@@ -167,11 +184,28 @@ class Workers(AbstractContextManager["Workers"]):
         options = {} if report is None else {"report": report}
         return [function(part, self, *arguments, **options) for part in parts]
 
-    def change(
-        self, function: Callable[..., Result], parts: list[Any], *arguments: Any
-    ) -> list[Result]:
+    def total(
+        self,
+        function: Callable[..., Result],
+        parts: list[Any],
+        *arguments: Any,
+        report: Callable[[int], None] | None = None,
+    ) -> Result:
+        """As `run`, but return the total of the results."""
+        results = self.run(function, parts, *arguments, report=report)
+        total: Result = total_of(in_groups(results, total_of))
+        return total
+
+    def change(self, function: Callable[..., Result], parts: list[Any], *arguments: Any) -> Result:
         """Call a function that changes the part, for one part after another."""
-        return self.run(function, parts, *arguments)
+        return self.total(function, parts, *arguments)
+
+    def begin_change(
+        self, function: Callable[..., Result], parts: list[Any], *arguments: Any
+    ) -> Callable[[], Result]:
+        """As `change`, which ends before this returns."""
+        total = self.change(function, parts, *arguments)
+        return lambda: total
 
     def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
         """Parts that a function makes of other parts."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._core.merges import in_groups
 from ..codes import check_ids
-from ._cluster import in_groups
 from ._merging import merge_nearest, merge_scored
 
 __all__ = ["lazy_search"]

@@ -18,11 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from .._core.arrays import is_dask_array, is_sparse
 from .._core.cluster_rows import sent, with_partition
 from .._core.labels import check_labels
+from .._core.merges import merged_on_workers
 from .._core.pieces import cut
 from ..codes import check_codes
 from ..metrics import _means, average_precisions, ranking
 from ..metrics._relevance import Counts, EvaluationProblem, check_problem
-from ._cluster import client_of, merged_on_workers
+from ._cluster import client_of
 
 __all__ = ["average_precision", "mean_average_precision", "precision_at", "recall_at"]
 

@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import is_dask_array
 from .._core.cluster_rows import sent
+from .._core.merges import merged_on_workers
 from .._core.scan import merge_topk
 from .._core.validation import check_count
 from .._core.weights import check_weights, round_weights
 from ..index._filters import Filter
 from . import _shards
-from ._cluster import merged_on_workers
 from ._lazy_search import lazy_search
 from ._merging import merge_candidates, merge_nearest, merge_ranges, merge_scored
 from ._sharded_codes import ShardedCodes

@@ -248,8 +248,8 @@ def add_completion(part: CodePart, workers: Workers, directions: NDArray[Any]) -
     part.more = None
 
 
-def start_part(part: CodePart, workers: Workers) -> tuple[int, np.dtype[Any], Any, Any, Any]:
-    """Number of samples, dtype, VᵀV, L̂ᵀL̂ and the sum of the rows of L̂; makes the first codes."""
+def start_part(part: CodePart, workers: Workers) -> tuple[int, Any, Any, Any, Any]:
+    """Number of samples, no latents, VᵀV, L̂ᵀL̂ and the sum of the rows of L̂; makes codes."""
     v = part.v
 
     def gram_of(blocks: Sequence[slice]) -> NDArray[Any]:
@@ -257,7 +257,7 @@ def start_part(part: CodePart, workers: Workers) -> tuple[int, np.dtype[Any], An
 
     part.packed = pack_signs(v)
     vv = add_up(workers.map(gram_of, _blocks(v)))
-    return len(v), v.dtype, vv, part.labels.gram(), part.labels.sum()
+    return len(v), v[:0], vv, part.labels.gram(), part.labels.sum()
 
 
 def update_part(

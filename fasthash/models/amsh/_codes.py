@@ -164,10 +164,9 @@ def orthogonalise(parts: list[Any], random_state: np.random.RandomState, workers
         Draws the directions that complete a rank-deficient Z; any completion is a maximiser.
     workers : Executor
     """
-    sums = workers.run(sum_of_part, parts)
-    n = sum(size for size, _ in sums)
-    mean = add_up(total for _, total in sums) / n
-    gram = add_up(workers.run(gram_of_part, parts, mean))
+    n, total = workers.total(sum_of_part, parts)
+    mean = total / n
+    gram = workers.total(gram_of_part, parts, mean)
     # A constant column is centred before it is squared, so only the square of its rounding is left.
     rounding = (np.finfo(np.float64).eps * np.abs(mean).max()) ** 2
     whitening = _whitening(mean, gram, n, rounding)
@@ -185,24 +184,23 @@ def start_codes(parts: list[Any], workers: Executor) -> ModalityState:
         Their `v` are initial latents, which the sweeps overwrite. They need not be orthogonal.
     workers : Executor
     """
-    begun = workers.change(start_part, parts)
-    n, (_, dtype, vv, label_gram, _) = sum(x[0] for x in begun), begun[0]
+    n, no_latents, vv, label_gram, label_sum = workers.change(start_part, parts)
     n_classes, r = len(label_gram), len(vv)
     state = ModalityState(
         parts=parts,
         n=n,
         r=r,
-        dtype=dtype,
+        dtype=no_latents.dtype,
         p=np.zeros((r, n_classes)),
         vt=np.empty((r, n_classes)),
-        vv=add_up(x[2] for x in begun),
+        vv=vv,
         v_votes=np.empty((n_classes, r)),
         b_votes=np.empty((n_classes, r)),
-        label_gram=add_up(x[3] for x in begun),
-        label_mean=add_up(x[4] for x in begun) / n,
+        label_gram=label_gram,
+        label_mean=label_sum / n,
     )
     _measure(state, state.p, None, workers)
-    state.b_votes = add_up(workers.run(vote_by_codes, parts))
+    state.b_votes = workers.total(vote_by_codes, parts)
     return state
 
 
@@ -224,39 +222,49 @@ def sweep(
     """
     # A linear solve, because VᵀV of the initial latents need not be n I.
     maps: list[NDArray[Any]] = [linalg.solve(m.vv, m.vt) for m in modalities]
-    for m, p in zip(modalities, maps, strict=True):
+    # On a cluster, the work on one modality goes on while this process waits for another.
+    filled = [
+        workers.begin_change(fill_part, m.parts, m.p, p, weights.eta)
+        for m, p in zip(modalities, maps, strict=True)
+    ]
+    updates = []
+    for m, p, sums in zip(modalities, maps, filled, strict=True):
         n, r = m.n, m.r
         others = add_up(other.v_votes for other in modalities if other is not m)
         votes = weights.lam * r * m.b_votes + weights.beta * r * others
-        m.whitening = _fill_own_part(m, p, votes, weights.eta, workers)
+        m.whitening = _whitening_of_votes(m, votes, *sums())
         _measure(m, p, votes, workers)
         if _complete(m.parts, m.whitening, random_state, workers):
             _measure(m, p, None, workers)
         m.p, m.vv = p, n * np.eye(r)
-        updates = workers.change(update_part, m.parts, weights.lam * r * m.v_votes, weights.eta)
-        m.n_changed = sum(n_changed for n_changed, _, _ in updates)
-        m.alignment = sum(alignment for _, alignment, _ in updates)
-        m.b_votes = add_up(b_votes for _, _, b_votes in updates)
+        updates.append(
+            workers.begin_change(update_part, m.parts, weights.lam * r * m.v_votes, weights.eta)
+        )
+    for m, updated in zip(modalities, updates, strict=True):
+        m.n_changed, m.alignment, m.b_votes = updated()
     return _objective(modalities, weights)
 
 
-def _fill_own_part(
-    m: ModalityState, p: NDArray[Any], votes: NDArray[Any], eta: float, workers: Executor
+def _whitening_of_votes(
+    m: ModalityState,
+    votes: NDArray[Any],
+    total: NDArray[Any],
+    gram: NDArray[Any],
+    own_votes: NDArray[Any],
 ) -> Whitening:
     """
-    Overwrite V with T Pᵀ + η B, the *own part* of Z; return the map from Z to the new V.
+    Compute the map from Z to the new V from sums that `fill_part` returns.
 
-    Z = T Pᵀ + η B + L̂ votes, where T is the target under the old label map. The votes come from
-    many samples, and are larger than the own part of a sample by orders of magnitude. They are not
-    stored with it, so that float32 is enough for the own part. The covariance of Z takes them from
-    L̂ᵀL̂ and from L̂ᵀ times the own part.
+    Z = T Pᵀ + η B + L̂ votes, where T is the target under the old label map. `fill_part` overwrites
+    V with T Pᵀ + η B, the *own part* of Z. The votes come from many samples, and are larger than
+    the own part of a sample by orders of magnitude. They are not stored with it, so that float32 is
+    enough for the own part. The covariance of Z takes them from L̂ᵀL̂ and from L̂ᵀ times the own
+    part.
     """
     n = m.n
-    sums = workers.change(fill_part, m.parts, m.p, p, eta)
-    total, gram, own_votes = (add_up(x[i] for x in sums) for i in range(3))
     own_mean, label_mean = total / n, m.label_mean
     cross = votes.T @ (own_votes - n * np.outer(label_mean, own_mean))
-    gram += cross + cross.T - n * np.outer(own_mean, own_mean)
+    gram = gram + cross + cross.T - n * np.outer(own_mean, own_mean)
     gram += votes.T @ (m.label_gram - n * np.outer(label_mean, label_mean)) @ votes
     # After centring, columns that are the same for all samples hold only rounding errors.
     rounding = np.finfo(np.float64).eps * np.abs(votes).max() ** 2
@@ -291,16 +299,15 @@ def _complete(
         whitening.rotation[:, ~whitening.in_span],
     )
     if len(parts) == 1:
-        (state,) = workers.change(complete_whole, parts, known, unknown, random_state)
-        random_state.set_state(state)
+        random_state.set_state(workers.change(complete_whole, parts, known, unknown, random_state))
         return True
     seed = random_state.randint(2**32, size=4, dtype=np.uint32)
-    n = sum(workers.change(draw_completion, parts, seed, unknown.shape[1]))
+    n = workers.change(draw_completion, parts, seed, unknown.shape[1])
     fixed = known / np.sqrt(n)
     # Twice, because one projection leaves rounding errors of the size of what it removed.
     for _ in range(2):
-        products = add_up(workers.run(product_with_fixed, parts, fixed, n))
-        gram = add_up(workers.change(subtract_fixed, parts, fixed, n, products))
+        products = workers.total(product_with_fixed, parts, fixed, n)
+        gram = workers.change(subtract_fixed, parts, fixed, n, products)
         # An orthonormal basis of the columns, from the Cholesky factor of their Gram matrix.
         workers.change(combine_completion, parts, linalg.inv(linalg.cholesky(gram)).T)
     workers.change(add_completion, parts, np.sqrt(n) * unknown.T)
@@ -313,7 +320,7 @@ def _measure(
     """
     Compute VᵀT, ‖T - VP‖² and L̂ᵀV; if votes are given, first compute V from the own part of Z.
 
-    `_fill_own_part` has left the own part in V. It is multiplied with the whitening matrix W, and
+    `fill_part` has left the own part in V. It is multiplied with the whitening matrix W, and
     L̂ (votes W) is added.
     """
     affine = None
@@ -321,10 +328,7 @@ def _measure(
         assert m.whitening is not None
         matrix = m.whitening.matrix
         affine = matrix, m.whitening.mean @ matrix, votes @ matrix
-    sums = workers.change(measure_part, m.parts, p, affine)
-    m.vt = add_up(vt for vt, _, _ in sums)
-    m.residual = sum(residual for _, residual, _ in sums)
-    m.v_votes = add_up(v_votes for _, _, v_votes in sums)
+    m.vt, m.residual, m.v_votes = workers.change(measure_part, m.parts, p, affine)
 
 
 def _objective(modalities: Sequence[ModalityState], weights: Weights) -> float:

@@ -194,11 +194,11 @@ class AmshFit:
             anchors = x.take(np.sort(self._random_state.permutation(len(x))[:n_anchors]))
         if len(x) > _SAMPLE_ROWS:
             sample = np.sort(self._random_state.permutation(len(x))[:_SAMPLE_ROWS])
-        rows, executor = (x, workers) if sample is None else (x.subset(sample), workers.local)
+        rows = x if sample is None else x.subset(sample)
         if anchors is None:
             feature_map = centring_map(rows)
         else:
-            feature_map = rbf_map(rows, anchors, self.settings.width, executor)
+            feature_map = rbf_map(rows, anchors, self.settings.width, workers)
         self._samples[name], self.feature_maps[name] = sample, feature_map
 
     def _restore_random_state(self, moment: str | None) -> None:
@@ -312,12 +312,12 @@ class AmshFit:
         """Learn hash functions from a sample of the rows: close to those of all rows."""
         sample = self._samples[name]
         assert sample is not None
-        few = MappedRows(x.subset(sample), self.feature_maps[name], _KEPT_BYTES)
+        few = self._mapped(name, x.subset(sample))
         few_codes = [packed[sample] for packed in codes]
         starts = list(self.settings.lengths)
-        hashing = first_sweep(few, few_codes, starts, None, rule, workers.local)
+        hashing = first_sweep(few, few_codes, starts, None, rule, workers)
         while not hashing.finished:
-            hashing = next_sweep(few, few_codes, hashing, rule, workers.local)
+            hashing = next_sweep(few, few_codes, hashing, rule, workers)
         return [regression.projection for regression in hashing.regressions]
 
     def _mapped(self, name: str, x: Rows) -> MappedRows:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from ..._core.features import MappedRows
-from ..._core.workers import Executor, Workers, add_up
+from ..._core.workers import Executor, Workers
 from ..._kernels import discrete as kernels
 
 __all__ = [
@@ -311,10 +311,9 @@ def _visit(
     for place, start in zip(columns, starts, strict=True):
         if not isinstance(start, int):
             projection[:, place] = start
-    sums = workers.run(
+    moments, losses, gram = workers.total(
         _visit_part, x.with_codes(codes), projection, columns, with_gram, report=report
     )
-    moments, losses, gram = (add_up(part[i] for part in sums) for i in range(3))
     return [moments[:, place].copy() for place in columns], losses.tolist(), gram
 
 
