@@ -220,8 +220,10 @@ def _check_own(exclude_self: bool, name: str, queries: Rows, vectors: Any) -> bo
         return False
     called = f"[{name!r}]" if name else ""
     with without_warnings():
-        both = (x.read(slice(0, len(x))) for x in (queries, check_rows(vectors, "vectors")))
-        return check_exclude_self(True, *both, (f"queries{called}", f"vectors{called}"))
+        own, database = (
+            x.read(slice(0, len(x))) for x in (queries, check_rows(vectors, "vectors"))
+        )
+    return check_exclude_self(True, own, database, (f"queries{called}", f"vectors{called}"))
 
 
 def _others(ids: NDArray[np.int64], n_own: int) -> NDArray[np.int64]:

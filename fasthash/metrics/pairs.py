@@ -183,7 +183,7 @@ def retrieval_scores(
         left, right = checked[names[0]], checked[names[1]]
     check_choice(ties, "ties", RULES_FOR_PAIRS)
     is_own_left_out = check_exclude_self(
-        exclude_self, *given, (f"samples[{names[0]!r}]", f"samples[{names[1]!r}]")
+        exclude_self, given[0], given[1], (f"samples[{names[0]!r}]", f"samples[{names[1]!r}]")
     )
     if is_own_left_out and labels is not None:
         check_same_labels(left, right, (f"labels[{names[0]!r}]", f"labels[{names[1]!r}]"))
@@ -326,9 +326,9 @@ def _check_samples(samples: Any) -> tuple[list[str], list[NDArray[Any]]]:
             f"{labels[0]} has {rows[0].shape[1]} columns, {labels[1]} has {rows[1].shape[1]}: "
             "latents that are compared have the same number"
         )
-    for x, label in zip(rows, labels, strict=True):
-        refuse_vanishing(x, label)
-    return names, [x.read(slice(0, len(x))) for x in rows]
+    for one, label in zip(rows, labels, strict=True):
+        refuse_vanishing(one, label)
+    return names, [one.read(slice(0, len(one))) for one in rows]
 
 
 def _pair_matrix(pairs: NDArray[np.int64] | None, n_samples: Any) -> csr_array:
