@@ -4,6 +4,7 @@
     python benchmarks/semi_paired.py wiki.npz    any paired set in the layout of accuracy.py
     ... --modalities fourier karhunen            two of its modalities
     ... --ablation                               what each part of RREH is worth instead
+    ... --few                                    5 to 50 pairs, and pairs of which some are wrong
 
 Protocol: a share of the training rows stay pairs; the others keep both halves without
 correspondence ("keep") or lose one of them ("missing"). Queries are test rows, the database is the
@@ -31,6 +32,9 @@ from fasthash.datasets import SemiPairedSplit, semi_paired_split
 
 RATIOS = (0.1, 0.3, 0.5, 1.0)
 KINDS = ("keep", "missing")
+# Numbers of pairs of `--few`, and the share of 30 % of the rows whose pairs get a wrong partner.
+FEW = (5, 20, 50)
+WRONG = 0.2
 
 # The parts of the method, one by one, and what else was tried.
 ABLATION: dict[str, dict[str, Any]] = {
@@ -175,6 +179,29 @@ def ablation(data: Paired, n_bits: int, n_seeds: int, ratios: tuple[float, ...])
             yield Cell(name, ratio, "keep", n_bits, np.array(scores))
 
 
+def few(data: Paired, n_bits: int, n_seeds: int) -> Iterator[tuple[str, Cell]]:
+    """All methods with few pairs, and with wrong ones; both halves of all other rows are kept."""
+    n = len(data[1])
+    cases = [(f"{n_pairs} pairs", n_pairs / n, 0.0) for n_pairs in FEW]
+    for name, ratio, wrong in (*cases, (f"30 %, {WRONG:.0%} of them wrong", 0.3, WRONG)):
+        splits = [split_of(data, ratio, "keep", seed) for seed in range(n_seeds)]
+        splits = [with_wrong_pairs(split, wrong, seed) for seed, split in enumerate(splits)]
+        for method in METHODS:
+            scores = [
+                score(method.make(n_bits, random_state=seed), data, split)
+                for seed, split in enumerate(splits)
+            ]
+            yield name, Cell(method.name, ratio, "keep", n_bits, np.array(scores))
+
+
+def with_wrong_pairs(split: SemiPairedSplit, share: float, seed: int) -> SemiPairedSplit:
+    """The split with a share of the pairs that have the partner of another of them."""
+    pairs = split.pairs.copy()
+    rows = np.random.default_rng(seed).permutation(len(pairs))[: int(share * len(pairs))]
+    pairs[rows, 1] = pairs[np.roll(rows, 1), 1]
+    return replace(split, pairs=pairs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", nargs="?", help="an .npz in the layout of accuracy.py")
@@ -182,8 +209,15 @@ def main() -> None:
     parser.add_argument("--bits", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--ablation", action="store_true", help="at the first of --bits")
+    parser.add_argument("--few", action="store_true", help="at the first of --bits")
     options = parser.parse_args()
     data = load_paired(options.file, options.modalities)
+    if options.few:
+        for name, cell in few(data, options.bits[0], options.seeds):
+            both = cell.scores.mean(axis=1)
+            error = both.std(ddof=1) / np.sqrt(len(both))
+            print(f"{name}, {cell.method}: {both.mean():.3f}±{error:.3f}", flush=True)
+        return
     if options.ablation:
         found = ablation(data, options.bits[0], options.seeds, (0.1, 0.5))
     else:
