@@ -94,6 +94,25 @@ def test_dch_updates_bit_by_bit(problem):
         np.testing.assert_allclose(model.projections_[name], one, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_a_dch_bit_that_all_samples_share_is_1_and_other_samples_share_it(problem, dtype, kernel):
+    x, y, _ = problem
+    # Features of this size are means and products with rounding errors.
+    x = {name: (1e3 + values).astype(dtype) for name, values in x.items()}
+    n_shared = 0
+    for seed in range(12):
+        model = DCH(BITS, kernel=kernel, n_anchors=20, random_state=seed)
+        codes = bits(model.fit(x, dict.fromkeys(x, y)).codes_["image"])
+        shared = (codes == codes[0]).all(axis=0)
+        n_shared += shared.sum()
+        assert codes[:, shared].all()
+        for name in x:
+            assert bits(model.encode(x[name], name))[:, shared].all()
+            assert not model.projections_[name][:, shared].any()
+    assert n_shared
+
+
 @pytest.mark.parametrize("method", [CMFH, DCH])
 def test_rows_in_no_pair_are_encoded_and_partners_share_a_code(problem, method):
     x, y, _ = problem

@@ -77,7 +77,8 @@ class DCH(CrossModalHasher):
     From the paper: the objective and the discrete updates. Ours: the values of the weights and the
     width, chosen on validation data; the ridge of the hash functions, the number of anchors, and a
     single round over the bits between updates of W and F. Training samples have the codes B;
-    `encode` uses F.
+    `encode` uses F. A bit that would be the same in all of B tells nothing apart; it is 1, and so
+    it is in every code of `encode`.
 
     O(n · n_anchors² + n_sweeps · n · n_bits · (n_anchors + n_bits)) time.
 
@@ -207,6 +208,9 @@ class DCH(CrossModalHasher):
                     errors = sum(np.sum((b - one) ** 2) for one in told)
                     objective.append(_squares(y, b, w) + self.lam * np.sum(w**2) + self.mu * errors)
                     report("sweeps", done, n_sweeps)
+                # A bit that is the same in all samples has a hash function of 0, which encodes to
+                # 1. The objective is the same if a column and its row of W change signs.
+                b[:, (b < 0).all(axis=0)] = 1.0
                 f = _hash_functions(views, factors, b)
             projections = dict(zip(rows.mapped, f, strict=True))
             related = Related.of_labels(encoded)
@@ -244,6 +248,9 @@ def _hash_functions(
     views: list[MappedRows], factors: list[Any], b: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
     """Solve for F of every modality, from the Cholesky factors of their covariances."""
+    # Columns of Φ are centred, so the means of the codes add nothing to Φᵀ B but rounding errors.
+    # Those would be the whole hash function of a bit that is the same in all samples.
+    b = b - b.mean(axis=0)
     return [cho_solve(factor, products(z, b)) for factor, z in zip(factors, views, strict=True)]
 
 
