@@ -39,3 +39,38 @@ def wait_for(path, seconds=60):
         assert time.monotonic() < end, f"{path} was never written"
         time.sleep(0.01)
     return path.read_text()
+
+
+@contextlib.contextmanager
+def one_waits_to_rename(client, folder):
+    """
+    Let the first worker that has written a file in a folder wait before it renames the file.
+
+    The yield is a function that kills this worker, once it waits.
+    """
+    marker = folder / "process-id"
+
+    def wait_once(folder=str(folder), marker=str(marker)):
+        rename = os.replace
+
+        def replace(old, new):
+            if str(new).startswith(folder):
+                with contextlib.suppress(FileExistsError):
+                    with open(marker, "x") as file:
+                        file.write(str(os.getpid()))
+                    time.sleep(600)
+            rename(old, new)
+
+        replace.rename = rename
+        os.replace = replace
+
+    def restore():
+        # A worker that was started meanwhile has the function of the system.
+        os.replace = getattr(os.replace, "rename", os.replace)
+
+    client.run(wait_once)
+    try:
+        yield lambda: kill(int(wait_for(marker)))
+    finally:
+        client.wait_for_workers(2)
+        client.run(restore)

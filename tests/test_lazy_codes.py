@@ -1,9 +1,12 @@
 """Codes of a Dask array, which workers compute by partition, are those of the whole array."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import fasthash as fh
+from clusters import one_waits_to_rename
 
 da = pytest.importorskip("dask.array", reason="needs Dask, of the extra `distributed`")
 
@@ -90,6 +93,18 @@ def test_written_to_zarr_by_workers(client, model, emoji, tmp_path):
     np.testing.assert_array_equal(
         zarr.open(str(tmp_path / "codes.zarr"))[:], model.encode(emoji.text, "text")
     )
+
+
+def test_a_worker_killed_while_it_writes_zarr(client, model, emoji, tmp_path):
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed")
+    codes = model.encode(da.from_array(emoji.text, chunks=(300, -1)), "text")
+    path = str(tmp_path / "codes.zarr")
+    store = codes.to_zarr(path, compute=False)
+    with ThreadPoolExecutor(1) as pool, one_waits_to_rename(client, tmp_path) as kill_it:
+        written = pool.submit(computed, client, store)
+        kill_it()
+        written.result()
+    np.testing.assert_array_equal(zarr.open(path)[:], model.encode(emoji.text, "text"))
 
 
 def test_what_cannot_be_encoded_is_refused(client, model, emoji):

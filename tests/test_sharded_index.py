@@ -3,12 +3,13 @@
 import os
 import pathlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import fasthash as fh
-from clusters import MEMORY_LIMIT, kill, pids, wait_for
+from clusters import MEMORY_LIMIT, kill, one_waits_to_rename, pids, wait_for
 from fasthash._core.merges import MOST_ANSWERS
 from reference.index import Index as Twin
 from strategies import random_codes
@@ -196,8 +197,10 @@ def test_saved_and_opened(client, problem, one, tmp_path):
         opened.remove(problem[1][:5])
         assert len(opened) == len(one) - 5
     assert fh.load(folder / "shard-00000.index").model == "some model"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(FileExistsError, match="name a new folder"):
-        index.save(folder)
+        opened.save(folder)
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "shard-00001.index").write_bytes((folder / "shard-00006.index").read_bytes())
     with pytest.raises(ValueError, match="200 codes, and the manifest says 300"):
         fh.distributed.ShardedIndex.load(folder, client=client)
@@ -217,6 +220,22 @@ def test_a_failed_save_leaves_no_manifest(client, shared, tmp_path):
         shared.save(folder)
     with pytest.raises(FileNotFoundError):
         fh.distributed.ShardedIndex.load(folder, client=client)
+
+
+def test_a_worker_killed_in_the_middle_of_a_save(client, problem, one, tmp_path):
+    index = sharded(client, problem)
+    folder = tmp_path / "saved"
+    with ThreadPoolExecutor(1) as pool, one_waits_to_rename(client, tmp_path) as kill_it:
+        saved = pool.submit(index.save, folder)
+        kill_it()
+        saved.result()
+    # Not the temporary file of the worker that was killed.
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "manifest.json",
+        *(f"shard-{place:05d}.index" for place in range(7)),
+    ]
+    opened = fh.distributed.ShardedIndex.load(folder, mmap=False, client=client)
+    assert_same(opened.search(problem[2], 9), one.search(problem[2], 9))
 
 
 @pytest.mark.parametrize("source", ["partitions", "files"])

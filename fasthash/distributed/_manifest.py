@@ -18,6 +18,8 @@ __all__ = ["Manifest", "check_new_folder", "file_name", "read_manifest", "write_
 
 _NAME = "manifest.json"
 _FORMAT = "fasthash shards 1"
+# The names of the files of shards.
+_FILES = "shard-*.index"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Manifest:
 
 def file_name(place: int) -> str:
     """The name of the file of a shard."""
-    return f"shard-{place:05d}.index"
+    return _FILES.replace("*", f"{place:05d}")
 
 
 def check_new_folder(folder: str | os.PathLike[str]) -> Path:
@@ -69,6 +71,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """
     Write the manifest of a folder whose files are all there.
 
+    The folder was empty before, so its temporary files are of workers that were killed meanwhile;
+    these files are removed.
+
     Raises
     ------
     OSError
@@ -81,6 +86,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
                 "folder of a file system that this process and all workers share"
             )
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f".{_FILES}.*.tmp"):
+        left.unlink(missing_ok=True)
     with replacing(folder / _NAME) as file:
         file.write(json.dumps({"format": _FORMAT, **asdict(manifest)}, indent=1).encode())
 
