@@ -1,5 +1,6 @@
 """Codes of a Dask array, which workers compute by partition, are those of the whole array."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -105,6 +106,38 @@ def test_a_worker_killed_while_it_writes_zarr(client, model, emoji, tmp_path):
         kill_it()
         written.result()
     np.testing.assert_array_equal(zarr.open(path)[:], model.encode(emoji.text, "text"))
+
+
+def test_a_worker_killed_while_it_writes_parquet(client, model, emoji, tmp_path):
+    """Files written as in the tutorial, and read into a sharded index."""
+    dask, pa, pq = map(pytest.importorskip, ("dask", "pyarrow", "pyarrow.parquet"))
+
+    @dask.delayed
+    def write(codes, ids, path):
+        table = pa.table({"id": ids, "code": fh.interchange.to_arrow(codes)})
+        pq.write_table(table, f"{path}.part")
+        os.replace(f"{path}.part", path)
+        return path
+
+    lazy = model.encode(da.from_array(emoji.text, chunks=(500, -1)), "text")
+    ids = da.arange(len(lazy), 0, -1, chunks=lazy.chunks[:1])
+    folder = tmp_path / "codes"
+    folder.mkdir()
+    paths = [str(folder / f"{part}.parquet") for part in range(4)]
+    parts = zip(lazy.to_delayed().ravel(), ids.to_delayed(), paths, strict=True)
+    with one_waits_to_rename(client, tmp_path) as kill_it:
+        written = client.compute([write(*part) for part in parts])
+        kill_it()
+        assert client.gather(written) == paths
+    assert sorted(map(str, folder.iterdir())) == paths
+    index = fh.distributed.ShardedIndex(24, client=client)
+    index.add(
+        fh.distributed.read_arrays(paths, name="code"),
+        ids=fh.distributed.read_arrays(paths, name="id"),
+    )
+    assert index.shard_sizes == [500, 500, 500, 406]
+    codes = model.encode(emoji.text, "text")
+    np.testing.assert_array_equal(index.reconstruct(np.arange(len(codes), 0, -1)), codes)
 
 
 def test_what_cannot_be_encoded_is_refused(client, model, emoji):

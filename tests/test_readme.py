@@ -116,6 +116,9 @@ def test_the_tutorial_on_sounds_runs(run_page, tmp_path, capfd):
 def test_the_tutorial_on_sharded_indexes_runs(run_page):
     names = run_page("tutorials/sharded-index.md")
     assert names["served"].shard_sizes == [477, 477, 476, 476]
+    assert sorted(path.name for path in pathlib.Path("codes").iterdir()) == [
+        f"{part}.parquet" for part in range(4)
+    ]
     emoji = names["emoji"]
     order = [row for part in range(4) for row in range(part, len(emoji.names), 4)]
     assert any("heart" in emoji.names[order[i]] for i in names["ids"][0])
