@@ -13,6 +13,7 @@ import argparse
 import os
 import statistics
 import time
+from unittest import mock
 
 # Before a runtime of OpenMP is loaded.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -25,6 +26,8 @@ import psutil
 from distributed import Client, LocalCluster
 
 import fasthash as fh
+from fasthash.distributed import sharded_index
+from fasthash.distributed._merging import merge_nearest
 
 
 def cpu_seconds(pid: int) -> float:
@@ -112,33 +115,57 @@ def search(client, n_workers, arguments):
     )
 
 
+def _timed_search(shard, request):
+    from fasthash.distributed._shards import nearest
+
+    began = time.perf_counter()
+    answer = nearest(shard, request, k=10, is_weighted=False, n_threads=1)
+    return 1e3 * (time.perf_counter() - began), answer
+
+
 def query(client, n_workers, arguments):
-    """One query: what the cluster adds to the search of the slower shard."""
+    """One query: what the cluster adds to the search of the slower shard, also with tasks."""
     codes = parts_of_codes(20_000_000 // arguments.scale, 2)
     index = index_of(client, codes)
     one = fh.HammingIndex(64, multi_index="never")
     one.add(codes.blocks[0].compute(scheduler="synchronous"))
     asked = one.codes[:1]
-    times = {"shard": [], "cluster": [], "both": []}
-    empty = fh.distributed.ShardedIndex(64, client=client)
-    empty.add(codes[:2].rechunk((1, 8)))
+    slower = []
+
+    def merge(answers):
+        slower.append(max(ms for ms, _ in answers))
+        return merge_nearest([answer for _, answer in answers], 10)
+
+    def ask():
+        index._empty.search(asked, 10)
+        return index._ask(index._state.shards, _timed_search, [asked, None, None, None], merge)
+
+    def measured(call):
+        began = time.perf_counter()
+        call()
+        return 1e3 * (time.perf_counter() - began)
+
+    rows = []
     for _ in range(20 * arguments.rounds):
-        for name, call in (
-            ("shard", lambda: one.search(asked, 10, n_threads=1)),
-            ("cluster", lambda: index.search(asked, 10, n_threads=1)),
-            ("both", lambda: empty.search(asked, 10, n_threads=1)),
-        ):
-            began = time.perf_counter()
-            call()
-            times[name].append(1e3 * (time.perf_counter() - began))
-    parts = {name: np.percentile(values, [10, 50, 90]) for name, values in times.items()}
+        alone, direct = measured(lambda: one.search(asked, 10, n_threads=1)), measured(ask)
+        with mock.patch.object(sharded_index, "direct_answers", return_value=None):
+            tasks = measured(ask)
+        rows.append((alone, direct, slower[-2], tasks, slower[-1]))
+    alone, direct, direct_shard, tasks, tasks_shard = np.transpose(rows)
     print(
-        "one query over two shards of "
-        f"{len(one):,} codes, ms, 10th, 50th and 90th percentile: one shard in this process "
-        f"{parts['shard'].round(1)}, cluster {parts['cluster'].round(1)}, cluster with two codes "
-        f"{parts['both'].round(1)}; load {os.getloadavg()[0]:.1f}",
-        flush=True,
+        f"one query over two shards of {len(one):,} codes, {len(rows)} rounds, load "
+        f"{os.getloadavg()[0]:.1f}; ms, 10th, 50th and 90th percentile:"
     )
+    for name, values in (
+        ("one shard in this process", alone),
+        ("cluster", direct),
+        ("slower shard on its worker", direct_shard),
+        ("what the cluster adds to it", direct - direct_shard),
+        ("cluster with tasks", tasks),
+        ("slower shard on its worker", tasks_shard),
+        ("what the cluster adds to it", tasks - tasks_shard),
+    ):
+        print(f"  {name}: {np.percentile(values, [10, 50, 90]).round(1)}", flush=True)
 
 
 def _noisy_labels(labels, centres):

@@ -1,9 +1,11 @@
 """A sharded index on two processes answers as one index in this process, whatever happens."""
 
+import contextlib
 import os
 import pathlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import pytest
 import fasthash as fh
 from clusters import MEMORY_LIMIT, kill, one_waits_to_rename, pids, wait_for
 from fasthash._core.merges import MOST_ANSWERS
+from fasthash.distributed import _shards
+from fasthash.distributed._direct import direct_answers
+from fasthash.distributed._merging import merge_nearest
 from reference.index import Index as Twin
 from strategies import random_codes
 
@@ -266,6 +271,50 @@ def test_a_worker_killed_in_the_middle_of_a_search(client, problem, one, tmp_pat
     assert_same(index.search(problem[2], 20), one.search(problem[2], 20))
     client.wait_for_workers(2)
     assert pid not in pids(client)
+
+
+def test_few_queries_need_no_task(client, shared, one, problem):
+    _, ids, queries = problem
+    shards = shared._state.shards
+    call = partial(_shards.nearest, k=3, is_weighted=False, n_threads=1)
+    answers = direct_answers(client, shards, call, [queries, None, None, None])
+    assert_same(merge_nearest(answers, 3), one.search(queries, 3))
+    # An answer of a single shard, which nothing merges, belongs to the caller, too.
+    assert all(x.flags.writeable for answer in answers for x in answer)
+    prepared = shared.prepare_filter(ids[:50])
+    request = [queries, prepared._given, prepared._token, None]
+    assert direct_answers(client, shards, call, request) is None
+    shared.search(queries, 3, filter=prepared)
+    answers = direct_answers(client, shards, call, request)
+    assert_same(merge_nearest(answers, 3), one.search(queries, 3, filter=ids[:50]))
+    for refused in (
+        [np.tile(queries, (2, 1)), None, None, None],
+        [queries, np.arange(10_000), None, None],
+        [queries, lambda held: held > 0, None, None],
+    ):
+        assert direct_answers(client, shards, call, refused) is None
+    none = [queries[:, :2], None, None, None]
+    assert direct_answers(client, shards, call, none) is None
+    with pytest.raises(KeyError, match="no longer kept"):
+        _shards.Shard(one).filter(None, prepared._token)
+
+
+def test_a_worker_killed_while_it_answers_few_queries(client, problem, one, tmp_path):
+    index = sharded(client, problem)
+    marker = tmp_path / "pid"
+
+    def waits(shard, request, marker=str(marker)):
+        with contextlib.suppress(FileExistsError), open(marker, "x") as file:
+            file.write(str(os.getpid()))
+        time.sleep(1 if pathlib.Path(marker).read_text() != str(os.getpid()) else 600)
+
+    with ThreadPoolExecutor(1) as threads:
+        request = [problem[2], None, None, None]
+        answers = threads.submit(direct_answers, client, index._state.shards[:2], waits, request)
+        kill(int(wait_for(marker)))
+        assert answers.result() is None
+    assert_same(index.search(problem[2], 20), one.search(problem[2], 20))
+    client.wait_for_workers(2)
 
 
 def test_lost_files_are_an_error(client, shared, tmp_path):

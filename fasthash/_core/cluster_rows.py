@@ -21,6 +21,7 @@ __all__ = [
     "ClusterMappedRows",
     "ClusterRows",
     "RemotePart",
+    "is_small",
     "sent",
     "with_partition",
 ]
@@ -32,9 +33,15 @@ _COPIED_BYTES = 1 << 16
 
 def sent(client: Any, value: list[Any]) -> Any:
     """A list of values, or a future of it that all workers read, if it is large."""
+    return value if is_small(value) else client.submit(_unchanged, value, pure=False)
+
+
+def is_small(value: list[Any]) -> bool:
+    """Whether every task may carry a copy of a list of values."""
     from dask.sizeof import sizeof
 
-    return value if sizeof(value) <= _COPIED_BYTES else client.submit(_unchanged, value, pure=False)
+    n_bytes: int = sizeof(value)
+    return n_bytes <= _COPIED_BYTES
 
 
 @contextlib.contextmanager

@@ -101,13 +101,27 @@ class Shard:
             return open_shard, (self.path, True)
         return Shard, (self.index,)
 
+    def has_filter(self, token: str | None) -> bool:
+        """Whether the filter with this token is kept; also if there is no token."""
+        with self._lock:
+            return token is None or token in self._filters
+
     def filter(self, given: Any, token: str | None) -> Any:
-        """The filter of a search; looked up once, and kept, if it has a token."""
+        """
+        The filter of a search; looked up once, and kept, if it has a token.
+
+        Raises
+        ------
+        KeyError
+            If it has a token, is not kept, and nothing is given to look up.
+        """
         if token is None:
             return given
         with self._lock:
             prepared = self._filters.pop(token, None)
             if prepared is None:
+                if given is None:
+                    raise KeyError(f"filter {token} is no longer kept")
                 prepared = self.index.prepare_filter(given)
             self._filters[token] = prepared
             if len(self._filters) > _MOST_FILTERS:

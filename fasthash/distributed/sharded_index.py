@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from .._core.validation import check_count
 from .._core.weights import check_weights, round_weights
 from ..index._filters import Filter
 from . import _shards
+from ._direct import direct_answers
 from ._lazy_search import lazy_search
 from ._merging import merge_candidates, merge_nearest, merge_ranges, merge_scored
 from ._sharded_codes import ShardedCodes
@@ -88,7 +89,10 @@ class ShardedIndex(ShardedCodes):
     again the searches that had no answer yet. The source is the graph of the Dask array, or the
     files of `load`. Arrays that were moved to workers with ``client.scatter`` cannot be made again.
 
-    A shard is searched by one task. So use at least as many shards as workers have threads. A
+    Up to 16 queries go to up to 16 shards without a task, which saves some milliseconds. So
+    the dashboard of Dask does not show these searches, and its ``idle-timeout`` does not see them.
+
+    A shard is searched by one thread. So use at least as many shards as workers have threads. A
     worker that a nanny starts sets OMP_NUM_THREADS to 1, and then a task uses one thread.
 
     Examples
@@ -231,7 +235,7 @@ class ShardedIndex(ShardedCodes):
             )
         if not state.shards:
             return nothing[0], nothing[1]
-        request = self._request(rows, filter, exclude)
+        request = _request(rows, filter, exclude)
         if candidates is None:
             call = partial(_shards.nearest, k=k, is_weighted=weights is not None, **options)
             merge = merge_nearest if weights is None else merge_scored
@@ -298,24 +302,32 @@ class ShardedIndex(ShardedCodes):
         if not state.shards:
             return nothing
         call = partial(_shards.within, radius=radius, n_threads=n_threads)
-        request = self._request(queries, filter, exclude)
+        request = _request(queries, filter, exclude)
         answer: tuple[Any, Any, Any] = self._ask(state.shards, call, request, merge_ranges)
         return answer
-
-    def _request(self, rows: ArrayLike, filter: Any, exclude: ArrayLike | None) -> Any:
-        """What every shard gets: queries, the filter and its token, and excluded ids."""
-        excluded = None if exclude is None else np.asarray(exclude)
-        return sent(self.client, [np.asarray(rows), *_filter_to_send(filter), excluded])
 
     def _ask(
         self,
         shards: tuple[Any, ...],
         call: Callable[..., Any],
-        request: Any,
+        request: Sequence[Any],
         merge: Callable[[list[Any]], Any],
     ) -> Any:
-        answers = self.client.map(call, shards, [request] * len(shards), pure=False)
-        return merged_on_workers(self.client, answers, merge)
+        answers = direct_answers(self.client, shards, call, request)
+        if answers is not None:
+            return merge(answers)
+        request = sent(self.client, list(request))
+        futures = self.client.map(call, shards, [request] * len(shards), pure=False)
+        return merged_on_workers(self.client, futures, merge)
+
+
+def _request(rows: ArrayLike, filter: Any, exclude: ArrayLike | None) -> list[Any]:
+    """What every shard gets: queries, the filter and its token, and excluded ids."""
+    return [
+        np.asarray(rows),
+        *_filter_to_send(filter),
+        None if exclude is None else np.asarray(exclude),
+    ]
 
 
 def _checkable(filter: Any) -> Any:
