@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..._core.cluster import executor_of, map_rows
-from ..._core.cluster_rows import ClusterRows
 from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
 from ..._core.rows import Rows
 from ..._core.validation import check_pairs
 from ..._core.workers import Workers
 from ...codes import pack_signs
 from .._encoding import encode_samples
+from .._pairing import pairs_together
 from .._preprocessing import Preprocessing, kinds_of, preprocess, preprocessed_maps
 from .._progress import Report
 from .._scales import Related
@@ -119,7 +118,7 @@ def read_rows(
     checked = None
     if is_paired:
         checked = check_pairs(pairs, {name: len(read) for name, read in given.items()})
-    x = _pairs_together(given, checked)
+    x = pairs_together(given, checked)
     for name, rows in x.items():
         if rows.is_constant():
             raise ValueError(
@@ -133,33 +132,6 @@ def read_rows(
         name: map_rows(rows, maps[name], kept_bytes, widest) for name, rows in prepared.items()
     }
     return LearningRows(given, mapped, maps, preprocessing, checked)
-
-
-def _pairs_together(x: Mapping[str, Rows], pairs: NDArray[np.int64] | None) -> dict[str, Rows]:
-    """
-    The rows of pairs; row i of one modality belongs to row i of the others.
-
-    On a cluster, partners are in parts with the same number, in the order of the pairs. There are
-    as many parts as the first modality has partitions, and rows that lie elsewhere are sent from
-    worker to worker. If row i belongs to row i, the parts are the partitions of the first modality.
-    """
-    first = next(iter(x.values()))
-    if not isinstance(first, ClusterRows):
-        if pairs is None:
-            return dict(x)
-        return {
-            name: rows.subset(own) for (name, rows), own in zip(x.items(), pairs.T, strict=True)
-        }
-    bounds = first.bounds
-    if pairs is None:
-        pairs = np.repeat(np.arange(len(first))[:, None], len(x), axis=1)
-    else:
-        bounds = np.unique(np.linspace(0, len(pairs), len(bounds)).astype(np.int64))
-    together: dict[str, Rows] = {}
-    for (name, rows), own in zip(x.items(), pairs.T, strict=True):
-        assert isinstance(rows, ClusterRows)
-        together[name] = rows.arranged([own[a:b] for a, b in pairwise(bounds)])
-    return together
 
 
 def _centring_maps(x: dict[str, Rows]) -> dict[str, FeatureMap]:
