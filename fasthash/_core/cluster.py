@@ -149,6 +149,11 @@ class Cluster(AbstractContextManager["Cluster"]):
         """Parts that a function makes of other parts, on the same workers."""
         return [RemotePart(future) for future in self._map(_run, function, parts, arguments)]
 
+    def spread(self, values: list[Any]) -> list[RemotePart]:
+        """Parts that are values of this process; each is sent as a task, to be sent again."""
+        # One by one, because Dask warns of large arguments of many tasks together.
+        return [RemotePart(self.client.submit(_unchanged, one, pure=False)) for one in values]
+
     def beside(self, parts: Sequence[list[RemotePart]]) -> list[RemotePart]:
         """Parts that are lists of parts; a worker that has one of them gets the others."""
         futures = ([part.future for part in own] for own in parts)
@@ -220,4 +225,8 @@ def _attribute(part: Any, name: str) -> Any:
 
 
 def _listed(*parts: Any) -> list[Any]:
-    return list(parts)
+    return [_part_of(part) for part in parts]
+
+
+def _unchanged(value: Any) -> Any:
+    return value

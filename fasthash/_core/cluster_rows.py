@@ -97,22 +97,24 @@ class ClusterArray:
         places, found = self._found(indices)
         return _put(self._client.gather(found), places)
 
-    def arranged(self, rows: list[NDArray[np.integer]]) -> ClusterArray:
+    def arranged(self, rows: Sequence[NDArray[np.integer]]) -> ClusterArray:
         """An array whose parts have the rows of these numbers; rows go from worker to worker."""
         futures = []
         for indices in rows:
-            part = int(np.searchsorted(self.bounds, indices[0], side="right")) - 1
+            first = indices[0] if len(indices) else 0
+            part = int(np.searchsorted(self.bounds, first, side="right")) - 1
             if np.array_equal(indices, np.arange(*self.bounds[part : part + 2])):
                 futures.append(self.futures[part])
                 continue
             places, found = self._found(indices)
             futures.append(self._client.submit(_put, found, places, pure=False))
-        return ClusterArray(self._client, futures)
+        return ClusterArray(self._client, futures, list(map(len, rows)))
 
     def _found(self, indices: NDArray[np.integer]) -> tuple[list[NDArray[np.int64]], list[Any]]:
         """Futures of the rows, by the part where they lie, and their places among the indices."""
         part_of = np.searchsorted(self.bounds, indices, side="right") - 1
-        asked = np.unique(part_of).tolist()
+        # An empty piece of the first part tells what the rows are if none are asked for.
+        asked = np.unique(part_of).tolist() or [0]
         places = [np.flatnonzero(part_of == part) for part in asked]
         found = self._client.map(
             _take,
@@ -182,7 +184,7 @@ class ClusterRows(Rows):
         other._array = ClusterArray(self._client, futures, np.diff(self.bounds).tolist())
         return other
 
-    def arranged(self, rows: list[NDArray[np.integer]]) -> ClusterRows:
+    def arranged(self, rows: Sequence[NDArray[np.integer]]) -> ClusterRows:
         """Some rows, in other parts, which have the rows of these numbers."""
         other = copy.copy(self)
         other._array = self._array.arranged(rows)

@@ -99,6 +99,9 @@ class Executor(Protocol):
     def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
         """Parts that a function makes of other parts."""
 
+    def spread(self, values: list[Any]) -> list[Any]:
+        """Parts that are values of this process."""
+
     def beside(self, parts: Sequence[list[Any]]) -> list[Any]:
         """Parts that are lists of parts: of each kind of parts, the one at the same place."""
 
@@ -210,6 +213,10 @@ class Workers(AbstractContextManager["Workers"]):
     def made(self, function: Callable[..., Any], parts: list[Any], *arguments: Any) -> list[Any]:
         """Parts that a function makes of other parts."""
         return self.run(function, parts, *arguments)
+
+    def spread(self, values: list[Any]) -> list[Any]:
+        """Parts that are values of this process."""
+        return values
 
     def beside(self, parts: Sequence[list[Any]]) -> list[Any]:
         """Parts that are lists of parts."""
