@@ -40,7 +40,7 @@ def test_encode_build_and_search(capsys, emoji, address):
             assert found and found == expected
 
 
-@pytest.mark.parametrize("method", ["AMSH --labels emoji/emoji.npz:L_tr", "CCAITQ"])
+@pytest.mark.parametrize("method", ["AMSH --labels emoji/emoji.npz:L_tr", "CCAITQ", "RREH"])
 def test_fit(capsys, emoji, address, method):
     """The workers have two parts, so the codes are as good, but not the same."""
     sources = "image=emoji/emoji.npz:I_tr text=emoji/emoji.npz:T_tr"
@@ -104,7 +104,7 @@ def test_what_does_not_go_with_a_cluster_is_refused(capsys, emoji, address):
         ("fit --data emoji/emoji.npz --output x.model", "as in image=emoji/emoji.npz:NAME"),
         (
             "fit --method CMFH --features a=image-codes.npy --output x.model",
-            "CMFH is fitted in one process, AMSH and CCAITQ are",
+            "CMFH is fitted in one process, AMSH, CCAITQ and RREH are",
         ),
     ):
         assert message in run(capsys, f"{command} --cluster {address}", status=1)[1], command

@@ -318,3 +318,119 @@ def test_ccaitq_of_partitions(client, data):
                 found.codes_[name], found.encode(features[name], name, n_threads=1)
             )
         np.testing.assert_allclose(found.correlations_, expected.correlations_, rtol=1e-3)
+
+
+RREH_OPTIONS = {"n_bits": 24, "n_anchors": 60, "n_sweeps": 3, "random_state": 0}
+
+
+def assert_same_rreh(a, b):
+    assert_same_model(a, b)
+    np.testing.assert_array_equal(a.anchors_, b.anchors_)
+    assert a.linear_share_ == b.linear_share_
+    assert a.weights_ == b.weights_ and a.reliability_ == b.reliability_
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"preprocessing": "unit"},
+        {"kernel": "rbf", "reconstruction": "dense", "shrinkage": 0.1},
+        {"kernel": "linear", "unpaired": False},
+    ],
+)
+def test_rreh_of_one_partition_is_the_fit_of_one_process(client, data, options):
+    features, pairs = scattered(data[0], 0.3)
+    expected = fh.RREH(**RREH_OPTIONS, **options).fit(features, pairs, n_threads=1)
+    with client.as_current():
+        found = fh.RREH(**expected.get_params()).fit(lazy(features, 2000), pairs)
+    assert_same_rreh(found, expected)
+
+
+def test_rreh_of_partitions(client, data):
+    """
+    The same choices as in one process, and the same model up to the rounding of float32.
+
+    Only the order of sums differs. Their rounding, 1e-7 of their size, is enlarged by the
+    regressions: projections move by 2e-5 of their size, and just as much if one process cuts its
+    rows into other blocks. A bit may differ whose projection is that close to 0.
+    """
+    uneven = {"image": (500, 906, 500), "text": (1000, 6, 900)}
+    for features, pairs in ((data[0], None), scattered(data[0], 0.3)):
+        expected = fh.RREH(**RREH_OPTIONS).fit(features, pairs, n_threads=1)
+        given = {m: da.from_array(x, chunks=(uneven[m], 100)) for m, x in features.items()}
+        with client.as_current():
+            found = fh.RREH(**RREH_OPTIONS).fit(given, pairs)
+        np.testing.assert_array_equal(found.anchors_, expected.anchors_)
+        assert found.linear_share_ == expected.linear_share_
+        np.testing.assert_allclose(found.objective_, expected.objective_, rtol=1e-5)
+        for name in features:
+            assert found.reliability_[name] == pytest.approx(expected.reliability_[name], rel=1e-5)
+            assert found.weights_[name] == pytest.approx(expected.weights_[name], rel=1e-5)
+            scores = [model.project(features[name], name) for model in (found, expected)]
+            assert np.linalg.norm(scores[0] - scores[1]) < 1e-4 * np.linalg.norm(scores[1])
+            bits = [np.unpackbits(model.codes_[name]) for model in (found, expected)]
+            assert np.mean(bits[0] != bits[1]) < 1e-3
+        if pairs is not None:
+            image, text = (found.codes_[m][own] for m, own in zip(features, pairs.T, strict=True))
+            np.testing.assert_array_equal(image, text)
+
+
+def test_rreh_where_parts_lack_rows(client):
+    """Parts without pairs, without unpaired rows, and without any row of a modality."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((120, 3))
+    x = {
+        name: common @ rng.standard_normal((3, d)) + 0.1 * rng.standard_normal((120, d))
+        for name, d in (("a", 6), ("b", 5), ("c", 4))
+    }
+    x["c"] = x["c"][:40]
+    # All pairs lie in the second and third partition of the first modality.
+    pairs = np.stack([np.arange(30, 65), np.arange(70, 105), np.arange(35)], axis=1)
+    chunks = {"a": (30, 20, 25, 15, 30), "b": (50, 70), "c": (40,)}
+    model = fh.RREH(9, n_components=4, n_anchors=12, k=4, n_sweeps=3, random_state=0)
+    expected = model.fit(x, pairs, n_threads=1)
+    with client.as_current():
+        found = fh.RREH(**model.get_params()).fit(
+            {name: da.from_array(rows, chunks=(chunks[name], -1)) for name, rows in x.items()},
+            pairs,
+        )
+    # In float64 rounding is far from a sign.
+    np.testing.assert_allclose(found.objective_, expected.objective_, rtol=1e-9)
+    for name in x:
+        np.testing.assert_array_equal(found.codes_[name], expected.codes_[name])
+        np.testing.assert_allclose(
+            found.projections_[name], expected.projections_[name], rtol=1e-6, atol=1e-9
+        )
+
+
+def test_rreh_does_not_depend_on_the_number_of_workers(client, data):
+    """One worker, a thread of this process, changes its parts as two processes do."""
+    from distributed import Client
+
+    features, pairs = scattered(data[0], 0.3)
+    found = []
+    one = Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0",
+        set_as_default=False,
+    )  # fmt: skip
+    with one:
+        for few in (client, one):
+            with few.as_current():
+                found.append(fh.RREH(**RREH_OPTIONS).fit(lazy(features, 700), pairs))
+    assert_same_rreh(*found)
+
+
+def test_rreh_survives_a_killed_worker(client, data):
+    features, pairs = scattered(data[0], 0.3)
+    with client.as_current():
+        expected = fh.RREH(**RREH_OPTIONS).fit(lazy(features), pairs)
+        killed = []
+
+        def kill_once(stage, done, total):
+            if stage == "sweeps" and done == 2 and not killed:
+                killed.append(pids(client)[0])
+                kill(killed[0])
+
+        found = fh.RREH(**RREH_OPTIONS).fit(lazy(features), pairs, callback=kill_once)
+    assert killed
+    assert_same_rreh(found, expected)

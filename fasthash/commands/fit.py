@@ -46,7 +46,7 @@ def declare(commands: Any) -> None:
         "model several times as large",
     )
     add_force(fit)
-    add_cluster(fit, "read --features and fit --method AMSH or CCAITQ")
+    add_cluster(fit, "read --features and fit --method AMSH, CCAITQ or RREH")
     arguments.add_config(fit)
     fit.set_defaults(run=run)
 
@@ -142,8 +142,8 @@ def _check_cluster(options: argparse.Namespace) -> None:
     if not inputs.method_of(options.method)._fits_on_cluster:
         able = [name for name in inputs.METHODS if inputs.method_of(name)._fits_on_cluster]
         raise ValueError(
-            f"--cluster: {options.method} is fitted in one process, {' and '.join(able)} are "
-            "fitted on a cluster too"
+            f"--cluster: {options.method} is fitted in one process, {', '.join(able[:-1])} and "
+            f"{able[-1]} are fitted on a cluster too"
         )
 
 

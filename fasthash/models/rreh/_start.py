@@ -16,15 +16,15 @@ that samples are reconstructed from the anchors of their own modality. The rest 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._core.features import BlockMap
+from ..._core.cluster_rows import ClusterRows
 from ..._core.pieces import cut
 from ..._core.rows import Rows
-from ..._core.workers import Workers
+from ..._core.workers import Executor, Workers
 from .._canonical import (
     N_FOLDS,
     Spectra,
@@ -42,9 +42,19 @@ from ._features import (
     radial_features,
     squared_lengths,
 )
-from ._relations import DenseRelations, NoRelations, Relations, SparseRelations
+from ._views import (
+    View,
+    in_order,
+    joined_at_anchors,
+    make_parts,
+    project,
+    relate,
+    rows_of,
+    spread_of_variates,
+    variates_at_anchors,
+)
 
-__all__ = ["Settings", "View", "start_views"]
+__all__ = ["Settings", "start_views"]
 
 # Number of rows from which means, widths and scales are estimated, and number of pairs from which
 # correlations are estimated.
@@ -84,103 +94,12 @@ class Settings:
     n_sweeps: int
 
 
-@dataclass
-class View:
-    """
-    One modality, with all that the sweeps need of it.
-
-    Attributes
-    ----------
-    name : str
-    rows : Rows
-    latent_rows : ndarray of int64, shape (n,)
-        For each row of this modality, its row in the latents. The latents of pairs come first, and
-        all modalities share them.
-    n_pairs, n_bits : int
-    features : Features
-        φ, scaled so that rows have a mean squared norm of 1.
-    offset : ndarray, shape (d,)
-    scale : float
-        Such that rows of ``(x - offset) * scale`` have a mean squared norm of n_bits.
-    variates : ndarray, shape (n, q)
-        Y, centred on the pairs.
-    relations : Relations
-        S, with a row for each row of this modality.
-    reliability : float
-        R²: how well the nearest anchors predict the variates of the other modalities.
-    weight : float
-        ω, the weight of a row without a partner; a pair has weight 1.
-    """
-
-    name: str
-    rows: Rows
-    latent_rows: NDArray[np.int64]
-    n_pairs: int
-    n_bits: int
-    offset: NDArray[np.floating]
-    scale: float
-    features: Features = field(init=False)
-    variates: NDArray[np.floating] = field(init=False)
-    relations: Relations = field(init=False)
-    reliability: float = 0.0
-    weight: float = 0.0
-
-    @property
-    def feature_map(self) -> BlockMap:
-        """K, from raw rows to the centred columns before T."""
-        return self.features.feature_map
-
-    @property
-    def basis(self) -> NDArray[np.float64]:
-        """T, from the columns of K to φ."""
-        return self.features.basis
-
-    @property
-    def n_unpaired(self) -> int:
-        """Number of rows without a partner."""
-        return len(self.rows) - self.n_pairs
-
-    @property
-    def blocks(self) -> list[slice]:
-        """The blocks in which the rows are read."""
-        return cut(len(self.rows), max(self.feature_map.n_out, self.rows.shape[1]))
-
-    def read(self, rows: slice) -> NDArray[np.floating]:
-        """Read the features of a block, centred and scaled."""
-        return (self.rows.read(rows) - self.offset) * self.rows.dtype.type(self.scale)
-
-    def row_weights(self, rows: slice) -> NDArray[np.floating]:
-        """Return 1 for rows of pairs and ω for others."""
-        paired = self.latent_rows[rows] < self.n_pairs
-        return np.where(paired, 1.0, self.weight).astype(self.rows.dtype)
-
-
-class _JoinedRows:
-    """
-    Features and variates side by side, both with a mean squared norm of 1.
-
-    Distances between such rows say which anchors are near, for the relations.
-    """
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        spread = np.einsum("ij,ij->", view.variates, view.variates, dtype=np.float64)
-        self._factor = np.sqrt(len(view.variates) / spread) if spread > 0 else 1.0
-        self.dtype = view.rows.dtype
-        self.shape = (len(view.rows), view.rows.shape[1] + view.variates.shape[1])
-
-    def read(self, rows: slice) -> NDArray[np.floating]:
-        view = self._view
-        left = view.read(rows) * view.rows.dtype.type(view.n_bits**-0.5)
-        return np.hstack([left, view.variates[rows] * view.rows.dtype.type(self._factor)])
-
-
 def start_views(
     x: dict[str, Rows],
     pairs: NDArray[np.int64] | None,
     settings: Settings,
     random_state: np.random.RandomState,
-    workers: Workers,
+    workers: Executor,
 ) -> tuple[list[View], NDArray[np.int64], float | None]:
     """
     Prepare every modality for the sweeps.
@@ -192,7 +111,8 @@ def start_views(
         Checked; None pairs row i with row i.
     settings : Settings
     random_state : RandomState
-    workers : Workers
+    workers : Executor
+        Of the rows.
 
     Returns
     -------
@@ -217,31 +137,28 @@ def start_views(
             latent_rows[unpaired] = np.arange(first_unpaired, first_unpaired + len(unpaired))
             first_unpaired += len(unpaired)
         views.append(
-            _view(name, rows, latent_rows, anchors, n_pairs, settings, random_state, workers)
+            _view(name, rows, latent_rows, anchors, n_pairs, settings, random_state, workers.local)
         )
 
     sample = np.sort(shuffled[:_SAMPLE_ROWS])
     share = _compute_variates(views, sample, settings, workers)
-    for view in views:
-        joined = _JoinedRows(view)
-        at_anchors = np.concatenate(
-            [joined.read(slice(row, row + 1)) for row in _rows_of(view, anchors)]
-        )
-        view.relations = _relations(view, joined, at_anchors, settings, workers)
-        others = np.stack(
-            [other.variates[_rows_of(other, anchors)] for other in views if other is not view]
-        ).mean(axis=0, dtype=np.float64)
-        view.reliability = _explained_variance(at_anchors, others, settings, workers)
+    variates = [
+        in_order(workers.run(variates_at_anchors, view.parts), len(anchors)) for view in views
+    ]
+    for i, view in enumerate(views):
+        spread = workers.total(spread_of_variates, view.parts)
+        factor = np.sqrt(len(view.rows) / spread) if spread > 0 else 1.0
+        joined = in_order(workers.run(joined_at_anchors, view.parts, factor), len(anchors))
+        others = np.stack(variates[:i] + variates[i + 1 :]).mean(axis=0, dtype=np.float64)
+        view.reliability = _explained_variance(joined, others, settings, workers.local)
         view.weight = _weight(view, settings)
+        workers.change(
+            relate,
+            view.parts,
+            *(joined, factor, view.weight),
+            *(settings.reconstruction, settings.k, settings.regularisation),
+        )
     return views, anchors, share
-
-
-def _rows_of(view: View, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows of a modality that belong to pairs."""
-    rows = np.empty(view.n_pairs, np.int64)
-    paired = np.flatnonzero(view.latent_rows < view.n_pairs)
-    rows[view.latent_rows[paired]] = paired
-    return rows[pairs]
 
 
 def _view(
@@ -256,7 +173,7 @@ def _view(
 ) -> View:
     """Compute the scale, the anchors and the feature map of one modality."""
     sample = np.sort(random_state.permutation(len(rows))[:_SAMPLE_ROWS])
-    seen = rows if len(sample) == len(rows) else rows.subset(sample)
+    seen = _few(rows, sample)
     offset = seen.column_means()
     spread = np.mean(squared_lengths(seen.read(block) - offset for block in cut(*seen.shape)))
     view = View(
@@ -265,16 +182,25 @@ def _view(
         latent_rows,
         n_pairs,
         settings.n_bits,
+        anchors,
+        np.arange(len(anchors)),
         offset=offset.astype(rows.dtype),
         scale=float(np.sqrt(settings.n_bits / spread)),
     )
     # Pairs come first: with few pairs, hash functions are best with kernels around these pairs.
-    chosen = _rows_of(view, anchors)
+    chosen = rows_of(view, anchors)
     unpaired = np.flatnonzero(latent_rows >= n_pairs)
     more = random_state.permutation(unpaired)[: settings.n_anchors - len(chosen)]
     at_centres = rows.take(np.concatenate([chosen, more]))
     view.features = _features(seen, at_centres, settings, workers)
     return view
+
+
+def _few(rows: Rows, indices: NDArray[np.int64]) -> Rows:
+    """Some rows, in this process; all of them in their order are not copied."""
+    if isinstance(rows, ClusterRows):
+        return Rows(rows.take(indices), rows.dtype)
+    return rows if np.array_equal(indices, np.arange(len(rows))) else rows.subset(indices)
 
 
 def _features(
@@ -293,7 +219,7 @@ def _compute_variates(
     views: Sequence[View],
     sample: NDArray[np.int64],
     settings: Settings,
-    workers: Workers,
+    workers: Executor,
 ) -> float | None:
     """
     Learn canonical directions from a sample of the pairs; project all rows on them.
@@ -304,7 +230,7 @@ def _compute_variates(
     """
     features, means = [], []
     for view in views:
-        phi = view.features.transform(view.rows.subset(_rows_of(view, sample)))
+        phi = view.features.transform(_few(view.rows, rows_of(view, sample)))
         means.append(phi.mean(axis=0, dtype=np.float64))
         features.append(phi - means[-1].astype(phi.dtype))
         if not features[-1].any():
@@ -332,42 +258,11 @@ def _compute_variates(
     n_found = min(n_most, *(view.features.n_columns for view in views))
     directions, correlations = spectra.directions(ridges, n_found)
     weights = correlations**power
+    make_parts(views, workers)
     for view, mean, direction in zip(views, means, directions, strict=True):
         weighted = direction * weights
-        view.variates = _project(view, view.basis @ weighted, mean @ weighted, workers)
+        workers.change(project, view.parts, view.basis @ weighted, mean @ weighted)
     return shares[best]
-
-
-def _project(
-    view: View, projection: NDArray[np.float64], shift: NDArray[np.float64], workers: Workers
-) -> NDArray[np.floating]:
-    dtype = view.rows.dtype
-    out = np.empty((len(view.rows), projection.shape[1]), dtype)
-    projection, shift = projection.astype(dtype), shift.astype(dtype)
-
-    def visit(blocks: Sequence[slice]) -> None:
-        for rows in blocks:
-            out[rows] = view.feature_map.transform(view.rows.read(rows)) @ projection - shift
-
-    for _ in workers.map(visit, view.blocks):
-        pass
-    return out
-
-
-def _relations(
-    view: View,
-    joined: _JoinedRows,
-    anchors: NDArray[np.floating],
-    settings: Settings,
-    workers: Workers,
-) -> Relations:
-    if view.n_unpaired == 0:
-        return NoRelations(len(anchors))
-    if settings.reconstruction == "dense":
-        return DenseRelations(joined, anchors, settings.regularisation)
-    return SparseRelations(
-        reconstruct(joined, anchors, workers, settings.k, settings.regularisation)
-    )
 
 
 def _explained_variance(

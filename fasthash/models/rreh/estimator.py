@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from ..._core.cluster import client_for, executor_of
 from ..._core.rows import Rows
 from ..._core.runtime import resolve_threads
 from ..._core.validation import (
@@ -18,7 +19,8 @@ from ..._core.validation import (
     check_pairs,
 )
 from ..._core.workers import Workers
-from .._encoding import encode_rows
+from .._encoding import encode_samples
+from .._pairing import pairs_together
 from .._preprocessing import kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress, Report
 from .._projected_search import signed_roots
@@ -171,6 +173,7 @@ class RREH(CrossModalHasher):
         "anchors_",
         "linear_share_",
     )
+    _fits_on_cluster = True
 
     def __init__(
         self,
@@ -236,7 +239,8 @@ class RREH(CrossModalHasher):
         features : mapping of str to array_like, each of shape (n_samples, n_features)
             Features of two or more modalities. Numbers of samples may differ if `pairs` is given.
             Memory-mapped arrays, scipy sparse matrices, and anything with ``shape`` and ``dtype``
-            that can be sliced by rows, are read block by block.
+            that can be sliced by rows, are read block by block. With a current client of a Dask
+            cluster, Dask arrays are fitted by its workers.
         pairs : array_like of int, shape (n_pairs, n_modalities), optional
             Rows that belong together, with a column per modality in the order of `features`. At
             least two pairs, and no row in two of them. By default row i belongs to row i.
@@ -275,17 +279,13 @@ class RREH(CrossModalHasher):
         (100, 2)
         """
         settings = self._settings()
-        n_threads = resolve_threads(n_threads)
-        x = read_modalities(features)
+        resolve_threads(n_threads)
+        x = read_modalities(features, client=client_for(features))
         kinds = kinds_of(self, x)
         pairs = check_pairs(pairs, {name: len(rows) for name, rows in x.items()})
         learned_from, used = x, pairs
         if not self.unpaired and pairs is not None:
-            learned_from = {
-                name: rows.subset(column)
-                for (name, rows), column in zip(x.items(), pairs.T, strict=True)
-            }
-            used = None
+            learned_from, used = pairs_together(x, pairs), None
         prepared, preprocessing = preprocess(learned_from, kinds)
         for name, rows in prepared.items():
             if rows.is_constant():
@@ -295,7 +295,7 @@ class RREH(CrossModalHasher):
                 )
         random_state = check_random_state(self.random_state)
         with Progress(callback, verbose) as report:
-            with Workers(n_threads) as workers:
+            with executor_of(next(iter(x.values())), n_threads, Workers) as workers:
                 views, anchors, share = start_views(prepared, used, settings, random_state, workers)
                 fit = RrehFit(views, anchors, settings, random_state, workers)
                 report("start", 1, 1)
@@ -304,12 +304,12 @@ class RREH(CrossModalHasher):
                     objective.append(fit.sweep())
                     report("sweeps", done, settings.n_sweeps)
                 fit.update_hash_functions()
+                codes = fit.codes()
 
             feature_maps = preprocessed_maps(
                 {view.name: view.feature_map for view in views}, preprocessing
             )
             projections = dict(zip(feature_maps, fit.projections, strict=True))
-            codes = fit.codes()
             if learned_from is not x and pairs is not None:
                 codes = self._codes_of_all(
                     x, pairs, codes, feature_maps, projections, n_threads, report
@@ -338,13 +338,13 @@ class RREH(CrossModalHasher):
         codes: dict[str, NDArray[np.uint8]],
         feature_maps: dict[str, Any],
         projections: dict[str, NDArray[np.float64]],
-        n_threads: int,
+        n_threads: int | None,
         report: Report,
     ) -> dict[str, NDArray[np.uint8]]:
         """Learned codes of the pairs, and codes of the other samples by the hash functions."""
         everything = {}
         for (name, rows), column in zip(x.items(), pairs.T, strict=True):
-            everything[name] = encode_rows(
+            everything[name] = encode_samples(
                 *(rows, feature_maps[name], projections[name], n_threads),
                 *(report, f"codes of {name}"),
             )
