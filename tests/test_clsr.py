@@ -99,29 +99,76 @@ def test_codes_of_weighted_components_are_taken_if_they_gain_enough(monkeypatch)
     train, held_out = make_clips(n=150), make_clips(n=100, seed=1)
     parameters = {"variates_in_latents": 0, "reconstruction_in_latents": 1}
     models = {}
-    for least in (0.0, np.inf):
-        monkeypatch.setattr(_codes, "_LEAST_GAIN", least)
+    for least in (-1e9, np.inf):
+        monkeypatch.setattr(_codes, "_STANDARD_ERRORS", least)
         models[least] = fit(*train, validation=held_out, parameters=parameters)
     # An orthonormal projection has singular values of 1.
     plain = np.linalg.svd(models[np.inf].projections_["text"])[1]
     np.testing.assert_allclose(plain, np.ones(32), rtol=1e-6)
     x = np.vstack(
         [
-            models[0.0].transform(values[: len(train[0]["audio"])], name)
-            - models[0.0].feature_maps_[name].mean
+            models[-1e9].transform(values[: len(train[0]["audio"])], name)
+            - models[-1e9].feature_maps_[name].mean
             for name, values in train[0].items()
         ]
     )
-    weighted = np.linalg.svd(models[0.0].projections_["text"])[1]
+    weighted = np.linalg.svd(models[-1e9].projections_["text"])[1]
     assert weighted[0] > 1.3 * weighted[-1]
     # Along the strong directions the projections are longer than those of an orthonormal map.
     strong, weak = (np.linalg.svd(x.T @ x)[0][:, i] for i in (0, 31))
-    lengths = [np.linalg.norm(d @ models[0.0].projections_["text"]) for d in (strong, weak)]
+    lengths = [np.linalg.norm(d @ models[-1e9].projections_["text"]) for d in (strong, weak)]
     assert lengths[0] > 1.2 * lengths[1]
     # Without validation nothing says that they gain.
-    monkeypatch.setattr(_codes, "_LEAST_GAIN", 0.0)
+    monkeypatch.setattr(_codes, "_STANDARD_ERRORS", -1e9)
     projection = fit(*train, parameters=parameters).projections_["text"]
     np.testing.assert_allclose(np.linalg.svd(projection)[1], np.ones(32), rtol=1e-6)
+
+
+def test_a_gain_of_codes_is_taken_if_it_exceeds_two_standard_errors_over_items():
+    rng = np.random.default_rng(0)
+    before, noise = rng.random(100), rng.standard_normal(100)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    # The standard error of 100 gains with a standard deviation of 1 is .1.
+    assert _codes._gains(before, before + noise + 0.21)
+    assert not _codes._gains(before, before + noise + 0.19)
+    assert not _codes._gains(before, before - noise - 0.21)
+    assert not _codes._gains(before, before)
+    assert not _codes._gains(before[:1], before[:1] + 1)
+
+
+@pytest.mark.parametrize("one", [0, 1])
+def test_recalls_of_codes_are_those_of_items_with_all_their_partners(one):
+    rng = np.random.default_rng(one)
+    starts = np.array([0, 1, 4, 9, 11, 12])
+    owner = np.repeat(rng.permutation(7)[:5], np.diff(starts))
+    # Some of the 7 items and 14 partners are in no pair.
+    pairs = np.column_stack([owner, rng.permutation(14)[:12]])[rng.permutation(12)]
+    latents = [rng.standard_normal((n, 6)).astype(np.float32) for n in (7, 14)]
+    projection = rng.standard_normal((6, 5))
+    sides = [one, 1 - one]
+    ours = _codes._recalls([latents[i] for i in sides], projection, pairs[:, sides])
+    codes = [fh.pack(x @ projection.astype(np.float32)) for x in latents]
+    scores = fh.retrieval_scores(
+        dict(zip("ab", codes, strict=True)), pairs, ranks=(1, 5, 10), ties="expected"
+    )
+    assert len(ours) == 5
+    expected = sum(sum(of.recall.values()) for of in scores.values())
+    np.testing.assert_allclose(ours.mean(), expected, rtol=1e-12)
+    for i, item in enumerate(np.unique(owner)):
+        own = pairs[pairs[:, 0] == item]
+        # What the partners of other items find does not count.
+        alone = {
+            "a": fh.retrieval_scores(
+                {"a": codes[0][[item]], "b": codes[1]}, own * [0, 1], ranks=(1, 5, 10)
+            )["a", "b"],
+            "b": fh.retrieval_scores(
+                {"a": codes[0], "b": codes[1][own[:, 1]]},
+                np.column_stack([own[:, 0], np.arange(len(own))]),
+                ranks=(1, 5, 10),
+            )["b", "a"],
+        }
+        found = [sum(of.recall.values()) for of in alone.values()]
+        np.testing.assert_allclose(ours[i], found[0] + found[1] * len(own) * 5 / 12, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("weight", "share"), [(0.25, 0), (2, 0), (0.5, 2)])

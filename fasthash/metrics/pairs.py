@@ -42,7 +42,7 @@ from ._ties import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["RetrievalScores", "expected_recall", "retrieval_scores"]
+__all__ = ["RetrievalScores", "expected_hits", "expected_recall", "retrieval_scores"]
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,29 @@ def expected_recall(
     -------
     dict of int to float
         For each rank, the share among the queries that have a relevant item.
+    """
+    hits = expected_hits(queries, database, pairs, ranks)
+    return {k: float(of_queries.mean()) for k, of_queries in hits.items()}
+
+
+def expected_hits(
+    queries: NDArray[Any],
+    database: NDArray[Any],
+    pairs: NDArray[np.int64],
+    ranks: Sequence[int],
+) -> dict[int, NDArray[np.float64]]:
+    """
+    Compute the probability that a query finds a relevant item within each rank, over all ties.
+
+    Parameters
+    ----------
+    queries, database, pairs, ranks
+        As of `expected_recall`.
+
+    Returns
+    -------
+    dict of int to ndarray of float64
+        For each rank, the probabilities of the queries that have a relevant item, in their order.
 
     Notes
     -----
@@ -245,7 +268,7 @@ def expected_recall(
         has_relevant = relevant.any(axis=1)
         firsts.append(_first_hits(similarity[has_relevant], relevant[has_relevant]))
     first = _FirstHits.joined(firsts)
-    return {k: float(first.within(k, "expected").mean()) for k in ranks}
+    return {k: first.within(k, "expected") for k in ranks}
 
 
 @dataclass(frozen=True)

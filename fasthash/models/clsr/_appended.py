@@ -22,7 +22,7 @@ from .._canonical import canonical_directions, pair_covariances
 from ._latent_maps import CanonicalVariates, DenseHead, Head, Reconstruction
 from ._problem import Problem
 
-__all__ = ["append_best", "sum_of_recalls"]
+__all__ = ["RECALL_RANKS", "append_best"]
 
 RECALL_RANKS = (1, 5, 10)
 
@@ -132,12 +132,12 @@ def _best_weights(
             np.hstack([share * part for share, part in zip(shares, parts, strict=True)])
             for parts in vectors
         )
-        return sum_of_recalls(first, second, pairs)
+        return _sum_of_recalls(first, second, pairs)
 
     return max(choices, key=score)
 
 
-def sum_of_recalls(first: NDArray[Any], second: NDArray[Any], pairs: NDArray[np.int64]) -> float:
+def _sum_of_recalls(first: NDArray[Any], second: NDArray[Any], pairs: NDArray[np.int64]) -> float:
     """Sum R@1, R@5 and R@10 over both directions, of latents or of packed codes; at most 6."""
     return sum(
         sum(expected_recall(queries, database, order, RECALL_RANKS).values())
@@ -205,7 +205,7 @@ def _best_variates(
         for power in _POWERS:
             heads = _scaled(found, directions, correlations, power)
             first, second = (unit_rows(head(v)) for head, v in zip(heads, x, strict=True))
-            score = sum_of_recalls(first, second, pairs)
+            score = _sum_of_recalls(first, second, pairs)
             if score > best_score:
                 best, best_score = heads, score
     assert best is not None, "recalls are at least 0"

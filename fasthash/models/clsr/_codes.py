@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from ..._core.suspicious import without_warnings
 from ...codes import pack_signs
+from ...metrics.pairs import expected_hits
 from .._preprocessing import Preprocessing
 from ..baselines.single_view import ITQ
-from ._appended import Appended, sum_of_recalls
+from ._appended import RECALL_RANKS, Appended
+from ._inputs import group_pairs
 from ._latent_maps import Head, LatentMap, latents_of
 from ._problem import Problem
 
@@ -21,10 +23,10 @@ __all__ = ["make_latent_maps"]
 _ITQ_ROWS = 16384
 _ITQ_ITERATIONS = 50
 
-# Principal components times this power of their variance are tried as well, and taken if their
-# recalls are larger by more than this share: smaller gains did not hold on other samples.
+# Principal components times this power of their variance are tried as well, and taken if they gain
+# more recall on validation items than so many standard errors of this gain.
 _POWER_OF_VARIANCE = 0.25
-_LEAST_GAIN = 1.01
+_STANDARD_ERRORS = 2.0
 
 # Signs of the heads' latents are the codes if their recalls are at least this share of the best.
 _SHARE_OF_SIGNS = 0.99
@@ -97,16 +99,18 @@ def make_latent_maps(
     best = found[0]
     if problem.validation is not None:
         pairs = problem.validation[1]
-        scores = [_score(held_out, projection, pairs) for projection in found]
-        best, best_score = found[int(np.argmax(scores))], max(scores)
+        recalls = [_recalls(held_out, projection, pairs) for projection in found]
+        first = int(np.argmax([of_items.mean() for of_items in recalls]))
+        best, best_recalls = found[first], recalls[first]
         if n_bits < n_out:
             weighted = fit(_weighted_components(stacked, n_bits))
-            score = _score(held_out, weighted, pairs)
-            if score > _LEAST_GAIN * best_score:
-                best, best_score = weighted, score
+            its_recalls = _recalls(held_out, weighted, pairs)
+            if _gains(best_recalls, its_recalls):
+                best, best_recalls = weighted, its_recalls
         if may_be_signs and n_bits == n_out - sum(_widths(appended)) < n_out:
             signs = np.eye(n_out, n_bits)
-            if _score(held_out, signs, pairs) >= _SHARE_OF_SIGNS * best_score:
+            least = _SHARE_OF_SIGNS * best_recalls.mean()
+            if _recalls(held_out, signs, pairs).mean() >= least:
                 best = signs
     return latent_maps, dict.fromkeys(problem.names, best)
 
@@ -143,10 +147,36 @@ def _scales(
     return scales
 
 
-def _score(
+def _gains(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """Whether the same items gain more recall than chance explains; not with a single item."""
+    if len(before) < 2:
+        return False
+    gain = after - before
+    return bool(gain.mean() > _STANDARD_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def _recalls(
     latents: Sequence[NDArray[np.float32]],
     projection: NDArray[np.float64],
     pairs: NDArray[np.int64],
-) -> float:
-    first, second = (pack_signs(x @ projection.astype(np.float32)) for x in latents)
-    return sum_of_recalls(first, second, pairs)
+) -> NDArray[np.float64]:
+    """
+    What each item adds to the sum of recalls of codes over ranks and directions.
+
+    The mean over items is this sum, at most 6. An item is a row of one modality with all its
+    partners: these answer alike, so they must not count as independent of each other.
+    """
+    items = group_pairs(pairs)
+    sides = [items.one, 1 - items.one]
+    first, second = (pack_signs(latents[i] @ projection.astype(np.float32)) for i in sides)
+    of_rows, of_partners = (
+        np.sum(list(expected_hits(queries, database, order, RECALL_RANKS).values()), axis=0)
+        for queries, database, order in (
+            (first, second, pairs[:, sides]),
+            (second, first, pairs[:, sides[::-1]]),
+        )
+    )
+    # Recalls of partners are in the order of their rows.
+    together = of_partners[np.searchsorted(np.sort(items.partners), items.partners)]
+    share = len(items.rows) / len(items.partners)
+    return of_rows + share * np.add.reduceat(together, items.starts[:-1])
