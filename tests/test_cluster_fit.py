@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 import fasthash as fh
-from clusters import kill, pids
+from clusters import MEMORY_LIMIT, kill, pids
 from fasthash._core.cluster import Cluster
 from fasthash._core.cluster_rows import ClusterRows, RemotePart
 from fasthash._core.workers import Workers
@@ -159,6 +159,28 @@ def test_amsh_of_partitions(client, data):
         for model in (one, found)
     ]
     assert scores[1] == pytest.approx(scores[0], abs=0.02)
+
+
+def test_partitions_larger_than_the_memory_of_a_worker(client, data):
+    """They are refused before a worker reads one; partitions of half the size fit."""
+    features, labels = data
+    # 400 bytes a row of float64: more than 60 % of the limit.
+    n = MEMORY_LIMIT // 600
+    large = da.zeros((2 * n, 50), chunks=(n, 50))
+    model = fh.ITQ(8, random_state=0).fit(features["image"][:, :50])
+    with client.as_current():
+        for call, name in (
+            (lambda: fh.AMSH(8).fit({"image": large, "text": large}, labels), "features"),
+            (lambda: fh.CCAITQ(8).fit({"image": large, "text": large}), "features"),
+            (lambda: fh.ITQ(8).fit(large), "X"),
+            (lambda: model.transform(large), "X"),
+            (lambda: model.project(large), "X"),
+        ):
+            with pytest.raises(ValueError, match=rf"partition 0 of {name}.* has {n:,} rows, and a"):
+                call()
+        assert model.transform(large.rechunk({0: n // 2})).shape == (2 * n, 1)
+    # Other schedulers than that of the cluster have no such limit.
+    assert model.transform(large).shape == (2 * n, 1)
 
 
 def test_a_worker_killed_in_the_middle_of_a_fit(client, data, tmp_path):

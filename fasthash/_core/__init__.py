@@ -12,6 +12,7 @@
 - ``rows``: feature matrices read block by block.
 - ``workers``: what a fit needs of an executor; threads that share work over blocks of rows.
 - ``merges``: sums and answers of many parts, merged on workers.
+- ``worker_memory``: whether partitions fit into the memory of a worker of Dask.
 - ``cluster_rows``, ``cluster``: features, and parts of the samples of a fit, on the workers of a
   Dask cluster; what runs a fit there.
 - ``features``: centring and RBF anchor features of a block.

@@ -15,6 +15,7 @@ from .features import BlockMap, MappedRows
 from .rows import Rows, zero_rows_of
 from .suspicious import MOST_NAMED, warn_of_zero_rows, without_warnings
 from .validation import check_rows
+from .worker_memory import check_fits
 
 __all__ = [
     "ClusterArray",
@@ -141,7 +142,8 @@ class ClusterRows(Rows):
     Raises
     ------
     TypeError, ValueError
-        As `check_rows`; the error names the partition.
+        As `check_rows`; the error names the partition. Or a partition takes more memory than a
+        worker has for data.
 
     Warns
     -----
@@ -157,6 +159,9 @@ class ClusterRows(Rows):
             raise ValueError(
                 f"{name} must have two dimensions, one sample per row, got shape {features.shape}"
             )
+        self.dtype = np.dtype(np.float32 if features.dtype == np.float32 else np.float64)
+        row_bytes = features.shape[1] * self.dtype.itemsize
+        check_fits(client, features.chunks[0], row_bytes, f"partition {{}} of {name}")
         features = features.rechunk({1: -1})
         check = dask.delayed(_checked_rows, pure=False)
         futures = client.compute(
@@ -172,7 +177,6 @@ class ClusterRows(Rows):
             raise ValueError(f"{name} is empty: its shape is {features.shape}")
         self._client, self._array = client, ClusterArray(client, kept)
         self.shape = (int(self._array.bounds[-1]), int(features.shape[1]))
-        self.dtype = np.dtype(np.float32 if features.dtype == np.float32 else np.float64)
         starts = np.cumsum([0, *sizes[:-1]])
         rows = np.concatenate([start + few for start, few in zip(starts, first, strict=True)])
         warn_of_zero_rows(rows.tolist(), len(self), name, sum(n_zero))

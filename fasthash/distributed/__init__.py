@@ -7,7 +7,7 @@ The modules of this folder:
 - ``_partitions``: Dask arrays of codes and ids, cut into the shards that they become; their checks.
 - ``_merging``: the answers of several shards become one answer.
 - ``_manifest``: the folder of files to which a sharded index is saved.
-- ``_cluster``: the client of a cluster, the memory of its workers, and merges on them.
+- ``_cluster``: the client of a cluster.
 - ``reading``: `read_arrays`, a Dask array of several files.
 - ``evaluation``: mean average precision, precision and recall over partitions of a database.
 

@@ -1,13 +1,10 @@
-"""The client of a Dask cluster, and the memory of its workers."""
+"""The client of a Dask cluster."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["client_of", "memory_for_data"]
-
-# Above this share of its memory limit, a worker of Dask begins to move data to its disk.
-_MEMORY_SHARE = 0.6
+__all__ = ["client_of"]
 
 
 def client_of(client: Any) -> Any:
@@ -40,10 +37,3 @@ def client_of(client: Any) -> Any:
     if client.asynchronous:
         raise ValueError("client is asynchronous: pass one that is made without asynchronous=True")
     return client
-
-
-def memory_for_data(client: Any) -> float:
-    """Bytes that data may take on the worker with the least memory; infinity without limits."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
-    return min(limits) * _MEMORY_SHARE if limits else float("inf")

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.arrays import is_dask_array
+from .._core.worker_memory import check_fits
 from ..codes import check_ids
-from ._cluster import memory_for_data
 from ._shards import ShardFacts, first_repeated, ids_between, make_shard
 
-__all__ = ["check_fits", "check_ids_differ", "shards_of"]
+__all__ = ["check_ids_differ", "shard_row_bytes", "shards_of"]
 
 
 def shards_of(
@@ -37,7 +37,7 @@ def shards_of(
         # Reads the partitions once more, because their sizes decide ids and whether they fit.
         counted = client.compute([dask.delayed(len)(block) for block in blocks])
         sizes = tuple(client.gather(counted))
-    check_fits(client, sizes, parameters["n_bits"], "partition {} of codes", 2)
+    check_fits(client, sizes, shard_row_bytes(parameters["n_bits"], 2), "partition {} of codes")
     id_blocks = [None] * len(blocks) if ids is None else _id_blocks(ids, codes, sizes)
     firsts = np.cumsum([next_id, *sizes])
     make = dask.delayed(make_shard, pure=False)
@@ -50,36 +50,9 @@ def shards_of(
     return shards
 
 
-def check_fits(client: Any, sizes: Sequence[int], n_bits: int, name: str, copies: int) -> None:
-    """
-    Check that shards of these sizes fit into the memory of a worker.
-
-    Parameters
-    ----------
-    client : Client
-    sizes : sequence of int
-        The number of codes of each.
-    n_bits : int
-    name : str
-        What is too large, with a place for its number.
-    copies : int
-        How often the codes are in memory at once.
-
-    Raises
-    ------
-    ValueError
-        If one does not fit.
-    """
-    row_bytes = copies * (-(-n_bits // 8) + 8)
-    space = memory_for_data(client)
-    for place, n in enumerate(sizes):
-        if n * row_bytes > space:
-            raise ValueError(
-                f"{name.format(place)} has {n:,} rows, and a worker needs "
-                f"{n * row_bytes / 1e6:,.0f} MB for them, but it should hold at most "
-                f"{space / 1e6:,.0f} MB of data by its memory limit: make partitions of at most "
-                f"{int(space // row_bytes):,} rows, or give the workers more memory"
-            )
+def shard_row_bytes(n_bits: int, copies: int) -> int:
+    """Memory of a code and its id, which are so often in memory at once."""
+    return copies * (-(-n_bits // 8) + 8)
 
 
 def check_ids_differ(client: Any, shards: Sequence[Any], facts: Sequence[ShardFacts]) -> None:

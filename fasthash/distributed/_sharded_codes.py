@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import is_dask_array
 from .._core.validation import check_choice, check_flag
+from .._core.worker_memory import check_fits, memory_for_data
 from ..codes import check_codes, check_ids
 from ..index import HammingIndex
 from ..index._code_index import check_model
 from . import _shards
-from ._cluster import client_of, memory_for_data
+from ._cluster import client_of
 from ._manifest import Manifest, check_new_folder, file_name, read_manifest, write_manifest
-from ._partitions import check_fits, check_ids_differ, shards_of
+from ._partitions import check_ids_differ, shard_row_bytes, shards_of
 from ._shards import ShardFacts
 
 __all__ = ["ShardedCodes"]
@@ -309,7 +310,8 @@ class ShardedCodes:
         index = cls(**manifest.parameters, client=client)
         index.model = manifest.model
         folder = Path(path).absolute()
-        check_fits(index.client, manifest.sizes, index.n_bits, f"shard {{}} of {path}", 1)
+        row_bytes = shard_row_bytes(index.n_bits, 1)
+        check_fits(index.client, manifest.sizes, row_bytes, f"shard {{}} of {path}")
         shards = index.client.map(
             partial(_shards.open_shard, mmap=bool(mmap)),
             [str(folder / file_name(place)) for place in range(len(manifest.sizes))],
@@ -388,7 +390,7 @@ class ShardedCodes:
         if new:
             smallest = self._place_for(state, int(new))
             if smallest is None:
-                check_fits(self.client, [int(new)], self.n_bits, "codes", 2)
+                check_fits(self.client, [int(new)], shard_row_bytes(self.n_bits, 2), "codes")
                 made = self.client.submit(_shards.Shard, self._empty, pure=False)
                 nothing = ShardFacts(0, 0, np.empty(0, np.int64))
                 state = ShardedState((*state.shards, made), (*state.facts, nothing), state.next_id)
@@ -409,8 +411,8 @@ class ShardedCodes:
         if not state.facts:
             return None
         place = min(range(len(state.facts)), key=lambda i: state.facts[i].n)
-        row_bytes = 2 * (-(-self.n_bits // 8) + 8)
-        fits = (state.facts[place].n + n) * row_bytes <= memory_for_data(self.client)
+        n_bytes = (state.facts[place].n + n) * shard_row_bytes(self.n_bits, 2)
+        fits = n_bytes <= memory_for_data(self.client)
         return place if fits else None
 
     def _changed(

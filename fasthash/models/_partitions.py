@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.cluster import client_for
+from .._core.worker_memory import check_fits
+
 __all__ = ["by_partitions"]
 
 # What a model needs to encode, in addition to its parameters: not the codes of the fit.
@@ -46,7 +49,8 @@ def by_partitions(
     Raises
     ------
     TypeError, ValueError
-        If X does not hold real numbers, or has another number of columns.
+        If X does not hold real numbers, or has another number of columns, or a partition takes more
+        memory than a worker of the current client has for data.
     """
     import dask
 
@@ -56,6 +60,9 @@ def by_partitions(
         raise ValueError(f"X must have two dimensions, one sample per row, got shape {X.shape}")
     if X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]} columns, but the model was fitted with {n_features}")
+    if (client := client_for({"X": X})) is not None:
+        row_bytes = n_features * X.dtype.itemsize + n_columns * np.dtype(dtype).itemsize
+        check_fits(client, X.chunks[0], row_bytes, "partition {} of X")
     return X.rechunk({1: -1}).map_blocks(
         partial(_of_partition, method=method, n_columns=n_columns, dtype=dtype, **arguments),
         dask.delayed(_encoder_of(model), traverse=False),
