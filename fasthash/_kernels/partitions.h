@@ -73,11 +73,17 @@ static inline void fh_candidates_append(fh_candidates *c, const uint32_t *rows,
     }
 }
 
+/* Sorts the keys held; nothing can be appended afterwards. `scratch` has room for k. */
+static inline void fh_candidates_sort(fh_candidates *c, uint64_t *scratch)
+{
+    fh_sort_keys(c->keys, c->n, scratch);
+}
+
 /* Writes the k nearest by (distance, row); -1 where there are fewer. `scratch` has room for k. */
 static inline void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
                                         int64_t *rows)
 {
-    fh_sort_keys(c->keys, c->n, scratch);
+    fh_candidates_sort(c, scratch);
     for (int64_t i = 0; i < c->k; i++) {
         distances[i] = i < c->n ? (int32_t)(c->keys[i] >> 32) : -1;
         rows[i] = i < c->n ? (int64_t)(uint32_t)c->keys[i] : -1;

@@ -1,8 +1,9 @@
 """Top-k search in the lists of a partition: an approximate search, unless all lists are probed.
 
-Every code is in the list of its nearest centre. A query compares the centres, and probes the lists
-of the nearest ones: first `least` lists, and then those that a `Rule` chooses by the distance of
-the k-th candidate so far.
+Every code is in the list of its nearest centre. A query is compared with the centres twice. First
+it finds the nearest `least` ones, and probes their lists. Then a `Rule` says, by the distance of
+the k-th candidate so far, how near the other centres must be whose lists are probed. To find these
+in a second scan is faster than to sort the centres: it needs no order, and mostly few are found.
 
 Queries are answered in blocks, one after the other by each thread. The queries of a block that
 probe the same list are compared with it together, so that its codes are read once. Results
@@ -14,12 +15,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from fasthash._kernels.search cimport TopkPlan, lay_out_topk, plan_topk, run_topk
 from fasthash._kernels.selection cimport next_block
 from fasthash._kernels.tiles cimport (
     FH_LANES_MAX,
     Arena,
-    Database,
     active_level,
     carve,
     fh_level,
@@ -37,10 +36,12 @@ cdef extern from "partitions.h" nogil:
         int64_t n
         int64_t n_seen
         int32_t bound
+        uint64_t *keys
     void fh_candidates_start(fh_candidates *c, int64_t k, int32_t bound, uint64_t *keys)
     int32_t fh_candidates_farthest(const fh_candidates *c)
     void fh_candidates_append(fh_candidates *c, const uint32_t *rows, const uint8_t *allowed,
                               int32_t n, const int32_t *positions, const int32_t *distances)
+    void fh_candidates_sort(fh_candidates *c, uint64_t *scratch)
     void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
                               int64_t *rows)
     void fh_fetch(const uint8_t *codes, Py_ssize_t n_bytes)
@@ -59,12 +60,7 @@ cdef enum:
     # With at most this many queries, a list is scanned as rows, without a layout.
     ROW_QUERIES = 2
 
-# The centres, laid out for the scan by one level; no other level can use it.
-cdef struct LaidOut:
-    const fh_level *level
-    const uint64_t *tile
-
-# Which lists a query probes, of those with the nearest centres, in order of (distance, list).
+# Which lists a query probes, of those with the nearest centres by (distance, list).
 cdef struct Rule:
     int32_t least           # lists that are always probed, at least 1
     int32_t most            # lists that may be probed
@@ -80,14 +76,14 @@ cdef struct PartitionPlan:
     const uint8_t *codes
     bint in_order             # whether the codes lie in the order of `rows`, not of their numbers
     const uint8_t *allowed    # NULL for all
-    Database centres
-    LaidOut laid_out
+    const uint64_t *centres   # laid out for the scan
+    Py_ssize_t n_lists
     const int64_t *starts     # of the lists in `rows`, and the number of all rows
     const uint32_t *rows
     const uint32_t *numbers   # of all lists: 0, 1, …
     Py_ssize_t n_bytes
     int32_t n_words
-    int32_t tile              # codes of a list that are gathered at once
+    int32_t tile              # codes or centres that are compared at once
     int64_t k
     Rule rule
     Py_ssize_t n_queries
@@ -101,60 +97,48 @@ cdef struct Workspace:
     uint64_t *words           # queries in whole words
     fh_candidates *candidates
     uint64_t *keys
+    fh_candidates *probed     # lists of each query; a key has the distance and number of a centre
+    uint64_t *probed_keys
+    int32_t *nearest          # distance of the nearest centre
+    uint64_t *last            # key of the farthest one of the first lists
     uint64_t *scratch
-    int32_t *centre_distances
-    int64_t *probed           # lists of each query
-    int32_t *n_probed
     int32_t *places           # of each list in `pairs`
     int32_t *pairs            # queries, sorted by the list that they probe
     int32_t *hit_positions
     int32_t *hit_distances
     uint8_t *gathered
     uint64_t *laid_out
-    uint8_t *centre_memory    # of the search among the centres
-    uint64_t *centre_keys
-    uint64_t *centre_scratch
-
-
-cdef Py_ssize_t topk_bytes(const PartitionPlan *plan, Py_ssize_t n_queries) noexcept nogil:
-    if n_queries <= ALONE_QUERIES and plan.laid_out.level == active_level():
-        return 0
-    return plan_topk(&plan.centres, n_queries, plan.rule.most, 1).memory_bytes
 
 
 cdef Workspace carve_workspace(const PartitionPlan *plan, Arena *arena) noexcept nogil:
     cdef Workspace work
-    cdef Py_ssize_t n = plan.n_block, n_pairs = n * plan.rule.most
-    cdef Py_ssize_t n_last = (plan.n_queries - 1) % n + 1
-    cdef Py_ssize_t n_codes = plan.tile + FH_LANES_MAX
+    cdef Py_ssize_t n = plan.n_block, most = plan.rule.most, n_codes = plan.tile + FH_LANES_MAX
+    cdef Py_ssize_t candidates_bytes = n * <Py_ssize_t>sizeof(fh_candidates)
     work.words = <uint64_t *>carve(arena, 8 * n * plan.n_words)
-    work.candidates = <fh_candidates *>carve(arena, n * <Py_ssize_t>sizeof(fh_candidates))
+    work.candidates = <fh_candidates *>carve(arena, candidates_bytes)
     work.keys = <uint64_t *>carve(arena, 8 * n * plan.k)
-    work.scratch = <uint64_t *>carve(arena, 8 * plan.k)
-    work.centre_distances = <int32_t *>carve(arena, 4 * n_pairs)
-    work.probed = <int64_t *>carve(arena, 8 * n_pairs)
-    work.n_probed = <int32_t *>carve(arena, 4 * n)
-    work.places = <int32_t *>carve(arena, 4 * (plan.centres.n + 1))
-    work.pairs = <int32_t *>carve(arena, 4 * n_pairs)
+    work.probed = <fh_candidates *>carve(arena, candidates_bytes)
+    work.probed_keys = <uint64_t *>carve(arena, 8 * n * most)
+    work.nearest = <int32_t *>carve(arena, 4 * n)
+    work.last = <uint64_t *>carve(arena, 8 * n)
+    work.scratch = <uint64_t *>carve(arena, 8 * max(<Py_ssize_t>plan.k, most))
+    work.places = <int32_t *>carve(arena, 4 * (plan.n_lists + 1))
+    work.pairs = <int32_t *>carve(arena, 4 * n * most)
     work.hit_positions = <int32_t *>carve(arena, 4 * n_codes)
     work.hit_distances = <int32_t *>carve(arena, 4 * n_codes)
     work.gathered = <uint8_t *>carve(arena, n_codes * plan.n_bytes)
     work.laid_out = <uint64_t *>carve(arena, 8 * n_codes * plan.n_words)
-    work.centre_memory = <uint8_t *>carve(
-        arena, max(topk_bytes(plan, n), topk_bytes(plan, n_last)))
-    work.centre_keys = <uint64_t *>carve(arena, 8 * plan.rule.most)
-    work.centre_scratch = <uint64_t *>carve(arena, 8 * plan.rule.most)
     return work
 
 
 cdef void plan_partitions(PartitionPlan *plan, int n_threads) noexcept nogil:
     """Choose blocks and threads, and compute the memory; all other sizes are set."""
     cdef Arena slot
-    cdef Py_ssize_t n_mean = plan.starts[plan.centres.n] // plan.centres.n
+    cdef Py_ssize_t n_mean = plan.starts[plan.n_lists] // plan.n_lists
     cdef double n_words = <double>plan.n_queries * plan.n_words
-    cdef Py_ssize_t per_query = (8 * plan.k + 16 * plan.rule.most
+    cdef Py_ssize_t per_query = (8 * plan.k + 12 * plan.rule.most
                                  + 8 * plan.n_words + 128)
-    n_words = n_words * (plan.centres.n + n_mean * plan.rule.least)
+    n_words = n_words * (plan.n_lists + n_mean * plan.rule.least)
     plan.n_threads = threads_for(n_threads, plan.n_queries, n_words)
     plan.n_block = (plan.n_queries + plan.n_threads - 1) // plan.n_threads
     plan.n_block = min(plan.n_block, <Py_ssize_t>BLOCK_QUERIES,
@@ -173,99 +157,104 @@ cdef void answer_block(const PartitionPlan *plan, Py_ssize_t slot, const uint8_t
     cdef int32_t largest = <int32_t>(8 * plan.n_bytes)
     cdef Py_ssize_t q
     write_words(queries, n, plan.n_bytes, work.words)
-    rank_centres(plan, &work, queries, n)
+    choose_first_lists(plan, &work, n)
     for q in range(n):
         fh_candidates_start(&work.candidates[q], plan.k, min(plan.rule.bound, largest + 1),
                             work.keys + q * plan.k)
-        work.n_probed[q] = plan.rule.least
-    probe(plan, &work, n, 0)
+    probe(plan, &work, n)
     if plan.rule.bound <= largest:
         for q in range(n):
             if work.candidates[q].n < plan.k:
                 # The bound was too small: search again without it.
                 fh_candidates_start(&work.candidates[q], plan.k, largest + 1,
                                     work.keys + q * plan.k)
-                probe_alone(plan, &work, q, 0)
+                probe_alone(plan, &work, q)
     if plan.rule.most > plan.rule.least:
-        for q in range(n):
-            choose_lists(plan, &work, q)
-        probe(plan, &work, n, plan.rule.least)
+        choose_other_lists(plan, &work, n)
+        probe(plan, &work, n)
     for q in range(n):
         out_compared[q] = work.candidates[q].n_seen
         fh_candidates_finish(&work.candidates[q], work.scratch, out_distances + q * plan.k,
                              out_rows + q * plan.k)
 
 
-cdef void rank_centres(const PartitionPlan *plan, Workspace *work, const uint8_t *queries,
-                       Py_ssize_t n) noexcept nogil:
-    """Find the nearest centres of n queries."""
-    cdef Py_ssize_t most = plan.rule.most, q
-    cdef TopkPlan topk
-    if n <= ALONE_QUERIES and plan.laid_out.level == active_level():
-        for q in range(n):
-            rank_laid_out(plan, work, q)
-        return
-    topk = plan_topk(&plan.centres, n, most, 1)
-    lay_out_topk(&topk, work.centre_memory)
-    run_topk(&topk, queries, work.centre_distances, work.probed, most)
+cdef void choose_first_lists(const PartitionPlan *plan, Workspace *work,
+                             Py_ssize_t n) noexcept nogil:
+    """Find the lists that n queries always probe."""
+    cdef Py_ssize_t q
+    for q in range(n):
+        fh_candidates_start(&work.probed[q], plan.rule.least, <int32_t>(8 * plan.n_bytes) + 1,
+                            work.probed_keys + q * plan.rule.most)
+    scan_centres(plan, work, n)
+    for q in range(n):
+        fh_candidates_sort(&work.probed[q], work.scratch)
+        work.nearest[q] = <int32_t>(work.probed[q].keys[0] >> 32)
+        work.last[q] = work.probed[q].keys[plan.rule.least - 1]
 
 
-cdef void rank_laid_out(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
-    """Find the nearest centres of one query, in centres that are laid out already."""
-    cdef Py_ssize_t most = plan.rule.most, n_words = plan.n_words
-    cdef int32_t first = 0, n_left = <int32_t>plan.centres.n, n, n_hits
-    cdef fh_candidates nearest
-    fh_candidates_start(&nearest, most, <int32_t>(8 * plan.n_bytes) + 1, work.centre_keys)
-    while n_left > 0:
-        n = next_block(first, min(n_left, plan.tile))
-        n_hits = active_level().scan(work.words + q * n_words,
-                                     plan.laid_out.tile + first * n_words, n, plan.n_words,
-                                     nearest.bound, work.hit_positions, work.hit_distances)
-        if n_hits > 0:
-            fh_candidates_append(&nearest, plan.numbers + first, NULL, n_hits,
-                                 work.hit_positions, work.hit_distances)
-        first = first + n
-        n_left = n_left - n
-    fh_candidates_finish(&nearest, work.centre_scratch, work.centre_distances + q * most,
-                         work.probed + q * most)
-
-
-cdef void choose_lists(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
-    """Keep the lists that a query probes after the first ones."""
+cdef void choose_other_lists(const PartitionPlan *plan, Workspace *work,
+                             Py_ssize_t n) noexcept nogil:
+    """Find the lists that n queries probe after the first ones."""
     cdef const Rule *rule = &plan.rule
-    cdef int64_t *lists = work.probed + q * rule.most
-    cdef const int32_t *distances = work.centre_distances + q * rule.most
-    cdef int32_t reach = rule.reach[fh_candidates_farthest(&work.candidates[q])]
-    cdef int32_t i, n = rule.least, far
-    for i in range(rule.least, rule.most):
-        far = distances[i]
+    cdef fh_candidates *probed
+    cdef Py_ssize_t q
+    cdef int64_t far, i, n_others
+    for q in range(n):
+        far = rule.reach[fh_candidates_farthest(&work.candidates[q])]
         if rule.from_nearest:
-            far = far - distances[0]
-        if far <= reach:
-            lists[n] = lists[i]
-            n = n + 1
-    work.n_probed[q] = n
+            far = far + work.nearest[q]
+        far = min(far, <int64_t>(8 * plan.n_bytes))
+        # Without a scan if no other list can be so near.
+        if far < <int64_t>(work.last[q] >> 32):
+            far = -1
+        fh_candidates_start(&work.probed[q], rule.most, <int32_t>far + 1,
+                            work.probed_keys + q * rule.most)
+    scan_centres(plan, work, n)
+    for q in range(n):
+        probed = &work.probed[q]
+        n_others = 0
+        for i in range(probed.n):
+            if probed.keys[i] > work.last[q]:
+                probed.keys[n_others] = probed.keys[i]
+                n_others = n_others + 1
+        probed.n = n_others
 
 
-cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n,
-                int32_t first) noexcept nogil:
-    """Compare n queries with their lists, from number `first` of each query on."""
-    cdef Py_ssize_t most = plan.rule.most, n_lists = plan.centres.n, q, i, list, next
+cdef void scan_centres(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
+    """Compare n queries with all centres, tile by tile, so that a tile stays in the cache."""
+    cdef Py_ssize_t first = 0, q
+    cdef int32_t n_here
+    while first < plan.n_lists:
+        n_here = <int32_t>min(<Py_ssize_t>plan.tile, plan.n_lists - first)
+        for q in range(n):
+            if work.probed[q].bound > 0:
+                scan_codes(plan, work, &work.probed[q], work.words + q * plan.n_words,
+                           <const uint8_t *>(plan.centres + first * plan.n_words),
+                           plan.numbers + first, NULL, n_here, False)
+        first = first + n_here
+
+
+cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
+    """Compare n queries with the lists that have been chosen for them."""
+    cdef Py_ssize_t n_lists = plan.n_lists, q, i, list, next
     cdef int32_t start, end
+    cdef fh_candidates *probed
     if n <= ALONE_QUERIES:
         for q in range(n):
-            probe_alone(plan, work, q, first)
+            probe_alone(plan, work, q)
         return
     # A counting sort of the pairs (list, query) by list.
     memset(work.places, 0, (n_lists + 1) * sizeof(int32_t))
     for q in range(n):
-        for i in range(first, work.n_probed[q]):
-            work.places[work.probed[q * most + i] + 1] += 1
+        probed = &work.probed[q]
+        for i in range(probed.n):
+            work.places[<uint32_t>probed.keys[i] + 1] += 1
     for list in range(n_lists):
         work.places[list + 1] += work.places[list]
     for q in range(n):
-        for i in range(first, work.n_probed[q]):
-            list = work.probed[q * most + i]
+        probed = &work.probed[q]
+        for i in range(probed.n):
+            list = <uint32_t>probed.keys[i]
             work.pairs[work.places[list]] = <int32_t>q
             work.places[list] += 1
     # Now the place of a list is its end, which is the start of the next one.
@@ -279,15 +268,15 @@ cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n,
         start, list = end, next
 
 
-cdef void probe_alone(const PartitionPlan *plan, Workspace *work, Py_ssize_t q,
-                      int32_t first) noexcept nogil:
-    """Compare one query with its lists, from number `first` on."""
-    cdef const int64_t *lists = work.probed + q * plan.rule.most
-    cdef int32_t number = <int32_t>q, i
-    for i in range(first, work.n_probed[q]):
-        if i + 1 < work.n_probed[q]:
-            fetch_list(plan, lists[i + 1])
-        scan_list(plan, work, lists[i], &number, 1)
+cdef void probe_alone(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
+    """Compare one query with its lists."""
+    cdef const fh_candidates *probed = &work.probed[q]
+    cdef int32_t number = <int32_t>q
+    cdef int64_t i
+    for i in range(probed.n):
+        if i + 1 < probed.n:
+            fetch_list(plan, <uint32_t>probed.keys[i + 1])
+        scan_list(plan, work, <uint32_t>probed.keys[i], &number, 1)
 
 
 cdef inline Py_ssize_t next_list(const Workspace *work, Py_ssize_t list, int32_t start,
@@ -312,7 +301,7 @@ cdef void scan_list(const PartitionPlan *plan, Workspace *work, Py_ssize_t list,
     cdef const uint32_t *rows = plan.rows + plan.starts[list]
     cdef const uint8_t *codes = plan.codes + plan.starts[list] * plan.n_bytes
     cdef int64_t n_left = plan.starts[list + 1] - plan.starts[list]
-    cdef Py_ssize_t n_bytes = plan.n_bytes
+    cdef Py_ssize_t n_bytes = plan.n_bytes, q
     cdef bint by_rows = (n_queries <= ROW_QUERIES and n_bytes > 8
                          and n_bytes % active_level().row_bytes == 0)
     cdef int32_t n, i
@@ -325,33 +314,35 @@ cdef void scan_list(const PartitionPlan *plan, Workspace *work, Py_ssize_t list,
         if not by_rows and n_bytes != 8:
             active_level().prepare(codes, n, n_bytes, work.laid_out)
         for i in range(n_queries):
-            scan_codes(plan, work, codes, rows, n, queries[i], by_rows)
+            q = queries[i]
+            scan_codes(plan, work, &work.candidates[q], work.words + q * plan.n_words,
+                       codes if by_rows or n_bytes == 8 else <const uint8_t *>work.laid_out,
+                       rows, plan.allowed, n, by_rows)
         rows = rows + n
         codes = codes + n * n_bytes
         n_left = n_left - n
 
 
-cdef void scan_codes(const PartitionPlan *plan, Workspace *work, const uint8_t *codes,
-                     const uint32_t *rows, int32_t n, Py_ssize_t q,
-                     bint by_rows) noexcept nogil:
-    """Compare one query with n codes of a list; blocks are short at first."""
-    cdef fh_candidates *candidates = &work.candidates[q]
-    cdef const uint64_t *query = work.words + q * plan.n_words
+cdef void scan_codes(const PartitionPlan *plan, Workspace *work, fh_candidates *candidates,
+                     const uint64_t *query, const uint8_t *codes, const uint32_t *rows,
+                     const uint8_t *allowed, int32_t n, bint by_rows) noexcept nogil:
+    """Compare one query with n codes, which are rows or laid out; blocks are short at first."""
+    cdef Py_ssize_t bytes_of_code = plan.n_bytes if by_rows else 8 * plan.n_words
+    cdef const uint8_t *some
     cdef int32_t block = 0, n_block, n_hits
     while block < n:
         n_block = next_block(candidates.n_seen, n - block)
+        some = codes + block * bytes_of_code
         if by_rows:
-            n_hits = active_level().scan_rows(
-                query, codes + block * plan.n_bytes, n_block, plan.n_bytes,
-                candidates.bound, work.hit_positions, work.hit_distances)
+            n_hits = active_level().scan_rows(query, some, n_block, plan.n_bytes, candidates.bound,
+                                              work.hit_positions, work.hit_distances)
         else:
-            n_hits = active_level().scan(
-                query, (<const uint64_t *>codes if plan.n_bytes == 8 else work.laid_out)
-                + <Py_ssize_t>block * plan.n_words, n_block, plan.n_words,
-                candidates.bound, work.hit_positions, work.hit_distances)
+            n_hits = active_level().scan(query, <const uint64_t *>some, n_block, plan.n_words,
+                                         candidates.bound, work.hit_positions,
+                                         work.hit_distances)
         if n_hits > 0:
-            fh_candidates_append(candidates, rows + block, plan.allowed, n_hits,
-                                 work.hit_positions, work.hit_distances)
+            fh_candidates_append(candidates, rows + block, allowed, n_hits, work.hit_positions,
+                                 work.hit_distances)
         candidates.n_seen += n_block
         block = block + n_block
 
@@ -366,22 +357,28 @@ cdef class Lists:
     cdef const uint8_t[:, ::1] codes, centres
     cdef const int64_t[::1] starts
     cdef const uint32_t[::1] rows, numbers
-    cdef uint64_t[::1] tile
-    cdef LaidOut laid_out
+    cdef uint64_t[::1] memory
+    cdef const uint64_t *laid_out
+    cdef const fh_level *level
     cdef bint in_order
 
     def __cinit__(self, const uint8_t[:, ::1] codes, const uint8_t[:, ::1] centres,
                   const int64_t[::1] starts, const uint32_t[::1] rows, bint in_order):
-        cdef Py_ssize_t n = centres.shape[0], n_bytes = centres.shape[1]
+        cdef Py_ssize_t n = centres.shape[0], n_words = (centres.shape[1] + 7) // 8
         self.codes, self.centres, self.starts, self.rows = codes, centres, starts, rows
         self.in_order = in_order
         self.numbers = np.arange(n, dtype=np.uint32)
         # A tile begins at a multiple of 64 bytes.
-        self.tile = np.empty((n + FH_LANES_MAX) * ((n_bytes + 7) // 8) + 8, np.uint64)
-        self.laid_out.level = active_level()
-        self.laid_out.tile = <uint64_t *>make_arena(&self.tile[0]).memory
-        active_level().prepare(&centres[0, 0], <int32_t>n, n_bytes,
-                               <uint64_t *>self.laid_out.tile)
+        self.memory = np.empty((n + FH_LANES_MAX) * n_words + 8, np.uint64)
+        self.lay_out()
+
+    cdef void lay_out(self) noexcept:
+        """Lay the centres out for the level in use; no other level can scan them."""
+        cdef Py_ssize_t n = self.centres.shape[0], n_bytes = self.centres.shape[1]
+        cdef uint64_t *tile = <uint64_t *>make_arena(&self.memory[0]).memory
+        self.level = active_level()
+        self.level.prepare(&self.centres[0, 0], <int32_t>n, n_bytes, tile)
+        self.laid_out = tile
 
     def search(self, const uint8_t[:, ::1] queries, const uint8_t[::1] allowed, int64_t k,
                int32_t least, int32_t most, bint from_nearest, const int32_t[::1] reach,
@@ -401,9 +398,9 @@ cdef class Lists:
         plan.in_order = self.in_order
         plan.n_words = <int32_t>((plan.n_bytes + 7) // 8)
         plan.allowed = &allowed[0] if allowed is not None else NULL
-        plan.centres = make_database(&self.centres[0, 0], self.centres.shape[0], plan.n_bytes,
-                                     queries.shape[0])
-        plan.laid_out = self.laid_out
+        if self.level != active_level():
+            self.lay_out()
+        plan.centres, plan.n_lists = self.laid_out, self.centres.shape[0]
         # Of all codes, because there may be few centres.
         plan.tile = make_database(plan.codes, self.codes.shape[0], plan.n_bytes,
                                   queries.shape[0]).tile
