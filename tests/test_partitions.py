@@ -57,8 +57,10 @@ def test_search_in_lists_matches_the_reference(level, problem, data, n_threads):
     with simd(level if data.draw(st.booleans()) else kernels.supported_levels()[0]):
         partitions = with_lists(codes, centres, lists, data.draw(st.booleans()))
     with simd(level):
-        found = partitions.topk(queries, k, rule, n_threads, allow(mask, len(codes)))
-    assert found[3] == (found[1][:, -1] < 0).sum()
+        compared = np.empty(len(queries), np.int64)
+        allowed = allow(mask, len(codes))
+        distances, rows, n_short = partitions.topk(queries, k, rule, n_threads, allowed, compared)
+    assert n_short == (rows[:, -1] < 0).sum()
     expected = reference.topk(
         queries,
         codes,
@@ -71,7 +73,7 @@ def test_search_in_lists_matches_the_reference(level, problem, data, n_threads):
         reaches,
         mask,
     )
-    for a, b in zip(found[:3], expected, strict=True):
+    for a, b in zip((distances, rows, compared), expected, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
 
@@ -92,13 +94,16 @@ def test_all_lists_give_the_exact_answer(level, n_bits):
         partitions = with_lists(codes, codes[:3], lists, n_bits % 2 == 0)
         for k in (1, 10, 1200):
             for n_queries in (1, 3, 40):
-                distances, rows, n_compared, _ = partitions.topk(queries[:n_queries], k, rule, 2)
+                compared = np.empty(n_queries, np.int64)
+                distances, rows, _ = partitions.topk(
+                    queries[:n_queries], k, rule, 2, n_compared=compared
+                )
                 expected = nearest[:n_queries, :k]
                 np.testing.assert_array_equal(rows, expected)
                 np.testing.assert_array_equal(
                     distances, np.take_along_axis(far[:n_queries], expected, axis=1)
                 )
-                assert (n_compared == 3000).all()
+                assert (compared == 3000).all()
 
 
 @given(problem=search_problems(max_codes=60), n_threads=st.integers(1, 3))
@@ -168,6 +173,6 @@ def test_lists_of_equal_codes_are_cut():
     longest = module._LONGEST * len(codes) // 50
     assert np.diff(partitions.starts).max() <= longest
     rule = Rule(1, len(partitions), False, np.full(66, 64, np.int32))
-    distances, rows, _, _ = partitions.topk(codes[:1], 5021, rule, 1)
+    distances, rows, _ = partitions.topk(codes[:1], 5021, rule, 1)
     np.testing.assert_array_equal(rows[0, :5000], np.arange(5000))
     assert (distances[0, :5000] == 0).all() and distances[0, 5020] > 0

@@ -16,6 +16,9 @@ class Lists:
     def search(
         self,
         queries: NDArray[np.uint8],
+        out_distances: NDArray[np.int32],
+        out_rows: NDArray[np.int64],
+        out_compared: NDArray[np.int64] | None,
         allowed: NDArray[np.uint8] | None,
         k: int,
         least: int,
@@ -23,9 +26,6 @@ class Lists:
         from_nearest: bool,
         reach: NDArray[np.int32],
         bound: int,
-        out_distances: NDArray[np.int32],
-        out_rows: NDArray[np.int64],
-        out_compared: NDArray[np.int64],
         n_threads: int,
     ) -> int: ...
 

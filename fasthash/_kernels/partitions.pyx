@@ -44,7 +44,7 @@ cdef extern from "partitions.h" nogil:
     void fh_candidates_sort(fh_candidates *c, uint64_t *scratch)
     void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
                               int64_t *rows)
-    void fh_fetch(const uint8_t *codes, Py_ssize_t n_bytes)
+    void fh_fetch(const uint8_t *codes, Py_ssize_t n_bytes, const uint32_t *rows, int64_t n)
     void fh_fetch_rows(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes)
     void fh_gather(const uint8_t *codes, const uint32_t *rows, int32_t n, int32_t n_listed,
                    Py_ssize_t n_bytes, uint8_t *out)
@@ -173,7 +173,8 @@ cdef void answer_block(const PartitionPlan *plan, Py_ssize_t slot, const uint8_t
         choose_other_lists(plan, &work, n)
         probe(plan, &work, n)
     for q in range(n):
-        out_compared[q] = work.candidates[q].n_seen
+        if out_compared != NULL:
+            out_compared[q] = work.candidates[q].n_seen
         fh_candidates_finish(&work.candidates[q], work.scratch, out_distances + q * plan.k,
                              out_rows + q * plan.k)
 
@@ -290,7 +291,7 @@ cdef inline Py_ssize_t next_list(const Workspace *work, Py_ssize_t list, int32_t
 cdef inline void fetch_list(const PartitionPlan *plan, Py_ssize_t list) noexcept nogil:
     cdef Py_ssize_t start = plan.starts[list], n = plan.starts[list + 1] - start
     if plan.in_order:
-        fh_fetch(plan.codes + start * plan.n_bytes, n * plan.n_bytes)
+        fh_fetch(plan.codes + start * plan.n_bytes, n * plan.n_bytes, plan.rows + start, n)
     else:
         fh_fetch_rows(plan.codes, plan.rows + start, n, plan.n_bytes)
 
@@ -380,19 +381,20 @@ cdef class Lists:
         self.level.prepare(&self.centres[0, 0], <int32_t>n, n_bytes, tile)
         self.laid_out = tile
 
-    def search(self, const uint8_t[:, ::1] queries, const uint8_t[::1] allowed, int64_t k,
-               int32_t least, int32_t most, bint from_nearest, const int32_t[::1] reach,
-               int32_t bound, int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows,
-               int64_t[::1] out_compared, int n_threads):
+    def search(self, const uint8_t[:, ::1] queries, int32_t[:, ::1] out_distances,
+               int64_t[:, ::1] out_rows, int64_t[::1] out_compared, const uint8_t[::1] allowed,
+               int64_t k, int32_t least, int32_t most, bint from_nearest,
+               const int32_t[::1] reach, int32_t bound, int n_threads):
         """Find the k nearest codes in the lists that each query probes, by (distance, row).
 
         ``allowed`` has a flag for every row, None for all. Missing answers are -1. out_compared[q]
-        is the number of codes with which query q was compared. At least one query, and
-        1 <= least <= most <= number of lists; `Rule` explains the other arguments. Returns the
-        number of queries that have fewer than k answers.
+        is the number of codes with which query q was compared; out_compared may be None. At least
+        one query, and 1 <= least <= most <= number of lists; `Rule` explains the other arguments.
+        Returns the number of queries that have fewer than k answers.
         """
         cdef PartitionPlan plan
         cdef Py_ssize_t block, n_blocks, first
+        cdef int64_t *compared = &out_compared[0] if out_compared is not None else NULL
         cdef uint8_t *memory
         plan.codes, plan.n_bytes = &self.codes[0, 0], self.codes.shape[1]
         plan.in_order = self.in_order
@@ -419,14 +421,15 @@ cdef class Lists:
             # Without OpenMP, because it takes longer than a search in few lists.
             with nogil:
                 answer_block(&plan, 0, &queries[0, 0], plan.n_queries, &out_distances[0, 0],
-                             &out_rows[0, 0], &out_compared[0])
+                             &out_rows[0, 0], compared)
         else:
             for block in prange(n_blocks, nogil=True, schedule="dynamic",
                                 num_threads=plan.n_threads):
                 first = block * plan.n_block
                 answer_block(&plan, threadid(), &queries[first, 0],
                              min(plan.n_block, plan.n_queries - first), &out_distances[first, 0],
-                             &out_rows[first, 0], &out_compared[first])
+                             &out_rows[first, 0],
+                             NULL if compared == NULL else compared + first)
         free(memory)
         cdef Py_ssize_t n_short = 0
         for first in range(plan.n_queries):

@@ -46,9 +46,6 @@ _COUNTED_QUERIES = 256
 # The share of queries for which the first bound is large enough. Others are searched twice.
 _BOUNDED_SHARE = 0.99
 
-# What ranking one more centre costs, in codes compared.
-_RANK_COST = 10
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -72,7 +69,7 @@ class Calibration:
         Whether they are codes of the index, each searched without itself, or queries that
         `calibrate` was given.
     share : float
-        Mean share of the codes with which a query is compared, centres included.
+        Mean share of the codes with which a query is compared; each centre counts once.
     alone, batched : bool
         Whether single queries (up to four in one call), and queries in a batch, are searched in
         lists. Where it is False, the exact search is faster, or the recall cannot be kept.
@@ -251,7 +248,7 @@ def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | 
     _, from_nearest, slope, threshold, largest = best
     slack = sample.slack(from_nearest, slope)
     needed = 4 * sample.far.astype(np.int64) - slack[:, None]
-    # To rank fewer centres costs less, but then the others must be probed from farther away.
+    # With a limit, difficult queries cost less, but then the others must reach farther.
     choices: list[tuple[float, int, int]] = []
     most = 1 << (sample.least - 1).bit_length()
     while most < 2 * n_lists:
@@ -259,7 +256,7 @@ def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | 
         limited = _smallest_threshold(sample, needed, recall, at_most)
         if limited is not None:
             cost, _ = sample.costs(slack, limited, at_most)
-            choices.append((cost + _RANK_COST * at_most, limited, at_most))
+            choices.append((cost, limited, at_most))
             if at_most >= largest:
                 break
         most *= 2
@@ -267,9 +264,8 @@ def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | 
     reach = (threshold + slope * np.arange(largest_distance + 2, dtype=np.int64)) // 4
     # The last one is for queries with fewer than k candidates.
     reach[-1] = largest_distance
-    bound = 1 + int(np.quantile(sample.kth, _BOUNDED_SHARE, method="higher"))
-    if sample.is_short.any():
-        bound = largest_distance + 1
+    kth = np.where(sample.is_short, largest_distance, sample.kth)
+    bound = 1 + int(np.quantile(kth, _BOUNDED_SHARE, method="higher"))
     return Rule(sample.least, most, from_nearest, reach.astype(np.int32), bound)
 
 

@@ -218,7 +218,7 @@ class ListSearch:
         chosen = self.chosen(k, recall, among, n_threads)
         if chosen.rule is None or not chosen.calibration.uses_lists(len(queries)):
             return among.exact(queries, n)
-        distances, rows, _, n_short = self.partitions.topk(
+        distances, rows, n_short = self.partitions.topk(
             queries, n, chosen.rule, n_threads, among.allowed
         )
         if n_short:
@@ -278,13 +278,14 @@ class ListSearch:
             n = k if own is None else k + 1
             least = min(len(partitions), -(-k * len(partitions) // n_live))
             nearest = Rule(least, least, True, np.zeros(largest + 2, np.int32))
-            first, _, n_first, _ = partitions.topk(queries, n, nearest, n_threads, among.allowed)
+            n_first, n_compared = np.empty((2, n_queries), np.int64)
+            first, _, _ = partitions.topk(queries, n, nearest, n_threads, among.allowed, n_first)
             kth = first[:, -1]
             sample = Sample.of(partitions, queries, rows, groups, least, kth, n_threads)
             rule = choose_rule(sample, recall, largest)
         if rule is not None:
-            found, found_rows, n_compared, _ = partitions.topk(
-                queries, n, rule, n_threads, among.allowed
+            found, found_rows, _ = partitions.topk(
+                queries, n, rule, n_threads, among.allowed, n_compared
             )
             if own is not None:
                 found, found_rows = drop_own(found, found_rows, own)

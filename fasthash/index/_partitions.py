@@ -21,7 +21,6 @@ over the memory, which takes about as long as everything else.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +63,12 @@ _ASSIGNED_ROWS = 1 << 17
 
 
 def default_n_lists(n: int) -> int:
-    """The number of lists for n codes: twice the square root, so both steps cost alike."""
-    return max(1, min(MAX_CHOSEN_LISTS, n, round(2 * math.sqrt(n))))
+    """
+    The number of lists for n codes: the square root of twice that number.
+
+    A query is compared with all centres twice, and with the codes of a few lists.
+    """
+    return max(1, min(MAX_CHOSEN_LISTS, n, round(math.sqrt(2 * n))))
 
 
 @dataclass(frozen=True)
@@ -177,17 +180,19 @@ class Partitions:
         rule: Rule,
         n_threads: int,
         allowed: Allowed | None = None,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], int]:
+        n_compared: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:
         """
         Find the k nearest codes in the lists that the rule chooses.
+
+        `n_compared` gets the number of codes with which each query was compared, without the
+        centres.
 
         Returns
         -------
         distances : ndarray of int32, shape (n_queries, k)
             As `scan.scan_topk` gives them.
         rows : ndarray of int64, shape (n_queries, k)
-        n_compared : ndarray of int64, shape (n_queries,)
-            Codes with which each query was compared, without the centres.
         n_short : int
             Number of queries with fewer than k answers.
         """
@@ -195,35 +200,27 @@ class Partitions:
         n_found = min(k, n_codes)
         distances = np.empty((n_queries, n_found), np.int32)
         rows = np.empty((n_queries, n_found), np.int64)
-        n_compared = np.empty(n_queries, np.int64)
         flags = None
         if allowed is not None and not allowed.is_everything:
             flags = allowed.flags.view(np.uint8)
         n_words = -(-queries.shape[1] // 8)
         n_lists = len(self.centres)
         per_query = (n_lists + rule.most * n_codes // n_lists) * n_words
-        parts: Iterable[slice] = (slice(0, n_queries),)
-        if n_queries * per_query > _FIRST_WORDS or n_queries == 0:
-            parts = Pace(_FIRST_WORDS // per_query).cut(n_queries)
-        n_short = 0
-        for q in parts:
-            n_short += self._lists.search(
-                queries[q],
-                flags,
-                n_found,
-                rule.least,
-                rule.most,
-                rule.from_nearest,
-                rule.reach,
-                rule.bound,
-                distances[q],
-                rows[q],
-                n_compared[q],
-                n_threads,
-            )
-        if n_found < k:
-            n_short = n_queries
-        return *pad(distances, rows, k), n_compared, n_short
+        fixed = (
+            *(flags, n_found, rule.least, rule.most, rule.from_nearest, rule.reach, rule.bound),
+            n_threads,
+        )
+        if 0 < n_queries * per_query <= _FIRST_WORDS:
+            # Without slices, which take as long as the comparison of hundreds of codes.
+            n_short = self._lists.search(queries, distances, rows, n_compared, *fixed)
+        else:
+            n_short = 0
+            for q in Pace(_FIRST_WORDS // per_query).cut(n_queries):
+                counts = None if n_compared is None else n_compared[q]
+                n_short += self._lists.search(queries[q], distances[q], rows[q], counts, *fixed)
+        if n_found == k:
+            return distances, rows, n_short
+        return *pad(distances, rows, k), n_queries
 
 
 def _learn_centres(

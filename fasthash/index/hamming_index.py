@@ -126,7 +126,7 @@ class HammingIndex(CodeIndex):
         Parameters
         ----------
         n_lists : int, optional
-            About how many lists to make, at most 32,767; by default twice the square root of the
+            About how many lists to make, at most 32,767; by default the square root of twice the
             number of codes. More lists make searches faster, until the comparison with the
             centres takes most of the time.
         copy : bool, default True
