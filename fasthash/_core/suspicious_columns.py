@@ -21,8 +21,8 @@ from .workers import Workers
 
 __all__ = ["refuse_vanishing", "warn_of_columns", "warn_of_signs"]
 
-# Sums of products of features of this size are exact but for rounding. The bounds are the inverses
-# of those of large features in `check_rows`.
+# Sums of products of features of this size are exact except for rounding. The bounds are the
+# inverses of those of large features in `check_rows`.
 _SMALLEST = {"float32": 1e-15, "float64": 1e-70}
 
 # Deviations are estimated from about this many rows.

@@ -45,8 +45,8 @@ def direct_answers(
         worker is lost meanwhile, or a call failed.
     """
     rows, given, token, exclude = request
-    # What is prepared need not be sent. A future cannot be sent so, and functions of users belong
-    # into tasks, which run once.
+    # What is prepared need not be sent. Neither a future nor a function of a user is
+    # sent in this message: futures cannot be, and functions belong in tasks, which run once.
     request = [rows, None if token else given, token, exclude]
     if len(rows) > _MOST_QUERIES or len(shards) > MOST_ANSWERS:
         return None

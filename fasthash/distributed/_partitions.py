@@ -51,7 +51,7 @@ def shards_of(
 
 
 def shard_row_bytes(n_bits: int, copies: int) -> int:
-    """Memory of a code and its id, which are so often in memory at once."""
+    """Memory of a code and its id, if `copies` copies of them are in memory at once."""
     return copies * (-(-n_bits // 8) + 8)
 
 

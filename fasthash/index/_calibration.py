@@ -37,7 +37,7 @@ _STANDARD_ERRORS = 1.645
 # The pairs (g, 4 a) of the rules that are tried. Thresholds are in quarters too.
 _RULES = [(g, a) for g in (True, False) for a in (0, 1, 2, 3, 4)]
 
-# Up to so many queries in one call count as single ones.
+# Up to this number of queries in one call, each counts as a single query.
 _ALONE = 4
 
 # Queries whose compared codes are counted, to compare rules.
@@ -86,7 +86,7 @@ class Calibration:
     batched: bool
 
     def uses_lists(self, n_queries: int) -> bool:
-        """Whether so many queries in one call are searched in lists; otherwise exactly."""
+        """Whether a call with this number of queries searches lists; if not, it is exact."""
         return self.alone if n_queries <= _ALONE else self.batched
 
 

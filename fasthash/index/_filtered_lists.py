@@ -22,7 +22,7 @@ from ._partitions import Partitions
 
 __all__ = ["FilteredLists"]
 
-# What a calibration takes besides its exact searches.
+# Seconds that a calibration takes in addition to its exact searches.
 _CALIBRATION_SECONDS = 0.2
 
 
@@ -31,7 +31,7 @@ class FilteredLists:
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
-        # By the search of the index, so that the lists of a replaced base are freed.
+        # The keys are the searches of the index, held weakly: lists of a replaced base are freed.
         self._searches: weakref.WeakKeyDictionary[ListSearch, tuple[object, ListSearch]] = (
             weakref.WeakKeyDictionary()
         )

@@ -103,7 +103,7 @@ class _Known:
         # Of the base, with those that have been removed.
         self.found = found
         self.rows = rows
-        # Stays the same object while the rows of the base do, but for removed codes.
+        # The same object as long as the base has the same rows; removed codes make no difference.
         self.key: object = object() if found is None else found
 
     def is_of(self, state: Snapshot) -> bool:

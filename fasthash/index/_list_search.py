@@ -72,7 +72,7 @@ _LEAST_CODES_PER_ANSWER = 32
 # A rule is chosen again when this share of the codes has been removed since.
 _REMOVED_SHARE = 1 / 8
 
-# So many queries are timed alone, and in a batch.
+# Numbers of queries that are timed one by one, and in a batch.
 _TIMED_ALONE = 15
 _TIMED_BATCH = 256
 

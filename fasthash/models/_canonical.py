@@ -442,7 +442,7 @@ def agreement(
         spread = np.sqrt(np.maximum(np.diag(inner[m]) * np.diag(inner[j]), 0))
         along = np.divide(shared, spread, out=np.zeros_like(shared), where=spread > 0)
         partners = np.sqrt(np.sum(np.maximum(along[:_COMPARED], 0) ** 2))
-        # Features that do not vary among these pairs tell nothing of what is alike.
+        # Features that do not vary among these pairs say nothing about which samples are alike.
         alike = sum(
             np.einsum("ij,ij->j", mixed[a][a][place], mixed[a][b][place])
             / (linalg.norm(full[a][a][place, place]) or 1.0)
