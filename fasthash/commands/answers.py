@@ -89,7 +89,7 @@ class Search:
             return self.index.search(weights=weights[some], k=n, filter=self.allowed)
 
         if self.with_ties:
-            scored = iter(search_with_ties(search, len(weights), n))
+            scored = search_with_ties(search, len(weights), n)
         else:
             scored = ((*found, None) for found in found_of(search(slice(None), n)))
         for code, (scores, ids, ties) in zip(pack_signs(weights), scored, strict=True):

@@ -130,7 +130,7 @@ def declare(commands: Any) -> None:
         "--ties",
         action="store_true",
         help="also show how many items have the distance of an answer, or its score: the order "
-        "among them says nothing; each query is then searched by itself, perhaps several times",
+        "among them says nothing; a query is then searched again while more items tie",
     )
     texts = search.add_argument_group("texts")
     texts.add_argument(

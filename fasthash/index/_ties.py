@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.pieces import cut
+
 __all__ = ["Found", "count_ties", "found_of", "search_with_ties"]
+
+# Many items may tie with the last answer of each query, so that memory needs a limit.
+_MOST_ANSWERS = 1 << 20
 
 # Distances or scores, and ids.
 Found = tuple[NDArray[Any], NDArray[np.int64]]
@@ -17,7 +22,7 @@ Tied = tuple[NDArray[Any], NDArray[np.int64], list[int]]
 
 def search_with_ties(
     search: Callable[[NDArray[np.int64], int], Found], n_queries: int, k: int
-) -> list[Tied]:
+) -> Iterator[Tied]:
     """
     Search for the k best items and all others with the value of the last one, and count ties.
 
@@ -32,24 +37,37 @@ def search_with_ties(
         ids, as the ``search`` of an index does. The search must be exact.
     n_queries, k : int
 
-    Returns
-    -------
+    Yields
+    ------
     For each query:
 
     values, ids : ndarray, shape (n,)
         k answers and those that tie with the last one, or fewer than k.
     ties : list of int
         For each answer, how many items have its value.
+
+    Notes
+    -----
+    Holds at most about a million answers for each length of them, or those of one query.
     """
-    done: dict[int, Tied] = {}
-    queries, n = np.arange(n_queries), k + 1
-    while len(queries):
-        for q, (values, ids) in zip(queries.tolist(), found_of(search(queries, n)), strict=True):
-            if len(ids) < n or values[-1] != values[k - 1]:
+    yield from _tied(search, np.arange(n_queries), k, k + 1)
+
+
+def _tied(
+    search: Callable[[NDArray[np.int64], int], Found], queries: NDArray[np.int64], k: int, n: int
+) -> Iterator[Tied]:
+    """Yield the answers to some queries, searched with n answers first."""
+    for part in cut(len(queries), n, _MOST_ANSWERS):
+        some = queries[part]
+        found = list(found_of(search(some, n)))
+        is_open = [len(ids) == n and values[-1] == values[k - 1] for values, ids in found]
+        longer = _tied(search, some[is_open], k, 8 * n)
+        for (values, ids), needs_more in zip(found, is_open, strict=True):
+            if needs_more:
+                yield next(longer)
+            else:
                 n_kept = k + int((values[k:] == values[k - 1]).sum()) if len(ids) > k else k
-                done[q] = values[:n_kept], ids[:n_kept], count_ties(values[:n_kept])
-        queries, n = np.setdiff1d(queries, list(done)), 8 * n
-    return [done[q] for q in range(n_queries)]
+                yield values[:n_kept], ids[:n_kept], count_ties(values[:n_kept])
 
 
 def found_of(answer: Found) -> Iterator[Found]:

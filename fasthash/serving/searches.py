@@ -6,7 +6,7 @@ compared with both. `Searched` holds the codes of all items, and `Queries` what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +110,7 @@ class Searched:
 
     def by_score(
         self, queries: Queries, k: int, radius: int | None, allowed: NDArray[np.int64] | None
-    ) -> list[Sorted]:
+    ) -> Iterator[Sorted]:
         """
         Find the items with the highest scores.
 
@@ -127,12 +127,11 @@ class Searched:
         allowed : ndarray of int64, or None
             Ids that may be found.
 
-        Returns
-        -------
-        list of Sorted
+        Yields
+        ------
+        Sorted
             For each query.
         """
-        answers = []
         found = search_with_ties(self._scored(queries, allowed), len(queries), k)
         for q, (scores, ids, ties) in enumerate(found):
             one = queries[q : q + 1]
@@ -143,8 +142,7 @@ class Searched:
                 [(scores, ids, ties)] = search_with_ties(self._scored(one, near), 1, k)
                 distances = self._distances(one, ids)
             far = None if distances is None else distances[:k]
-            answers.append(Sorted(ids[:k], far, scores[:k], ties[:k]))
-        return answers
+            yield Sorted(ids[:k], far, scores[:k], ties[:k])
 
     def by_distance(
         self,
@@ -154,7 +152,7 @@ class Searched:
         allowed: NDArray[np.int64] | None,
         recall: float | None = None,
         label: str | None = None,
-    ) -> list[Sorted]:
+    ) -> Iterator[Sorted]:
         """
         Find the items with the smallest distances; equal ones by score, if weights are known.
 
@@ -170,21 +168,19 @@ class Searched:
         label : str or None
             What all allowed items have. Searches with a recall are calibrated for each label.
 
-        Returns
-        -------
-        list of Sorted
+        Yields
+        ------
+        Sorted
             For each query.
         """
         codes, exact = queries.codes, True
         assert codes is not None
-        found: list[tuple[NDArray[Any], NDArray[np.int64], list[int] | None]]
+        found: Iterator[tuple[NDArray[Any], NDArray[np.int64], list[int] | None]]
         if recall is None:
-            found = list(
-                search_with_ties(
-                    lambda some, n: self._index.search(codes[some], n, n_threads=1, filter=allowed),
-                    len(codes),
-                    k,
-                )
+            found = search_with_ties(
+                lambda some, n: self._index.search(codes[some], n, n_threads=1, filter=allowed),
+                len(codes),
+                k,
             )
         else:
             assert isinstance(self._index, HammingIndex)
@@ -195,13 +191,12 @@ class Searched:
                     self._prepared[label] = self._index.prepare_filter(allowed)
                 prepared = self._prepared[label]
             answer = self._index.search(codes, k, recall=recall, n_threads=1, filter=prepared)
-            found = [(*one, None) for one in found_of(answer)]
+            found = ((*one, None) for one in found_of(answer))
             # Without a calibration, the index has searched exactly.
             known = (self._index if prepared is None else prepared).calibration_
             exact = (k, recall) not in known or not known[k, recall].uses_lists(len(codes))
-        return [
-            self._sorted(queries[q : q + 1], one, k, radius, exact) for q, one in enumerate(found)
-        ]
+        for q, one in enumerate(found):
+            yield self._sorted(queries[q : q + 1], one, k, radius, exact)
 
     def _sorted(
         self,
