@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import gc
 import pickle
+import sys
+import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ import pytest
 import fasthash as fh
 from fasthash.index import _list_search, _partitioning
 from fasthash.index._calibration import highest_bound, lower_bound
+from fasthash.index._filtered_lists import FilteredLists
 from strategies import random_codes
 
 N_BITS = 128
@@ -363,6 +366,37 @@ def test_threads_that_ask_first_calibrate_once(codes, queries, monkeypatch):
     assert len(calls) == 1
     for answer in answers[1:]:
         np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_calibrations_of_a_filter_are_read_while_others_are_added():
+    class Lists:
+        partitions, calibrations = object(), {(1, 0.5): "known"}
+
+        def with_rules_of_its_own(self):
+            return self
+
+    filtered, kept, is_done = FilteredLists(), [Lists() for _ in range(6000)], threading.Event()
+    filtered.search(kept[0], "codes")
+
+    def read():
+        while not is_done.is_set():
+            assert filtered.calibrations(Lists.partitions, "others") == {}
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            reader = pool.submit(read)
+            for lists in kept:
+                filtered.search(lists, "codes")
+                if reader.done():
+                    break
+            is_done.set()
+            reader.result()
+    finally:
+        is_done.set()
+        sys.setswitchinterval(interval)
+    assert filtered.calibrations(Lists.partitions, "codes") == Lists.calibrations
 
 
 def test_replaced_codes_and_their_lists_are_freed(codes, queries):

@@ -46,7 +46,10 @@ class FilteredLists:
         self, partitions: Partitions | None, of: object
     ) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for these lists and codes, by (k, recall)."""
-        for known_of, search in list(self._searches.values()):
+        # Under the lock, so that no other thread adds a search meanwhile.
+        with self._lock:
+            made = list(self._searches.values())
+        for known_of, search in made:
             if known_of is of and search.partitions is partitions:
                 return search.calibrations
         return {}
