@@ -211,6 +211,24 @@ def test_other_threads_search_while_one_builds(monkeypatch):
     assert plan.tables is not None
 
 
+def test_scans_go_on_without_memory_for_tables(monkeypatch):
+    calls = []
+
+    def fail(*args):
+        calls.append(args)
+        raise MemoryError
+
+    monkeypatch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
+    monkeypatch.setattr(plan_module, "CodeTables", fail)
+    codes = clustered(40_000, 64, 100, 0.05)
+    plan = Plan(codes, 64, "auto")
+    for _ in range(4):
+        assert_same(plan.topk(codes[:10], 1, 1), fh.topk(codes[:10], codes, 1))
+    assert len(calls) == 1 and plan.tables is None
+    with pytest.raises(MemoryError):
+        Plan(codes, 64, "always").topk(codes[:10], 1, 1)
+
+
 def timing_of(seconds, is_steady=False):
     timing = plan_module._Timing(is_steady)
     timing.note(seconds)

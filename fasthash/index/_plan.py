@@ -20,7 +20,8 @@ that scans find show how long the tables would have taken. The tables are built 
 they would have saved, including the queries that wait in the same call, exceeds the time to build
 them. So the time lost is at most twice what it would be if the searches to come were known (the
 ski-rental problem). If tables would never be faster, they are never built. The search that finds
-them due builds them, and takes longer by this; meanwhile, other threads search by scans.
+them due builds them, and takes longer by this; meanwhile, other threads search by scans. If there
+is not enough memory for them, the scans go on.
 """
 
 from __future__ import annotations
@@ -184,7 +185,11 @@ class Plan:
         first = 0
         while first < n:
             if self._is_time_to_build(n_threads):
-                self._build(n_threads)
+                try:
+                    self._build(n_threads)
+                except MemoryError:
+                    # Tables only save time, and a scan needs none of that memory.
+                    self._saved = self._due = -math.inf
             by_scan, count = self._choose(scanning, probing, n - first)
             part = queries[first : first + count] if count < n else queries
             first += count
