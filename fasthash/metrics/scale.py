@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -140,7 +141,8 @@ class DistanceScale:
         """Length of the codes."""
         return len(self.other) - 1
 
-    @property
+    # Kept, because the bands of a thousand answers need it a thousand times.
+    @cached_property
     def close(self) -> int:
         """The largest distance that is close; -1 if not even equal codes are."""
         others = np.cumsum(self.other) / self.other.sum()
