@@ -1,5 +1,8 @@
 """Canonical directions against the textbook's singular values, and for more than two modalities."""
 
+import operator
+from functools import reduce
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ from fasthash.models._canonical import (
     canonical_directions,
     choose_ridges,
     fold_covariances,
+    fold_sums,
     join_folds,
     pair_covariances,
 )
@@ -57,6 +61,21 @@ def test_covariances_of_blocks_are_those_of_the_whole():
         for j in range(m + 1):
             np.testing.assert_allclose(one[j], x[m].T @ x[j] / 400)
             np.testing.assert_allclose(other[j], one[j])
+
+
+@pytest.mark.parametrize("cuts", [[200], [100, 101], [1, 3, 201, 202]])
+def test_sums_of_consecutive_parts_are_those_of_the_whole(cuts):
+    """Also if parts are added in groups, and if a part has fewer rows than there are folds."""
+    x = make((6, 4))
+    folds, n_rows = fold_sums([x], 3).covariances()
+    parts = [fold_sums([some], 3) for some in zip(*(np.split(v, cuts) for v in x), strict=True)]
+    for total in (reduce(operator.add, parts), parts[0] + reduce(operator.add, parts[1:])):
+        found, counts = total.covariances()
+        assert counts == n_rows
+        for fold, other in zip(folds, found, strict=True):
+            for row, own in zip(fold, other, strict=True):
+                for one, two in zip(row, own, strict=True):
+                    np.testing.assert_allclose(one, two, atol=1e-12)
 
 
 def test_folds_are_every_third_row_and_join_to_the_whole():

@@ -1,5 +1,6 @@
 """Fits on two processes: those of one process with the same parts, to the same bit."""
 
+import pickle
 import warnings
 from itertools import pairwise
 
@@ -220,6 +221,35 @@ def test_itq(client, data, n_bits):
         found = fh.RandomHyperplanes(20, random_state=0).fit(da.from_array(x, chunks=(700, -1)))
     np.testing.assert_allclose(found.mean_, plain.fit(x).mean_, rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(found.projection_, plain.projection_)
+
+
+@pytest.mark.parametrize("method", ["ITQ", "CCAITQ"])
+def test_workers_add_up_the_sums_of_many_partitions(client, monkeypatch, method):
+    """This process receives sums of at most 16 partitions at a time, and they are those of all."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 60)) @ rng.standard_normal((60, 60))
+    model = getattr(fh, method)(8, n_iterations=2, random_state=0)
+    lazy = da.from_array(x, chunks=(20, 60))
+    given, on_workers = x, lazy
+    if method == "CCAITQ":
+        y = x + 0.1 * rng.standard_normal(x.shape)
+        given, on_workers = {"a": x, "b": y}, {"a": lazy, "b": da.from_array(y, chunks=(20, 60))}
+    plain = model.fit(given)
+    received, gather = [], client.gather
+
+    def spy(futures, *options, **more):
+        values = gather(futures, *options, **more)
+        if len(values) > 16:
+            received.extend(len(pickle.dumps(value)) for value in values)
+        return values
+
+    monkeypatch.setattr(client, "gather", spy)
+    with client.as_current():
+        found = getattr(fh, method)(**model.get_params()).fit(on_workers)
+    # Sizes and a few rows are received from every partition.
+    assert max(received) < x[:20].nbytes + 1000 < 8 * 60 * 60
+    name = "explained_variance_" if method == "ITQ" else "correlations_"
+    np.testing.assert_allclose(getattr(found, name), getattr(plain, name), rtol=1e-9)
 
 
 def test_a_column_of_one_value_is_found_on_the_workers(client, monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy import linalg
@@ -18,13 +18,13 @@ from scipy.linalg import eigh
 
 __all__ = [
     "N_FOLDS",
+    "FoldSums",
     "Spectra",
     "canonical_directions",
     "choose_mixture",
     "choose_ridges",
     "fold_covariances",
     "fold_sums",
-    "folds_of_parts",
     "join_folds",
     "mix_covariances",
     "pair_covariances",
@@ -93,13 +93,58 @@ def fold_covariances(
     n_rows : list of int
         Number of rows of each fold.
     """
-    return folds_of_parts([fold_sums(blocks, n_folds)])
+    return fold_sums(blocks, n_folds).covariances()
 
 
-def fold_sums(
-    blocks: Iterable[Sequence[NDArray[np.floating]]], n_folds: int
-) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
-    """Compute `fold_covariances` of a part of the rows, not divided by the numbers of rows."""
+@dataclass(frozen=True)
+class FoldSums:
+    """
+    Products of the rows of a part, fold by fold; the sums of consecutive parts can be added.
+
+    Attributes
+    ----------
+    products : list of list of list of ndarray of float64
+        For each fold, as `pair_covariances`, but not divided by the number of rows.
+    n_rows : list of int
+        Number of rows of each fold. Row i of the part is in fold i modulo the number of folds.
+    """
+
+    products: list[list[list[NDArray[np.float64]]]]
+    n_rows: list[int]
+
+    def __sizeof__(self) -> int:
+        # Dask asks for it, to add up sums where they are.
+        n_bytes = sum(total.nbytes for fold in self.products for row in fold for total in row)
+        return object.__sizeof__(self) + n_bytes
+
+    def __add__(self, after: FoldSums) -> FoldSums:
+        n_folds, n = len(self.n_rows), sum(self.n_rows)
+        # The part after it counts folds from its own first row on.
+        places = [(fold - n) % n_folds for fold in range(n_folds)]
+        return FoldSums(
+            [
+                [
+                    [p + q for p, q in zip(*rows, strict=True)]
+                    for rows in zip(own, more, strict=True)
+                ]
+                for own, more in zip(
+                    self.products, [after.products[i] for i in places], strict=True
+                )
+            ],
+            [k + after.n_rows[place] for k, place in zip(self.n_rows, places, strict=True)],
+        )
+
+    def covariances(self) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
+        """Return what `fold_covariances` returns."""
+        folds = [
+            [[total / k for total in row] for row in products]
+            for products, k in zip(self.products, self.n_rows, strict=True)
+        ]
+        return folds, self.n_rows
+
+
+def fold_sums(blocks: Iterable[Sequence[NDArray[np.floating]]], n_folds: int) -> FoldSums:
+    """Compute the sums of a part, from blocks as for `fold_covariances`."""
     folds: list[list[list[NDArray[np.float64]]]] = [[] for _ in range(n_folds)]
     n_rows = [0] * n_folds
     n = 0
@@ -117,34 +162,7 @@ def fold_sums(
                 for total, product in zip(row, more, strict=True):
                     total += product
         n += len(x[0])
-    return folds, n_rows
-
-
-def folds_of_parts(
-    parts: Sequence[tuple[list[list[list[NDArray[np.float64]]]], list[int]]],
-) -> tuple[list[list[list[NDArray[np.float64]]]], list[int]]:
-    """Compute `fold_covariances` of all rows, from the `fold_sums` of consecutive parts."""
-    n_folds = len(parts[0][1])
-    n_rows, n = [0] * n_folds, 0
-    sums: list[Any] = [None] * n_folds
-    for found, counts in parts:
-        # A part counts folds from its first row on.
-        for place, (few, count) in enumerate(zip(found, counts, strict=True)):
-            fold = (n + place) % n_folds
-            n_rows[fold] += count
-            sums[fold] = few if sums[fold] is None else _added(sums[fold], few)
-        n += sum(counts)
-    folds = [
-        [[total / k for total in row] for row in covariances]
-        for covariances, k in zip(sums, n_rows, strict=True)
-    ]
-    return folds, n_rows
-
-
-def _added(
-    a: list[list[NDArray[np.float64]]], b: list[list[NDArray[np.float64]]]
-) -> list[list[NDArray[np.float64]]]:
-    return [[p + q for p, q in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]
+    return FoldSums(folds, n_rows)
 
 
 def canonical_directions(

@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 from ..._core.cluster import client_for, executor_of
 from ..._core.features import MappedRows
 from ..._core.validation import check_choice, check_count, check_number
-from ..._core.workers import Workers, add_up
-from .._canonical import N_FOLDS, Spectra, choose_ridges, fold_sums, folds_of_parts, join_folds
+from ..._core.workers import Workers
+from .._canonical import N_FOLDS, FoldSums, Spectra, choose_ridges, fold_sums, join_folds
 from .._progress import Callback, Progress
 from .._projected_search import signed_roots
 from .._rotation import moments_of_part, rotation_from
@@ -222,7 +222,7 @@ class CCAITQ(CrossModalHasher):
                 fewest = min(z.n_columns for z in views.values())
                 n_components = min(self.n_components or n_bits, n_bits, fewest)
                 n_folds = min(N_FOLDS, next(iter(views.values())).n_rows)
-                folds, n_pairs = folds_of_parts(workers.run(_sums_of_part, parts, n_folds))
+                folds, n_pairs = workers.total(_sums_of_part, parts, n_folds).covariances()
                 covariances = join_folds(folds, n_pairs)
                 means = [np.trace(row[m]) / len(row[m]) for m, row in enumerate(covariances)]
                 power = 1.0
@@ -235,7 +235,7 @@ class CCAITQ(CrossModalHasher):
                 directions = [d * correlations**power for d in directions]
                 scores = workers.made(_scores_of_part, parts, directions)
                 rotation = rotation_from(
-                    lambda rotation: add_up(workers.run(moments_of_part, scores, rotation)),
+                    lambda rotation: workers.total(moments_of_part, scores, rotation),
                     *(n_components, self.n_iterations, rng, n_bits, report),
                 )
             projections = {name: d @ rotation for name, d in zip(views, directions, strict=True)}
@@ -253,7 +253,7 @@ class CCAITQ(CrossModalHasher):
         return signed_roots(projections)
 
 
-def _sums_of_part(views: list[MappedRows], workers: Workers, n_folds: int) -> Any:
+def _sums_of_part(views: list[MappedRows], workers: Workers, n_folds: int) -> FoldSums:
     return fold_sums(blocks_together(views), n_folds)
 
 

@@ -20,7 +20,7 @@ from ..._core.pieces import cut
 from ..._core.rows import Rows
 from ..._core.suspicious_columns import refuse_vanishing
 from ..._core.validation import check_count
-from ..._core.workers import Executor, Workers, add_up
+from ..._core.workers import Executor, Workers
 from .._progress import Callback, Progress, Report
 from .._rotation import moments_of_part, rotation_from
 from ._linear_transformer import LinearTransformer
@@ -168,7 +168,7 @@ class ITQ(LinearTransformer):
             )
             scores = workers.made(_scores_of_part, x.parts(), feature_map, directions)
             rotation = rotation_from(
-                lambda rotation: add_up(workers.run(moments_of_part, scores, rotation)),
+                lambda rotation: workers.total(moments_of_part, scores, rotation),
                 *(n_components, n_iterations, rng, n_bits, report),
             )
 
@@ -295,12 +295,10 @@ def _principal_directions(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The largest variances, descending, and their directions as columns."""
     n, d = x.shape
-    covariance = add_up(
-        workers.run(
-            _products_of_part,
-            *(x.parts(), feature_map),
-            report=lambda done: report("covariance", done, n),
-        )
+    covariance = workers.total(
+        _products_of_part,
+        *(x.parts(), feature_map),
+        report=lambda done: report("covariance", done, n),
     )
     covariance /= n
     variances, directions = eigh(covariance, subset_by_index=[d - n_components, d - 1])
