@@ -125,8 +125,10 @@ def test_answers_within_a_recall_are_sorted_by_distance_and_score(client, index,
 @pytest.mark.parametrize("recall", [None, 0.9])
 @pytest.mark.parametrize("order", ["weights", "distance"])
 def test_several_queries_are_answered_as_each_alone(client, x, order, recall):
-    scope = {"k": 7, "order": order, "filter": "0"}
-    if recall is not None and order == "distance":
+    scope = {"k": 7, "order": order}
+    if recall is None:
+        scope["filter"] = "0"
+    elif order == "distance":
         scope["recall"] = recall
     rows = x[:20].tolist()
     several = asked(client, "/api/search/rows", rows=rows, **scope)["searches"]
@@ -138,6 +140,7 @@ def test_several_queries_are_answered_as_each_alone(client, x, order, recall):
     # A product of one row adds up in another order than that of several.
     assert scores[0] == pytest.approx(scores[1], rel=1e-9)
     assert several == alone
+    assert {answer["exact"] for answer in several} == {"recall" not in scope}
     if order == "distance":
         codes = hexes(x[:20])
         several = asked(client, "/api/search/codes", codes=codes, **scope)["searches"]
@@ -175,6 +178,17 @@ def test_ties_of_several_queries_are_counted_as_of_each_alone():
 def test_what_is_wrong_is_refused(client, path, body, status, says):
     response = client.post(f"/api/search/{path}", json=body)
     assert response.status_code == status and says in response.json()["error"]
+
+
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_the_description_lists_the_refusal_of_a_recall_with_weights(index, has_weights):
+    weights = near_features(N, 1) @ PROJECTIONS if has_weights else None
+    collection = Collection("items", Gallery(), [Length(index, item_weights=weights)])
+    with TestClient(application(collection, Limits(rate=0))) as one:
+        status = one.get("/api/items/5/neighbours?k=3&recall=.9").status_code
+        described = one.get("/openapi.json").json()["paths"]["/api/items/{id}/neighbours"]["get"]
+    assert status == (422 if has_weights else 200)
+    assert ("422" in described["responses"]) == has_weights
 
 
 @pytest.mark.parametrize("recall", ["", ".", "high", "1e-1", "nan", "0.91"])

@@ -116,7 +116,8 @@ def operations(collection: Collection) -> list[Operation]:
             _neighbours,
             "Answers",
             query=by_words if collection.has_item_weights else by_code,
-            statuses=(404,),
+            # A recall goes with the order by distance.
+            statuses=(404, 422) if collection.has_item_weights else (404,),
         ),
     ]
     if collection.gallery.has_sounds:
