@@ -61,7 +61,7 @@ static inline void fh_place(const int32_t *FH_RESTRICT distances, int32_t n,
         places[i] = (int32_t)++counts[distances[i]];
 }
 
-/* The number of values from the begin of a buffer of n int32 to the begin of the next one.
+/* The number of values from the start of a buffer of n int32 to the start of the next one.
  *
  * Places are written while distances a little ahead are read. A processor delays a read that has
  * the same offset in a memory page as a write shortly before. So each buffer begins a quarter of a

@@ -93,9 +93,9 @@ static inline void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int
 /* Rows are fetched this far ahead of being copied: so many reads of memory are under way. */
 #define FH_ROWS_AHEAD 64
 
-/* Fetches the begin of each page of a list whose codes lie one after the other and are scanned soon.
- * The processor fetches the rest of a page by itself, and faster: it has more reads under way. Few
- * rows of the list are read, at any place, so all of them are fetched. */
+/* Fetches the beginning of each page of a list whose codes lie one after the other and are scanned
+ * soon. The processor fetches the rest of a page by itself, and faster: it has more reads under way.
+ * Few rows of the list are read, at any place, so all of them are fetched. */
 static inline void fh_fetch(const uint8_t *codes, ptrdiff_t n_bytes, const uint32_t *rows,
                             int64_t n)
 {

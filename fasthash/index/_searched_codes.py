@@ -39,7 +39,7 @@ class SearchedCodes(HeldCodes):
     Held codes that can be searched.
 
     Any number of threads may search while others change the index. A search answers for the state
-    at its begin.
+    at its beginning.
     """
 
     def prepare_filter(self, ids: Filter) -> PreparedFilter:

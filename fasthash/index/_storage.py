@@ -2,8 +2,8 @@
 
 Codes are kept in ascending order of id, so that the order (distance, row) of a search is the
 promised order (distance, id). A change makes a new `Snapshot`, which replaces the old one by one
-assignment. A search continues with the state at its begin. A change that fails, because memory is
-short or an interrupt arrives, has no effect.
+assignment. A search continues with the state at its beginning. A change that fails, because memory
+is short or an interrupt arrives, has no effect.
 """
 
 from __future__ import annotations

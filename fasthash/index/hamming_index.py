@@ -79,7 +79,7 @@ class HammingIndex(CodeIndex):
     the tables, the tables are dropped. They are built again when the searches have paid for them.
 
     Any number of threads may search while others change the index. A search answers for the state
-    at its begin. Changes wait for each other, and each happens as a whole or not at all.
+    at its beginning. Changes wait for each other, and each happens as a whole or not at all.
 
     Examples
     --------
