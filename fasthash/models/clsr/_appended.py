@@ -20,11 +20,9 @@ from ..._core.pieces import cut
 from ...metrics.pairs import expected_recall
 from .._canonical import canonical_directions, pair_covariances
 from ._latent_maps import CanonicalVariates, DenseHead, Head, Reconstruction
-from ._problem import Problem
+from ._problem import RECALL_RANKS, Problem
 
-__all__ = ["RECALL_RANKS", "append_best"]
-
-RECALL_RANKS = (1, 5, 10)
+__all__ = ["append_best"]
 
 Appended = tuple[Reconstruction | None, CanonicalVariates | None]
 

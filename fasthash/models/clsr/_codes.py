@@ -12,10 +12,10 @@ from ...codes import pack_signs
 from ...metrics.pairs import expected_hits
 from .._preprocessing import Preprocessing
 from ..baselines.single_view import ITQ
-from ._appended import RECALL_RANKS, Appended
+from ._appended import Appended
 from ._inputs import group_pairs
 from ._latent_maps import Head, LatentMap, latents_of
-from ._problem import Problem
+from ._problem import RECALL_RANKS, Problem
 
 __all__ = ["make_latent_maps"]
 
@@ -81,6 +81,8 @@ def make_latent_maps(
             held_out.append(own - mean.astype(np.float32))
 
     n_out = one.n_out
+    if n_bits == n_out:
+        return latent_maps, dict.fromkeys(problem.names, np.eye(n_bits))
     stacked = np.vstack(centred)
 
     def fit(directions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,23 +93,19 @@ def make_latent_maps(
             fitted = itq.fit(stacked @ directions.astype(np.float32))
         return directions @ fitted.projection_
 
-    if n_bits == n_out:
-        found = [np.eye(n_bits)]
-    else:
-        all_scales = _scales(appended, n_out, trained_weight, n_bits)
-        found = [fit(np.diag(scales)[:, scales > 0]) for scales in all_scales]
+    all_scales = _scales(appended, n_out, trained_weight, n_bits)
+    found = [fit(np.diag(scales)[:, scales > 0]) for scales in all_scales]
     best = found[0]
     if problem.validation is not None:
         pairs = problem.validation[1]
         recalls = [_recalls(held_out, projection, pairs) for projection in found]
         first = int(np.argmax([of_items.mean() for of_items in recalls]))
         best, best_recalls = found[first], recalls[first]
-        if n_bits < n_out:
-            weighted = fit(_weighted_components(stacked, n_bits))
-            its_recalls = _recalls(held_out, weighted, pairs)
-            if _gains(best_recalls, its_recalls):
-                best, best_recalls = weighted, its_recalls
-        if may_be_signs and n_bits == n_out - sum(_widths(appended)) < n_out:
+        weighted = fit(_weighted_components(stacked, n_bits))
+        its_recalls = _recalls(held_out, weighted, pairs)
+        if _gains(best_recalls, its_recalls):
+            best, best_recalls = weighted, its_recalls
+        if may_be_signs and n_bits == n_out - sum(_widths(appended)):
             signs = np.eye(n_out, n_bits)
             least = _SHARE_OF_SIGNS * best_recalls.mean()
             if _recalls(held_out, signs, pairs).mean() >= least:

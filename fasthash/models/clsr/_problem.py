@@ -28,6 +28,7 @@ from ._inputs import (
 )
 
 __all__ = [
+    "RECALL_RANKS",
     "EpochRecord",
     "Problem",
     "check_item_pairs",
@@ -36,6 +37,9 @@ __all__ = [
     "read_two_modalities",
     "split_items",
 ]
+
+# Recalls at these ranks judge latents and codes of validation pairs.
+RECALL_RANKS = (1, 5, 10)
 
 # Largest number of principal components of the first and of the second modality.
 _MOST_COMPONENTS = (256, 384)

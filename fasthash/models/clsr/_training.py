@@ -38,12 +38,10 @@ from ._losses import (
     semantic_teaching,
     unit_rows,
 )
-from ._problem import EpochRecord, Problem
+from ._problem import RECALL_RANKS, EpochRecord, Problem
 from ._settings import Settings
 
 __all__ = ["Trained", "choose_device", "seed_of", "train"]
-
-RECALL_RANKS = (1, 5, 10)
 
 # The learning rate rises during this share of all steps.
 _WARM_UP = 0.05
