@@ -7,10 +7,10 @@ is judged by the lists of the exact answers of some queries, without searching b
 The lists of the nearest centres are always probed: so many that they hold k codes, if they have the
 mean length. A rule probes another list if ``c - g c_0 - a d <= t``, where c is the distance of the
 query to the centre of the list, c_0 that to the nearest centre, and d the distance of the k-th
-nearest code in the first lists. If these have fewer than k codes, all lists that are ranked are
-probed. Of several pairs (g, a), each gets the smallest threshold t with which the lower bound
-of the mean recall is at least the recall asked for; the pair that compares the fewest codes is
-chosen. At last, the search is run by the rule, which measures the recall and the time.
+nearest code in the first lists. If these have fewer than k codes, it probes all lists, or as many
+as its limit allows. Of several pairs (g, a), each gets the smallest threshold t with which the
+lower bound of the mean recall is at least the recall asked for; the pair that compares the fewest
+codes is chosen. At last, the search is run by the rule, which measures the recall and the time.
 
 The bound is one-sided, at 95 % confidence: the mean minus 1.645 standard errors, over the queries
 and one more that is assumed to have recall 0, so that it stays below 1 if no query missed anything.
@@ -101,8 +101,6 @@ class Sample:
         Distance of the query to the centre of the list of each code of its exact answer.
     rank : ndarray of int32, shape (n, k)
         The largest rank that this centre may have.
-    exists : ndarray of bool, shape (n, k)
-        Whether there is such a code.
     groups : list of ndarray of int64
         The queries of each group; a rule keeps the recall for each group.
     nearest : ndarray of int32, shape (n,)
@@ -121,7 +119,6 @@ class Sample:
 
     far: NDArray[np.int32]
     rank: NDArray[np.int32]
-    exists: NDArray[np.bool_]
     groups: list[NDArray[np.int64]]
     nearest: NDArray[np.int32]
     least: int
@@ -141,7 +138,7 @@ class Sample:
         kth: NDArray[np.int32],
         n_threads: int,
     ) -> Sample:
-        """Measure queries with the exact answers `rows`; -1 is missing, also in `kth`."""
+        """Measure queries with the exact answers `rows`, which are complete; `kth` may be -1."""
         lists = partitions.lists_of_rows()[rows]
         sizes = np.diff(partitions.starts)
         n, n_lists = len(queries), len(partitions)
@@ -164,7 +161,6 @@ class Sample:
         return cls(
             far,
             rank,
-            rows >= 0,
             groups,
             nearest,
             least,
@@ -185,8 +181,7 @@ class Sample:
         It is that of the group of queries that has the smallest one.
         """
         found = (needed <= threshold) | (self.rank < self.least) | self.is_short[:, None]
-        found &= (self.rank < most) & self.exists
-        recalls = found.sum(axis=1) / np.maximum(1, self.exists.sum(axis=1))
+        recalls = (found & (self.rank < most)).mean(axis=1)
         return min(lower_bound(recalls[group]) for group in self.groups)
 
     def costs(self, slack: NDArray[np.int64], threshold: int, most: int) -> tuple[float, int]:
@@ -272,12 +267,12 @@ def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | 
 def _smallest_threshold(
     sample: Sample, needed: NDArray[np.int64], recall: float, most: int
 ) -> int | None:
-    values = np.unique(needed[sample.exists])
+    values = np.unique(needed)
 
     def keeps(threshold: int) -> bool:
         return sample.lower(needed, threshold, most) >= recall
 
-    if len(values) == 0 or not keeps(int(values[-1])):
+    if not keeps(int(values[-1])):
         return None
     low, high = -1, len(values) - 1
     while high - low > 1:

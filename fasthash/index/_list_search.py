@@ -274,6 +274,7 @@ class ListSearch:
         groups = [np.flatnonzero(is_in) for is_in in (~truth.is_other, truth.is_other)]
         groups = [group for group in groups if len(group)]
         if groups and min(highest_bound(len(group)) for group in groups) >= recall:
+            # No answer is short: there are `_LEAST_CODES_PER_ANSWER` codes for each.
             rows = truth.rows[:, :k]
             n = k if own is None else k + 1
             least = min(len(partitions), -(-k * len(partitions) // n_live))
@@ -421,9 +422,5 @@ def _is_faster(seconds: float, exact_seconds: float) -> bool:
 
 
 def _recalls(exact: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The share of each exact answer, -1 where missing, that was found."""
-    out = np.empty(len(exact))
-    for q, (wanted, rows) in enumerate(zip(exact, found, strict=True)):
-        wanted = wanted[wanted >= 0]
-        out[q] = np.isin(wanted, rows).mean() if len(wanted) else 1.0
-    return out
+    """The share of each exact answer that was found."""
+    return np.array([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)])
