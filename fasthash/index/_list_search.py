@@ -40,7 +40,6 @@ __all__ = [
     "SECONDS_PER_WORD",
     "Among",
     "Chosen",
-    "Exact",
     "ListSearch",
     "n_queries_for",
     "read_calibrations",

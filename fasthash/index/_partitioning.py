@@ -99,7 +99,7 @@ class Partitioning:
 
     def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for the lists of a base, by (k, recall)."""
-        search, file = self.made(base), self._unused_of(base)
+        search, file = self._made(base), self._unused_of(base)
         if search is not None:
             return search.calibrations
         if file is None or self._queries is not None:
@@ -108,11 +108,11 @@ class Partitioning:
 
     def search(self, base: SortedCodes, n_threads: int) -> ListSearch:
         """The search in the lists of a base; they are made now unless they exist."""
-        search = self.made(base)
+        search = self._made(base)
         if search is not None:
             return search
         with self._lock:
-            search = self.made(base)
+            search = self._made(base)
             if search is not None:
                 return search
             chosen: dict[tuple[int, float], Chosen] = {}
@@ -139,7 +139,7 @@ class Partitioning:
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
-        search = self.made(base)
+        search = self._made(base)
         if search is not None:
             return search
         n = len(base)
@@ -185,7 +185,7 @@ class Partitioning:
         yield
         self._spent += time.perf_counter() - start
 
-    def made(self, base: SortedCodes) -> ListSearch | None:
+    def _made(self, base: SortedCodes) -> ListSearch | None:
         """The search in the lists of a base, if it has been made."""
         search = self._searches.get(base)
         return search if search is not None and search.partitions is base.lists else None
