@@ -29,6 +29,8 @@ CASES = (
     ("clustered", None, 10, 150),
 )
 BYTES_PER_CODE = 48
+# The time of faiss for a code where the targets were met, on the AMD EPYC of RESULTS.md.
+FAISS_NS = "1.2 to 1.8"
 
 
 def run(context: Context) -> Iterator[Table]:
@@ -82,14 +84,16 @@ def _row(context, index, database, queries, kind, radius, k, faiss_target) -> tu
             check_same(probe(few, n_threads=1), faiss(few, k), "multi-index")
         calls["faiss"] = partial(faiss, few, 10)
     rounds = interleave(calls, context.repeats)
-    against_faiss = None
+    against_faiss, why = None, ""
     if faiss is not None:
+        of_faiss = rounds.median("faiss") / N_FAISS / len(database)
+        why = f"faiss compares a code in {1e9 * of_faiss:.2f} ns; where this was met, {FAISS_NS} ns"
         against_faiss = rounds.ratio("faiss", "probe").times(N_PROBED / N_FAISS)
     return (
         kind,
         f"k = {k}" if radius is None else f"radius {radius}",
         time_cell(rounds.median("probe") / N_PROBED),
         ratio_cell(against_faiss),
-        context.target(against_faiss and against_faiss.median, faiss_target, unit="×"),
+        context.target(against_faiss and against_faiss.median, faiss_target, unit="×", why=why),
         ratio_cell(rounds.ratio("scan", "probe").times(N_PROBED / N_SCANNED)),
     )
