@@ -144,6 +144,14 @@ def test_the_import_is_cheap():
     subprocess.run([sys.executable, "-c", call], check=True)
 
 
+def test_comparisons_of_arrays_load_nothing_of_clusters():
+    call = (
+        "import sys, fasthash.experiments; "
+        "assert not {'dask', 'distributed', 'fasthash.distributed'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", call], check=True)
+
+
 def test_the_version_is_said_once():
     citation = PROJECT / "CITATION.cff"
     if not citation.exists():

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import distributed
 from .._core.arrays import is_dask_array
 from ..metrics import (
     PairedComparison,
@@ -32,11 +31,7 @@ _METRIC = re.compile(
     r"(@((?P<at>[1-9]\d*)|(?P<all>R)|H(?P<radius>\d+)))?"
 )
 _OF_RANKS = {"precision": precision_at, "recall": recall_at, "ndcg": ndcg_at, "acg": acg_at}
-_OF_CLUSTERS = {
-    "map": distributed.average_precision,
-    "precision": distributed.precision_at,
-    "recall": distributed.recall_at,
-}
+_ON_CLUSTERS = ("map", "precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -220,14 +215,17 @@ class Metric:
     def _measure_on_cluster(
         self, problem: tuple[Any, ...], rules: dict[str, Any]
     ) -> NDArray[np.float64]:
-        if rules != {"ties": "expected", "exclude_self": False} or self.kind not in _OF_CLUSTERS:
+        if rules != {"ties": "expected", "exclude_self": False} or self.kind not in _ON_CLUSTERS:
             raise ValueError(
                 f"{self} with {rules} is not measured on a cluster: map, precision@N and recall@N "
                 "with ties='expected' are"
             )
+        # Most comparisons are of arrays, and this package takes its time to load.
+        from .. import distributed
+
         if self.kind == "map":
             return distributed.average_precision(*problem, at=self.at, radius=self.radius)
-        measure: Any = _OF_CLUSTERS[self.kind]
+        measure: Any = getattr(distributed, f"{self.kind}_at")
         scores: NDArray[np.float64] = measure(*problem, ranks=[self.at], per_query=True)[:, 0]
         return scores
 
