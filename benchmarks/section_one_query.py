@@ -41,7 +41,7 @@ def run(context: Context) -> Iterator[Table]:
         f"n = {n:,}, k = {K}. Read: the same codes from end to end with the widest loads, in the "
         "same rounds; the ratios of two threads to one are of speed. Where the cores share a "
         "memory bus that one of them fills, two threads cannot gain what the target asks; the "
-        "column on reading shows that; with a single core it is not measured. "
+        "column on reading shows that; a run with a single core has none. "
         f"{_large_buffer_text(context)}".strip(),
     )
 
