@@ -62,8 +62,8 @@ def _avx2_over_faiss(context: Context) -> Table:
         AVX2_HEADER,
         rows,
         f"Both held at AVX2: n = {n:,}, {n_queries:,} queries, one thread. The targets are those "
-        "of RESULTS.md, an AMD EPYC without AVX-512. In the table above, the limit of AVX2 is the ratio to faiss "
-        "divided by the share of the limit: a target above it cannot be met.",
+        "of RESULTS.md, an AMD EPYC without AVX-512. In the table above, the limit of AVX2 is the "
+        "ratio to faiss divided by the share of the limit: a target above it cannot be met.",
     )
 
 
