@@ -16,6 +16,7 @@ from fasthash._core.merges import MOST_ANSWERS
 from fasthash._core.workers import Workers
 from fasthash.models.amsh import _codes, _fit
 from fasthash.models.amsh._code_parts import CodePart, LabelRows, draw_part
+from fasthash.models.rreh._fit import RrehFit
 
 da = pytest.importorskip("dask.array", reason="needs Dask, of the extra `distributed`")
 
@@ -432,6 +433,24 @@ def test_rreh_of_partitions(client, data):
         if pairs is not None:
             image, text = (found.codes_[m][own] for m, own in zip(features, pairs.T, strict=True))
             np.testing.assert_array_equal(image, text)
+
+
+def test_messages_of_a_sweep_of_rreh(client, data, monkeypatch):
+    """It changes each part three times, which are two tasks each, and asks once for its anchors."""
+    from distributed import get_task_stream
+
+    n_tasks, sweep = [], RrehFit.sweep
+
+    def counted(fit):
+        with get_task_stream(client) as stream:
+            objective = sweep(fit)
+        n_tasks.append(len(stream.data))
+        return objective
+
+    monkeypatch.setattr(RrehFit, "sweep", counted)
+    with client.as_current():
+        fh.RREH(**RREH_OPTIONS).fit(lazy(data[0], 700))
+    assert n_tasks == [3 * (3 * 2 + 1)] * 2
 
 
 def test_rreh_where_parts_lack_rows(client):

@@ -93,7 +93,6 @@ class RrehFit:
         )
         self._compute_grams()
         self._start(random_state)
-        self._add_up()
 
     @property
     def latents(self) -> Any:
@@ -147,16 +146,19 @@ class RrehFit:
         step = -(-n_pairs // _START_PAIRS)
         few = np.concatenate(workers.run(part_functions.some_pairs, self._parts, step))
         self.rotation = quantising_rotation(few, _START_STEPS, random_state, n_bits)
-        at_anchors = self._latents_at_anchors()
-        workers.change(part_functions.start_rest, self._parts, at_anchors, self.rotation)
+        found = workers.run(part_functions.latents_at_anchors, self._parts)
+        self._at_anchors = in_order(found, len(self.anchors))
+        grams, self._sums = workers.change(
+            part_functions.start_rest, self._parts, self._at_anchors, self.rotation
+        )
+        self._set_latent_grams(*grams)
 
-    def _add_up(self) -> None:
-        """Compute the sums over rows that U, W and the objective need."""
-        self._pair_gram, *unpaired = self._workers.total(part_functions.latent_grams, self._parts)
+    def _set_latent_grams(self, pairs: NDArray[Any], *unpaired: NDArray[Any]) -> None:
+        """Keep zᵀz of the pairs, and Σ w zᵀz of the unpaired rows of each modality."""
+        self._pair_gram = pairs
         self._unpaired_grams = [
             view.weight * gram for view, gram in zip(self.views, unpaired, strict=True)
         ]
-        self._sums = self._workers.total(part_functions.sums, self._parts)
 
     def update_bases(self) -> None:
         """Set U = (Σ w zᵀz + ν n_pairs I)⁻¹ Σ w zᵀx."""
@@ -190,7 +192,7 @@ class RrehFit:
             maps.append(((s.alpha * basis.T).astype(dtype), linalg.inv(left).astype(dtype)))
         terms = self._workers.change(
             part_functions.update_unpaired_latents,
-            *(self._parts, self._latents_at_anchors(), from_codes, s.mu, maps),
+            *(self._parts, self._at_anchors, from_codes, s.mu, maps),
         )
         self._anchor_terms = [
             view.weight * term for view, term in zip(self.views, terms, strict=True)
@@ -210,19 +212,18 @@ class RrehFit:
         right = in_order(found, len(self.anchors)) + s.mu * add_up(self._anchor_terms)
         rotated = self._anchor_vectors.T @ right @ vectors
         rotated /= self._anchor_values[:, None] + values
-        self._workers.change(
+        self._at_anchors = (self._anchor_vectors @ rotated @ vectors.T).astype(self._dtype)
+        grams, self._latents_by_codes = self._workers.change(
             part_functions.update_paired_latents,
-            self._parts,
-            linalg.inv(gram).astype(self._dtype),
-            self._anchor_vectors @ rotated @ vectors.T,
+            *(self._parts, linalg.inv(gram).astype(self._dtype), self._at_anchors),
         )
+        self._set_latent_grams(*grams)
 
     def update_rotation(self) -> None:
         """Set R from the thin singular value decomposition of Σ w zᵀb."""
-        total, *unpaired = self._latents_by_codes()
-        for view, own in zip(self.views, unpaired, strict=True):
-            total += view.weight * own
-        left, _, right = linalg.svd(total, full_matrices=False)
+        pairs, *unpaired = self._latents_by_codes
+        weighted = (view.weight * own for view, own in zip(self.views, unpaired, strict=True))
+        left, _, right = linalg.svd(add_up([pairs, *weighted]), full_matrices=False)
         self.rotation = left @ right
 
     def update_codes(self) -> None:
@@ -232,14 +233,15 @@ class RrehFit:
             (self._settings.rho * projection).astype(view.rows.dtype)
             for view, projection in zip(self.views, self.projections, strict=True)
         ]
-        self._workers.change(part_functions.update_codes, self._parts, rotated, scaled)
-        self._add_up()
+        self._sums, self._latents_by_codes = self._workers.change(
+            part_functions.update_codes, self._parts, rotated, scaled
+        )
 
     def objective(self) -> float:
         """Compute J after `update_codes`, from sums over the rows."""
         s = self._settings
-        at_anchors = self._latents_at_anchors().astype(np.float64)
-        cross, *unpaired = self._latents_by_codes()
+        at_anchors = self._at_anchors.astype(np.float64)
+        cross, *unpaired = self._latents_by_codes
         total = s.theta * self._quantisation(self._n_pairs, self._pair_gram, cross)
         for i, own in enumerate(unpaired):
             reconstruction, hashing, relation, quantisation = self._terms(i, at_anchors, own)
@@ -278,10 +280,3 @@ class RrehFit:
     def _quantisation(self, n: int, gram: NDArray[np.float64], cross: NDArray[np.float64]) -> float:
         """Compute Σ ‖b - z R‖² from zᵀz and zᵀb, where ‖z R‖ = ‖z‖ because R Rᵀ = I."""
         return n * self._settings.n_bits + np.trace(gram) - 2 * np.sum(cross * self.rotation)
-
-    def _latents_at_anchors(self) -> NDArray[np.floating]:
-        found = self._workers.run(part_functions.latents_at_anchors, self._parts)
-        return in_order(found, len(self.anchors))
-
-    def _latents_by_codes(self) -> tuple[NDArray[np.float64], ...]:
-        return self._workers.total(part_functions.latents_by_codes, self._parts)

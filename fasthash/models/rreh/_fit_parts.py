@@ -29,15 +29,12 @@ __all__ = [
     "codes",
     "fit_part",
     "grams",
-    "latent_grams",
     "latents_at_anchors",
-    "latents_by_codes",
     "norm_of_pairs",
     "right_at_anchors",
     "scale_pairs",
     "some_pairs",
     "start_rest",
-    "sums",
     "update_codes",
     "update_paired_latents",
     "update_unpaired_latents",
@@ -141,13 +138,18 @@ def start_rest(
     workers: Workers,
     at_anchors: NDArray[np.floating],
     rotation: NDArray[np.float64],
-) -> None:
-    """Compute first latents of unpaired rows from those of the anchors, and codes from latents."""
+) -> tuple[tuple[Any, ...], ...]:
+    """
+    Compute first latents of unpaired rows from those of the anchors, and codes from latents.
+
+    Returns `_latent_grams` and `_sums`.
+    """
     for view in part.views:
         _start_unpaired(part, view, at_anchors, workers)
     rotation = rotation.astype(part.latents.dtype)
     for rows in cut(len(part.latents), part.signs.shape[1]):
         part.signs[rows] = _signs(part.latents[rows] @ rotation)
+    return _latent_grams(part), _sums(part, workers)
 
 
 def _start_unpaired(
@@ -161,17 +163,17 @@ def _start_unpaired(
     _visit(view, start, workers)
 
 
-def latent_grams(part: FitPart, workers: Workers) -> tuple[NDArray[np.float64], ...]:
+def _latent_grams(part: FitPart) -> tuple[NDArray[np.float64], ...]:
     """Compute zᵀz of the pairs, and of the unpaired rows of each modality."""
     return tuple(_product(part.latents[rows], part.latents[rows]) for rows in part.groups)
 
 
-def latents_by_codes(part: FitPart, workers: Workers) -> tuple[NDArray[np.float64], ...]:
+def _latents_by_codes(part: FitPart) -> tuple[NDArray[np.float64], ...]:
     """Compute zᵀb of the pairs, and of the unpaired rows of each modality."""
     return tuple(_product(part.latents[rows], part.signs[rows]) for rows in part.groups)
 
 
-def sums(part: FitPart, workers: Workers) -> tuple[tuple[Any, ...], ...]:
+def _sums(part: FitPart, workers: Workers) -> tuple[tuple[Any, ...], ...]:
     """Compute Σ w zᵀx, Σ w φᵀb before T is applied, and Σ w ‖x‖² of each modality."""
     return tuple(
         _sums_of(part, view, mapped, workers)
@@ -261,12 +263,13 @@ def update_paired_latents(
     part: FitPart,
     workers: Workers,
     inverse: NDArray[np.floating],
-    at_anchors: NDArray[np.float64],
-) -> None:
-    """Set the latents of pairs, and of the anchors."""
+    at_anchors: NDArray[np.floating],
+) -> tuple[tuple[NDArray[np.float64], ...], ...]:
+    """Set the latents of pairs, and of the anchors; return `_latent_grams`, `_latents_by_codes`."""
     view = part.views[0]
     part.latents[: part.n_pairs] = part.pair_right @ inverse
     part.latents[view.anchors] = at_anchors[view.anchor_numbers]
+    return _latent_grams(part), _latents_by_codes(part)
 
 
 def update_codes(
@@ -274,12 +277,17 @@ def update_codes(
     workers: Workers,
     rotated: NDArray[np.floating],
     projections: list[NDArray[np.floating]],
-) -> None:
-    """Update the codes of unpaired rows, and those of pairs from the scores of all their rows."""
+) -> tuple[tuple[Any, ...], ...]:
+    """
+    Update the codes of unpaired rows, and those of pairs from the scores of all their rows.
+
+    Returns `_sums` and `_latents_by_codes`.
+    """
     scores = part.latents[: part.n_pairs] @ rotated
     for view, mapped, projection in zip(part.views, part.mapped, projections, strict=True):
         _update_codes_of(part, view, mapped, projection, rotated, scores, workers)
     part.signs[: part.n_pairs] = _signs(scores)
+    return _sums(part, workers), _latents_by_codes(part)
 
 
 def _update_codes_of(
