@@ -11,10 +11,11 @@ from scipy import sparse
 import fasthash as fh
 from clusters import MEMORY_LIMIT, kill, pids
 from fasthash._core.cluster import Cluster
-from fasthash._core.cluster_rows import ClusterRows, RemotePart
+from fasthash._core.cluster_rows import ClusterRows, RemotePart, sent
 from fasthash._core.merges import MOST_ANSWERS
 from fasthash._core.workers import Workers
 from fasthash.models.amsh import _codes, _fit
+from fasthash.models.amsh._cluster_fit import ClusterLabels
 from fasthash.models.amsh._code_parts import CodePart, LabelRows, draw_part
 from fasthash.models.rreh._fit import RrehFit
 
@@ -290,6 +291,18 @@ def test_rows_are_reported_when_their_partition_is_done(client, data):
         done = [rows for rows, _ in reports[stage]]
         assert len(done) == -(-n // partition) and done == sorted(set(done))
         assert reports[stage][-1] == (n, n)
+
+
+def test_dask_does_not_warn_of_what_a_fit_sends(client):
+    """Users cannot make labels, numbers of rows or anchors smaller; a warning is an error here."""
+    n = 1_500_000
+    labels = sparse.csr_array((np.ones(n), np.zeros(n, int), np.arange(n + 1)), shape=(n, 1))
+    ClusterLabels(client, np.array([0, n // 2, n]), labels)
+    rows = ClusterRows(client, da.ones((n, 2), chunks=(n // 2, 2)), "features")
+    assert len(rows.subset(np.arange(n - 1))) == n - 1
+    assert len(rows.arranged([np.arange(1, n)])) == n - 1
+    assert Cluster(client, None).spread([np.zeros(n)])[0].future.result().shape == (n,)
+    assert sent(client, [np.zeros(n)]).result()[0].shape == (n,)
 
 
 def test_what_itq_cannot_fit_is_refused(client):

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .arrays import is_dask_array
-from .cluster_rows import ClusterArray, ClusterRows, RemotePart, sent
+from .cluster_rows import ClusterArray, ClusterRows, RemotePart, sent, submitted
 from .features import BlockMap, MappedRows
 from .merges import merged_on_workers, total_of
 from .rows import Rows
@@ -151,8 +151,7 @@ class Cluster(AbstractContextManager["Cluster"]):
 
     def spread(self, values: list[Any]) -> list[RemotePart]:
         """Parts that are values of this process; each is sent as a task, to be sent again."""
-        # One by one, because Dask warns of large arguments of many tasks together.
-        return [RemotePart(self.client.submit(_unchanged, one, pure=False)) for one in values]
+        return [RemotePart(future) for future in submitted(self.client, values)]
 
     def beside(self, parts: Sequence[list[RemotePart]]) -> list[RemotePart]:
         """Parts that are lists of parts; a worker that has one of them gets the others."""
@@ -226,7 +225,3 @@ def _attribute(part: Any, name: str) -> Any:
 
 def _listed(*parts: Any) -> list[Any]:
     return [_part_of(part) for part in parts]
-
-
-def _unchanged(value: Any) -> Any:
-    return value

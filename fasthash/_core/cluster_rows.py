@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .features import BlockMap, MappedRows
+from .merges import merged_on_workers, total_of
 from .rows import Rows, zero_rows_of
 from .suspicious import MOST_NAMED, warn_of_zero_rows, without_warnings
 from .validation import check_rows
@@ -24,6 +26,7 @@ __all__ = [
     "RemotePart",
     "is_small",
     "sent",
+    "submitted",
     "with_partition",
 ]
 
@@ -34,7 +37,27 @@ _COPIED_BYTES = 1 << 16
 
 def sent(client: Any, value: list[Any]) -> Any:
     """A list of values, or a future of it that all workers read, if it is large."""
-    return value if is_small(value) else client.submit(_unchanged, value, pure=False)
+    return value if is_small(value) else submitted(client, [value])[0]
+
+
+def submitted(client: Any, values: Sequence[Any]) -> list[Any]:
+    """Futures of values of this process; each is a task, which Dask repeats if a worker is lost."""
+    with _of_any_size():
+        return [client.submit(_unchanged, value, pure=False) for value in values]
+
+
+@contextlib.contextmanager
+def _of_any_size() -> Iterator[None]:
+    """
+    Send values of any size to workers without a warning.
+
+    Dask warns above 10 MB, and tells users to load their data with Dask. They have done that; these
+    are labels, numbers of rows and anchors, which this process has checked or chosen.
+    """
+    import dask
+
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}):
+        yield
 
 
 def is_small(value: list[Any]) -> bool:
@@ -108,7 +131,8 @@ class ClusterArray:
                 futures.append(self.futures[part])
                 continue
             places, found = self._found(indices)
-            futures.append(self._client.submit(_put, found, places, pure=False))
+            with _of_any_size():
+                futures.append(self._client.submit(_put, found, places, pure=False))
         return ClusterArray(self._client, futures, list(map(len, rows)))
 
     def _found(self, indices: NDArray[np.integer]) -> tuple[list[NDArray[np.int64]], list[Any]]:
@@ -117,12 +141,11 @@ class ClusterArray:
         # An empty piece of the first part tells what the rows are if none are asked for.
         asked = np.unique(part_of).tolist() or [0]
         places = [np.flatnonzero(part_of == part) for part in asked]
-        found = self._client.map(
-            _take,
-            [self.futures[part] for part in asked],
-            [indices[own] - self.bounds[part] for part, own in zip(asked, places, strict=True)],
-            pure=False,
-        )
+        local = [indices[own] - self.bounds[part] for part, own in zip(asked, places, strict=True)]
+        with _of_any_size():
+            found = self._client.map(
+                _take, [self.futures[part] for part in asked], local, pure=False
+            )
         return places, found
 
 
@@ -233,8 +256,8 @@ class ClusterRows(Rows):
 
     def column_means(self) -> NDArray[np.float64]:
         """Means of the columns: sums of the parts, added in their order."""
-        sums = self._client.gather(self._client.map(_column_sums, self._array.futures, pure=False))
-        means: NDArray[np.float64] = sum(sums[1:], start=sums[0]) / len(self)
+        sums = self._client.map(_column_sums, self._array.futures, pure=False)
+        means: NDArray[np.float64] = merged_on_workers(self._client, sums, total_of) / len(self)
         return means
 
     def mapped(
@@ -242,7 +265,7 @@ class ClusterRows(Rows):
     ) -> ClusterMappedRows:
         """The mapped features, which stay on the workers."""
         # Anchors may be many megabytes, so they are sent once.
-        shared = self._client.submit(_unchanged, feature_map, pure=False)
+        shared = submitted(self._client, [feature_map])[0]
         futures = self._client.map(
             partial(_mapped, kept_bytes=kept_bytes, row_size=row_size),
             self._array.futures,

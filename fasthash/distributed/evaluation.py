@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._core.arrays import is_dask_array, is_sparse
 from .._core.cluster_rows import sent, with_partition
 from .._core.labels import check_labels
-from .._core.merges import merged_on_workers
+from .._core.merges import merged_on_workers, total_of
 from .._core.pieces import cut
 from ..codes import check_codes
 from ..metrics import _means, average_precisions, ranking
@@ -370,7 +370,7 @@ def _summed(
             zip(codes.to_delayed().ravel(), labels.to_delayed().ravel(), strict=True)
         )
     ]
-    totals, relevant = merged_on_workers(client, client.compute(tasks), _added)
+    totals, relevant = merged_on_workers(client, client.compute(tasks), total_of)
     if totals.sum() == 0:
         raise ValueError("database_codes is empty: there is nothing to measure")
     return _Summed(totals, relevant)
@@ -429,9 +429,3 @@ def _counted(
         for some, some_totals, some_relevant in problem.counts():
             totals[some], relevant[some] = some_totals, some_relevant
     return totals, relevant
-
-
-def _added(
-    counts: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return sum(c[0] for c in counts), sum(c[1] for c in counts)  # type: ignore[return-value]

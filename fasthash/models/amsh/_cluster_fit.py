@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from ..._core.cluster import Cluster
-from ..._core.cluster_rows import ClusterRows, RemotePart
+from ..._core.cluster_rows import ClusterRows, RemotePart, submitted
 from ..._core.labels import check_labels, label_classes
 from ..._core.rows import Rows
 from .._preprocessing import kinds_of, preprocess
@@ -40,10 +41,11 @@ class ClusterLabels:
     """
 
     def __init__(self, client: Any, bounds: NDArray[np.int64], labels: csr_array) -> None:
-        starts = bounds[:-1].tolist()
-        rows = [LabelRows.of(labels[a:b]) for a, b in zip(starts, bounds[1:], strict=True)]
         self._labels = labels
-        self._futures = client.map(CodePart, starts, rows, pure=False)
+        self._futures = submitted(
+            client,
+            [CodePart(a, LabelRows.of(labels[a:b])) for a, b in pairwise(bounds.tolist())],
+        )
 
     def matrix(self) -> csr_array:
         """Return the labels as they were given."""
