@@ -273,6 +273,13 @@ def test_a_worker_killed_in_the_middle_of_a_search(client, problem, one, tmp_pat
     assert pid not in pids(client)
 
 
+def prepare_everywhere(given, token, dask_worker):
+    """Dask may hold a shard on several workers, and a search prepares the filter on one of them."""
+    for held in list(dask_worker.data.values()):
+        if isinstance(held, _shards.Shard):
+            held.filter(given, token)
+
+
 def test_few_queries_need_no_task(client, shared, one, problem):
     _, ids, queries = problem
     shards = shared._state.shards
@@ -284,7 +291,7 @@ def test_few_queries_need_no_task(client, shared, one, problem):
     prepared = shared.prepare_filter(ids[:50])
     request = [queries, prepared._given, prepared._token, None]
     assert direct_answers(client, shards, call, request) is None
-    shared.search(queries, 3, filter=prepared)
+    client.run(prepare_everywhere, ids[:50], prepared._token)
     answers = direct_answers(client, shards, call, request)
     assert_same(merge_nearest(answers, 3), one.search(queries, 3, filter=ids[:50]))
     for refused in (
