@@ -11,7 +11,7 @@ from command_line import result, run
 from fasthash import cli
 from fasthash.commands import serve
 from fasthash.commands.printing import Printer
-from fasthash.serving.gallery import PictureFiles
+from fasthash.pages.pictures import PictureFiles
 
 RNG = np.random.default_rng(0)
 

@@ -92,6 +92,28 @@ def test_a_table_and_a_page_are_written(folder, capsys):
     assert page.count("data:image/png;base64") == 3 and "p9.png" in page and "http" not in page
 
 
+def test_a_page_holds_no_file_from_outside_of_the_folder(folder, capsys):
+    codes = np.zeros((2, 8), np.uint8)
+    np.save("codes.npy", codes)
+    os.mkdir("pictures")
+    (folder / "pictures" / "a.png").write_bytes(PNG)
+    (folder / "secret.png").write_bytes(PNG)
+    command = "duplicates codes.npy --radius 0 --page page.html --names n.txt --pictures pictures"
+    (folder / "pictures" / "b.png").symlink_to(folder / "secret.png")
+    for name, message in (
+        ("../secret.png", "is not in"),
+        (str(folder / "secret.png"), "is not in"),
+        ("b.png", "a symbolic link leads from the file 'b.png' out of"),
+    ):
+        (folder / "n.txt").write_text(f"a.png\n{name}\n")
+        _, err = run(capsys, command, status=1)
+        assert message in err and "copy it there" in err
+        assert not (folder / "page.html").exists()
+    (folder / "n.txt").write_text("a.png\nnone/a.png\n")
+    run(capsys, command)
+    assert (folder / "page.html").read_text(encoding="utf-8").count("data:image/png;base64") == 1
+
+
 def test_a_tsv_file_has_tabs_and_a_page_says_a_diameter_of_zero(folder, capsys):
     write_hashes()
     equal = "duplicates hashes.csv:phash --radius 0 --max-diameter 0"

@@ -124,6 +124,10 @@ def test_without_captions_and_with_class_numbers(tmp_path, monkeypatch, capsys):
         assert cli.main(one.split()) == 0, capsys.readouterr().err
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert [part.count("<img") for part in page.split("<details")[1:]] == [3, 0]
+    pathlib.Path("out.txt").write_text(f"../{tmp_path.name}/dot.gif\n../dot.gif\n" * 10)
+    refused = command[1].replace("dots.txt", "out.txt").replace("p.html", "q.html")
+    assert cli.main(refused.split()) == 1
+    assert "the file '../dot.gif' is not in" in capsys.readouterr().err
     assert cli.main("report --data a.npz --models m m --output q.html".split()) == 1
     assert "names m twice" in capsys.readouterr().err
     np.savez("b.npz", I_tr=x[:9], T_tr=x[:9], L_tr=y[:9], I_te=x[40:], T_te=x[40:], L_te=y[40:])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from fasthash.pages.pictures import media_type
+from fasthash.pages.pictures import PictureFiles, media_type
 
 pytest.importorskip("starlette", reason="the extra 'serve' is not installed")
 pytest.importorskip("httpx2", reason="httpx2 asks the application")
@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 import fasthash as fh
 from fasthash.serving.app import application
 from fasthash.serving.collection import Collection, Files, Length
-from fasthash.serving.gallery import Gallery, Labels, PictureFiles, files_of_folder, sound_type
+from fasthash.serving.gallery import Gallery, Labels, files_of_folder, sound_type
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
 SECRET = b"\x89PNG\r\n\x1a\n a secret"

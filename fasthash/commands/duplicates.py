@@ -24,6 +24,7 @@ from .printing import Printer
 
 if TYPE_CHECKING:
     from ..pages.duplicates import Group
+    from ..pages.pictures import PictureFiles
 
 __all__ = ["declare", "run"]
 
@@ -101,7 +102,8 @@ def declare(commands: Any) -> None:
         "--pictures",
         type=Path,
         metavar="FOLDER",
-        help="with --page, the folder of the PNG, JPEG, GIF or WebP files that --names lists",
+        help="with --page, the folder of the PNG, JPEG, GIF or WebP files that --names lists; "
+        "files outside of it are refused",
     )
     add_force(duplicates)
     duplicates.set_defaults(run=run)
@@ -126,6 +128,11 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError(
             f"--names has {len(names)} rows, and {options.codes} has {len(codes)} codes"
         )
+    pictures = None
+    if options.pictures is not None and names is not None:
+        from ..pages.pictures import PictureFiles
+
+        pictures = PictureFiles(options.pictures, names.tolist())
     groups = list(_find(codes, options))
     n_found = sum(len(group.rows) for group in groups)
     said = (
@@ -134,7 +141,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         "if one of each group stayed"
     )
     if options.page is not None:
-        _write_page(groups, names, options, said)
+        _write_page(groups, names, pictures, options, said)
     if options.output is not None:
         with replacing(options.output) as file:
             mark = "\t" if options.output.suffix.lower() == ".tsv" else ","
@@ -199,7 +206,11 @@ def _as_csv(groups: Sequence[Group], names: NDArray[Any] | None, delimiter: str)
 
 
 def _write_page(
-    groups: Sequence[Group], names: NDArray[Any] | None, options: argparse.Namespace, said: str
+    groups: Sequence[Group],
+    names: NDArray[Any] | None,
+    pictures: PictureFiles | None,
+    options: argparse.Namespace,
+    said: str,
 ) -> None:
     from ..pages.duplicates import duplicates_page
 
@@ -212,6 +223,6 @@ def _write_page(
         "shown": f"the {len(largest)} largest groups" if len(largest) < len(groups) else "all",
     }
     texts = None if names is None else names.tolist()
-    page = duplicates_page(said, largest, texts, options.pictures, settings)
+    page = duplicates_page(said, largest, texts, pictures, settings)
     with replacing(options.page) as file:
         file.write(page.encode())

@@ -18,7 +18,7 @@ from .outputs import OutputFile, add_force
 from .printing import Printer
 
 if TYPE_CHECKING:
-    from ..pages.report import Caption
+    from ..pages.report import Captions
 
 __all__ = ["declare", "run"]
 
@@ -52,7 +52,8 @@ def declare(commands: Any) -> None:
         shown.add_argument(
             f"--{option}pictures",
             metavar="SOURCE",
-            help=f"PNG, JPEG, GIF or WebP files of {of}, relative to the file that names them",
+            help=f"PNG, JPEG, GIF or WebP files of {of}, relative to the file that names them, and "
+            "in its folder",
         )
     shown.add_argument(
         "--label-names", metavar="SOURCE", help="names of the classes, by number or column"
@@ -124,24 +125,29 @@ def _described(model: Any) -> str:
     return f"{type(model).__name__}({', '.join(f'{name}={value!r}' for name, value in parameters)})"
 
 
-def _captions(prefix: str, options: argparse.Namespace, n: int) -> list[Caption] | None:
+def _captions(prefix: str, options: argparse.Namespace, n: int) -> Captions | None:
     """Read texts and pictures by row. Paths are relative to the file that names the pictures."""
-    from ..pages.report import Caption
+    from ..pages.pictures import PictureFiles
+    from ..pages.report import Captions
 
-    names, pictures = (
+    names, source = (
         getattr(options, f"{prefix}{kind}".replace("-", "_")) for kind in ("names", "pictures")
     )
-    if names is None and pictures is None:
+    if names is None and source is None:
         return None
-    files: list[Path] | None = None
-    if pictures is not None:
-        folder = Path(split_source(pictures)[0]).parent
-        files = [folder / path for path in read_texts(pictures)]
-    texts = read_texts(names).tolist() if names is not None else [f.stem for f in files or []]
-    for kind, found in (("pictures", files), ("names", texts)):
-        if found is not None and len(found) != n:
+    pictures = None
+    if source is not None:
+        folder = Path(split_source(source)[0]).parent
+        pictures = PictureFiles(folder, read_texts(source).tolist())
+    files = [] if pictures is None else pictures.files
+    texts = read_texts(names).tolist() if names is not None else [Path(file).stem for file in files]
+    for kind, given, n_found in (
+        ("pictures", source, len(files)),
+        ("names", names, len(texts)),
+    ):
+        if given is not None and n_found != n:
             raise ValueError(
-                f"--{prefix}{kind} has {len(found)} rows, and there are {n} "
+                f"--{prefix}{kind} has {n_found} rows, and there are {n} "
                 + ("queries" if prefix else "samples in the database")
             )
-    return [Caption(text, files[i] if files else None) for i, text in enumerate(texts)]
+    return Captions(texts, pictures)

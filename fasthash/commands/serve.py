@@ -24,8 +24,9 @@ from .printing import Printer
 
 if TYPE_CHECKING:
     from ..metrics import DistanceScale
+    from ..pages.pictures import PictureFiles
     from ..serving.collection import Collection, Files, Length, Words
-    from ..serving.gallery import Gallery, PictureFiles
+    from ..serving.gallery import Gallery
 
 __all__ = ["declare", "length_of", "run", "words_of"]
 
@@ -378,7 +379,8 @@ def _read_labels(sources: Sequence[str]) -> Any:
 
 def _files_of(kind: str, sources: Sequence[str]) -> PictureFiles:
     """Return the pictures or sounds of a folder, or those that files of one folder name."""
-    from ..serving.gallery import PictureFiles, files_of_folder
+    from ..pages.pictures import PictureFiles
+    from ..serving.gallery import files_of_folder
 
     if len(sources) == 1 and Path(sources[0]).is_dir():
         return PictureFiles(sources[0], files_of_folder(Path(sources[0]), kind))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from .pictures import EmbeddedPictures
+from .pictures import EmbeddedPictures, PictureFiles
 from .templates import render
 
 __all__ = ["Group", "duplicates_page"]
@@ -40,7 +39,7 @@ def duplicates_page(
     found: str,
     groups: Iterable[Group],
     names: Sequence[str] | None,
-    pictures: Path | None,
+    pictures: PictureFiles | None,
     settings: Mapping[str, object],
 ) -> str:
     """
@@ -54,9 +53,8 @@ def duplicates_page(
         The groups to show.
     names : sequence of str, optional
         The name of each row; by default, its number.
-    pictures : Path, optional
-        The folder of the files that are named. A file that is missing or is no picture is not
-        shown.
+    pictures : PictureFiles, optional
+        The picture of each row. A file that is missing or is no picture is not shown.
     settings : mapping of str to object
         How the groups were found, shown at the end.
 
@@ -64,6 +62,11 @@ def duplicates_page(
     -------
     str
         A complete HTML document that loads no other files.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a picture cannot be read, as `PictureFiles.content` says, and is not missing.
     """
     pictures_of_page = EmbeddedPictures()
 
@@ -76,8 +79,7 @@ def duplicates_page(
         items = []
         for is_other, distance, row in order:
             name = str(row) if names is None else names[row]
-            path = None if pictures is None else pictures / name
-            uri = pictures_of_page.embed(path if path is not None and path.is_file() else None)
+            uri = pictures_of_page.embed(_content(pictures, row))
             items.append({"name": name, "picture": uri, "distance": distance, "is_other": is_other})
         return {"n_items": len(group.rows), "cards": items, "n_left": len(group.rows) - len(items)}
 
@@ -88,3 +90,11 @@ def duplicates_page(
         settings=settings,
         n_left_out=pictures_of_page.n_left_out,
     )
+
+
+def _content(pictures: PictureFiles | None, row: int) -> bytes:
+    """Read a picture; nothing if there is no such file."""
+    try:
+        return b"" if pictures is None else pictures.content(row)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return b""

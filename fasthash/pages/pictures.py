@@ -1,13 +1,19 @@
-"""Pictures in pages: their format by their first bytes, never by their name; embedded in HTML."""
+"""Pictures in pages: files of one folder; their format by their first bytes; embedded in HTML."""
 
 from __future__ import annotations
 
 import base64
 import io
+import os
+import stat
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["EmbeddedPictures", "data_uri", "media_type"]
+__all__ = ["MOST_FILE_BYTES", "EmbeddedPictures", "PictureFiles", "data_uri", "media_type"]
+
+# A server sends no picture or sound that is larger.
+MOST_FILE_BYTES = 1 << 24
 
 # A picture of more bytes is made smaller.
 _MOST_PICTURE_BYTES = 1 << 13
@@ -17,6 +23,117 @@ _MOST_BYTES = 900_000
 
 # Width and height of a picture that is made smaller; pages show it at about two thirds of that.
 _THUMBNAIL = (96, 96)
+
+
+class PictureFiles:
+    """
+    Pictures in files of one folder, without access to any other file.
+
+    Pages are published, and a list of names may come from a stranger. So the paths of the files are
+    checked when the list is given, and again when a file is read, because somebody may have added
+    symbolic links in the meantime.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+    files : sequence of str
+        Path of the picture of each item, relative to the folder; "" for an item without a picture.
+
+    Attributes
+    ----------
+    folder : path
+        The folder, without symbolic links.
+    files : list of str
+        The paths, as given.
+
+    Raises
+    ------
+    ValueError
+        If a path leads out of the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], files: Sequence[str]) -> None:
+        self.folder = Path(folder).resolve()
+        self.files = list(files)
+        inside = os.path.join(self.folder, "")
+        for name in filter(None, self.files):
+            # Only the text of the path is checked here: to resolve a million links takes too long.
+            path = os.path.normpath(os.path.join(self.folder, name))
+            if "\0" in name or not path.startswith(inside):
+                raise ValueError(
+                    f"the file {name!r} is not in {self.folder}, and files from elsewhere are not "
+                    "shown: copy it there, and change its name in the list"
+                )
+
+    def __contains__(self, item: int) -> bool:
+        return item < len(self.files) and bool(self.files[item])
+
+    def read(self, item: int) -> bytes | None:
+        """
+        Read a picture for a client, who is told no reason.
+
+        Parameters
+        ----------
+        item : int
+
+        Returns
+        -------
+        bytes or None
+            Content of the file. None if the item has no picture, or if the file cannot be read or
+            is too large.
+        """
+        try:
+            return self.content(item, MOST_FILE_BYTES) or None
+        except (OSError, ValueError):
+            return None
+
+    def content(self, item: int, most: int | None = None) -> bytes:
+        """
+        Read a picture.
+
+        Parameters
+        ----------
+        item : int
+        most : int, optional
+            Largest number of bytes.
+
+        Returns
+        -------
+        bytes
+            Content of the file; empty if the item has no picture.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If its path leads out of the folder, or it is not a regular file, or is too large.
+        """
+        if item not in self:
+            return b""
+        name = self.files[item]
+        path = os.path.realpath(self.folder / name, strict=True)
+        if not path.startswith(os.path.join(self.folder, "")):
+            raise ValueError(
+                f"a symbolic link leads from the file {name!r} out of {self.folder}, and files "
+                "from elsewhere are not shown: copy it there"
+            )
+        with open(path, "rb", opener=_open_file) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"the file {name!r} in {self.folder} is not a regular file")
+            if most is not None and status.st_size > most:
+                raise ValueError(
+                    f"the file {name!r} in {self.folder} has {status.st_size} bytes, and at most "
+                    f"{most} are read"
+                )
+            return file.read(-1 if most is None else most)
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open a file, but no link that was created after the check; wait for no pipe."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 class EmbeddedPictures:
@@ -36,22 +153,8 @@ class EmbeddedPictures:
         self.n_left_out = 0
         self._n_bytes = 0
 
-    def embed(self, path: Path | None) -> str:
-        """
-        Return a picture as a data URI, or "" without a picture that a page can show.
-
-        Parameters
-        ----------
-        path : Path or None
-
-        Raises
-        ------
-        OSError
-            If the file cannot be read.
-        """
-        if path is None:
-            return ""
-        content = path.read_bytes()
+    def embed(self, content: bytes) -> str:
+        """Return a picture as a data URI, or "" for content that is no picture of a page."""
         kind = media_type(content)
         if kind is None:
             return ""

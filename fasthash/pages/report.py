@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,10 @@ from ..metrics.statistics import (
 )
 from ..models import CrossModalHasher
 from .charts import TEXT_COLOUR, chart, draw_curves
-from .pictures import EmbeddedPictures
+from .pictures import EmbeddedPictures, PictureFiles
 from .templates import render
 
-__all__ = ["Caption", "Ranking", "rank_all", "report_page"]
+__all__ = ["Captions", "Ranking", "rank_all", "report_page"]
 
 # Number of labels in the table by label; those with the most queries are listed.
 _MOST_LABELS = 40
@@ -38,19 +37,19 @@ _N_RANKS = 24
 
 
 @dataclass(frozen=True)
-class Caption:
+class Captions:
     """
-    The text and the picture that represent a sample.
+    The texts and pictures that represent samples, by row.
 
     Attributes
     ----------
-    text : str
-    picture : Path or None
-        A PNG, JPEG, GIF or WebP file.
+    texts : sequence of str
+    pictures : PictureFiles, optional
+        PNG, JPEG, GIF or WebP files.
     """
 
-    text: str
-    picture: Path | None = None
+    texts: Sequence[str]
+    pictures: PictureFiles | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +143,8 @@ def report_page(
     settings: Mapping[str, object],
     *,
     label_names: Sequence[str] | None = None,
-    query_captions: Sequence[Caption] | None = None,
-    captions: Sequence[Caption] | None = None,
+    query_captions: Captions | None = None,
+    captions: Captions | None = None,
     n_examples: int = 6,
     callback: Callable[[str, int, int], None] | None = None,
 ) -> str:
@@ -160,7 +159,7 @@ def report_page(
         Settings of the measurement, shown at the end of the page.
     label_names : sequence of str, optional
         Names of the classes, by number.
-    query_captions, captions : sequence of Caption, optional
+    query_captions, captions : Captions, optional
         Captions of the queries and of the database, by row.
     n_examples : int, default 6
         Number of queries that are shown with their answers, evenly spaced among all queries.
@@ -363,8 +362,8 @@ def _bits(rankings: Sequence[Ranking]) -> dict[str, Any]:
 
 def _examples(
     one: Ranking,
-    query_captions: Sequence[Caption] | None,
-    captions: Sequence[Caption] | None,
+    query_captions: Captions | None,
+    captions: Captions | None,
     n_examples: int,
     pictures: EmbeddedPictures,
 ) -> dict[str, Any]:
@@ -379,20 +378,18 @@ def _examples(
         is_relevant = ((both.database_labels @ both.query_labels.T).toarray() > 0)[:, 0].tolist()
         cards = []
         for id_, distance, is_good in zip(found.tolist(), apart, is_relevant, strict=True):
-            caption = _caption(captions, id_, str(id_))
-            uri = pictures.embed(caption.picture)
             cards.append(
                 {
-                    "name": caption.text,
-                    "picture": uri,
+                    "name": _text(captions, id_, str(id_)),
+                    "picture": pictures.embed(_picture(captions, id_)),
                     "distance": distance,
                     "is_relevant": is_good,
                 }
             )
-        query = _caption(query_captions, row, f"query {row}")
         # The picture of a text query would reveal the item that belongs to it.
-        uri = pictures.embed(None if one.query == "text" else query.picture)
-        queries.append({"title": query.text, "picture": uri, "cards": cards})
+        uri = "" if one.query == "text" else pictures.embed(_picture(query_captions, row))
+        title = _text(query_captions, row, f"query {row}")
+        queries.append({"title": title, "picture": uri, "cards": cards})
     return {"name": one.direction, "queries": queries}
 
 
@@ -400,6 +397,15 @@ def _rows_of(labels: Any, rows: Any) -> Any:
     return labels[rows] if hasattr(labels, "shape") else np.asarray(labels)[rows]
 
 
-def _caption(captions: Sequence[Caption] | None, row: int, otherwise: str) -> Caption:
-    """Return the caption of a row; a text that names the row if there is none."""
-    return captions[row] if captions is not None and row < len(captions) else Caption(otherwise)
+def _text(captions: Captions | None, row: int, otherwise: str) -> str:
+    """Return the text of a row, or another one if it has none."""
+    if captions is None or row >= len(captions.texts):
+        return otherwise
+    return captions.texts[row]
+
+
+def _picture(captions: Captions | None, row: int) -> bytes:
+    """Read the picture of a row; nothing if it has none."""
+    if captions is None or captions.pictures is None:
+        return b""
+    return captions.pictures.content(row)

@@ -1,9 +1,8 @@
-"""Names, labels, pictures and sounds of items. Files never come from outside of one folder."""
+"""Names, labels, pictures and sounds of items."""
 
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,17 +15,12 @@ from scipy.sparse import csr_array
 from ..pages.pictures import media_type
 
 __all__ = [
-    "MOST_FILE_BYTES",
     "Gallery",
     "Labels",
-    "PictureFiles",
     "Pictures",
     "files_of_folder",
     "sound_type",
 ]
-
-# A picture or sound that is larger is not sent.
-MOST_FILE_BYTES = 1 << 24
 
 _SUFFIXES = {
     "pictures": {".png", ".jpg", ".jpeg", ".gif", ".webp"},
@@ -126,78 +120,6 @@ class Pictures(Protocol):
     def read(self, item: int, /) -> bytes | None:
         """Read the picture of an item; return None if it cannot be read."""
         ...
-
-
-class PictureFiles:
-    """
-    Pictures in files of one folder, without access to any other file.
-
-    Clients name items, never files. The paths of the files are checked when the list is given, and
-    again when a file is read, because somebody may have added symbolic links in the meantime.
-
-    Parameters
-    ----------
-    folder : path
-        The folder.
-    files : sequence of str
-        Path of the picture of each item, relative to the folder; "" for an item without a picture.
-
-    Attributes
-    ----------
-    folder : path
-        The folder, without symbolic links.
-    files : list of str
-        The paths, as given.
-
-    Raises
-    ------
-    ValueError
-        If a path leads out of the folder.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], files: Sequence[str]) -> None:
-        self.folder = Path(folder).resolve()
-        self.files = list(files)
-        inside = os.path.join(self.folder, "")
-        for name in filter(None, self.files):
-            # Only the text of the path is checked here: to resolve a million links takes too long.
-            path = os.path.normpath(os.path.join(self.folder, name))
-            if "\0" in name or not path.startswith(inside):
-                raise ValueError(f"the file {name!r} is not in {self.folder}")
-
-    def read(self, item: int) -> bytes | None:
-        """
-        Read a picture.
-
-        Parameters
-        ----------
-        item : int
-
-        Returns
-        -------
-        bytes or None
-            Content of the file. None if the item has no picture, or if the path leads out of the
-            folder, is not a regular file, or is too large.
-        """
-        if item >= len(self.files) or not self.files[item]:
-            return None
-        try:
-            path = (self.folder / self.files[item]).resolve(strict=True)
-            if not path.is_relative_to(self.folder):
-                return None
-            # O_NOFOLLOW refuses a link that was created after the check, and O_NONBLOCK prevents
-            # waiting for a pipe that nobody writes to.
-            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-            with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_FILE_BYTES:
-                    return None
-                return file.read(MOST_FILE_BYTES)
-        except (OSError, ValueError, RuntimeError):
-            return None
-
-    def __contains__(self, item: int) -> bool:
-        return item < len(self.files) and bool(self.files[item])
 
 
 def files_of_folder(folder: Path, kind: str = "pictures") -> list[str]:

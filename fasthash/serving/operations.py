@@ -21,9 +21,9 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from .._core.files import replacing
 from ..metrics import DistanceScale
-from ..pages.pictures import media_type
+from ..pages.pictures import MOST_FILE_BYTES, media_type
 from .collection import Collection, Found, NoFeaturesError, Scope
-from .gallery import MOST_FILE_BYTES, sound_type
+from .gallery import sound_type
 from .operation import Operation, Values
 from .parameters import (
     BY_CODE,
