@@ -86,12 +86,21 @@ def test_an_own_code_that_the_filter_forbids_costs_no_other_one():
     np.testing.assert_array_equal(np.stack(found), np.stack([distances, rows]))
 
 
-def test_an_id_that_is_not_held_excludes_nothing():
+@pytest.mark.parametrize("k", [4, 12])
+def test_an_id_that_is_not_held_excludes_nothing(k):
+    """Not even -1, which is also what a missing answer has; with k=12 there are some."""
     codes = random_codes(9, 16)
     index = fh.MultiIndexHash(16)
     index.add(codes)
-    found = index.search(codes, 4, exclude=np.full(9, 99))
-    np.testing.assert_array_equal(np.stack(found), np.stack(index.search(codes, 4)))
+    weights = np.where(fh.unpack(codes, 16), 1.0, -1.0)
+    for excluded in (99, -1, -(2**63)):
+        exclude = np.full(9, excluded)
+        found = index.search(codes, k, exclude=exclude)
+        np.testing.assert_array_equal(np.stack(found), np.stack(index.search(codes, k)))
+        for options in ({}, {"candidates": 5}):
+            _, found = index.search(weights=weights, k=k, exclude=exclude, **options)
+            _, all_found = index.search(weights=weights, k=k, **options)
+            np.testing.assert_array_equal(found, all_found)
 
 
 def test_what_is_refused():
@@ -255,6 +264,27 @@ def test_only_the_own_modality_leaves_a_row_out():
     without = recall_of_codes(x, x, exclude_self=True, **options)
     for before, after in zip(all_rows, without, strict=True):
         assert (before == after) == (before.query != before.database)
+
+
+class Sliced:
+    """Rows that are read by slices, and the length of the longest slice."""
+
+    def __init__(self, x):
+        self.x, self.shape, self.dtype, self.longest = x, x.shape, x.dtype, 0
+
+    def __getitem__(self, rows):
+        self.longest = max(self.longest, len(self.x[rows]))
+        return self.x[rows]
+
+
+def test_recall_of_codes_compares_queries_with_vectors_block_by_block():
+    x = np.random.default_rng(0).standard_normal((60, 8))
+    y = x.copy()
+    y[59, 7] += 1
+    vectors, queries = Sliced(x), Sliced(y)
+    with smaller_pieces(80), pytest.raises(ValueError, match="differ in row 59"):
+        recall_of_codes(vectors, queries, n_bits=[8], k=1, exclude_self=True)
+    assert vectors.longest == queries.longest == 10
 
 
 def test_what_recall_of_codes_refuses():

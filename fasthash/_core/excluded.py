@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .pieces import blocks_of
+from .pieces import blocks_of, cut
+from .rows import Rows
 from .validation import check_flag
 
 __all__ = ["check_exclude_self", "check_same_labels", "drop_own", "drop_own_within"]
@@ -21,10 +22,15 @@ Value = TypeVar("Value", bound=np.generic)
 
 
 def check_exclude_self(
-    exclude_self: bool, queries: NDArray[Any], database: NDArray[Any], names: tuple[str, str]
+    exclude_self: bool,
+    queries: NDArray[Any] | Rows,
+    database: NDArray[Any] | Rows,
+    names: tuple[str, str],
 ) -> bool:
     """
     Check that query i is row i of the database, if `exclude_self` is True.
+
+    The rows are compared block by block, and not at all if both are the same object.
 
     Raises
     ------
@@ -38,11 +44,17 @@ def check_exclude_self(
     of = f"exclude_self=True is for a search of a set against itself, but {names[0]} and {names[1]}"
     if queries.shape != database.shape:
         raise ValueError(f"{of} have the shapes {queries.shape} and {database.shape}")
-    for some in [] if queries is database else blocks_of(queries):
-        differs = (queries[some] != database[some]).any(axis=1)
+    if queries is database:
+        return True
+    for some in cut(*queries.shape) if isinstance(queries, Rows) else blocks_of(queries):
+        differs = (_block(queries, some) != _block(database, some)).any(axis=1)
         if differs.any():
             raise ValueError(f"{of} differ in row {some.start + int(differs.argmax())}")
     return True
+
+
+def _block(x: NDArray[Any] | Rows, rows: slice) -> NDArray[Any]:
+    return x.read(rows) if isinstance(x, Rows) else x[rows]
 
 
 def check_same_labels(query_labels: Any, database_labels: Any, names: tuple[str, str]) -> None:
@@ -81,6 +93,8 @@ def drop_own(
     distances, ids : ndarray, shape (n_queries, k)
     """
     shape = (ids.shape[0], ids.shape[1] - 1)
+    # A missing answer, -1, is no id that a caller may exclude.
+    own = np.where(own < 0, -2, own)
     others, other_ids = np.empty(shape, distances.dtype), np.empty(shape, np.int64)
     for some in blocks_of(ids):
         is_kept = ids[some] != own[some, None]

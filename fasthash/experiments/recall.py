@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.excluded import check_exclude_self, drop_own
 from .._core.pieces import cut
-from .._core.rows import Rows
 from .._core.suspicious import without_warnings
 from .._core.validation import check_choice, check_count, check_flag, check_rows
 from ..asymmetric import topk_weighted
@@ -161,10 +160,14 @@ def recall_of_codes(
         raise ValueError(f"queries have the modalities {sorted(q)}, and vectors have {sorted(x)}")
     lengths = [check_count(length, "n_bits") for length in n_bits]
     fetched = list(dict.fromkeys([k, *(check_count(n, "candidates") for n in candidates)]))
-    shapes = {name: check_rows(one, "vectors").shape for name, one in x.items()}
+    vector_rows = {name: check_rows(one, "vectors") for name, one in x.items()}
+    shapes = {name: rows.shape for name, rows in vector_rows.items()}
     for name, one in q.items():
-        rows = check_rows(one, "queries")
-        if _check_own(exclude_self, name, rows, x[name]) and not k < len(rows):
+        rows, own = check_rows(one, "queries"), vector_rows[name]
+        called = f"[{name!r}]" if name else ""
+        both = f"queries{called}", f"vectors{called}"
+        is_excluded = check_exclude_self(exclude_self, own if one is x[name] else rows, own, both)
+        if is_excluded and not k < len(rows):
             raise ValueError(f"k is {k}, and exclude_self=True leaves {len(rows) - 1} vectors")
     fewest = min(shape[1] for shape in shapes.values())
     # This check comes before the float search, which may take long.
@@ -174,9 +177,7 @@ def recall_of_codes(
             f"{fewest} features"
         )
     if "sign" in methods and not check_flag(centre, "centre"):
-        for name, one in x.items():
-            with without_warnings():
-                rows = check_rows(one, "vectors")
+        for name, rows in vector_rows.items():
             called = f"vectors[{name!r}]" if name else "vectors"
             check_signs((rows.read(block) for block in cut(*rows.shape)), called, CENTRE)
     with without_warnings():
@@ -212,18 +213,6 @@ def recall_of_codes(
                 if callback is not None:
                     callback(f"{method}, {length} bits", n_done, len(methods) * len(lengths))
     return table
-
-
-def _check_own(exclude_self: bool, name: str, queries: Rows, vectors: Any) -> bool:
-    """Check that the queries of a modality are its vectors, if `exclude_self` is True."""
-    if not check_flag(exclude_self, "exclude_self"):
-        return False
-    called = f"[{name!r}]" if name else ""
-    with without_warnings():
-        own, database = (
-            x.read(slice(0, len(x))) for x in (queries, check_rows(vectors, "vectors"))
-        )
-    return check_exclude_self(True, own, database, (f"queries{called}", f"vectors{called}"))
 
 
 def _others(ids: NDArray[np.int64], n_own: int) -> NDArray[np.int64]:
