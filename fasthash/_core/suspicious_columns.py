@@ -77,8 +77,8 @@ def warn_of_columns(x: Rows, argument: str, remedy: str, is_scaled: bool = False
     if 0 < len(constant) < d:
         warn(
             f"{argument} has {len(constant)} of {d} columns that hold one value in all {n} rows "
-            f"({_named(constant, x.names)}). They say nothing about the samples: leave them out, "
-            "or find out why they do not vary"
+            f"({_named(constant, x.names)}). This is harmless if you expect it, as of the borders "
+            "of pictures; if not, find out why they do not vary"
         )
     if is_scaled or varies.sum() < 2:
         return
