@@ -152,6 +152,11 @@ EXTENSIONS = [
         ],
     ),
     Extension(
+        "fasthash._kernels.groups",
+        [f"{KERNELS}/groups.pyx"],
+        depends=[f"{KERNELS}/bits.h"],
+    ),
+    Extension(
         "fasthash._kernels.calls",
         [f"{KERNELS}/calls.pyx"],
         depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{INCLUDE}/fasthash.h"],

@@ -7,17 +7,15 @@ rows with equal codes told apart.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.interruptible import in_helper_thread, take
-from .._core.pieces import cut
-from .._core.runtime import resolve_threads
-from .._core.scan import scan_distances
+from .._core.pieces import Pace, cut
 from .._core.validation import check_choice, check_count
+from .._kernels.groups import NarrowGroups
 from ..codes import check_codes
 from ._blocks import Pairs
 from ._pairs import Accept, iter_pairs
@@ -26,6 +24,9 @@ __all__ = ["DuplicateGroups", "duplicate_groups"]
 
 # Bits of codes that are unpacked at a time, where medoids are found; numpy takes 9 bytes for each.
 _UNPACKED_BITS = 1 << 23
+
+# Codes that are compared in the first call of a kernel, before its speed is known.
+_FIRST_COMPARED = 1 << 20
 
 
 class DuplicateGroups(NamedTuple):
@@ -154,7 +155,7 @@ def _groups_of(
     blocks = iter_pairs(codes, radius, accept=accept, n_threads=n_threads)
     if max_diameter is None:
         return _connected(len(codes), blocks)
-    return _narrow_groups(codes, list(blocks), max_diameter, resolve_threads(n_threads))
+    return _narrow_groups(codes, list(blocks), max_diameter)
 
 
 def _connected(n: int, blocks: Iterator[Pairs]) -> NDArray[np.int64]:
@@ -173,32 +174,17 @@ def _connected(n: int, blocks: Iterator[Pairs]) -> NDArray[np.int64]:
 
 
 def _narrow_groups(
-    codes: NDArray[np.uint8],
-    pairs: list[Pairs],
-    max_diameter: int,
-    n_threads: int,
+    codes: NDArray[np.uint8], pairs: list[Pairs], max_diameter: int
 ) -> NDArray[np.int64]:
     """Label groups no wider than `max_diameter`, code by code, as `duplicate_groups` says."""
     first = np.concatenate([np.empty(0, np.int64), *(block.first for block in pairs)])
     second = np.concatenate([np.empty(0, np.int64), *(block.second for block in pairs)])
-    # The earlier codes that each code is connected with.
     order = in_helper_thread(len(second), lambda: np.argsort(second, kind="stable"))
-    earlier = first[order]
-    rows, starts = np.unique(second[order], return_index=True)
-    groups = np.arange(len(codes))
-    members: dict[int, list[int]] = {}
-    limits = [*starts.tolist(), len(earlier)]
-    for row, (start, end) in zip(rows.tolist(), pairwise(limits), strict=True):
-        # A group has the number of its first row, so the first group is the smallest number.
-        for group in sorted(set(groups[earlier[start:end]].tolist())):
-            held = members.setdefault(group, [group])
-            distances = np.empty((1, len(held)), np.int32)
-            scan_distances(codes[row : row + 1], codes[held], distances, n_threads)
-            if distances.max() <= max_diameter:
-                held.append(row)
-                groups[row] = group
-                break
-    return groups
+    starts = np.zeros(len(codes) + 1, np.int64)
+    np.cumsum(np.bincount(second, minlength=len(codes)), out=starts[1:])
+    narrow = NarrowGroups(codes, starts, take(first, order), min(max_diameter, 8 * codes.shape[1]))
+    Pace(_FIRST_COMPARED).drive(narrow.advance)
+    return narrow.groups
 
 
 def _in_order_of_rows(
