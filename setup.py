@@ -106,6 +106,7 @@ EXTENSIONS = [
         [f"{KERNELS}/filters.pyx"],
         depends=[f"{KERNELS}/filters.h", f"{KERNELS}/bits.h"],
     ),
+    Extension("fasthash._kernels.page_cache", [f"{KERNELS}/page_cache.pyx"]),
     Extension(
         "fasthash._kernels.discrete",
         [f"{KERNELS}/discrete.pyx"],

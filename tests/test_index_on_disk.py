@@ -1,11 +1,15 @@
 """Index files and the system: pages that processes share, the order of syncing, read-only media."""
 
+import ctypes
+import gc
+import mmap
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -171,3 +175,86 @@ def test_read_only_media(tmp_path):
         timeout=300,
     )
     assert done.stdout == "read, and not written\n", done.stderr
+
+
+LARGE_PAGE = 1 << 21
+
+
+def flags_of_pages(source, array):
+    """What mincore or /proc/self/pagemap says of every page of an array: whether it is there."""
+    page = mmap.PAGESIZE
+    first = array.ctypes.data // page
+    n = (array.ctypes.data + array.nbytes - 1) // page - first + 1
+    if source == "pagemap":
+        entries = np.fromfile("/proc/self/pagemap", np.uint64, n, offset=8 * first)
+        return entries >> np.uint64(63) == 1
+    flags = np.zeros(n, np.uint8)
+    memory = [ctypes.c_void_p(first * page), ctypes.c_size_t(n * page)]
+    assert ctypes.CDLL(None).mincore(*memory, ctypes.c_void_p(flags.ctypes.data)) == 0
+    return flags & 1 == 1
+
+
+@pytest.fixture(scope="module")
+def path_of_tables(tmp_path_factory):
+    """A file with 24 MB of tables."""
+    index = fh.MultiIndexHash(64)
+    index.add(random_codes(500_000, 64), ids=np.arange(500_000) * 3)
+    path = tmp_path_factory.mktemp("tables") / "x"
+    index.save(path, tables=True)
+    return path
+
+
+needs_page_table = pytest.mark.skipif(
+    not os.path.exists("/proc/self/pagemap"), reason="no /proc/self/pagemap here"
+)
+
+
+@needs_page_table
+def test_large_pages_that_are_in_memory_are_mapped_by_load(path_of_tables):
+    path_of_tables.read_bytes()
+    index = fh.load(path_of_tables, mmap=True)
+    held = index._storage.state.base
+    for array in (held.searcher.tables.memory, held.ids, held.codes):
+        is_mapped = flags_of_pages("pagemap", array)
+        first_large = -(array.ctypes.data // mmap.PAGESIZE) % (LARGE_PAGE // mmap.PAGESIZE)
+        assert is_mapped[0] and is_mapped[first_large :: LARGE_PAGE // mmap.PAGESIZE].all()
+
+
+@needs_page_table
+def test_nothing_is_mapped_where_linux_does_not_tell_what_is_in_memory(path_of_tables, monkeypatch):
+    path_of_tables.read_bytes()
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    monkeypatch.setattr(os, "access", lambda *arguments, **keywords: False)
+    monkeypatch.setattr(os, "supports_effective_ids", {os.access})
+    index = fh.load(path_of_tables, mmap=True)
+    is_mapped = flags_of_pages("pagemap", index._storage.state.base.searcher.tables.memory)
+    # The ends of the ids beside them have been read.
+    assert not is_mapped[LARGE_PAGE // mmap.PAGESIZE :].any()
+
+
+@needs_page_table
+@pytest.mark.parametrize("kept", ["nothing", "first half", "here and there"])
+def test_mapping_large_pages_reads_nothing_from_the_disk(path_of_tables, kept):
+    size = path_of_tables.stat().st_size
+    with open(path_of_tables, "rb", buffering=0) as file:
+        os.fsync(file.fileno())
+        pieces = {
+            "nothing": [],
+            "first half": [(at, 1 << 16) for at in range(0, size // 2, 1 << 16)],
+            "here and there": [(at, 4096) for at in range(0, size, 1 << 20)],
+        }
+        gc.collect()
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for at, n_bytes in pieces[kept]:
+            os.pread(file.fileno(), n_bytes, at)
+        time.sleep(0.2)
+        content = index_file.read_index(path_of_tables, use_mmap=True)
+        arrays = [content.tables, content.ids, content.codes]
+        time.sleep(0.2)
+        before = [flags_of_pages("mincore", array).sum() for array in arrays]
+        if sum(before) > size / mmap.PAGESIZE * 0.9:
+            pytest.skip("this file system keeps the file in memory")
+        index_file.map_large_pages(content)
+        time.sleep(0.2)
+        assert [flags_of_pages("mincore", array).sum() for array in arrays] == before

@@ -10,7 +10,13 @@ from typing import Any, ClassVar, Self
 
 from .._core.runtime import resolve_threads
 from .._core.validation import check_flag
-from ._index_file import check_content, check_lists, read_index, write_index
+from ._index_file import (
+    check_content,
+    check_lists,
+    map_large_pages,
+    read_index,
+    write_index,
+)
 from ._searched_codes import SearchedCodes
 from ._snapshot import Content, SortedCodes, StoredLists
 from ._tables import CodeTables
@@ -162,6 +168,8 @@ class CodeIndex(SearchedCodes):
             base.searcher = index._searcher_by_tables(base, tables)
         if content.lists is not None:
             index._take_lists(content)
+        if mmap:
+            map_large_pages(content)
         return index
 
     def verify(self) -> None:

@@ -40,12 +40,20 @@ from .._core.files import INDEX_SIGNATURE, replacing, size_of, sync
 from .._core.interruptible import ascends
 from .._core.pieces import BLOCK_BYTES, blocks_of, cut
 from .._kernels.multi_index import SUBSTRING_BITS_MAX, table_bytes
+from .._kernels.page_cache import map_cached
 from ..codes import check_codes
 from ._partitions import MAX_CHOSEN_LISTS, MAX_LISTS, MAX_ROWS
 from ._snapshot import Content, Snapshot, StoredLists
 from ._tables import MAX_CODES, CodeTables
 
-__all__ = ["check_content", "check_list_rows", "check_lists", "read_index", "write_index"]
+__all__ = [
+    "check_content",
+    "check_list_rows",
+    "check_lists",
+    "map_large_pages",
+    "read_index",
+    "write_index",
+]
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -59,6 +67,9 @@ _ALIGNMENT = 64
 
 # Bytes after which a file is synchronised with the disk.
 _SYNCED_BYTES = 1 << 26
+
+# Most bytes of a file that `load` maps at once: this takes some ten milliseconds at most.
+_MOST_MAPPED = 1 << 32
 
 # Tables are stored as they lie in the memory of little-endian machines. Others build their own.
 _IS_LITTLE_ENDIAN = sys.byteorder == "little"
@@ -179,6 +190,37 @@ def read_index(path: str | os.PathLike[str], use_mmap: bool) -> Content:
         if content.lists is not None:
             check_lists(path, content.lists, n, parameters["n_bits"])
     return content
+
+
+def map_large_pages(content: Content) -> None:
+    """
+    Map what the system has of a file in large pages, before the first search reads it.
+
+    A search by tables or lists reads a few bytes at many places; see ``_kernels/page_cache.pyx``.
+    Without either, it reads the codes from end to end, and large pages make no difference.
+    """
+    arrays: list[NDArray[Any]] = [] if content.tables is None else [content.tables]
+    if content.lists is not None:
+        arrays += [content.lists.centres, content.lists.starts, content.lists.rows]
+    if not arrays or not _may_ask_for_pages(content.path):
+        return
+    left = _MOST_MAPPED
+    for array in (*arrays, content.ids, content.codes):
+        some = array.reshape(-1).view(np.uint8)[:left]
+        map_cached(some)
+        left -= len(some)
+
+
+def _may_ask_for_pages(path: str) -> bool:
+    """Whether Linux tells this process which pages of the file are in memory."""
+    if not hasattr(os, "geteuid"):
+        return False
+    is_effective = os.access in os.supports_effective_ids
+    try:
+        is_owner = os.stat(path).st_uid == os.geteuid()
+        return is_owner or os.access(path, os.W_OK, effective_ids=is_effective)
+    except OSError:
+        return False
 
 
 def check_lists(name: str, lists: StoredLists, n: int, n_bits: int) -> None:
