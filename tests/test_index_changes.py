@@ -364,3 +364,14 @@ def test_a_copy_changes_apart(name):
     np.testing.assert_array_equal(index.codes, codes[:20])
     np.testing.assert_array_equal(other.codes, np.concatenate([codes[1:10], codes[20:]]))
     assert index.search(codes[:1], 1)[1] == 0 and other.search(codes[:1], 1)[1] != 0
+
+
+def test_codes_added_to_an_empty_index_that_was_searched_are_stored_together(tmp_path):
+    """Also to an empty file that is mapped: there is nothing apart from which to keep them."""
+    fh.HammingIndex(20).save(tmp_path / "empty.index")
+    searched = fh.HammingIndex(20, multi_index="always")
+    for index in (searched, fh.load(tmp_path / "empty.index", mmap=True)):
+        index.search(random_codes(1, 20), 1)
+        index.add(random_codes(100, 20))
+        assert len(index._storage.state.recent) == 0
+        assert index.calibrate(recall=0.9, k=1).queries == "held"

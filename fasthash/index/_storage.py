@@ -256,4 +256,4 @@ def _is_worth_keeping(base: SortedCodes) -> bool:
     """Whether to search new codes apart, instead of copying these codes or making their lists."""
     is_mapped = base.source is not None
     has_tables = base.searcher is not None and base.searcher.is_worth_keeping
-    return is_mapped or has_tables or base.lists is not None
+    return len(base) > 0 and (is_mapped or has_tables or base.lists is not None)
