@@ -20,16 +20,20 @@ import tempfile
 import warnings
 from collections import Counter
 from functools import partial
+from unittest import mock
 
 import numpy as np
 
 import fasthash as fh
 from fasthash._core.files import INDEX_SIGNATURE
 from fasthash.index import _index_file as index_file
+from fasthash.index import _list_search as list_search
 from fasthash.interchange import read_faiss, write_faiss
 
 # What a process may take beyond what it has when the reading begins.
 MEMORY = 1 << 29
+
+RECALL = {"k": 2, "recall": 0.9}
 
 
 def make_files(folder):
@@ -61,6 +65,13 @@ def make_files(folder):
         add(
             f"stored tables {n_bits}.index", partial(index.save, tables=True), read_index, map_index
         )
+    index = fh.HammingIndex(20)
+    index.add(np.packbits(rng.random((400, 20)) < 0.5, axis=1))
+    # Lists answer, also where the exact search is as fast.
+    with mock.patch.object(list_search, "_is_faster", return_value=True):
+        index.partition(n_lists=9)
+        assert index.calibrate(**RECALL).uses_lists(2)
+    add("lists.index", partial(index.save, partitions=True), read_index, map_index)
     models = [
         fh.AMSH(8, n_anchors=10, random_state=0).fit(both, {"image": names, "text": names}),
         fh.CCAITQ(8, random_state=0).fit(both),
@@ -76,6 +87,8 @@ def make_files(folder):
 
 def contents(index):
     found = index.search(index.codes[:2], 3) if len(index) else ()
+    if isinstance(index, fh.HammingIndex):
+        found += index.search(index.codes[:2], **RECALL) if len(index) else ()
     options = [getattr(index, name) for name in ("n_bits", *index._options)]
     return [type(index).__name__, options, index.ids, index.codes, *found]
 
@@ -90,6 +103,8 @@ def map_index(path):
     queries = np.zeros((2, (index.n_bits + 7) // 8), np.uint8)
     index.search(queries, 3)
     index.within(queries, 4)
+    if isinstance(index, fh.HammingIndex):
+        index.search(queries, **RECALL)
     index.reconstruct(index.ids[:0])
     index.verify()
     return contents(index)

@@ -5,6 +5,7 @@
 The writer notes every state before it makes it. A searcher notes which state was complete before
 its search and which had begun after it, and compares the answer with those between, by brute force
 over a plain array. Small limits make the index move its codes and build its tables all the time.
+An answer to a search with a recall has codes of such a state, with their distances.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 
 import fasthash as fh
+from fasthash.index import _list_search as list_search
 from fasthash.index import _storage as storage
 
 N_BITS = 64
@@ -55,7 +58,8 @@ def write(index, states, rng, stop, figures):
     ids, codes = states.states[0]
     next_id = int(ids[-1]) + 1
     while not stop.is_set():
-        kind = rng.choice(["add", "add between", "remove", "update", "compact", "replace"])
+        kinds = ["add", "add between", "remove", "update", "compact", "replace"]
+        kind = rng.choice([*kinds, "partition"] if isinstance(index, fh.HammingIndex) else kinds)
         new = np.packbits(rng.random((int(rng.integers(1, 40)), N_BITS)) < 0.5, axis=1)
         some = np.sort(rng.choice(ids, len(new), replace=False))
         if kind == "add between":
@@ -86,7 +90,7 @@ def write(index, states, rng, stop, figures):
                 index.add(new, ids=some, replace=True)
         else:
             states.begin(ids, codes)
-            index.compact()
+            index.compact() if kind == "compact" else index.partition(n_lists=20, n_threads=1)
         ids, codes = states.states[-1]
         states.end()
         figures["changes"] += 1
@@ -98,7 +102,8 @@ def search(index, states, rng, stop, figures, wrong):
     while not stop.is_set() and not wrong:
         queries = np.packbits(rng.random((QUERIES, N_BITS)) < 0.5, axis=1)
         k, radius = int(rng.integers(1, 30)), int(rng.integers(0, 24))
-        kind = rng.choice(["nearest", "within", "filtered", "held"])
+        kinds = ["nearest", "within", "filtered", "held"]
+        kind = rng.choice([*kinds, "recall"] if isinstance(index, fh.HammingIndex) else kinds)
         first = states.n_done - 1
         if kind == "nearest":
             found = index.search(queries, k, n_threads=int(rng.integers(1, 3)))
@@ -106,6 +111,8 @@ def search(index, states, rng, stop, figures, wrong):
             found = index.within(queries, radius, n_threads=1)
         elif kind == "filtered":
             found = index.search(queries, k, n_threads=1, filter=lambda ids: ids % 3 == 0)
+        elif kind == "recall":
+            found = index.search(queries, k, recall=0.9, n_threads=1)
         else:
             found = [index.ids]
         last = len(states.states)
@@ -128,6 +135,11 @@ def is_answer(found, state, kind, queries, k, radius):
     # Bits as ±1: their products count those that agree less those that differ.
     a, b = (2.0 * np.unpackbits(x, axis=1) - 1 for x in (queries, codes))
     distances = ((N_BITS - a @ b.T) / 2).astype(np.int32)
+    if kind == "recall":
+        return all(
+            is_some_of(ids, *row)
+            for row in zip(distances, *(x.tolist() for x in found), strict=True)
+        )
     orders = [np.lexsort((ids, row)) for row in distances]
     if kind == "within":
         parts = [order[row[order] <= radius] for order, row in zip(orders, distances, strict=True)]
@@ -140,16 +152,26 @@ def is_answer(found, state, kind, queries, k, radius):
     return all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+def is_some_of(ids, row, found, found_ids):
+    """Whether an answer has ids that are held, each once, in order, and their distances."""
+    places = np.minimum(np.searchsorted(ids, found_ids), len(ids) - 1)
+    return (
+        np.array_equal(ids[places], found_ids)
+        and np.array_equal(row[places], found)
+        and len(set(found_ids)) == len(found_ids)
+        and sorted(zip(found, found_ids, strict=True)) == list(zip(found, found_ids, strict=True))
+    )
+
+
 def run(seconds, n_searchers=8, seed=0, kinds=tuple(KINDS)):
     """Search and change for so long, an equal share for each kind of index."""
     figures = Counter()
-    before = storage._MOST_RECENT
-    storage._MOST_RECENT = 100
-    try:
+    with (
+        mock.patch.object(storage, "_MOST_RECENT", 100),
+        mock.patch.object(list_search, "_is_faster", return_value=True),
+    ):
         for number, kind in enumerate(kinds):
             _run_one(KINDS[kind](), seconds / len(kinds), n_searchers, [seed, number], figures)
-    finally:
-        storage._MOST_RECENT = before
     return figures
 
 
