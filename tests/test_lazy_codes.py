@@ -1,6 +1,8 @@
 """Codes of a Dask array, which workers compute by partition, are those of the whole array."""
 
 import os
+import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 
 import fasthash as fh
 from clusters import one_waits_to_rename
+from fasthash._core.arrays import is_dask_array
+from fasthash._core.cluster import client_for
 
 da = pytest.importorskip("dask.array", reason="needs Dask, of the extra `distributed`")
 
@@ -78,6 +82,15 @@ def test_a_sharded_index_of_lazy_codes(client, model, emoji):
     one.add(codes)
     for found, expected in zip(index.search(codes[:9], 5), one.search(codes[:9], 5), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_a_module_that_another_thread_is_importing(emoji, monkeypatch):
+    """A thread of a worker encodes an array while another imports dask.array for its task."""
+    lazy = {"image": da.from_array(emoji.image)}
+    for name in ("dask.array", "distributed"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        assert not is_dask_array(emoji.image)
+        assert client_for(lazy) is None
 
 
 def test_workers_do_not_get_the_codes_of_the_fit(model):

@@ -80,8 +80,9 @@ def is_sparse(x: Any) -> bool:
 
 def is_dask_array(x: Any) -> TypeGuard[Any]:
     """Whether x is an array of Dask; does not import Dask, because x can only be one if it is."""
-    module = sys.modules.get("dask.array")
-    return module is not None and isinstance(x, module.Array)
+    # Another thread may be importing the module, which then has no such class yet.
+    array = getattr(sys.modules.get("dask.array"), "Array", None)
+    return array is not None and isinstance(x, array)
 
 
 def is_tensor(value: Any) -> bool:

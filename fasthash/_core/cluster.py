@@ -33,13 +33,14 @@ Result = TypeVar("Result")
 
 def client_for(features: Any) -> Any:
     """The current client of a cluster, if features are a mapping to Dask arrays; else None."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None or not isinstance(features, Mapping) or not features:
+    # Another thread may be importing the module, which then has no clients yet.
+    get_client = getattr(sys.modules.get("distributed"), "get_client", None)
+    if get_client is None or not isinstance(features, Mapping) or not features:
         return None
     if not all(is_dask_array(x) for x in features.values()):
         return None
     try:
-        return distributed.get_client()
+        return get_client()
     except ValueError:
         return None
 
