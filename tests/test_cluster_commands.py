@@ -8,6 +8,7 @@ import pytest
 
 import fasthash as fh
 from command_line import result, run
+from fasthash._core.cluster import Cluster
 
 pytest.importorskip("distributed", reason="needs Dask, of the extra `distributed`")
 
@@ -55,12 +56,52 @@ def test_fit(capsys, emoji, address, method):
     assert scores[1] == pytest.approx(scores[0], abs=0.03)
 
 
+PARTS = {"train": "tr", "test": "te", "database": "tr"}
+
+
+def named(*options):
+    """The options that name the arrays of the emoji one by one."""
+    words = " ".join(
+        f"--{option} image={{0}}:I_{part} text={{0}}:T_{part} --{option}-labels {{0}}:L_{part}"
+        for option, part in PARTS.items()
+        if option in options
+    )
+    return words.format("emoji/emoji.npz")
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        (
+            ("train", "test", "database"),
+            "--methods AMSH CCAITQ --bits 8 16 --seeds 1 --set AMSH.n_anchors=20 AMSH.n_sweeps=2 "
+            "CCAITQ.n_iterations=5",
+        ),
+        # Each seed draws its own queries and pairs.
+        (
+            ("train",),
+            "--methods RREH --bits 8 --seeds 2 --set RREH.n_anchors=20 RREH.n_sweeps=1 "
+            "--pairs missing --share 0.5 --metrics ndcg@5 --ties database",
+        ),
+    ],
+)
+def test_evaluate_methods(capsys, emoji, address, monkeypatch, options, more):
+    """Workers fit them to two parts, so the scores are as high, but not the same."""
+    fits = []
+    enter = Cluster.__enter__
+    monkeypatch.setattr(Cluster, "__enter__", lambda self: fits.append(self) or enter(self))
+    one = result(capsys, f"evaluate {named(*options)} {more}")
+    assert not fits
+    many = result(capsys, f"evaluate {named(*options)} {more} --cluster {address}")
+    assert len(fits) >= 2
+    assert many["settings"] == one["settings"]
+    for ours, theirs in zip(many["scores"], one["scores"], strict=True):
+        assert ours.pop("value") == pytest.approx(theirs.pop("value"), abs=0.04)
+        assert ours == theirs
+
+
 def test_evaluate(capsys, emoji, address):
-    samples = "--train-labels emoji/emoji.npz:L_tr --test-labels emoji/emoji.npz:L_te"
-    for option, part in (("train", "tr"), ("test", "te"), ("database", "tr")):
-        sources = f"image=emoji/emoji.npz:I_{part} text=emoji/emoji.npz:T_{part}"
-        samples += f" --{option} {sources}"
-    samples += " --database-labels emoji/emoji.npz:L_tr --models emoji.model"
+    samples = f"{named(*PARTS)} --models emoji.model"
     score = f"evaluate {samples} --metrics map map@R precision@9 recall@50"
     one, many = (result(capsys, f"{score}{more}") for more in ("", f" --cluster {address}"))
     assert len(one["scores"]) == 8
@@ -100,7 +141,12 @@ def test_what_does_not_go_with_a_cluster_is_refused(capsys, emoji, address):
         ("search emoji.index --codes image-codes.npy", "is not a folder"),
         ("search x --fuse y --codes image-codes.npy", "--fuse goes with index files"),
         (encode, "--cluster goes with --model and --features"),
-        ("evaluate --data emoji/emoji.npz", "--cluster goes with --models and --database"),
+        ("evaluate --data emoji/emoji.npz", "--cluster goes with --train, because"),
+        ("evaluate --data emoji/emoji.npz --models emoji.model", "--cluster goes with --database"),
+        (
+            "evaluate --train a=x b=y --methods AMSH DCH",
+            "DCH is fitted in one process, AMSH, CCAITQ and RREH are",
+        ),
         ("fit --data emoji/emoji.npz --output x.model", "as in image=emoji/emoji.npz:NAME"),
         (
             "fit --method CMFH --features a=image-codes.npy --output x.model",

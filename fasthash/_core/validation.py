@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import as_array, is_sparse
+from .arrays import as_array, is_dask_array, is_sparse
 from .rows import Rows, as_csr, is_sliced_by_rows
 from .suspicious import warn_of_zero_rows
 
@@ -29,6 +29,7 @@ __all__ = [
     "check_number",
     "check_pairs",
     "check_rows",
+    "take_rows",
 ]
 
 
@@ -295,6 +296,20 @@ def check_rows(
     if shape[1] > 1:
         warn_of_zero_rows(zero_rows.tolist(), len(x), name)
     return x
+
+
+def take_rows(features: Any, name: str, indices: NDArray[np.integer]) -> Any:
+    """
+    Take some rows of features, in any order; those of a Dask array are one that is still lazy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_rows`, unless it is a Dask array.
+    """
+    if is_dask_array(features):
+        return features[indices]
+    return check_rows(features, name).take(indices)
 
 
 def check_pairs(

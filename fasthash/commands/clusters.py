@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.readers import read_numbers, split_source
+from . import inputs
 
-__all__ = ["absolute", "add_cluster", "connected", "features_by_workers", "rows_by_workers"]
+__all__ = [
+    "absolute",
+    "add_cluster",
+    "check_fits_on_cluster",
+    "connected",
+    "features_by_workers",
+    "placing",
+    "rows_by_workers",
+]
 
 _LOCAL = "local"
 
@@ -31,6 +40,29 @@ def add_cluster(command: argparse.ArgumentParser, what: str) -> None:
         "tcp://host:8786, or 'local' for processes on this machine, one per core; all workers "
         "must see the files under the same names",
     )
+
+
+def check_fits_on_cluster(methods: Sequence[str], option: str, options: Any) -> None:
+    """
+    Check before anything starts that workers can fit methods to the features of an option.
+
+    Raises
+    ------
+    ValueError
+        If the features are in the file of --data, or a method is fitted in one process only.
+    """
+    if getattr(options, option) is None:
+        raise ValueError(
+            f"--cluster goes with --{option}, because workers read each source again: name the "
+            f"arrays one by one, as in image={options.data or 'FILE'}:NAME"
+        )
+    able = [name for name in inputs.METHODS if inputs.method_of(name)._fits_on_cluster]
+    for method in methods:
+        if method not in able:
+            raise ValueError(
+                f"--cluster: {method} is fitted in one process, {', '.join(able[:-1])} and "
+                f"{able[-1]} are fitted on a cluster too"
+            )
 
 
 @contextlib.contextmanager
@@ -65,6 +97,39 @@ def connected(address: str) -> Iterator[Any]:
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextlib.contextmanager
+def placing(address: str | None) -> Iterator[Callable[..., dict[str, Any]]]:
+    """
+    Let features be where the work is done, until the context ends.
+
+    Parameters
+    ----------
+    address : str or None
+        The cluster; its client is current in the context. None for this process.
+
+    Yields
+    ------
+    callable
+        Called as ``place(sources, features, columns=False)`` with the pairs of modality and source
+        of an option, and the features that this process has read from them by modality; returns
+        the features by modality. On a cluster these are Dask arrays.
+    """
+    with contextlib.nullcontext() if address is None else connected(address) as client:
+
+        def place(
+            sources: Sequence[tuple[str, str]], features: dict[str, Any], columns: bool = False
+        ) -> dict[str, Any]:
+            if client is None:
+                return features
+            named = dict(sources)
+            return {
+                name: features_by_workers(client, named[name], x, columns)
+                for name, x in features.items()
+            }
+
+        yield place
 
 
 def absolute(source: str) -> str:

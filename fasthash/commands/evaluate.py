@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import arguments, inputs
-from .clusters import add_cluster, connected, features_by_workers
+from .clusters import add_cluster, check_fits_on_cluster, placing
 from .outputs import OutputFile, add_force, write_json
 from .partners import add_partners, score_partners
 from .printing import Printer, format_table
@@ -100,7 +99,11 @@ def declare(commands: Any) -> None:
         "--output", type=OutputFile("json"), help="write every score to this JSON file as well"
     )
     add_force(evaluate)
-    add_cluster(evaluate, "read, encode and rank --database with --models")
+    add_cluster(
+        evaluate,
+        "read --train and fit --methods AMSH, CCAITQ or RREH, or read, encode and rank "
+        "--database with --models,",
+    )
     arguments.add_config(evaluate)
     evaluate.set_defaults(run=run)
 
@@ -139,11 +142,11 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError("--test-pairs goes with --partners")
     began = time.perf_counter()
     metrics = [Metric.parse(text) for text in options.metrics]
-    if options.cluster is not None and (options.models is None or options.database is None):
-        raise ValueError("--cluster goes with --models and --database, which workers encode")
     if options.models and options.methods:
         raise ValueError("pass either --methods to fit, or --models with saved models")
     methods = [] if options.models else options.methods or ["AMSH"]
+    if options.cluster is not None:
+        check_fits_on_cluster(methods, "train" if methods else "database", options)
     parameters = _parameters_by_method(methods, options.set)
     names = methods or [Path(path).name for path in options.models]
     if options.against is not None and options.against not in names:
@@ -151,11 +154,11 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     if options.against is not None and len(set(names)) < 2:
         raise ValueError(f"--against {options.against}: there is no other to compare with it")
     parts = read_parts(options, printer)
-    with printer.progress() as progress:
+    with printer.progress() as progress, placing(options.cluster) as place:
         if options.models:
-            scores = _score_models(options, parts, metrics)
+            scores = _score_models(options, parts, metrics, place)
         else:
-            scores = _compare(options, parameters, parts, metrics, progress)
+            scores = _compare(options, parameters, parts, metrics, place, progress)
     summaries = summarise(scores)
     compared = []
     if options.against is not None:
@@ -262,15 +265,22 @@ def _compare(
     parameters: dict[str, dict[str, Any]],
     parts: dict[str, Part],
     metrics: list[Any],
+    place: Callable[..., dict[str, Any]],
     progress: Any,
 ) -> list[Score]:
     from ..experiments import compare
 
     models = {name: inputs.method_of(name)(**given) for name, given in parameters.items()}
+    sources = {"train": options.train, "all": options.train, "database": options.database}
+    placed = {
+        name: dataclasses.replace(part, features=place(sources[name], part.features))
+        for name, part in parts.items()
+        if name in sources
+    }
     scores = []
     # Each seed has its own random split.
     for seed in range(options.seeds) if "all" in parts else [None]:
-        train, test, database = _split(parts, options.test_share, seed)
+        train, test = _split(parts, placed, options.test_share, seed)
         scores += compare(
             models,
             train,
@@ -278,7 +288,7 @@ def _compare(
             n_bits=options.bits,
             seeds=range(options.seeds) if seed is None else [seed],
             metrics=metrics,
-            database=database,
+            database=placed.get("database"),
             pairs=options.pairs,
             share=options.share,
             ties=options.ties,
@@ -288,25 +298,25 @@ def _compare(
 
 
 def _split(
-    parts: dict[str, Part], share: float, seed: int | None
-) -> tuple[Part, Part, Part | None]:
-    """Return training samples, test samples, and the database unless it is the former."""
+    parts: dict[str, Part], placed: dict[str, Part], share: float, seed: int | None
+) -> tuple[Part, Part]:
+    """Return training samples, where models are fitted, and test samples, in this process."""
     if seed is None:
-        return parts["train"], parts["test"], parts.get("database")
+        return placed["train"], parts["test"]
     if not 0 < share < 1:
         raise ValueError(f"--test-share must be more than 0 and less than 1, got {share}")
-    from .._core.validation import check_rows
+    from .._core.validation import take_rows
     from ..datasets import Part, validation_split
 
-    whole = parts["all"]
+    learned, held_out = validation_split(len(parts["all"]), share, random_state=seed)
     train, test = (
         Part(
-            {name: check_rows(x, name).take(rows) for name, x in whole.features.items()},
-            None if whole.labels is None else whole.labels[rows],
+            {name: take_rows(x, name, rows) for name, x in part.features.items()},
+            None if part.labels is None else part.labels[rows],
         )
-        for rows in validation_split(len(whole), share, random_state=seed)
+        for part, rows in ((placed["all"], learned), (parts["all"], held_out))
     )
-    return train, test, None
+    return train, test
 
 
 def load_models(
@@ -355,32 +365,24 @@ def load_models(
 
 
 def _score_models(
-    options: argparse.Namespace, parts: dict[str, Part], metrics: list[Any]
+    options: argparse.Namespace,
+    parts: dict[str, Part],
+    metrics: list[Any],
+    place: Callable[..., dict[str, Any]],
 ) -> list[Score]:
+    from ..datasets import Part
     from ..experiments import Score, score_model
 
-    models, database = load_models(options.models, parts)
-    with _placed(options, database) as searched:
-        return [
-            Score(called, inputs.n_bits_of(model), None, *found)
-            for called, model in models.items()
-            for found in score_model(model, parts["test"], searched, metrics, ties=options.ties)
-        ]
-
-
-@contextlib.contextmanager
-def _placed(options: argparse.Namespace, database: Any) -> Iterator[Any]:
-    """The samples that are searched; with a cluster, its workers read them again."""
-    if options.cluster is None:
-        yield database
-        return
-    sources = inputs.named("--database", options.database)
-    with connected(options.cluster) as client:
-        features = {
-            name: features_by_workers(client, sources[name], x, False)
-            for name, x in database.features.items()
-        }
-        yield dataclasses.replace(database, features=features)
+    models, searched = load_models(options.models, parts)
+    if isinstance(searched, Part):
+        searched = dataclasses.replace(
+            searched, features=place(options.database, searched.features)
+        )
+    return [
+        Score(called, inputs.n_bits_of(model), None, *found)
+        for called, model in models.items()
+        for found in score_model(model, parts["test"], searched, metrics, ties=options.ties)
+    ]
 
 
 def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:

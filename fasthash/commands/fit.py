@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from . import arguments, inputs
-from .clusters import add_cluster, connected, features_by_workers
+from .clusters import add_cluster, check_fits_on_cluster, placing
 from .outputs import OutputFile, add_force
 from .printing import Printer
 
@@ -86,7 +84,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError("--output is missing: name the model file to write")
     inputs.check_can_save()
     if options.cluster is not None:
-        _check_cluster(options)
+        check_fits_on_cluster([options.method], "features", options)
     parameters = inputs.check_parameters(options.method, dict(options.set))
     model = inputs.method_of(options.method)(
         n_bits=options.bits, random_state=options.seed, **parameters
@@ -111,7 +109,8 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         raise ValueError(
             f"--pairs is missing: without it row i belongs to row i, and there are {counts} rows"
         )
-    with printer.progress() as progress, _placed(options, features) as given:
+    with printer.progress() as progress, placing(options.cluster) as place:
+        given = place(options.features, features, options.columns)
         fit_model(model, given, labels=labels, pairs=pairs, callback=progress)
     model.save(options.output, updatable=options.updatable)
 
@@ -131,31 +130,3 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
             "seconds": round(seconds, 3),
         },
     )
-
-
-def _check_cluster(options: argparse.Namespace) -> None:
-    if options.features is None:
-        raise ValueError(
-            "--cluster goes with --features, because workers read each source again: name the "
-            f"arrays one by one, as in image={options.data or 'FILE'}:NAME"
-        )
-    if not inputs.method_of(options.method)._fits_on_cluster:
-        able = [name for name in inputs.METHODS if inputs.method_of(name)._fits_on_cluster]
-        raise ValueError(
-            f"--cluster: {options.method} is fitted in one process, {', '.join(able[:-1])} and "
-            f"{able[-1]} are fitted on a cluster too"
-        )
-
-
-@contextlib.contextmanager
-def _placed(options: argparse.Namespace, features: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The features where the model is to be fitted; with a cluster, its client is current."""
-    if options.cluster is None:
-        yield features
-        return
-    sources = inputs.named("--features", options.features)
-    with connected(options.cluster) as client:
-        yield {
-            name: features_by_workers(client, sources[name], x, options.columns)
-            for name, x in features.items()
-        }

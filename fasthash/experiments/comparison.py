@@ -7,17 +7,22 @@ label with the query. Every model gets the labels or pairs that it learns from.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core.arrays import is_dask_array
+from .._core.cluster import client_for
+from .._core.cluster_rows import ClusterRows
+from .._core.rows import Rows
 from .._core.suspicious import without_warnings
-from .._core.validation import check_rows
+from .._core.validation import check_rows, take_rows
 from ..datasets import Part, semi_paired_split
 from ..metrics._means import mean_by_policy
 from ..models import CrossModalHasher
@@ -54,14 +59,16 @@ def compare(
     models : mapping of str to CrossModalHasher
         Models by name. Copies of them are fitted, with each code length and seed.
     train, test : Part
-        Paired samples with labels, the same modalities in both.
+        Paired samples with labels, the same modalities in both. If the features of `train` are Dask
+        arrays, with a current client of a cluster, its workers keep them, and fit the models that
+        they can fit: `AMSH`, `RREH` and `CCAITQ`.
     n_bits, seeds : sequence of int
         Code lengths, and seeds of the models and of the choice of pairs.
     metrics : sequence of Metric
         What to measure.
     database : Part, optional
-        Samples to search, which each model encodes. By default the codes that the model learned for
-        the training samples are searched.
+        Samples to search, which each model encodes; workers do it if features are Dask arrays. By
+        default the codes that the model learned for the training samples are searched.
     pairs : {"all", "keep", "missing"}, default "all"
         Which pairs are known: all, or a `share` of them, in the two ways of `semi_paired_split`.
         A model that learns from labels sees none in any case.
@@ -105,6 +112,9 @@ def compare(
     AMSH 16 a b 1.0 2
     AMSH 16 b a 1.0 2
     """
+    # Otherwise workers would read them again for every fit.
+    train = _kept_by_workers(train)
+    database = None if database is None else _kept_by_workers(database)
     if len(train.features) < 2:
         raise ValueError(f"train has the modalities {list(train.features)}: two are needed")
     for part, name in ((train, "train"), (test, "test"), (database, "database")):
@@ -117,8 +127,9 @@ def compare(
             )
         if part.labels is None:
             raise ValueError(f"{name} has no labels, which decide what is relevant")
+        read = _reader(part.features)
         rows = {
-            modality: check_rows(x, f"{name}.features[{modality!r}]")
+            modality: read(x, f"{name}.features[{modality!r}]")
             for modality, x in part.features.items()
         }
         if name == "train":
@@ -285,6 +296,22 @@ def fit_model(
     )
 
 
+def _kept_by_workers(part: Part) -> Part:
+    """The samples; workers keep the features that are Dask arrays."""
+    client = client_for(part.features)
+    if client is None:
+        return part
+    return dataclasses.replace(
+        part, features={name: client.persist(x) for name, x in part.features.items()}
+    )
+
+
+def _reader(features: Mapping[str, Any]) -> Callable[[Any, str], Rows]:
+    """The function that checks features and reads them, in this process or on the workers."""
+    client = client_for(features)
+    return check_rows if client is None else partial(ClusterRows, client)
+
+
 def _known_pairs(
     train: Part, kind: str, share: float, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any], NDArray[np.int64] | None]:
@@ -295,7 +322,7 @@ def _known_pairs(
         len(train), share, kind=kind, modalities=tuple(train.features), random_state=seed
     )
     features = {
-        name: check_rows(x, f"features[{name!r}]").take(split.rows[name])
+        name: take_rows(x, f"features[{name!r}]", split.rows[name])
         for name, x in train.features.items()
     }
     return features, {name: train.labels[rows] for name, rows in split.rows.items()}, split.pairs
