@@ -6,6 +6,9 @@ import pytest
 import fasthash as fh
 from cluster_fits import assert_same_hash_functions, assert_same_model, emoji_data, lazy
 from clusters import kill, pids
+from fasthash._core.cluster_rows import ClusterRows
+from fasthash._core.features import centring_map
+from fasthash.models.rreh import _fit as rreh_fit
 from fasthash.models.rreh._fit import RrehFit
 
 da = pytest.importorskip("dask.array", reason="needs Dask, of the extra `distributed`")
@@ -127,6 +130,32 @@ def test_messages_of_a_sweep_of_rreh(client, data, monkeypatch):
     with client.as_current():
         fh.RREH(**RREH_OPTIONS).fit(lazy(data[0], 700))
     assert n_tasks == [3 * (3 * 2 + 1)] * 2
+
+
+def test_parts_of_a_worker_share_the_memory_for_mapped_features(client, data, monkeypatch):
+    kept, sweep = [], RrehFit.sweep
+
+    def bytes_of(part, workers):
+        return sum(block.nbytes for mapped in part.mapped for block in mapped._kept.values())
+
+    def counted(fit):
+        objective = sweep(fit)
+        kept.append(sum(fit._workers.run(bytes_of, fit._parts)))
+        return objective
+
+    monkeypatch.setattr(RrehFit, "sweep", counted)
+    # First one of the five parts of a worker would have space alone, then all have.
+    for most in (1 << 19, 1 << 23):
+        monkeypatch.setattr(rreh_fit, "_KEPT_BYTES", most)
+        with client.as_current():
+            fh.RREH(**{**RREH_OPTIONS, "n_sweeps": 1}).fit(lazy(data[0], 200))
+        assert kept[-1] <= 2 * most
+    assert kept[1] > 2 << 19
+    rows = ClusterRows(client, lazy(data[0], 200)["image"], "features")
+    mapped = rows.mapped(centring_map(rows), 10_000)
+    assert [part._n_kept for part in client.gather(mapped._futures)] == [
+        2000 // (rows.shape[1] * rows.dtype.itemsize)
+    ] * 10
 
 
 def test_rreh_where_parts_lack_rows(client):

@@ -73,6 +73,21 @@ def test_take_and_read_convert_and_never_read_the_whole(small_blocks):
     assert source.largest < 30
 
 
+def test_all_rows_of_an_array_are_not_copied():
+    values = np.arange(30.0).reshape(6, 5)
+    everything = np.arange(6)
+    for source in (values, sparse.csr_array(values)):
+        rows = Rows(source, np.float64)
+        assert rows.subset(everything) is rows
+        for other in (everything[:5], everything[::-1]):
+            found = rows.subset(other)
+            np.testing.assert_array_equal(found.read(slice(None)), values[other])
+    # Others are converted or read once, and then are in memory.
+    for source, dtype in ((values, np.float32), (SlicedOnly(values), np.float64)):
+        rows = Rows(source, dtype)
+        assert rows.subset(everything) is not rows
+
+
 def test_constant_rows():
     values = np.ones((30, 4))
     assert Rows(values, np.float64).is_constant()

@@ -19,6 +19,7 @@ from .features import BlockMap, MappedRows
 from .merges import merged_on_workers, total_of
 from .rows import Rows
 from .runtime import resolve_threads
+from .worker_memory import share_of_part
 from .workers import Executor, Products, Workers
 
 __all__ = [
@@ -172,6 +173,10 @@ class Cluster(AbstractContextManager["Cluster"]):
                 partial(_attribute, name=name), [part.future for part in parts], pure=False
             ),
         )
+
+    def share(self, n_bytes: int, parts: list[RemotePart]) -> int:
+        """What each part may keep, if the parts of a worker keep so many bytes together."""
+        return share_of_part(self.client, n_bytes, len(parts))
 
     def finish(self, function: Callable[[], Result]) -> Result:
         """Run a function to its end, also during a KeyboardInterrupt."""

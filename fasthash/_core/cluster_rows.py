@@ -17,7 +17,7 @@ from .merges import merged_on_workers, total_of
 from .rows import Rows, zero_rows_of
 from .suspicious import MOST_NAMED, warn_of_zero_rows, without_warnings
 from .validation import check_rows
-from .worker_memory import check_fits
+from .worker_memory import check_fits, share_of_part
 
 __all__ = [
     "ClusterArray",
@@ -263,13 +263,15 @@ class ClusterRows(Rows):
     def mapped(
         self, feature_map: BlockMap, kept_bytes: int, row_size: int | None = None
     ) -> ClusterMappedRows:
-        """The mapped features, which stay on the workers."""
+        """The mapped features, which stay on the workers; all parts of one keep `kept_bytes`."""
+        n_parts = len(self._array.futures)
+        own_bytes = share_of_part(self._client, kept_bytes, n_parts)
         # Anchors may be many megabytes, so they are sent once.
         shared = submitted(self._client, [feature_map])[0]
         futures = self._client.map(
-            partial(_mapped, kept_bytes=kept_bytes, row_size=row_size),
+            partial(_mapped, kept_bytes=own_bytes, row_size=row_size),
             self._array.futures,
-            [shared] * len(self._array.futures),
+            [shared] * n_parts,
             pure=False,
         )
         return ClusterMappedRows(self, feature_map, kept_bytes, futures)
@@ -289,7 +291,11 @@ class ClusterMappedRows(MappedRows):
         return self._array.parts_of(self._futures)
 
     def keeps_all(self) -> bool:
-        """Tell whether the mapped features of every part are kept on its worker."""
+        """
+        Tell whether a worker that has no other part keeps all mapped features of its part.
+
+        What depends on it does not depend on the number of workers.
+        """
         return bool(np.diff(self._array.bounds).max() <= self._n_kept)
 
     def with_codes(self, codes: Sequence[Any]) -> list[Any]:

@@ -157,7 +157,15 @@ class Rows:
         return out
 
     def subset(self, indices: NDArray[np.integer]) -> Rows:
-        """Select rows in any order, and hold them in memory; sparse if the source is sparse."""
+        """
+        Select rows in any order, and hold them in memory; sparse if the source is sparse.
+
+        All rows in their order are not copied if the source is an array of the right dtype, or
+        sparse.
+        """
+        if self._lock is None and self._source.dtype == self.dtype:
+            if np.array_equal(indices, np.arange(len(self))):
+                return self
         rows = Rows(self._source[indices] if self._is_sparse else self.take(indices), self.dtype)
         rows.names = self.names
         return rows

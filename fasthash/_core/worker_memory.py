@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["check_fits", "memory_for_data"]
+__all__ = ["check_fits", "memory_for_data", "share_of_part"]
 
 # Above this share of its memory limit, a worker of Dask begins to move data to its disk.
 _MEMORY_SHARE = 0.6
@@ -17,6 +17,12 @@ def memory_for_data(client: Any) -> float:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     return min(limits) * _MEMORY_SHARE if limits else float("inf")
+
+
+def share_of_part(client: Any, n_bytes: int, n_parts: int) -> int:
+    """What one of some parts may keep, if the parts of each worker keep so many bytes together."""
+    n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    return n_bytes // max(1, -(-n_parts // max(1, n_workers)))
 
 
 def check_fits(client: Any, sizes: Sequence[float], row_bytes: int, name: str) -> None:

@@ -108,6 +108,9 @@ class Executor(Protocol):
     def rows_of(self, parts: list[Any], name: str) -> Any:
         """An attribute of the parts, an array with a row for each sample, of all samples."""
 
+    def share(self, n_bytes: int, parts: list[Any]) -> int:
+        """What each part may keep, if all parts of a process keep so many bytes together."""
+
     def finish(self, function: Callable[[], Result]) -> Result:
         """Run a function to its end, also during a KeyboardInterrupt."""
 
@@ -226,6 +229,10 @@ class Workers(AbstractContextManager["Workers"]):
         """An attribute of all parts, joined."""
         arrays = [getattr(part, name) for part in parts]
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+    def share(self, n_bytes: int, parts: list[Any]) -> int:
+        """What each part may keep, if all parts keep so many bytes together."""
+        return n_bytes // len(parts)
 
     def finish(self, function: Callable[[], Result]) -> Result:
         """

@@ -87,10 +87,9 @@ class RrehFit:
         self._settings, self._workers = settings, workers
         self._n_pairs = views[0].n_pairs
         self._dtype = np.result_type(*(view.rows.dtype for view in views))
-        kept = _KEPT_BYTES // len(views)
-        self._parts = workers.made(
-            fit_part, workers.beside([view.parts for view in views]), kept, self._dtype
-        )
+        parts = workers.beside([view.parts for view in views])
+        kept = workers.share(_KEPT_BYTES, parts) // len(views)
+        self._parts = workers.made(fit_part, parts, kept, self._dtype)
         self._compute_grams()
         self._start(random_state)
 

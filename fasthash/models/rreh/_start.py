@@ -197,10 +197,10 @@ def _view(
 
 
 def _few(rows: Rows, indices: NDArray[np.int64]) -> Rows:
-    """Some rows, in this process; all of them in their order are not copied."""
+    """Some rows, in this process."""
     if isinstance(rows, ClusterRows):
         return Rows(rows.take(indices), rows.dtype)
-    return rows if np.array_equal(indices, np.arange(len(rows))) else rows.subset(indices)
+    return rows.subset(indices)
 
 
 def _features(
