@@ -42,7 +42,7 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.tiles",
         [f"{KERNELS}/tiles.pyx", *SIMD_SOURCES],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/fork.h"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/fork.h", f"{KERNELS}/gather.h"],
         # dladdr and dlsym, which older C libraries keep apart.
         libraries=["dl"] if sys.platform == "linux" else [],
     ),
@@ -59,12 +59,12 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.planes",
         [f"{KERNELS}/planes.pyx"],
-        depends=SIMD_HEADERS,
+        depends=[*SIMD_HEADERS, f"{KERNELS}/gather.h"],
     ),
     Extension(
         "fasthash._kernels.search",
         [f"{KERNELS}/search.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{KERNELS}/keys.h"],
     ),
     Extension(
         "fasthash._kernels.sampling",
@@ -79,17 +79,23 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.weighted",
         [f"{KERNELS}/weighted.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{KERNELS}/weights.h"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/gather.h",
+            f"{KERNELS}/keys.h",
+            f"{KERNELS}/selection.h",
+            f"{KERNELS}/weights.h",
+        ],
     ),
     Extension(
         "fasthash._kernels.jaccard",
         [f"{KERNELS}/jaccard.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/selection.h", f"{KERNELS}/keys.h"],
     ),
     Extension(
         "fasthash._kernels.radius",
         [f"{KERNELS}/radius.pyx"],
-        depends=SIMD_HEADERS,
+        depends=[*SIMD_HEADERS, f"{KERNELS}/keys.h"],
     ),
     Extension(
         "fasthash._kernels.ranking",

@@ -9,14 +9,16 @@ the rows in ascending order, so they are not sorted.
 
 from __future__ import annotations
 
+import weakref
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import filters as _filters
-from .interruptible import distinct
+from .interruptible import distinct, take
 from .pieces import blocks_of, cut
+from .stored_codes import Order
 
 __all__ = ["LISTED_SHARE", "Allowed", "Directory", "allow", "sorting_is_cheaper"]
 
@@ -68,7 +70,7 @@ class Allowed:
         For each row of the database, whether it is allowed; C-contiguous.
     """
 
-    __slots__ = ("_flags", "_rows", "n", "n_rows")
+    __slots__ = ("_flags", "_places", "_rows", "n", "n_rows")
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class Allowed:
         self.n_rows = n_rows
         self._rows = rows
         self._flags = flags
+        self._places: tuple[weakref.ref[NDArray[np.uint32]], NDArray[np.int64]] | None = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -113,6 +116,14 @@ class Allowed:
     def is_few(self) -> bool:
         """Whether the rows are so few that gathering them is faster than tables."""
         return self.n <= _FEW_SHARE * self.n_rows
+
+    def places_in(self, order: Order) -> NDArray[np.int64]:
+        """Where the codes of the allowed rows lie; kept for the next search in this order."""
+        known = self._places
+        if known is None or known[0]() is not order.places:
+            places = take(order.places, self.rows).astype(np.int64)
+            known = self._places = weakref.ref(order.places), places
+        return known[1]
 
     def is_gathered(self, n_queries: int, n_words: int) -> bool:
         """Whether gathering codes of n_words words costs less than scanning with flags."""

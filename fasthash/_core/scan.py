@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ from .allowed import Allowed
 from .interruptible import copy, in_helper_thread, take
 from .pieces import Pace, blocks_of, cut
 from .runtime import resolve_threads
+from .stored_codes import Codes, Order, layout_of
 
 __all__ = [
     "MAX_SORTED",
@@ -91,7 +93,7 @@ class _Steps(Protocol):
 
 def scan_topk(
     queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
+    codes: Codes,
     k: int,
     n_threads: int,
     allowed: Allowed | None = None,
@@ -102,7 +104,8 @@ def scan_topk(
 
     Parameters
     ----------
-    queries, codes : ndarray of uint8, shapes (n_queries, n_bytes) and (n, n_bytes)
+    queries : ndarray of uint8, shape (n_queries, n_bytes)
+    codes : ndarray of uint8 or StoredCodes, shape (n, n_bytes)
     k : int
     n_threads : int
         As resolved by `runtime.resolve_threads`.
@@ -110,14 +113,16 @@ def scan_topk(
         The rows that may be found; by default all.
     sizes : CallSizes, optional
     """
-    rows, flags, n_allowed = _restrict(allowed, codes, len(queries), min(k, len(codes)))
+    codes, order = layout_of(codes)
+    chosen, flags, n_allowed = _restrict(allowed, codes, len(queries), min(k, len(codes)))
     n_found = min(k, n_allowed)
     n_searched = n_allowed if flags is None else len(codes)
     is_sorted = flags is None and _sorting.sorts_all_rows(n_found, n_searched)
     calls = _calls(len(queries), n_searched, codes, sizes)
+    rows, numbers = _as_they_lie(chosen, allowed, order, is_sorted)
     if calls is _ONE_CALL and not is_sorted and n_found and len(queries):
-        distances, found = _search.topk(queries, codes, rows, flags, n_found, n_threads)
-        if n_found == k and rows is None:
+        distances, found = _search.topk(queries, codes, rows, flags, numbers, n_found, n_threads)
+        if n_found == k and chosen is None:
             return distances, found
     else:
         distances = np.empty((len(queries), n_found), np.int32)
@@ -127,19 +132,19 @@ def scan_topk(
             if is_sorted:
                 _run(_sorting.Ranking(some, codes, rows, nearest, positions, n_threads), pace)
             elif pace is None:
-                answer = _search.topk(some, codes, rows, flags, n_found, n_threads)
+                answer = _search.topk(some, codes, rows, flags, numbers, n_found, n_threads)
                 distances[q], found[q] = answer
             else:
                 search = _search.Topk(
-                    some, codes, rows, flags, n_found, nearest, positions, n_threads
+                    some, codes, rows, flags, numbers, n_found, nearest, positions, n_threads
                 )
                 pace.drive(search.advance)
-    return pad(distances, found if rows is None else look_up(rows, found), k)
+    return pad(distances, found if chosen is None else look_up(chosen, found), k)
 
 
 def scan_weighted(
     weights: NDArray[np.int16],
-    codes: NDArray[np.uint8],
+    codes: Codes,
     k: int,
     n_threads: int,
     allowed: Allowed | None = None,
@@ -153,7 +158,7 @@ def scan_weighted(
     weights : ndarray of int16, shape (n_queries, 8 n_bytes)
         Positive where the query has bit 1, negative where it has bit 0. The absolute weights of a
         byte add up to at most 255.
-    codes : ndarray of uint8, shape (n, n_bytes)
+    codes : ndarray of uint8 or StoredCodes, shape (n, n_bytes)
     k : int
     n_threads : int
         As resolved by `runtime.resolve_threads`.
@@ -168,7 +173,9 @@ def scan_weighted(
     rows : ndarray of int64, shape (n_queries, k)
         Ascending among equal distances; -1 where missing.
     """
-    rows, flags, n_allowed = _restrict(allowed, codes, len(weights))
+    codes, order = layout_of(codes)
+    chosen, flags, n_allowed = _restrict(allowed, codes, len(weights))
+    rows, numbers = _as_they_lie(chosen, allowed, order)
     n_found = min(k, n_allowed)
     distances = np.empty((len(weights), n_found), np.int32)
     found = np.empty((len(weights), n_found), np.int64)
@@ -176,15 +183,16 @@ def scan_weighted(
         n_searched = n_allowed if flags is None else len(codes)
         for q, pace in _calls(len(weights), n_searched, codes, sizes):
             search = _weighted.WeightedTopk(
-                weights[q], codes, rows, flags, n_found, distances[q], found[q], n_threads
+                *(weights[q], codes, rows, flags, numbers, n_found),
+                *(distances[q], found[q], n_threads),
             )
             _run(search, pace)
-    return pad(distances, found if rows is None else look_up(rows, found), k)
+    return pad(distances, found if chosen is None else look_up(chosen, found), k)
 
 
 def scan_within(
     queries: NDArray[np.uint8],
-    codes: NDArray[np.uint8],
+    codes: Codes,
     radius: int,
     n_threads: int,
     allowed: Allowed | None = None,
@@ -196,7 +204,8 @@ def scan_within(
 
     Parameters
     ----------
-    queries, codes : ndarray of uint8, shapes (n_queries, n_bytes) and (n, n_bytes)
+    queries : ndarray of uint8, shape (n_queries, n_bytes)
+    codes : ndarray of uint8 or StoredCodes, shape (n, n_bytes)
     radius : int
         At most 8 n_bytes.
     n_threads : int
@@ -208,26 +217,32 @@ def scan_within(
         With more answers than this, only the first queries are answered: as many as have at most
         this number of answers together, but at least one.
     """
-    rows, flags, n_allowed = _restrict(allowed, codes, len(queries))
+    given = codes
+    codes, order = layout_of(given)
+    chosen, flags, n_allowed = _restrict(allowed, codes, len(queries))
+    rows, numbers = _as_they_lie(chosen, allowed, order)
     answers: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]] = []
     n_left = _EVERYTHING if most is None else most
     n_searched = n_allowed if flags is None else len(codes)
     at_once = _radius.queries_at_once(radius)
     for q, pace in _calls(len(queries), n_searched, codes, sizes, at_once):
-        search = _radius.Within(queries[q], codes, rows, flags, radius, n_left, n_threads)
+        search = _radius.Within(queries[q], codes, rows, flags, numbers, radius, n_left, n_threads)
         _run(search, pace)
         if search.distances is None:
             n_fitting = int(search.limits.searchsorted(n_left, side="right")) - 1
             if n_fitting > 0 or not answers:
                 some = queries[q][: max(1, n_fitting)]
-                answers.append(scan_within(some, codes, radius, n_threads, allowed, sizes))
+                answers.append(scan_within(some, given, radius, n_threads, allowed, sizes))
             break
+        if numbers is not None:
+            answer = search.limits, search.distances, search.positions
+            in_helper_thread(len(answer[2]), partial(_radius.sort_ties, *answer, n_threads))
         answers.append((search.limits, search.distances, search.positions))
         n_left -= len(search.positions)
         # Free its scratch memory before the next search allocates its own.
         del search
     limits, distances, found = join_within(answers)
-    return limits, distances, found if rows is None else look_up(rows, found)
+    return limits, distances, found if chosen is None else look_up(chosen, found)
 
 
 def scan_rank(
@@ -395,16 +410,14 @@ def _run(search: _Steps, pace: Pace | None) -> None:
         pace.drive(search.advance)
 
 
-def threads_of_scan(
-    n_threads: int | None, queries: NDArray[np.uint8], codes: NDArray[np.uint8]
-) -> int:
+def threads_of_scan(n_threads: int | None, queries: NDArray[np.uint8], codes: Codes) -> int:
     """Turn the ``n_threads`` argument of a search among all codes into a number of threads."""
     if n_threads is not None:
         return resolve_threads(n_threads)
     return resolve_threads(None, len(queries) * len(codes) * _words_of(codes))
 
 
-def _words_of(codes: NDArray[np.uint8]) -> int:
+def _words_of(codes: Codes) -> int:
     """Number of 64-bit words of a code."""
     return -(-codes.shape[1] // 8)
 
@@ -412,9 +425,27 @@ def _words_of(codes: NDArray[np.uint8]) -> int:
 def _restrict(
     allowed: Allowed | None, codes: NDArray[np.uint8], n_queries: int, k: int = 0
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.uint8] | None, int]:
-    """(rows to gather or None, flags of the allowed rows or None, number of allowed rows)."""
+    """(rows to search or None, flags of the allowed rows or None, number of allowed rows)."""
     if allowed is None or allowed.is_everything:
         return None, None, len(codes)
     if allowed.is_gathered(n_queries, _words_of(codes)) or _sorting.sorts_all_rows(k, allowed.n):
         return allowed.rows, None, allowed.n
     return None, allowed.flags.view(np.uint8), allowed.n
+
+
+def _as_they_lie(
+    rows: NDArray[np.int64] | None,
+    allowed: Allowed | None,
+    order: Order | None,
+    is_sorted: bool = False,
+) -> tuple[NDArray[np.int64] | None, NDArray[np.uint32] | None]:
+    """
+    (codes to gather or None, the row of each code or None), for codes that lie in this order.
+
+    `rows` are None or the allowed ones. All codes are gathered if a sort must keep their order.
+    """
+    if order is None:
+        return rows, None
+    if rows is not None and allowed is not None:
+        return allowed.places_in(order), None
+    return (order.places.astype(np.int64), None) if is_sorted else (None, order.rows)

@@ -60,4 +60,17 @@ static inline void fh_sort_keys(uint64_t *keys, int64_t n, uint64_t *scratch)
         memcpy(keys, from, (size_t)n * sizeof *keys);
 }
 
+/* Sorts the rows of n codes, whose distances ascend, among equal distances. `scratch` has room for
+ * as many as are equal. */
+static inline void fh_sort_ties(const int32_t *distances, int64_t *rows, int64_t n,
+                                uint64_t *scratch)
+{
+    for (int64_t i = 0, end; i < n; i = end) {
+        end = i + 1;
+        while (end < n && distances[end] == distances[i])
+            end++;
+        fh_sort_keys((uint64_t *)rows + i, end - i, scratch);
+    }
+}
+
 #endif

@@ -56,6 +56,7 @@ typedef struct {
 
 typedef struct {
     const uint8_t *codes;
+    const uint32_t *places; /* where the code of each row lies; NULL if in the order of rows */
     int64_t n;
     ptrdiff_t n_bytes;
     int32_t n_bits;
@@ -99,6 +100,11 @@ static FH_ALWAYS_INLINE int32_t fh_bits_set(uint64_t x, int hardware)
     (void)hardware;
 #endif
     return (int32_t)fh_count_bits(x);
+}
+
+static inline const uint8_t *fh_code_of(const fh_multi_index *index, int64_t row)
+{
+    return index->codes + (index->places == NULL ? row : index->places[row]) * index->n_bytes;
 }
 
 /* The bits [start, start + length) of a packed code, at most FH_SUBSTRING_BITS_MAX of them. */
@@ -191,7 +197,7 @@ static inline void fh_table_place_in(fh_table *table, int64_t n, uint8_t *memory
 
 static inline uint32_t fh_bucket_of(const fh_multi_index *index, const fh_table *table, int64_t row)
 {
-    return fh_substring(index->codes + row * index->n_bytes, table->start, table->length);
+    return fh_substring(fh_code_of(index, row), table->start, table->length);
 }
 
 /* The rows of one table are sorted by bucket: a counting sort, O(n + 2^length). Counting and placing
@@ -250,7 +256,7 @@ static inline void fh_table_place(const fh_multi_index *index, const fh_table *t
         const uint32_t place = bounds[fh_bucket_of(index, table, row)]++;
         table->rows[place] = (uint32_t)row;
         if (table->rests != NULL) {
-            const uint8_t *code = index->codes + row * index->n_bytes;
+            const uint8_t *code = fh_code_of(index, row);
             const uint64_t rest = fh_little_endian(fh_rest(table, fh_word(index, code)));
             memcpy(table->rests + (int64_t)place * table->rest_bytes, &rest,
                    (size_t)table->rest_bytes);

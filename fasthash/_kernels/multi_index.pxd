@@ -9,6 +9,7 @@ cdef extern from "multi_index.h" nogil:
         pass
     ctypedef struct fh_multi_index:
         const uint8_t *codes
+        const uint32_t *places
         int64_t n
         Py_ssize_t n_bytes
         int32_t n_bits

@@ -21,6 +21,7 @@ class Tables:
         n_tables: int,
         n_threads: int,
         memory: NDArray[np.uint8] | None = None,
+        places: NDArray[np.uint32] | None = None,
     ) -> Tables: ...
     @property
     def memory(self) -> NDArray[np.uint8]: ...

@@ -238,24 +238,25 @@ cdef class Tables:
     Memory: 4 (n + 2^length) bytes per table, and ceil((n_bits - length) / 8) n more for narrow
     codes. ``memory`` holds tables that were built before, in ``table_bytes(n, n_bits, n_tables)``
     bytes whose address is a multiple of 4. Without it the tables are built. The same codes always
-    give the same bytes.
+    give the same bytes. ``places`` says where the code of each row lies, None if at this row.
     """
 
     cdef fh_multi_index index
     cdef readonly object memory
-    cdef object codes
+    cdef object codes, places
 
     def __cinit__(self, const uint8_t[:, ::1] codes, int n_bits, int n_tables, int n_threads,
-                  memory=None):
+                  memory=None, const uint32_t[::1] places=None):
         cdef int64_t n = codes.shape[0]
         cdef const uint8_t[::1] block
         self.index.tables = <fh_table *>calloc(n_tables, sizeof(fh_table))
         if self.index.tables == NULL:
             raise MemoryError
         self.index.codes = &codes[0, 0] if n > 0 else NULL
+        self.index.places = &places[0] if places is not None else NULL
         self.index.n, self.index.n_bytes = n, codes.shape[1]
         self.index.n_bits, self.index.n_tables = n_bits, n_tables
-        self.codes = codes
+        self.codes, self.places = codes, places
         is_built = memory is not None
         if not is_built:
             memory = np.empty(table_bytes(n, n_bits, n_tables), np.uint8)

@@ -74,7 +74,7 @@ static FH_ALWAYS_INLINE void fh_offer_wide(const fh_probe_state *s, int32_t j, i
                                            int32_t distance, uint32_t row, int hardware)
 {
     const fh_multi_index *index = s->index;
-    const uint8_t *code = index->codes + (int64_t)row * index->n_bytes;
+    const uint8_t *code = fh_code_of(index, row);
     for (int32_t i = 0; i < index->n_tables; i++) {
         const fh_table *table = &index->tables[i];
         if (i == j)
@@ -111,7 +111,7 @@ static FH_ALWAYS_INLINE void fh_compare_wide(const fh_probe_state *s, int32_t j,
 {
     const fh_multi_index *index = s->index;
     for (int32_t i = 0; i < n; i++) {
-        const uint8_t *code = index->codes + (int64_t)rows[i] * index->n_bytes;
+        const uint8_t *code = fh_code_of(index, rows[i]);
         const int32_t distance = fh_code_distance(code, s->query, index->n_bytes, hardware);
         if (distance <= s->answer->bound)
             fh_offer_wide(s, j, a, distance, rows[i], hardware);
@@ -130,7 +130,7 @@ static FH_ALWAYS_INLINE void fh_fetch_and_compare(const fh_probe_state *s, int32
             const uint32_t row = index->tables[j].rows[position];
             if ((int64_t)row >= index->n)
                 continue;
-            FH_PREFETCH(index->codes + (int64_t)row * index->n_bytes);
+            FH_PREFETCH(fh_code_of(index, row));
             rows[n++] = row;
             if (n == FH_FETCH) {
                 fh_compare_wide(s, j, a, rows, n, hardware);

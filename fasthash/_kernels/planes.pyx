@@ -5,7 +5,7 @@ the sizes. While it runs, `are_dense` tells whether the last stretch had so many
 faster. simd/planes.h explains bit planes.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fasthash._kernels.tiles cimport (
@@ -16,6 +16,10 @@ from fasthash._kernels.tiles cimport (
     carve,
     fh_planes,
 )
+
+cdef extern from "gather.h" nogil:
+    void fh_gather_codes(const uint8_t *codes, const int64_t *rows, int32_t n, Py_ssize_t n_bytes,
+                         Py_ssize_t stride, uint8_t *out)
 
 
 cdef const fh_planes *planes_for(const Database *database, Py_ssize_t n_queries) noexcept nogil:
@@ -66,16 +70,21 @@ cdef void lay_out_planes(PlaneScan *scan, const Database *database, Py_ssize_t s
                          int32_t n) noexcept nogil:
     """Lay out codes [start, start + n), at most plane_codes."""
     cdef const fh_planes *planes = scan.planes
-    cdef Py_ssize_t n_bytes = database.n_bytes, n_words = database.n_words, n_missing, row, i
+    cdef Py_ssize_t n_bytes = database.n_bytes, n_words = database.n_words, n_missing, i
     cdef int32_t block = 0
     scan.n = n
     scan.codes = <const uint64_t *>(database.codes + start * n_bytes)
     if database.rows != NULL or n_bytes != 8 * n_words or n % planes.block_codes != 0:
         # Copied, because a block is read as a whole, in whole words.
-        for i in range(n):
-            row = start + i if database.rows == NULL else database.rows[start + i]
-            scan.rows[(i + 1) * n_words - 1] = 0
-            memcpy(scan.rows + i * n_words, database.codes + row * n_bytes, n_bytes)
+        if n_bytes != 8 * n_words:
+            for i in range(n):
+                scan.rows[(i + 1) * n_words - 1] = 0
+        if database.rows != NULL:
+            fh_gather_codes(database.codes, database.rows + start, n, n_bytes, 8 * n_words,
+                            <uint8_t *>scan.rows)
+        else:
+            for i in range(n):
+                memcpy(scan.rows + i * n_words, database.codes + (start + i) * n_bytes, n_bytes)
         n_missing = planes.block_codes - 1 - (n - 1) % planes.block_codes
         memset(scan.rows + n * n_words, 0, n_missing * n_words * 8)
         scan.codes = scan.rows

@@ -4,6 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 def queries_at_once(radius: int) -> int: ...
+def sort_ties(
+    limits: NDArray[np.int64],
+    distances: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    n_threads: int,
+) -> None: ...
 
 @final
 class Within:
@@ -13,6 +19,7 @@ class Within:
         codes: NDArray[np.uint8],
         rows: NDArray[np.int64] | None,
         allowed: NDArray[np.uint8] | None,
+        order: NDArray[np.uint32] | None,
         radius: int,
         most: int,
         n_threads: int,

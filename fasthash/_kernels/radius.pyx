@@ -5,7 +5,7 @@ nothing is left: between two calls its caller can answer an interrupt.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fasthash._kernels.planes cimport (
@@ -45,6 +45,9 @@ from fasthash._kernels.tiles cimport (
 )
 
 import numpy as np
+
+cdef extern from "keys.h" nogil:
+    void fh_sort_ties(const int32_t *distances, int64_t *rows, int64_t n, uint64_t *scratch)
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
@@ -240,8 +243,7 @@ cdef inline void place_hits(const WithinPlan *plan, Py_ssize_t start, int32_t n_
     cdef int32_t i, d
     cdef int64_t place
     if plan.database.allowed != NULL:
-        n_hits = keep_allowed(plan.database.allowed + start, n_hits, work.positions,
-                              work.distances)
+        n_hits = keep_allowed(&plan.database, start, n_hits, work.positions, work.distances)
     for i in range(n_hits):
         d = work.distances[i]
         place = places[d * plan.n_parts]
@@ -249,11 +251,32 @@ cdef inline void place_hits(const WithinPlan *plan, Py_ssize_t start, int32_t n_
         if out_positions != NULL:
             out_distances[place] = d
             out_positions[place] = start + work.positions[i]
+            if plan.database.order != NULL:
+                out_positions[place] = plan.database.order[start + work.positions[i]]
+
+
+def sort_ties(const int64_t[::1] limits, const int32_t[::1] distances, int64_t[::1] rows,
+              int n_threads):
+    """Sort the rows of each query, whose distances ascend, among equal distances.
+
+    The answers to query q are at [limits[q], limits[q + 1]) of the other two.
+    """
+    cdef Py_ssize_t n_queries = limits.shape[0] - 1, q
+    cdef uint64_t[:, ::1] scratch
+    if rows.shape[0] == 0:
+        return
+    n_threads = threads_for(n_threads, n_queries, <double>HIT_WORDS * rows.shape[0])
+    scratch = np.empty((n_threads, np.diff(limits).max()), np.uint64)
+    for q in prange(n_queries, nogil=True, schedule="dynamic", num_threads=n_threads):
+        fh_sort_ties(&distances[0] + limits[q], &rows[0] + limits[q], limits[q + 1] - limits[q],
+                     &scratch[threadid(), 0])
 
 
 cdef class Within:
     """All codes within the radius, 0 <= radius <= 8 * n_bytes, of 1 to `most_queries` queries.
 
+    `search.Topk` explains ``rows``, ``allowed`` and ``order``; with ``order``, answers at the same
+    distance are in the order in which the codes lie, see `sort_ties`.
     Two scans: the first counts, the second writes. ``limits``, ``distances`` and ``positions`` are
     the answer when nothing is left to do. With more than `most` answers there is no second scan:
     only ``limits`` is there, and ``distances`` is None.
@@ -263,6 +286,7 @@ cdef class Within:
     cdef const uint8_t[:, ::1] queries, codes
     cdef const int64_t[::1] rows
     cdef const uint8_t[::1] allowed
+    cdef const uint32_t[::1] order
     cdef uint8_t[::1] memory
     cdef int64_t[::1] limits_view
     cdef int32_t[::1] distances_view
@@ -272,11 +296,12 @@ cdef class Within:
     cdef int64_t most
 
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                  const int64_t[::1] rows, const uint8_t[::1] allowed, int32_t radius,
-                  int64_t most, int n_threads):
-        cdef Database database = searched(queries.shape[0], codes, rows, allowed)
+                  const int64_t[::1] rows, const uint8_t[::1] allowed, const uint32_t[::1] order,
+                  int32_t radius, int64_t most, int n_threads):
+        cdef Database database = searched(queries.shape[0], codes, rows, allowed, order)
         self.most = most
-        self.queries, self.codes, self.rows, self.allowed = queries, codes, rows, allowed
+        self.queries, self.codes = queries, codes
+        self.rows, self.allowed, self.order = rows, allowed, order
         self.plan = plan_within(&database, queries.shape[0], radius, n_threads)
         self.memory = np.empty(self.plan.memory_bytes, np.uint8)
         lay_out_within(&self.plan, &self.memory[0])

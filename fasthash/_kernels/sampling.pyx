@@ -53,8 +53,12 @@ cdef int32_t keep_sampled(const Database *sample, int32_t start, int32_t n,
                           int32_t *distances) noexcept nogil:
     """Drop the distances of sampled rows that are not allowed."""
     cdef int32_t i, n_kept = 0
+    cdef int64_t row
     for i in range(n):
-        if sample.allowed[sample.rows[start + i]]:
+        row = sample.rows[start + i]
+        if sample.order != NULL:
+            row = sample.order[row]
+        if sample.allowed[row]:
             distances[n_kept] = distances[i]
             n_kept = n_kept + 1
     return n_kept

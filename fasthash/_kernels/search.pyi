@@ -8,6 +8,7 @@ def topk(
     codes: NDArray[np.uint8],
     rows: NDArray[np.int64] | None,
     allowed: NDArray[np.uint8] | None,
+    order: NDArray[np.uint32] | None,
     k: int,
     n_threads: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
@@ -21,6 +22,7 @@ class Topk:
         codes: NDArray[np.uint8],
         rows: NDArray[np.int64] | None,
         allowed: NDArray[np.uint8] | None,
+        order: NDArray[np.uint32] | None,
         k: int,
         out_distances: NDArray[np.int32],
         out_positions: NDArray[np.int64],

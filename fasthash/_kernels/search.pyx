@@ -6,7 +6,7 @@ stretch. selection.h keeps the k nearest. `topk` is a search in one call. For a 
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from fasthash._kernels.planes cimport (
@@ -279,7 +279,7 @@ cdef void select(const TopkPlan *plan, Py_ssize_t slot, Py_ssize_t slot_query, P
             fh_selection_start(&selections[q - slot_query], plan.k, plan.capacity, max_distance,
                                work.kept_distances + q * plan.capacity,
                                work.kept_positions + q * plan.capacity,
-                               work.counts + q * (max_distance + 1))
+                               work.counts + q * (max_distance + 1), database.order)
         if is_sampled:
             bound_by_sample(plan, queries, n_queries, selections, &work)
     if has_planes:
@@ -394,7 +394,7 @@ cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t
                              fh_selection *selection, const Workspace *work) noexcept nogil:
     """Append the hits that are allowed; positions of hits count from row `first`."""
     if database.allowed != NULL:
-        n_hits = keep_allowed(database.allowed + first, n_hits, work.hit_positions,
+        n_hits = keep_allowed(database, first, n_hits, work.hit_positions,
                               work.hit_distances)
     if n_hits > 0:
         fh_selection_append(selection, first, n_hits, work.hit_positions, work.hit_distances)
@@ -408,8 +408,8 @@ cdef int32_t stretch_codes(const Database *database, Py_ssize_t n_queries) noexc
     return database.tile * STRETCH_TILES
 
 
-def topk(queries, codes, const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
-         int n_threads):
+def topk(queries, codes, const int64_t[::1] rows, const uint8_t[::1] allowed,
+         const uint32_t[::1] order, int64_t k, int n_threads):
     """Find the k nearest codes of every query in one call; return (distances, positions).
 
     The arguments are those of `Topk`. One query among 1,000 codes takes 1.2 microseconds; with an
@@ -420,7 +420,7 @@ def topk(queries, codes, const int64_t[::1] rows, const uint8_t[::1] allowed, in
     cdef const uint8_t *first_code = <const uint8_t *>memory_of(codes, code_shape)
     cdef Database database = make_database(first_code, code_shape[0], code_shape[1],
                                            query_shape[0])
-    restrict_to(&database, rows, allowed)
+    restrict_to(&database, rows, allowed, order)
     cdef TopkPlan plan = plan_topk(&database, query_shape[0], k, n_threads)
     answers = query_shape[0], k
     distances, positions = empty(answers, INT32), empty(answers, INT64)
@@ -448,24 +448,28 @@ def look_up(const int64_t[::1] values, int64_t[::1] positions):
 cdef class Topk:
     """Find the k nearest codes of every query, as positions among the searched rows.
 
-    ``rows`` are the searched rows, None for all. ``allowed`` has a flag for every row, None for
-    all; only one of the two may be given. At least one query, and 1 <= k <= number of allowed rows.
+    ``rows`` lists the searched codes in any order, None for all. ``allowed`` has a flag for every
+    row, None for all. ``order`` has the row of each code, None if they are numbered alike; answers
+    are then rows. With ``rows``, the other two are None. At least one query, and
+    1 <= k <= number of allowed rows.
     """
 
     cdef TopkPlan plan
     cdef const uint8_t[:, ::1] codes
     cdef const int64_t[::1] rows
     cdef const uint8_t[::1] allowed
+    cdef const uint32_t[::1] order
     cdef int32_t[:, ::1] out_distances
     cdef int64_t[:, ::1] out_positions
     cdef uint8_t[::1] memory
     cdef Py_ssize_t round, row
 
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
-                  const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
-                  int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
-        cdef Database database = searched(queries.shape[0], codes, rows, allowed)
-        self.codes, self.rows, self.allowed = codes, rows, allowed
+                  const int64_t[::1] rows, const uint8_t[::1] allowed, const uint32_t[::1] order,
+                  int64_t k, int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions,
+                  int n_threads):
+        cdef Database database = searched(queries.shape[0], codes, rows, allowed, order)
+        self.codes, self.rows, self.allowed, self.order = codes, rows, allowed, order
         self.out_distances, self.out_positions = out_distances, out_positions
         self.plan = plan_topk(&database, queries.shape[0], k, n_threads)
         self.memory = np.empty(self.plan.memory_bytes, np.uint8)

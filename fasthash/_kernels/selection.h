@@ -1,4 +1,4 @@
-/* Exact top-k selection from pairs (distance, position) that arrive in ascending position. No heap.
+/* Exact top-k selection from pairs (distance, position) that arrive in ascending position.
  *
  * Candidates are appended, and counted in a histogram over the distances. As soon as k candidates
  * are closer than a distance, that distance becomes the bound with which the scan compares.
@@ -6,11 +6,19 @@
  * the comparison with the bound is strict, and the result (sorted by distance, then position) is
  * unique.
  *
- * Cost: amortised O(1) per candidate, O(k + max_distance) to finish. Memory: `capacity` pairs of 12
- * bytes, and max_distance + 1 counts. Positions and counts are int64, so only memory limits them.
+ * Codes may lie in another order than their rows, and `order` then has the row of each position. A
+ * later candidate may have a smaller row, so those at the distance of the k-th pass the comparison,
+ * and a heap chooses among their rows when space is short. The result is sorted by distance, then
+ * row. Rows are looked up no earlier than needed: `order` is rarely in the cache.
+ *
+ * Cost: amortised O(1) per candidate, O(k + max_distance) to finish; with `order` O(log k) for each
+ * candidate at the distance of the k-th. Memory: `capacity` pairs of 12 bytes, and max_distance + 1
+ * counts. Positions and counts are int64, so only memory limits them.
  */
 #ifndef FASTHASH_SELECTION_H
 #define FASTHASH_SELECTION_H
+
+#include "keys.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -25,12 +33,15 @@ typedef struct {
     int32_t limit; /* invariant: n_closer < k, or a limit less by 1 would leave fewer than k */
     int32_t *distances;
     int64_t *positions;
-    int64_t *counts; /* candidates per distance, for distances < limit */
+    int64_t *counts;       /* candidates per distance, for distances < limit */
+    const uint32_t *order; /* the row of each position; NULL if they are the same */
+    int64_t n_rows;        /* with `order`: so many of `positions` have been replaced by rows */
+    int64_t last_row;      /* with `order`: no larger row at distance limit - 1 enters the result */
 } fh_selection;
 
 static inline void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity,
                                       int32_t max_distance, int32_t *distances, int64_t *positions,
-                                      int64_t *counts)
+                                      int64_t *counts, const uint32_t *order)
 {
     s->k = k;
     s->capacity = capacity;
@@ -40,6 +51,9 @@ static inline void fh_selection_start(fh_selection *s, int64_t k, int64_t capaci
     s->distances = distances;
     s->positions = positions;
     s->counts = counts;
+    s->order = order;
+    s->n_rows = 0;
+    s->last_row = INT64_MAX;
     memset(counts, 0, ((size_t)max_distance + 1) * sizeof *counts);
 }
 
@@ -71,7 +85,107 @@ static inline int fh_selection_is_short(const fh_selection *s) { return s->n_clo
 /* Only pairs with a distance below this bound can still enter the result. */
 static inline int32_t fh_selection_bound(const fh_selection *s)
 {
-    return s->n_closer >= s->k ? s->limit - 1 : s->limit;
+    return s->n_closer >= s->k && s->order == NULL ? s->limit - 1 : s->limit;
+}
+
+/* Lowers the limit as far as the candidates allow. */
+static inline void fh_selection_lower(fh_selection *s)
+{
+    while (s->n_closer - s->counts[s->limit - 1] >= s->k) {
+        s->n_closer -= s->counts[--s->limit];
+        s->last_row = INT64_MAX;
+    }
+}
+
+static inline void fh_selection_look_up_rows(fh_selection *s)
+{
+    for (; s->n_rows < s->n_kept; s->n_rows++)
+        s->positions[s->n_rows] = s->order[s->positions[s->n_rows]];
+}
+
+/* Keeps only the first k candidates by (distance, row), in any order; at least k are closer than
+ * the limit. */
+static inline void fh_selection_compact_rows(fh_selection *s)
+{
+    fh_selection_look_up_rows(s);
+    const int32_t last = s->limit - 1;
+    const int64_t n_nearer = s->n_closer - s->counts[last], n_last = s->k - n_nearer;
+    int64_t n = 0;
+    for (int64_t i = 0; i < s->n_kept; i++) {
+        const int32_t d = s->distances[i];
+        if (d >= last)
+            continue;
+        const int64_t row = s->positions[i];
+        s->distances[i] = s->distances[n];
+        s->positions[i] = s->positions[n];
+        s->distances[n] = d;
+        s->positions[n++] = row;
+    }
+    /* Those at the last distance: a heap, whose first row is the largest. */
+    uint64_t *rows = (uint64_t *)s->positions + n_nearer;
+    for (int64_t i = n = n_nearer; i < s->n_kept; i++) {
+        if (s->distances[i] != last)
+            continue;
+        const uint64_t row = (uint64_t)s->positions[i];
+        if (n < s->k) {
+            s->distances[n] = last;
+            s->positions[n++] = (int64_t)row;
+            if (n == s->k)
+                for (int64_t j = n_last / 2 - 1; j >= 0; j--)
+                    fh_heap_sift(rows, n_last, j, rows[j]);
+        } else if (row < rows[0]) {
+            fh_heap_sift(rows, n_last, 0, row);
+        }
+    }
+    s->n_kept = s->n_rows = s->n_closer = s->k;
+    s->counts[last] = n_last;
+    s->last_row = (int64_t)rows[0];
+}
+
+/* Appends a candidate, for which there is room. */
+static inline void fh_selection_add(fh_selection *s, int32_t distance, int64_t position)
+{
+    s->distances[s->n_kept] = distance;
+    s->positions[s->n_kept++] = position;
+    s->counts[distance]++;
+    s->n_closer++;
+}
+
+/* As fh_selection_finish, with `order`: the candidates of all parts become those of the first. */
+static inline void fh_selection_finish_rows(fh_selection *parts, ptrdiff_t n_parts,
+                                            ptrdiff_t stride, int32_t *out_distances,
+                                            int64_t *out_rows)
+{
+    fh_selection_look_up_rows(parts);
+    for (ptrdiff_t p = 1; p < n_parts; p++) {
+        fh_selection *s = parts + p * stride;
+        fh_selection_look_up_rows(s);
+        for (int64_t i = 0; i < s->n_kept; i++) {
+            if (s->distances[i] >= parts->limit)
+                continue;
+            if (parts->n_kept == parts->capacity)
+                fh_selection_compact_rows(parts);
+            fh_selection_add(parts, s->distances[i], s->positions[i]);
+            parts->n_rows++;
+            fh_selection_lower(parts);
+        }
+    }
+    if (parts->n_closer > parts->k)
+        fh_selection_compact_rows(parts);
+    int64_t *places = parts->counts, start = 0;
+    for (int32_t d = 0; d < parts->limit; d++) {
+        const int64_t count = places[d];
+        places[d] = start;
+        start += count;
+    }
+    for (int64_t i = 0; i < parts->n_kept; i++) {
+        const int32_t d = parts->distances[i];
+        if (d < parts->limit) {
+            out_distances[places[d]] = d;
+            out_rows[places[d]++] = parts->positions[i];
+        }
+    }
+    fh_sort_ties(out_distances, out_rows, parts->k, (uint64_t *)parts->positions);
 }
 
 /* Keeps only the first k candidates by (distance, position); they stay in ascending position. */
@@ -98,6 +212,18 @@ static inline void fh_selection_compact(fh_selection *s)
 static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n,
                                        const int32_t *positions, const int32_t *distances)
 {
+    if (s->order != NULL) {
+        if (s->n_kept + n > s->capacity)
+            fh_selection_compact_rows(s);
+        for (int32_t i = 0; i < n; i++) {
+            const int64_t position = first + positions[i];
+            if (distances[i] < s->limit - 1 || s->last_row == INT64_MAX ||
+                s->order[position] < s->last_row)
+                fh_selection_add(s, distances[i], position);
+        }
+        fh_selection_lower(s);
+        return;
+    }
     if (s->n_kept + n > s->capacity)
         fh_selection_compact(s);
     int32_t *kept_distances = s->distances + s->n_kept;
@@ -109,16 +235,18 @@ static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n
     }
     s->n_kept += n;
     s->n_closer += n;
-    while (s->n_closer - s->counts[s->limit - 1] >= s->k)
-        s->n_closer -= s->counts[--s->limit];
+    fh_selection_lower(s);
 }
 
-/* Writes the first k candidates of several selections by (distance, position), with a counting
- * sort. Each selection is over a later part of the database than the one before. Together they have
+/* Writes the first k candidates of several selections in their order, with a counting sort. Each selection is over a later part of the database than the one before. Together they have
  * at least k candidates. The counts of the first selection are overwritten. */
 static inline void fh_selection_finish(fh_selection *parts, ptrdiff_t n_parts, ptrdiff_t stride,
                                        int32_t *out_distances, int64_t *out_positions)
 {
+    if (parts->order != NULL) {
+        fh_selection_finish_rows(parts, n_parts, stride, out_distances, out_positions);
+        return;
+    }
     const int64_t k = parts->k;
     int64_t *places = parts->counts, start = 0;
     for (int32_t d = 0; d <= parts->max_distance; d++) {

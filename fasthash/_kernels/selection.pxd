@@ -1,6 +1,6 @@
 """The top-k without a heap of selection.h, for all searches that keep the nearest codes."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from fasthash._kernels.tiles cimport TILE_STEP
 
@@ -8,7 +8,8 @@ cdef extern from "selection.h" nogil:
     ctypedef struct fh_selection:
         pass
     void fh_selection_start(fh_selection *s, int64_t k, int64_t capacity, int32_t max_distance,
-                            int32_t *distances, int64_t *positions, int64_t *counts)
+                            int32_t *distances, int64_t *positions, int64_t *counts,
+                            const uint32_t *order)
     void fh_selection_count(fh_selection *s, int32_t n, const int32_t *distances)
     void fh_selection_start_below(fh_selection *s, int64_t n_wanted)
     int fh_selection_is_short(const fh_selection *s)

@@ -255,7 +255,7 @@ cdef class Ranking:
     def __cinit__(self, const uint8_t[:, ::1] queries, const uint8_t[:, ::1] codes,
                   const int64_t[::1] rows, int32_t[:, ::1] out_distances, int64_t[:, ::1] out,
                   int n_threads):
-        cdef Database database = searched(queries.shape[0], codes, rows, None)
+        cdef Database database = searched(queries.shape[0], codes, rows, None, None)
         self.queries, self.codes, self.rows = queries, codes, rows
         self.out_distances, self.out = out_distances, out
         self.plan = plan_ranking(&database, queries.shape[0], out.shape[1], n_threads)

@@ -21,7 +21,7 @@
 """
 
 from cpython.buffer cimport PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from fasthash._kernels.tiles cimport Database, make_database
 
@@ -72,33 +72,47 @@ cdef Py_ssize_t queries_per_task(Py_ssize_t n_queries, int n_threads) noexcept n
     return max(<Py_ssize_t>1, (n_queries + n_tasks - 1) // n_tasks)
 
 
-cdef int32_t keep_allowed(const uint8_t *allowed, int32_t n_hits, int32_t *positions,
-                          int32_t *distances) noexcept nogil:
-    """Drop the hits that are not allowed. Hits are few, so this costs nearly nothing."""
+cdef int32_t keep_allowed(const Database *database, Py_ssize_t first, int32_t n_hits,
+                          int32_t *positions, int32_t *distances) noexcept nogil:
+    """Drop the hits that are not allowed; their positions count from code `first`.
+
+    Hits are few, so this costs nearly nothing.
+    """
     cdef int32_t i, n = 0
+    cdef Py_ssize_t row
     for i in range(n_hits):
-        if allowed[positions[i]]:
-            positions[n] = positions[i]
-            distances[n] = distances[i]
-            n = n + 1
+        row = first + positions[i]
+        if database.order != NULL:
+            row = database.order[row]
+        # Without a branch, so that the next reads of memory do not wait for this one.
+        positions[n] = positions[i]
+        distances[n] = distances[i]
+        n = n + (database.allowed[row] != 0)
     return n
 
 
 cdef Database searched(Py_ssize_t n_queries, const uint8_t[:, ::1] codes,
-                       const int64_t[::1] rows, const uint8_t[::1] allowed):
-    """Make the `Database` of a search from its arrays; `rows` and `allowed` may be None."""
+                       const int64_t[::1] rows, const uint8_t[::1] allowed,
+                       const uint32_t[::1] order):
+    """Make the `Database` of a search from its arrays; all but `codes` may be None."""
     cdef Database database = make_database(&codes[0, 0], codes.shape[0], codes.shape[1],
                                            n_queries)
-    restrict_to(&database, rows, allowed)
+    restrict_to(&database, rows, allowed, order)
     return database
 
 
-cdef void restrict_to(Database *database, const int64_t[::1] rows, const uint8_t[::1] allowed):
-    """Search only these rows, or the rows with these flags; either may be None."""
+cdef void restrict_to(Database *database, const int64_t[::1] rows, const uint8_t[::1] allowed,
+                      const uint32_t[::1] order):
+    """Search only the codes listed in `rows`, or the rows with these flags; each may be None.
+
+    `order` has the row of each code; it is not given together with `rows`.
+    """
     if rows is not None:
         database.rows, database.n = &rows[0], rows.shape[0]
     if allowed is not None:
         database.allowed = &allowed[0]
+    if order is not None:
+        database.order = &order[0]
 
 
 cdef void *memory_of(array, Py_ssize_t *shape) except NULL:

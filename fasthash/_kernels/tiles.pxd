@@ -7,7 +7,7 @@ A kernel that needs memory has a *plan*. First the plan is made from sizes. Then
 memory of numpy or of C, and nothing is allocated while a kernel runs.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 cdef extern from "simd/simd.h" nogil:
     enum:
@@ -93,6 +93,7 @@ cdef struct Database:
     const uint8_t *codes
     const int64_t *rows     # NULL for all
     const uint8_t *allowed  # NULL for all, else nonzero for rows that are allowed
+    const uint32_t *order   # the row of each code; NULL if codes lie in the order of rows
     Py_ssize_t n            # number of rows that are searched
     Py_ssize_t n_bytes
     int32_t n_words

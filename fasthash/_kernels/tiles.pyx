@@ -16,6 +16,10 @@ import os
 
 from fasthash._kernels import MAY_HAVE_LOST_THREADS
 
+cdef extern from "gather.h" nogil:
+    void fh_gather_codes(const uint8_t *codes, const int64_t *rows, int32_t n, Py_ssize_t n_bytes,
+                         Py_ssize_t stride, uint8_t *out)
+
 cdef extern from "simd/simd.h" nogil:
     enum:
         FH_LEVELS_MAX
@@ -155,6 +159,7 @@ cdef Database make_database(const uint8_t *codes, Py_ssize_t n, Py_ssize_t n_byt
     database.codes = codes
     database.rows = NULL
     database.allowed = NULL
+    database.order = NULL
     database.n = n
     database.n_bytes = n_bytes
     database.n_words = <int32_t>((n_bytes + 7) // 8)
@@ -205,14 +210,11 @@ cdef const uint64_t *load_tile(const Database *database, Py_ssize_t start, int32
                                const TileBuffer *buffer) noexcept nogil:
     """Lay out codes [start, start + n) for a scan. Codes of 64 bits are returned as they are."""
     cdef const uint8_t *codes
-    cdef int32_t i
     if database.rows == NULL:
         codes = database.codes + start * database.n_bytes
     else:
-        for i in range(n):
-            memcpy(buffer.gathered + i * database.n_bytes,
-                   database.codes + database.rows[start + i] * database.n_bytes,
-                   database.n_bytes)
+        fh_gather_codes(database.codes, database.rows + start, n, database.n_bytes,
+                        database.n_bytes, buffer.gathered)
         codes = buffer.gathered
     if database.n_bytes == 8 or database.by_rows:
         return <const uint64_t *>codes

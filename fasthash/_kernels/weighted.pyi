@@ -18,6 +18,7 @@ class WeightedTopk:
         codes: NDArray[np.uint8],
         rows: NDArray[np.int64] | None,
         allowed: NDArray[np.uint8] | None,
+        order: NDArray[np.uint32] | None,
         k: int,
         out_distances: NDArray[np.int32],
         out_positions: NDArray[np.int64],

@@ -8,8 +8,7 @@ interrupt.
 """
 
 from cython.parallel cimport prange
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
-from libc.string cimport memcpy
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 
 from fasthash._kernels.estimates cimport (
     EstimateScan,
@@ -64,6 +63,10 @@ from fasthash._kernels.tiles cimport (
 )
 
 import numpy as np
+
+cdef extern from "gather.h" nogil:
+    void fh_gather_codes(const uint8_t *codes, const int64_t *rows, int32_t n, Py_ssize_t n_bytes,
+                         Py_ssize_t stride, uint8_t *out)
 
 cdef extern from "weights.h" nogil:
     int fh_round_weights(const double *weights, int64_t n_bits, int64_t n_bytes, int16_t *rounded,
@@ -303,18 +306,16 @@ cdef void start_query(const WeightedPlan *plan, Py_ssize_t query, Py_ssize_t q,
     fh_selection_start(selection, plan.k, plan.capacity, fh_weighted_max(weights, n_bytes),
                        work.kept_distances + q * plan.capacity,
                        work.kept_positions + q * plan.capacity,
-                       work.counts + q * n_counts(&plan.database))
+                       work.counts + q * n_counts(&plan.database), plan.database.order)
 
 
 cdef const uint8_t *load(const Database *database, Py_ssize_t start, int32_t n,
                          const Workspace *work) noexcept nogil:
     """Return codes [start, start + n), gathered if they are listed rows."""
-    cdef int32_t i
     if database.rows == NULL:
         return database.codes + start * database.n_bytes
-    for i in range(n):
-        memcpy(work.gathered + i * database.n_bytes,
-               database.codes + database.rows[start + i] * database.n_bytes, database.n_bytes)
+    fh_gather_codes(database.codes, database.rows + start, n, database.n_bytes, database.n_bytes,
+                    work.gathered)
     return work.gathered
 
 
@@ -405,7 +406,7 @@ cdef inline void append_hits(const Database *database, Py_ssize_t first, int32_t
                              fh_selection *selection, const Workspace *work) noexcept nogil:
     """Append the hits that are allowed; positions of hits count from row `first`."""
     if n_hits > 0 and database.allowed != NULL:
-        n_hits = keep_allowed(database.allowed + first, n_hits, work.hit_positions,
+        n_hits = keep_allowed(database, first, n_hits, work.hit_positions,
                               work.hit_distances)
     if n_hits > 0:
         fh_selection_append(selection, first, n_hits, work.hit_positions, work.hit_distances)
@@ -430,9 +431,8 @@ cdef class WeightedTopk:
     """Find the k nearest codes of every query, as positions among the searched rows.
 
     ``weights`` has 8 * n_bytes integers for each query, at most 255 in total for each byte;
-    a query wants bit 1 where its weight is positive, and 0 where it is negative. ``rows`` are the
-    searched rows, None for all. ``allowed`` has a flag for every row, None for all; only one of the
-    two may be given. At least one query, and 1 <= k <= number of allowed rows.
+    a query wants bit 1 where its weight is positive, and 0 where it is negative. `search.Topk`
+    explains ``rows``, ``allowed``, ``order`` and ``k``.
     """
 
     cdef WeightedPlan plan
@@ -440,16 +440,19 @@ cdef class WeightedTopk:
     cdef const uint8_t[:, ::1] codes
     cdef const int64_t[::1] rows
     cdef const uint8_t[::1] allowed
+    cdef const uint32_t[::1] order
     cdef int32_t[:, ::1] out_distances
     cdef int64_t[:, ::1] out_positions
     cdef uint8_t[::1] memory
     cdef Py_ssize_t round, row
 
     def __cinit__(self, const int16_t[:, ::1] weights, const uint8_t[:, ::1] codes,
-                  const int64_t[::1] rows, const uint8_t[::1] allowed, int64_t k,
-                  int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions, int n_threads):
-        cdef Database database = searched(weights.shape[0], codes, rows, allowed)
-        self.weights, self.codes, self.rows, self.allowed = weights, codes, rows, allowed
+                  const int64_t[::1] rows, const uint8_t[::1] allowed, const uint32_t[::1] order,
+                  int64_t k, int32_t[:, ::1] out_distances, int64_t[:, ::1] out_positions,
+                  int n_threads):
+        cdef Database database = searched(weights.shape[0], codes, rows, allowed, order)
+        self.weights, self.codes, self.rows = weights, codes, rows
+        self.allowed, self.order = allowed, order
         self.out_distances, self.out_positions = out_distances, out_positions
         self.plan = plan_weighted(&database, &weights[0, 0], weights.shape[0], k, n_threads)
         lay_out_weighted(&self.plan, NULL)
