@@ -94,13 +94,13 @@ def tables(times: Rows, builds: Rows, curves: Rows) -> Iterator[Table]:
         (
             *("codes", "bits", "n", "fasthash: lists, build", "calibration to .95 / .99"),
             *("faiss ÷ fasthash, 1,024 lists", "target", "4,096 lists", "target"),
-            *("memory ÷ (codes and ids): fasthash", "target", "without a copy", "faiss"),
+            *("memory ÷ (codes and ids): fasthash", "target", "faiss"),
         ),
         builds,
         "Build times are processor time of one thread, once, in a process of its own; the first is "
         "that of the default number of lists, the ratios are at equal numbers of lists. Memory is "
         "what such a process keeps after the build beyond the codes it was given; ids have 8 "
-        f"bytes; “without a copy” is `partition(copy=False)`. faiss learns 4,096 centres from "
+        f"bytes. faiss learns 4,096 centres from "
         f"{MOST_TRAINED:,} codes here; by default it takes all of a million, which takes longer. "
         "The last column is faiss's with 4,096 lists.",
     )
@@ -243,13 +243,6 @@ class _Measured:
                 break
         return points
 
-    def _sweep_without_copy(self) -> list[Point]:
-        self.index.partition(copy=False, n_threads=1)
-        for recall in RECALLS:
-            self.index.calibrate(recall=recall, k=K, n_threads=1)
-        search = partial(self.index.search, k=K, n_threads=1)
-        return [self._point(0, partial(search, recall=recall)) for recall in RECALLS]
-
     def _point(self, parameter: int, search: Search) -> Point:
         found = self._recall(np.asarray(search(self.queries)[0]))
         return (
@@ -280,10 +273,7 @@ class _Measured:
             " / ".join(calibrations) + " s",
             *cells,
             f"{ours_bytes / held:.2f}",
-            self.context.target(
-                ours_bytes / held, at_most=1.25, unit="×", why="codes are held twice"
-            ),
-            f"{self._built('ours-nocopy')[1] / held:.2f}",
+            self.context.target(ours_bytes / held, at_most=1.25, unit="×"),
             "–" if faiss_bytes is None else f"{faiss_bytes / held:.2f}",
         )
 
@@ -292,9 +282,6 @@ class _Measured:
         exact = (0, 1.0, *self.exact_seconds)
         yield self._curve("fasthash, exact", None, None, [exact])
         yield self._curve("fasthash", seconds, n_bytes, self.points["ours"])
-        yield self._curve(
-            "fasthash, without a copy", *self._built("ours-nocopy"), self._sweep_without_copy()
-        )
         for n_lists in self.ivf:
             seconds, n_bytes = self._built(f"ivf-{n_lists}")
             name = f"faiss IVF, {n_lists:,} lists"
@@ -433,7 +420,7 @@ def _build(method: str, codes: NDArray[np.uint8], file: str) -> tuple[float, int
         index = fh.HammingIndex(n_bits)
         index.add(codes)
         n_lists = int(number) if number.isdigit() else None
-        index.partition(n_lists=n_lists, copy=number != "nocopy", n_threads=1)
+        index.partition(n_lists=n_lists, n_threads=1)
     elif name == "usearch":
         index = usearch.Index(ndim=n_bits, metric="hamming", dtype="b1", connectivity=16)
         index.add(np.arange(n), codes, threads=1)

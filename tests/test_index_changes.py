@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,11 +50,15 @@ class Changes(RuleBasedStateMachine):
         self.patch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
         self.n_bits = n_bits
         self.prepared = []
+        self.folder = Path(tempfile.mkdtemp())
         self.index, self.twin = KINDS[kind](n_bits), Twin(n_bits)
 
     def teardown(self):
         if hasattr(self, "patch"):
             self.patch.undo()
+            # Windows deletes no file that is mapped.
+            del self.index
+            shutil.rmtree(self.folder)
 
     def codes(self, n, seed):
         # Few different codes, so that distances tie.
@@ -104,6 +111,20 @@ class Changes(RuleBasedStateMachine):
     @rule(copied=st.sampled_from([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]))
     def copy(self, copied):
         self.index = copied(self.index)
+        self.prepared = []
+
+    @rule(n_lists=st.integers(1, 5))
+    def store_list_by_list(self, n_lists):
+        if self.twin.held and isinstance(self.index, fh.HammingIndex):
+            self.index.partition(n_lists=n_lists)
+
+    @rule(mmap=st.booleans(), tables=st.booleans(), partitions=st.booleans())
+    def save_and_load(self, mmap, tables, partitions):
+        partitions &= isinstance(self.index, fh.HammingIndex) and len(self.twin.held) > 0
+        path = self.folder / f"{len(list(self.folder.iterdir()))}.index"
+        self.index.save(path, tables=tables, partitions=partitions)
+        self.index = fh.load(path, mmap=mmap)
+        self.index.verify()
         self.prepared = []
 
     @rule(k=st.integers(1, 50), seed=st.integers(0, 99))

@@ -10,6 +10,7 @@ from fasthash._kernels import tiles as kernels
 from fasthash._kernels.partitions import find_majority
 from fasthash.index import _partitions as module
 from fasthash.index._partitions import Partitions, Rule
+from fasthash.index._snapshot import SortedCodes
 from reference import partitions as reference
 from strategies import WIDTHS, all_distances, random_codes, search_problems, simd
 
@@ -19,11 +20,16 @@ def lists_of(partitions):
     return [some.tolist() for some in np.split(rows, starts[1:-1])]
 
 
-def with_lists(codes, centres, lists, has_copy):
+def held(codes, is_mapped=False):
+    """Codes of an index; those of a mapped file are not stored list by list."""
+    return SortedCodes(codes, np.arange(len(codes)), source=object() if is_mapped else None)
+
+
+def with_lists(codes, centres, lists, is_mapped):
     """Partitions of these lists, whatever centres they have."""
     starts = np.cumsum([0, *map(len, lists)])
     rows = np.concatenate(lists).astype(np.uint32)
-    return Partitions(codes, centres, starts, rows, has_copy)
+    return Partitions(held(codes, is_mapped), centres, starts, rows)
 
 
 @st.composite
@@ -125,7 +131,7 @@ def test_majority_matches_the_reference(problem, n_threads):
 def test_learned_lists_hold_every_code_at_its_nearest_centre(problem, n_lists):
     _, codes, n_bits = problem
     codes = np.concatenate([codes, random_codes(1, n_bits)])
-    partitions = Partitions.learn(codes, n_lists, False, 1)
+    partitions = Partitions.learn(held(codes), n_lists, 1)
     lists = lists_of(partitions)
     assert sorted(row for rows in lists for row in rows) == list(range(len(codes)))
     for rows in lists:
@@ -136,7 +142,7 @@ def test_learned_lists_hold_every_code_at_its_nearest_centre(problem, n_lists):
 
 def test_codes_are_in_the_list_of_the_nearest_centre():
     codes = random_codes(4000, 128, 3)
-    partitions = Partitions.learn(codes, 40, False, 2)
+    partitions = Partitions.learn(held(codes), 40, 2)
     lists = partitions.lists_of_rows()
     for row in range(0, 4000, 37):
         assert lists[row] == reference.nearest_centre(codes[row], partitions.centres)
@@ -144,7 +150,7 @@ def test_codes_are_in_the_list_of_the_nearest_centre():
 
 def test_lists_depend_on_codes_alone():
     codes = random_codes(20000, 64, 4)
-    one, two = (Partitions.learn(codes, 100, False, n_threads) for n_threads in (1, 3))
+    one, two = (Partitions.learn(held(codes), 100, n_threads) for n_threads in (1, 3))
     for name in ("centres", "starts", "rows"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
@@ -160,7 +166,7 @@ def test_a_long_list_is_cut_by_a_sample_of_its_codes(monkeypatch):
     monkeypatch.setattr(module, "find_majority", majority)
     monkeypatch.setattr(module, "_ASSIGNED_ROWS", 1000)
     codes = np.concatenate([np.zeros((9000, 8), np.uint8), random_codes(3000, 64, 1)])
-    partitions = Partitions.around(codes, random_codes(20, 64, 2), False, 1)
+    partitions = Partitions.around(held(codes), random_codes(20, 64, 2), 1)
     assert sizes and max(sizes) == 1000
     assert sorted(partitions.rows) == list(range(12000))
     assert np.diff(partitions.starts).max() <= module._LONGEST * 12000 // 20
@@ -169,7 +175,7 @@ def test_a_long_list_is_cut_by_a_sample_of_its_codes(monkeypatch):
 
 def test_lists_of_equal_codes_are_cut():
     codes = np.repeat(random_codes(3, 64, 5), [5000, 20, 1], axis=0)
-    partitions = Partitions.learn(codes, 50, True, 1)
+    partitions = Partitions.learn(held(codes), 50, 1)
     longest = module._LONGEST * len(codes) // 50
     assert np.diff(partitions.starts).max() <= longest
     rule = Rule(1, len(partitions), False, np.full(66, 64, np.int32))

@@ -155,7 +155,7 @@ def test_changes_are_followed(codes, queries):
     assert index._storage.state.base.lists is None
     assert recall_of(index, queries, 10, recall=0.95) >= 0.94
     made = index._storage.state.base.lists
-    assert len(made._codes) == len(index) == 12500
+    assert len(made.rows) == len(index) == 12500
     assert np.isin(made.centres.view("V16"), old.view("V16")).mean() > 0.9
 
 

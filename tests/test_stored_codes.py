@@ -10,8 +10,11 @@ from fasthash._core import scan
 from fasthash._core.allowed import allow
 from fasthash._core.stored_codes import StoredCodes
 from fasthash._kernels import tiles as kernels
+from fasthash._kernels.multi_index import Tables, best_n_tables
+from fasthash.index import _tables as tables_module
+from fasthash.index._tables import CodeTables
 from reference import hamming as reference
-from strategies import all_distances, random_codes, search_problems, simd
+from strategies import WIDTHS, all_distances, random_codes, search_problems, simd
 
 
 def laid_out(codes, seed=0):
@@ -127,6 +130,43 @@ def test_nearer_codes_with_larger_rows(n_bits, n_threads):
         assert_same(
             scan.scan_topk(query, stored, k, n_threads), scan.scan_topk(query, codes, k, n_threads)
         )
+
+
+@pytest.mark.parametrize("level", kernels.supported_levels())
+@pytest.mark.parametrize("n_bits", [bits for bits in WIDTHS if bits > 7])
+def test_tables_do_not_depend_on_the_order(level, n_bits, monkeypatch):
+    # So that no query is scanned.
+    monkeypatch.setattr(tables_module, "default_budget", lambda n: 10**9)
+    codes = random_codes(50, n_bits, 1)[np.random.default_rng(1).integers(0, 50, 3000)]
+    queries = np.concatenate([codes[:5], random_codes(5, n_bits, 2)])
+    n_tables = best_n_tables(n_bits, len(codes))
+    stored = StoredCodes(codes)
+    with simd(level):
+        tables = CodeTables(stored, n_bits, n_tables, 1)
+        expected = tables.memory.copy()
+        stored.lay_out(np.random.default_rng(0).permutation(3000).astype(np.uint32))
+        tables.follow()
+        built = CodeTables(stored, n_bits, n_tables, 2)
+        for some in (tables, built):
+            np.testing.assert_array_equal(some.memory, expected)
+            assert some.agree_with_codes(1)
+            for allowed in (None, chosen(3000, 0.5, 1), chosen(3000, 0.01, 1)):
+                for k in (1, 70, 2900):
+                    found = some.topk(queries, k, 10**9, 2, allowed)
+                    assert_same(found, scan.scan_topk(queries, codes, k, 2, allowed))
+                found = some.within(queries, n_bits // 4, 10**9, 2, allowed)
+                assert_same(found, scan.scan_within(queries, codes, n_bits // 4, 2, allowed))
+
+
+def test_tables_do_not_keep_the_codes_as_they_lay(n_bits=128):
+    codes = random_codes(100, n_bits)
+    stored = StoredCodes(codes)
+    tables = CodeTables(stored, n_bits, 8, 1)
+    assert isinstance(tables._tables, Tables)
+    before = tables._tables
+    stored.lay_out(np.arange(100, dtype=np.uint32)[::-1].copy())
+    tables.follow()
+    assert tables._tables is not before and tables.memory is before.memory
 
 
 @given(problem=search_problems(max_codes=60), seed=st.integers(0, 99))

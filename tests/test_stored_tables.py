@@ -37,9 +37,9 @@ def no_building(monkeypatch):
     """Make building of tables an error."""
     build = tables_module._Tables
 
-    def read(codes, n_bits, n_tables, n_threads, memory=None):
+    def read(codes, n_bits, n_tables, n_threads, memory=None, places=None):
         assert memory is not None, "tables were built"
-        return build(codes, n_bits, n_tables, n_threads, memory)
+        return build(codes, n_bits, n_tables, n_threads, memory, places)
 
     def forbid():
         monkeypatch.setattr(tables_module, "_Tables", read)

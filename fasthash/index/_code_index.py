@@ -164,7 +164,7 @@ class CodeIndex(SearchedCodes):
         index._storage.put(content, is_mapped=mmap)
         if content.tables is not None:
             base = index._storage.state.base
-            tables = CodeTables(base.codes, index.n_bits, content.n_tables, 1, content.tables)
+            tables = CodeTables(base.stored, index.n_bits, content.n_tables, 1, content.tables)
             base.searcher = index._searcher_by_tables(base, tables)
         if content.lists is not None:
             index._take_lists(content)
@@ -195,7 +195,9 @@ class CodeIndex(SearchedCodes):
         state = self._storage.state
         for held in (state.base, state.recent):
             name = "the index" if held.source is None else held.source.path
-            check_content(name, held.codes, held.ids, self.n_bits, held.source)
+            # In any order; those of a file, which has a checksum of them, are in its order.
+            codes = held.stored.layout.codes
+            check_content(name, codes, held.ids, self.n_bits, held.source)
             if held.source is not None and held.source.lists is not None:
                 check_lists(name, held.source.lists, len(held), self.n_bits)
             tables = None if held.searcher is None else held.searcher.tables

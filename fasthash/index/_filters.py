@@ -45,7 +45,7 @@ class PreparedFilter:
     Notes
     -----
     Holds a copy of the ids, and one byte per code of the index, or 8 bytes per allowed code if
-    these are few.
+    these are few, and 8 more if the index has lists.
     """
 
     def __init__(self, storage: CodeStorage, given: Filter) -> None:

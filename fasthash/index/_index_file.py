@@ -126,7 +126,6 @@ def write_index(
             description["n_tables"] = n_tables
         if lists is not None:
             description["n_lists"] = n_lists
-            description["lists_have_copy"] = lists.has_copy
             description["lists_learned_from"] = lists.n_learned
             description["lists_asked_for"] = lists.n_asked
         if model is not None:
@@ -275,7 +274,6 @@ def _lists_of(
         arrays["list_starts"].view(np.int64),
         arrays["list_rows"].view(np.uint32),
         arrays["calibrations"].tobytes(),
-        description.get("lists_have_copy") is True,
         n_learned,
         n_asked,
     )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.excluded import drop_own
 from .._core.runtime import ForkSafeLock
+from .._core.stored_codes import StoredCodes
 from .._core.validation import check_count
 from ._calibration import (
     Calibration,
@@ -135,7 +136,7 @@ class ListSearch:
 
     Parameters
     ----------
-    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+    codes : StoredCodes, shape (n, ceil(n_bits / 8))
     partitions : Partitions
         Of these codes.
     given : ndarray of uint8, shape (n_queries, ceil(n_bits / 8)), optional
@@ -146,7 +147,7 @@ class ListSearch:
 
     def __init__(
         self,
-        codes: NDArray[np.uint8],
+        codes: StoredCodes,
         partitions: Partitions,
         given: NDArray[np.uint8] | None = None,
         chosen: dict[tuple[int, float], Chosen] | None = None,
@@ -176,7 +177,7 @@ class ListSearch:
     def calibrations(self) -> dict[tuple[int, float], Calibration]:
         return {key: chosen.calibration for key, chosen in self._chosen.copy().items()}
 
-    def stored(self, has_copy: bool, n_learned: int, n_asked: int | None) -> StoredLists:
+    def stored(self, n_learned: int, n_asked: int | None) -> StoredLists:
         """The lists and calibrations, for a file; see `StoredLists` for the arguments."""
         p = self.partitions
         content = [
@@ -190,7 +191,7 @@ class ListSearch:
             for chosen in self._chosen.copy().values()
         ]
         calibrations = json.dumps(content).encode()
-        return StoredLists(p.centres, p.starts, p.rows, calibrations, has_copy, n_learned, n_asked)
+        return StoredLists(p.centres, p.starts, p.rows, calibrations, n_learned, n_asked)
 
     def topk(
         self,
@@ -325,7 +326,7 @@ class ListSearch:
             # In any order, so that the first few are a sample too.
             order = rng.permutation(len(own))
             own, is_other = own[order], order >= min(n_wanted, len(rows))
-            queries = self._codes[own]
+            queries = self._codes.at(own)
         n = k if own is None else k + 1
         distances, found = among.exact(queries, n)
         if own is not None:

@@ -61,7 +61,6 @@ class Partitioning:
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._n_lists: int | None = None
-        self._copies = True
         self._centres: NDArray[np.uint8] | None = None
         self._n_learned = 0
         self._queries: NDArray[np.uint8] | None = None
@@ -86,10 +85,10 @@ class Partitioning:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=ForkSafeLock(), _searches=weakref.WeakKeyDictionary())
 
-    def learn(self, base: SortedCodes, n_lists: int | None, copy: bool, n_threads: int) -> None:
+    def learn(self, base: SortedCodes, n_lists: int | None, n_threads: int) -> None:
         """Learn centres, and make the lists of a base."""
         with self._lock:
-            self._n_lists, self._copies, self._centres = n_lists, copy, None
+            self._n_lists, self._centres = n_lists, None
             self._file = None
             base.lists = self._make(base, n_threads)
 
@@ -127,15 +126,14 @@ class Partitioning:
                 self._file = None
             if base.lists is None:
                 base.lists = self._make(base, n_threads)
-            search = ListSearch(base.codes, base.lists, self._queries, chosen)
+            search = ListSearch(base.stored, base.lists, self._queries, chosen)
             self._searches[base] = search
             return search
 
     def stored(self, base: SortedCodes, n_threads: int) -> StoredLists:
         """The lists of a base, for a file; they are made now unless they exist."""
         search = self.search(base, n_threads)
-        # What the caller wants, also if the base is mapped, whose lists have no copy.
-        return search.stored(self._copies, self._n_learned or len(base), self._n_lists)
+        return search.stored(self._n_learned or len(base), self._n_lists)
 
     def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
         """The search in lists, if they exist, have been wanted before, or pay for themselves."""
@@ -149,7 +147,7 @@ class Partitioning:
         if base.lists is None and not is_wanted:
             if n < _FEWEST_CODES:
                 return None
-            n_words = -(-base.codes.shape[1] // 8)
+            n_words = -(-base.stored.shape[1] // 8)
             n_lists = default_n_lists(n)
             to_make = (n + _LEARNING_CODES * n_lists) * n_lists
             seconds = (to_make - n_queries * n) * n_words * SECONDS_PER_WORD / n_threads
@@ -198,8 +196,7 @@ class Partitioning:
     def _read(self, file: _Unused, base: SortedCodes) -> Partitions:
         lists = file.lists
         check_list_rows(file.path, lists, len(base))
-        has_copy = lists.has_copy and base.source is None
-        return Partitions(base.codes, lists.centres, lists.starts, lists.rows, has_copy)
+        return Partitions(base, lists.centres, lists.starts, lists.rows)
 
     def _make(self, base: SortedCodes, n_threads: int) -> Partitions:
         n, centres = len(base), self._centres
@@ -208,14 +205,12 @@ class Partitioning:
                 f"lists are made of 1 to {MAX_ROWS} codes, and the index has {n} of them stored "
                 "together: add codes, or call compact"
             )
-        # A mapped file stays in the file.
-        has_copy = self._copies and base.source is None
         fewest, most = self._n_learned / _MOST_GROWTH, self._n_learned * _MOST_GROWTH
         if centres is not None and fewest <= n <= most:
-            partitions = Partitions.around(base.codes, centres, has_copy, n_threads)
+            partitions = Partitions.around(base, centres, n_threads)
         else:
             n_lists = self._n_lists or default_n_lists(n)
-            partitions = Partitions.learn(base.codes, n_lists, has_copy, n_threads)
+            partitions = Partitions.learn(base, n_lists, n_threads)
             self._n_learned = n
         self._centres = partitions.centres
         return partitions
@@ -228,5 +223,4 @@ def _centres_of(file: _Unused) -> dict[str, Any]:
         "_centres": lists.centres,
         "_n_learned": lists.n_learned,
         "_n_lists": lists.n_asked,
-        "_copies": lists.has_copy,
     }

@@ -13,9 +13,9 @@ Centres are learned as k-means learns them, with the majority of bits in the pla
    of their own codes; what is still too long, because its codes are equal, is cut into lists with
    the same centre. Lists without codes are dropped.
 
-Nothing depends on the number of threads. A list holds row numbers, four bytes for each, and if the
-caller wants it a copy of the codes, list by list. Without the copy, a search gathers codes from all
-over the memory, which takes about as long as everything else.
+Nothing depends on the number of threads. The codes are then stored list by list, with the row of
+each. Those of a memory-mapped file stay where they are: a search gathers them from all over the
+file, which takes about as long as everything else.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.allowed import Allowed
-from .._core.interruptible import in_helper_thread, take
+from .._core.interruptible import in_helper_thread
 from .._core.pieces import Pace, cut
 from .._core.scan import pad, scan_topk
+from .._core.stored_codes import StoredCodes
 from .._kernels.partitions import Lists, find_majority
+from ._snapshot import SortedCodes
 
 __all__ = ["MAX_CHOSEN_LISTS", "MAX_ROWS", "Partitions", "Rule", "default_n_lists"]
 
@@ -105,67 +107,56 @@ class Partitions:
 
     Parameters
     ----------
-    codes : ndarray of uint8, shape (n, n_bytes)
-        Checked codes, at least one; they are referred to and must not change.
+    base : SortedCodes
+        At least one code. They are stored in the order of `rows` from now on, unless they are
+        memory-mapped.
     centres : ndarray of uint8, shape (n_lists, n_bytes)
     starts : ndarray of int64, shape (n_lists + 1,)
         Where each list begins in `rows`.
     rows : ndarray of uint32, shape (n,)
         Row numbers, ascending within a list.
-    has_copy : bool
-        Whether to copy the codes in the order of `rows`.
     """
 
     def __init__(
         self,
-        codes: NDArray[np.uint8],
+        base: SortedCodes,
         centres: NDArray[np.uint8],
         starts: NDArray[np.int64],
         rows: NDArray[np.uint32],
-        has_copy: bool,
     ) -> None:
-        self._codes = codes
-        self.centres, self.starts, self.rows, self.has_copy = centres, starts, rows, has_copy
-        in_order = take(codes, rows) if has_copy else codes
-        self._lists = Lists(in_order, centres, starts, rows, has_copy)
+        self.centres, self.starts, self.rows = centres, starts, rows
+        in_order = base.source is None
+        codes = base.lay_out(rows) if in_order else base.stored.layout.codes
+        self._lists = Lists(codes, centres, starts, rows, in_order)
 
     @classmethod
-    def learn(
-        cls, codes: NDArray[np.uint8], n_lists: int, has_copy: bool, n_threads: int
-    ) -> Partitions:
+    def learn(cls, base: SortedCodes, n_lists: int, n_threads: int) -> Partitions:
         """Learn about n_lists centres, at most the number of codes, and make their lists."""
-        n = len(codes)
+        n = len(base)
         rng = np.random.default_rng(0)
         n_sampled = min(n, n_lists * _SAMPLED_PER_LIST)
         # Any rows; sorted, so that the codes are read in order.
-        sample = codes if n_sampled == n else codes[np.sort(rng.choice(n, n_sampled, False))]
-        centres = _learn_centres(sample, n_lists, n_threads, rng)
-        return cls.around(codes, centres, has_copy, n_threads)
+        rows = np.arange(n) if n_sampled == n else np.sort(rng.choice(n, n_sampled, False))
+        centres = _learn_centres(base.stored.at(rows), n_lists, n_threads, rng)
+        return cls.around(base, centres, n_threads)
 
     @classmethod
-    def around(
-        cls,
-        codes: NDArray[np.uint8],
-        centres: NDArray[np.uint8],
-        has_copy: bool,
-        n_threads: int,
-    ) -> Partitions:
+    def around(cls, base: SortedCodes, centres: NDArray[np.uint8], n_threads: int) -> Partitions:
         """Make the lists of centres; some are added where lists are too long, some dropped."""
-        lists = _assign(codes, centres, n_threads)
-        lists, centres = _cut_long_lists(codes, lists, centres, n_threads)
+        lists = _assign(base.stored, centres, n_threads)
+        lists, centres = _cut_long_lists(base.stored, lists, centres, n_threads)
         starts, rows = _sorted_rows(lists, len(centres))
         kept = np.flatnonzero(np.diff(starts))
-        starts = np.append(starts[kept], len(codes))
-        return cls(codes, np.ascontiguousarray(centres[kept]), starts, rows, has_copy)
+        starts = np.append(starts[kept], len(base))
+        return cls(base, np.ascontiguousarray(centres[kept]), starts, rows)
 
     def __len__(self) -> int:
         return len(self.centres)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of lists, centres and the copy of the codes, without the codes referred to."""
-        copied = self._codes.nbytes if self.has_copy else 0
-        return copied + self.centres.nbytes + self.starts.nbytes + self.rows.nbytes
+        """Bytes of lists, rows and centres, without the codes."""
+        return self.centres.nbytes + self.starts.nbytes + self.rows.nbytes
 
     def lists_of_rows(self) -> NDArray[np.uint16]:
         """The list of each row."""
@@ -196,7 +187,7 @@ class Partitions:
         n_short : int
             Number of queries with fewer than k answers.
         """
-        n_queries, n_codes = len(queries), len(self._codes)
+        n_queries, n_codes = len(queries), len(self.rows)
         n_found = min(k, n_codes)
         distances = np.empty((n_queries, n_found), np.int32)
         rows = np.empty((n_queries, n_found), np.int64)
@@ -267,13 +258,11 @@ def _jump(
         centres[centre] = sample[some[np.argmax(distances[some])]]
 
 
-def _assign(
-    codes: NDArray[np.uint8], centres: NDArray[np.uint8], n_threads: int
-) -> NDArray[np.uint16]:
+def _assign(codes: StoredCodes, centres: NDArray[np.uint8], n_threads: int) -> NDArray[np.uint16]:
     """The nearest centre of each code, of equally near ones the first."""
     lists = np.empty(len(codes), np.uint16)
     for some in cut(len(codes), most=_ASSIGNED_ROWS):
-        lists[some] = scan_topk(codes[some], centres, 1, n_threads)[1][:, 0]
+        lists[some] = scan_topk(codes.block(some), centres, 1, n_threads)[1][:, 0]
     return lists
 
 
@@ -289,7 +278,7 @@ def _sorted_rows(
 
 
 def _cut_long_lists(
-    codes: NDArray[np.uint8],
+    codes: StoredCodes,
     lists: NDArray[np.uint16],
     centres: NDArray[np.uint8],
     n_threads: int,
@@ -301,15 +290,15 @@ def _cut_long_lists(
     for number in np.flatnonzero(np.bincount(lists, minlength=n_lists) > longest):
         rows = np.flatnonzero(lists == number)
         n_parts = -(-len(rows) * _LONGEST // longest)
-        some = take(codes, rows)
+        some = codes.at(rows)
         # Not all codes of a long list, because the majority takes long and cannot be interrupted.
         sample = some[_spread(len(some), max(n_parts, _ASSIGNED_ROWS))]
         own = sample[_spread(len(sample), n_parts)]
-        parts = _assign(sample, own, n_threads)
+        parts = _assign(StoredCodes(sample), own, n_threads)
         starts, order = _sorted_rows(parts, n_parts)
         moved = np.empty_like(own)
         find_majority(sample, starts, order, own, moved, n_threads)
-        parts = _assign(some, moved, n_threads)
+        parts = _assign(StoredCodes(some), moved, n_threads)
         starts, order = _sorted_rows(parts, n_parts)
         # Equal codes have one centre: what is still too long is cut as it lies.
         parts = parts[order]

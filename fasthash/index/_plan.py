@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.runtime import ForkSafeLock
 from .._core.scan import join_within, scan_topk, scan_within
+from .._core.stored_codes import StoredCodes
 from .._kernels.multi_index import best_n_tables
 from ._snapshot import SortedCodes
 from ._tables import MAX_CODES, SECONDS_PER_CANDIDATE, CodeTables, expected_costs
@@ -100,8 +101,8 @@ class Plan:
 
     Parameters
     ----------
-    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
-        Checked codes, which must not change.
+    codes : StoredCodes, shape (n, ceil(n_bits / 8))
+        Checked codes.
     n_bits : int
     multi_index : {"auto", "always", "never"}
         "always" builds the tables at the first search and never times a scan.
@@ -111,7 +112,7 @@ class Plan:
 
     def __init__(
         self,
-        codes: NDArray[np.uint8],
+        codes: StoredCodes,
         n_bits: int,
         multi_index: str,
         tables: CodeTables | None = None,
@@ -320,6 +321,6 @@ def plan_of(codes: SortedCodes, n_bits: int, multi_index: str) -> Plan:
     # A local variable, so that a search in another thread finds a complete plan.
     plan = codes.searcher
     if plan is None:
-        plan = Plan(codes.codes, n_bits, multi_index)
+        plan = Plan(codes.stored, n_bits, multi_index)
         codes.searcher = plan
     return plan

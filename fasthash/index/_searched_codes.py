@@ -223,7 +223,7 @@ class SearchedCodes(HeldCodes):
             codes = check_codes(cast("ArrayLike", queries), "queries", self.n_bits)
             own = None if exclude is None else _check_exclude(exclude, len(codes))
             state, allowed = self._restricted(filter)
-            threads = threads_of_scan(n_threads, codes, state.base.codes)
+            threads = threads_of_scan(n_threads, codes, state.base.stored)
             near = self._near_with(recall, filter)
             return near(codes, k, state, allowed, own, threads)
         threads = resolve_threads(n_threads)
@@ -241,7 +241,7 @@ class SearchedCodes(HeldCodes):
             n = k if own is None else k + 1
 
             def scan(codes: SortedCodes, rows: Allowed | None) -> _Answer:
-                return scan_weighted(rounded.values, codes.codes, n, threads, rows)
+                return scan_weighted(rounded.values, codes.stored, n, threads, rows)
 
             nearest = scan(state.base, allowed[0])
             distances, ids = join_recent(
@@ -310,7 +310,7 @@ class SearchedCodes(HeldCodes):
         radius = min(check_count(radius, "radius", minimum=0, maximum=None), self.n_bits)
         own = None if exclude is None else _check_exclude(exclude, len(queries))
         state, (in_base, in_recent) = self._restricted(filter)
-        threads = threads_of_scan(n_threads, queries, state.base.codes)
+        threads = threads_of_scan(n_threads, queries, state.base.stored)
         searcher = self._searcher(state.base, threads)
         limits, distances, rows = searcher.within(queries, radius, threads, in_base)
         answer = limits, distances, state.base.ids_at(rows)

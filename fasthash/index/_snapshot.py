@@ -1,5 +1,6 @@
 """The content of an index at one moment: codes in ascending order of id, which never change.
 
+Row i is that of the i-th smallest id; with lists, the codes lie in another order (`StoredCodes`).
 Most codes are in `base`, over which tables may be built. The others are in `recent`, which is
 searched in addition: codes whose ids lie between those of the base, and codes that were added after
 the tables were built. A removed code stays in the base and is marked. All objects are immutable, so
@@ -20,6 +21,7 @@ from .._core.allowed import LISTED_SHARE, Allowed, Directory, sorting_is_cheaper
 from .._core.interruptible import ascends, copy, distinct
 from .._core.pieces import blocks_of, cut
 from .._core.scan import look_up
+from .._core.stored_codes import StoredCodes
 from .._kernels.sorting import find_ascending
 
 __all__ = ["CodeBuffer", "Content", "Snapshot", "SortedCodes", "StoredLists", "merged"]
@@ -46,8 +48,6 @@ class StoredLists:
     centres, starts, rows : ndarray
     calibrations : bytes
         What has been calibrated, as JSON.
-    has_copy : bool
-        Whether the codes are to be copied list by list, unless they are memory-mapped.
     n_learned : int
         Number of codes held when the centres were learned.
     n_asked : int or None
@@ -58,7 +58,6 @@ class StoredLists:
     starts: NDArray[np.int64]
     rows: NDArray[np.uint32]
     calibrations: bytes
-    has_copy: bool
     n_learned: int
     n_asked: int | None
 
@@ -117,7 +116,8 @@ class SortedCodes:
 
     Attributes
     ----------
-    codes : ndarray of uint8, shape (n, n_bytes), read-only
+    stored : StoredCodes
+        The codes, in the order of ids until lists are made.
     ids : ndarray of int64, shape (n,), read-only
     searcher : Plan or Probing or None
         Made by the index at the first search, or when it reads tables from a file.
@@ -128,7 +128,7 @@ class SortedCodes:
     is_gapless : bool
         Whether every id is the id before it plus one.
     nbytes : int
-        Bytes of codes and ids, and of the directory of ids if filters have made one.
+        Bytes of codes, their order and ids, and of the directory of ids if filters have made one.
     """
 
     __slots__ = (
@@ -137,12 +137,12 @@ class SortedCodes:
         "_directory",
         "_ids_are_rows",
         "_n_asked",
-        "codes",
         "ids",
         "is_gapless",
         "lists",
         "searcher",
         "source",
+        "stored",
     )
 
     def __init__(
@@ -152,7 +152,7 @@ class SortedCodes:
         buffer: CodeBuffer | None = None,
         source: Content | None = None,
     ) -> None:
-        self.codes, self.ids = _read_only(codes), _read_only(ids)
+        self.stored, self.ids = StoredCodes(_read_only(codes)), _read_only(ids)
         self.source = source
         self.searcher: Any = None
         self.lists: Any = None
@@ -173,7 +173,21 @@ class SortedCodes:
     @property
     def nbytes(self) -> int:
         directory = 0 if self._directory is None else self._directory.nbytes
-        return self.codes.nbytes + self.ids.nbytes + directory
+        return self.stored.nbytes + self.ids.nbytes + directory
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """The codes in the order of ids, read-only; a copy if they are stored list by list."""
+        return _read_only(self.stored.block(slice(0, len(self))))
+
+    def lay_out(self, rows: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Store the codes in this order of rows, in an array which is returned."""
+        codes = self.stored.lay_out(rows)
+        # What refers to the codes as they were stored before, without which their memory is freed.
+        self._buffer = None
+        if self.searcher is not None and self.searcher.tables is not None:
+            self.searcher.tables.follow()
+        return codes
 
     def ids_at(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Replace rows by the ids there, in place, and return them; -1 stays."""
@@ -239,7 +253,7 @@ class SortedCodes:
         """Append codes with larger ids: amortised O(number of new codes)."""
         n, end, buffer = len(self), len(self) + len(ids), self._buffer
         if buffer is None or buffer.n_used != n or end > len(buffer.ids):
-            buffer = CodeBuffer(max(end, n * 3 // 2), self.codes.shape[1])
+            buffer = CodeBuffer(max(end, n * 3 // 2), self.stored.shape[1])
             copy(self.codes, buffer.codes[:n])
             copy(self.ids, buffer.ids[:n])
         copy(codes, buffer.codes[n:end])
@@ -298,10 +312,10 @@ class Snapshot:
         -------
         ndarray of uint8, shape (*ids.shape, n_bytes)
         """
-        codes = np.zeros((ids.size, self.base.codes.shape[1]), np.uint8)
+        codes = np.zeros((ids.size, self.base.stored.shape[1]), np.uint8)
         for part, rows in zip((self.base, self.recent), self.find(ids.reshape(-1)), strict=True):
             is_held = rows >= 0
-            codes[is_held] = part.codes[rows[is_held]]
+            codes[is_held] = part.stored.at(rows[is_held])
         return codes.reshape(*ids.shape, codes.shape[1])
 
     @cached_property
@@ -322,10 +336,10 @@ class Snapshot:
         return np.searchsorted(self._live(self.base.ids), self.recent.ids)
 
     def codes(self) -> NDArray[np.uint8]:
-        """All codes held, in the order of `ids`, read-only; a copy unless the state is compact."""
+        """All codes held, in the order of `ids`, read-only; a copy unless they are stored so."""
         if self.is_compact:
             return self.base.codes
-        codes = np.empty((len(self), self.base.codes.shape[1]), np.uint8)
+        codes = np.empty((len(self), self.base.stored.shape[1]), np.uint8)
         end = 0
         for some_codes, _ in self.blocks():
             codes[end : end + len(some_codes)] = some_codes
@@ -339,7 +353,7 @@ class Snapshot:
         for part in blocks_of(places):
             places[part] = np.searchsorted(base.ids, recent.ids[part])
         for rows in cut(len(base), most=_BLOCK_ROWS) or [slice(0, 0)]:
-            codes, ids = base.codes[rows], base.ids[rows]
+            codes, ids = base.stored.block(rows), base.ids[rows]
             if self.live is not None:
                 live = self.live[rows]
                 codes, ids = codes[live], ids[live]

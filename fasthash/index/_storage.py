@@ -1,7 +1,7 @@
 """`CodeStorage`: the codes of an index, and their changes.
 
-Codes are kept in ascending order of id, so that the order (distance, row) of a search is the
-promised order (distance, id). A change makes a new `Snapshot`, which replaces the old one by one
+Rows are in ascending order of id, so that the order (distance, row) of a search is the promised
+order (distance, id). A change makes a new `Snapshot`, which replaces the old one by one
 assignment. A search continues with the state at its beginning. A change that fails, because memory
 is short or an interrupt arrives, has no effect.
 """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.pieces import Pace, blocks_of
 from .._core.scan import join_within, scan_topk, scan_within
+from .._core.stored_codes import Codes, layout_of
 from .._kernels.multi_index import BUCKET_COST, FREE_COST, best_n_tables, default_budget
 from .._kernels.multi_index import Tables as _Tables
 
@@ -66,8 +67,8 @@ class CodeTables:
 
     Parameters
     ----------
-    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
-        Validated codes, fewer than 2^32; they are referred to and must not change.
+    codes : ndarray of uint8 or StoredCodes, shape (n, ceil(n_bits / 8))
+        Validated codes, fewer than 2^32; they are referred to.
     n_bits : int
     n_tables : int
         At least ``n_bits / SUBSTRING_BITS_MAX``, at most `n_bits`.
@@ -88,7 +89,7 @@ class CodeTables:
 
     def __init__(
         self,
-        codes: NDArray[np.uint8],
+        codes: Codes,
         n_bits: int,
         n_tables: int,
         n_threads: int,
@@ -96,7 +97,9 @@ class CodeTables:
     ) -> None:
         self._codes = codes
         self._n_bits = n_bits
-        self._tables = _Tables(codes, n_bits, n_tables, n_threads, memory)
+        self._tables = self._over_codes(n_tables, n_threads, memory)
+        # They may have been laid out again meanwhile.
+        self.follow()
         self.was_read = memory is not None
         self.seconds_per_candidate = SECONDS_PER_CANDIDATE
 
@@ -195,9 +198,20 @@ class CodeTables:
             limits = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         return limits, distances, rows
 
+    def follow(self) -> None:
+        """Refer to the codes as they are stored now, after they have been laid out again."""
+        self._tables = self._over_codes(self.n_tables, 1, self.memory)
+
+    def _over_codes(
+        self, n_tables: int, n_threads: int, memory: NDArray[np.uint8] | None = None
+    ) -> _Tables:
+        codes, order = layout_of(self._codes)
+        places = None if order is None else order.places
+        return _Tables(codes, self._n_bits, n_tables, n_threads, memory, places)
+
     def agree_with_codes(self, n_threads: int) -> bool:
         """Whether the tables are those of the codes: builds them again, in memory of their own."""
-        again = _Tables(self._codes, self._n_bits, self.n_tables, n_threads).memory
+        again = self._over_codes(self.n_tables, n_threads).memory
         return all(np.array_equal(self.memory[some], again[some]) for some in blocks_of(again))
 
     def _note_speed(self, seconds: float, costs: NDArray[np.int64], n_threads: int) -> None:

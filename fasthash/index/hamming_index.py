@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.runtime import resolve_threads
-from .._core.validation import check_choice, check_count, check_flag
+from .._core.validation import check_choice, check_count
 from ..codes import check_codes
 from ._calibration import Calibration, check_recall
 from ._code_index import CodeIndex
@@ -49,7 +49,7 @@ class HammingIndex(CodeIndex):
         The ids held, ascending; read-only.
     codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
         The codes held, in the order of `ids`; read-only. After changes it is a copy, until
-        `compact`.
+        `compact`; with lists it is always a copy.
     model : str or None
         Which model made the codes: None, or what you set, such as ``model.fingerprint()``. `save`
         writes it to the file.
@@ -117,9 +117,7 @@ class HammingIndex(CodeIndex):
     def calibration_(self) -> dict[tuple[int, float], Calibration]:
         return self._partitioning.calibrations(self._storage.state.base)
 
-    def partition(
-        self, *, n_lists: int | None = None, copy: bool = True, n_threads: int | None = None
-    ) -> None:
+    def partition(self, *, n_lists: int | None = None, n_threads: int | None = None) -> None:
         """
         Put the codes into lists, so that searches with a recall are fast from the first one on.
 
@@ -129,17 +127,13 @@ class HammingIndex(CodeIndex):
             About how many lists to make, at most 32,767; by default the square root of twice the
             number of codes. More lists make searches faster, until the comparison with the
             centres takes most of the time.
-        copy : bool, default True
-            Whether to hold the codes a second time, list by list. Searches are then up to twice as
-            fast. Without the copy, and of a memory-mapped index, lists take four bytes per code.
         n_threads : int, optional
             Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
         Raises
         ------
         TypeError, ValueError
-            If `n_lists` is not an integer from 1 to 32,767, `copy` is neither True nor False, or
-            the index holds no codes.
+            If `n_lists` is not an integer from 1 to 32,767, or the index holds no codes.
 
         See Also
         --------
@@ -151,7 +145,12 @@ class HammingIndex(CodeIndex):
         The index is compacted first, as by `compact`. When codes that were added join the others,
         the lists are made again at the next search with a recall, around the same centres. When the
         number of codes has doubled or halved, about `n_lists` lists are learned again. Copies and
-        files of the index, see `save`, keep `n_lists` and `copy`.
+        files of the index, see `save`, keep `n_lists`.
+
+        The codes are then stored list by list, with eight bytes more for each. Answers and their
+        order stay the same, but the attribute `codes` gathers a copy whenever it is read. The codes
+        of a memory-mapped index stay in the file: lists take four bytes for each, and searches with
+        a recall take up to twice as long.
 
         The centres are learned from a sample of 48 codes for each list, in ten rounds: every code
         is assigned to the nearest centre, and each bit of a centre becomes the one that most of its
@@ -168,9 +167,8 @@ class HammingIndex(CodeIndex):
         """
         if n_lists is not None:
             n_lists = check_count(n_lists, "n_lists", maximum=MAX_CHOSEN_LISTS)
-        check_flag(copy, "copy")
         base = self._storage.compact().base
-        self._partitioning.learn(base, n_lists, copy, resolve_threads(n_threads))
+        self._partitioning.learn(base, n_lists, resolve_threads(n_threads))
 
     def calibrate(
         self,
@@ -316,7 +314,7 @@ class HammingIndex(CodeIndex):
         return plan_of(codes, self.n_bits, self.multi_index)
 
     def _searcher_by_tables(self, codes: SortedCodes, tables: CodeTables) -> Plan:
-        return Plan(codes.codes, self.n_bits, self.multi_index, tables)
+        return Plan(codes.stored, self.n_bits, self.multi_index, tables)
 
     def _recent_searcher(self, codes: SortedCodes) -> Plan:
         choice = "never" if self.multi_index == "never" else "auto"

@@ -131,7 +131,7 @@ class MultiIndexHash(CodeIndex):
                 if codes.searcher is None:
                     n_tables = self.n_tables or best_n_tables(self.n_bits, len(codes))
                     codes.searcher = _Probing(
-                        CodeTables(codes.codes, self.n_bits, n_tables, n_threads)
+                        CodeTables(codes.stored, self.n_bits, n_tables, n_threads)
                     )
         return codes.searcher
 
