@@ -25,6 +25,12 @@ def fasthash(*arguments, cwd, **environment):
     )
 
 
+def test_the_package_runs_as_a_module(tmp_path):
+    command = [sys.executable, "-m", "fasthash", "info", "none"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1 and done.stderr.startswith("fasthash: none: No such file")
+
+
 def test_info(tmp_path):
     done = fasthash("info", cwd=tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr

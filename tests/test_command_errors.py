@@ -41,7 +41,11 @@ ERRORS = [
         "one for each of a, b",
     ),
     ("encode --model emoji.index --modality image --learned --output c", 1, "holds an index"),
-    ("encode --model emoji.model --learned --output c", 1, "one of image, text, got none"),
+    (
+        "encode --model emoji.model --learned --output c",
+        1,
+        "--modality is missing: say whether the features are those of image or text",
+    ),
     ("encode --model emoji.model --modality image --output c", 1, "--features SOURCE or --learned"),
     (
         "encode --model emoji.model --modality image --features emoji/emoji.npz:T_te --output c",
@@ -56,6 +60,20 @@ ERRORS = [
     ),
     ("index build i.index --codes emoji/emoji.npz:I_tr", 1, "packed codes are uint8"),
     ("index build i.index", 1, "pass either --codes"),
+    (
+        "encode --model emoji.model --modality sound --learned --output c",
+        1,
+        "encodes image or text",
+    ),
+    ("fit --data image-codes.npy --output m", 1, "each as MODALITY=FILE or MODALITY=FILE:NAME"),
+    (
+        "fit --data emoji/emoji.npz --set n_anchors=x --output m",
+        1,
+        "n_anchors must be an integer, 'auto' or None, got 'x'",
+    ),
+    ("encode --model emoji.model --modality image --learned --output c.csv", 1, "not end in .csv"),
+    ("search emoji.index --codes wide.npy", 1, "holds codes of 128 bits, and codes of 64 bits"),
+    ("index add emoji.index --codes wide.npy", 1, "holds codes of 128 bits, and codes of 64 bits"),
     ("index info emoji.model", 1, "holds a model"),
     ("index info image-codes.npy", 1, "holds neither an index nor a model"),
     ("search none.index --codes image-codes.npy", 1, "none.index"),
@@ -87,12 +105,24 @@ ERRORS = [
 def test_errors_take_one_line(emoji, capsys, command, status, message):
     pathlib.Path("empty.npy").touch()
     with np.load("emoji/emoji.npz") as arrays:
+        np.save("wide.npy", np.zeros((2, 16), np.uint8))
         np.savez("unlabelled.npz", **{name: arrays[name] for name in arrays if name[0] != "L"})
     before = sorted(emoji.iterdir())
     out, err = run(capsys, command, status)
     assert message in err and err.startswith("fasthash")
     assert err.count("\n") == 1 and out == ""
     assert sorted(emoji.iterdir()) == before
+
+
+def test_a_missing_id_or_module_says_what_to_do(emoji, capsys):
+    np.save("own.npy", np.zeros((2, 16), np.uint8))
+    run(capsys, "index build own.index --codes own.npy")
+    _, err = run(capsys, "index remove own.index --id 9999", status=1)
+    assert "ids holds 9999" in err and "--ignore-missing removes the others" in err
+    pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
+    command = "serve --index emoji.index --model emoji.model --words none:f --port 0"
+    _, err = run(capsys, command, status=1)
+    assert "No module named 'none'; MODULE:FUNCTION is looked for in the current folder" in err
 
 
 def test_debug_shows_where(emoji, capsys):

@@ -23,6 +23,8 @@ Every command also has `--help`, and these options:
 
 """
 END = """
+`python -m fasthash` runs the same commands, also where the program `fasthash` is not found.
+
 The exit status is 0 after success, 1 after an error, 2 for arguments that cannot be parsed, 3 if
 `search` refused some lines of standard input and answered the others, and 130 after Ctrl-C.
 """

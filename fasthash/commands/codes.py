@@ -97,6 +97,11 @@ def read_codes(
             "pack them with fasthash.pack; if these are packed codes, say how long they are by "
             f"--bits {8 * codes.shape[1]}"
         )
+    if n_bits is not None and codes.shape[1] != (n_bits + 7) // 8:
+        raise ValueError(
+            f"{source} holds codes of {8 * codes.shape[1]} bits, and codes of {n_bits} bits are "
+            "needed"
+        )
     return codes, 8 * codes.shape[1]
 
 

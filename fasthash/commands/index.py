@@ -339,7 +339,10 @@ def _remove(options: argparse.Namespace, printer: Printer) -> None:
     load_index(options.index, mmap=True)
     ids = np.array(options.id) if options.ids is None else inputs.read_ids(options.ids)
     with _changing(options, printer) as index:
-        n_removed = index.remove(ids, missing="ignore" if options.ignore_missing else "raise")
+        try:
+            n_removed = index.remove(ids, missing="ignore" if options.ignore_missing else "raise")
+        except ValueError as error:
+            raise ValueError(f"{error}: --ignore-missing removes the others") from None
     printer.note(f"{n_removed} removed")
     text, content = describe_index(options.index, index)
     printer.result(text, {**content, "removed": n_removed})

@@ -121,7 +121,8 @@ def read_data(path: str) -> dict[str, Part]:
     except UnknownLayoutError as error:
         what = str(error).rpartition("; ")[0]
         raise ValueError(
-            f"--data: {what}; instead of --data name the arrays one by one, as in image={path}:NAME"
+            f"--data: {what}; instead of --data name the arrays one by one, with the options that "
+            "--help lists, each as MODALITY=FILE or MODALITY=FILE:NAME"
         ) from None
 
 
@@ -296,10 +297,11 @@ def check_modality(model: Any, modality: str | None) -> str | None:
         if modality is not None:
             raise ValueError(f"--modality: {type(model).__name__} knows one kind of features only")
         return None
+    known = " or ".join(model.modalities_)
+    if modality is None:
+        raise ValueError(f"--modality is missing: say whether the features are those of {known}")
     if modality not in model.modalities_:
-        raise ValueError(
-            f"--modality must be one of {', '.join(model.modalities_)}, got {modality or 'none'}"
-        )
+        raise ValueError(f"--modality is {modality!r}, and the model encodes {known}")
     return modality
 
 

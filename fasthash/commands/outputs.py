@@ -96,7 +96,7 @@ def check_output(path: Path, kind: str, force: bool) -> None:
     """
     Check that a file may be written: it does not exist, is empty, or is of this kind with --force.
 
-    A text must have a name by which its kind is known.
+    A text must have a name by which its kind is known, and no other file may have such a name.
 
     Raises
     ------
@@ -114,6 +114,8 @@ def check_output(path: Path, kind: str, force: bool) -> None:
     if kind in _TEXTS and kind_by_name(path) != _TEXTS[kind]:
         # The file would be taken for something else when it is read, or written again.
         raise ValueError(f"{path} would be {KINDS[kind]}: give it a name that ends in .{kind}")
+    if kind not in _TEXTS and kind_by_name(path) is not None:
+        raise ValueError(f"{path} would be {KINDS[kind]}: its name must not end in {path.suffix}")
     if found == kind and not force:
         raise ValueError(f"{path} exists: name another file, or pass --force to replace it")
 

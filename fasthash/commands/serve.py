@@ -310,7 +310,10 @@ def _imported(option: str, function: str) -> Callable[[Sequence[str]], Any]:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{option} {function}: {error}") from None
+        raise ValueError(
+            f"{option} {function}: {error}; MODULE:FUNCTION is looked for in the current folder "
+            "and among installed packages"
+        ) from None
     if not callable(found):
         raise ValueError(f"{option} {function} is not a function: pass MODULE:FUNCTION")
     named: Callable[[Sequence[str]], Any] = found

@@ -61,9 +61,9 @@ def check_parameters(model: Any) -> None:
         check_number(getattr(model, name), name)
     check_number(model.ridge, "ridge", positive=True)
     check_number(model.width, "width", positive=True)
-    if isinstance(model.n_anchors, str):
-        check_choice(model.n_anchors, "n_anchors", ["auto"])
-    elif model.n_anchors is not None:
+    if isinstance(model.n_anchors, str) and model.n_anchors != "auto":
+        raise ValueError(f"n_anchors must be an integer, 'auto' or None, got {model.n_anchors!r}")
+    if not isinstance(model.n_anchors, str | None):
         check_count(model.n_anchors, "n_anchors")
     if not isinstance(model.init, Mapping):
         check_choice(model.init, "init", ["random", "pca"])
