@@ -138,14 +138,20 @@ EXTENSIONS = [
         ],
     ),
     Extension(
-        "fasthash._kernels.partitions",
-        [f"{KERNELS}/partitions.pyx"],
+        "fasthash._kernels.list_search",
+        [f"{KERNELS}/list_search.pyx"],
         depends=[
             *SIMD_HEADERS,
             f"{KERNELS}/selection.h",
             f"{KERNELS}/keys.h",
             f"{KERNELS}/partitions.h",
+            f"{KERNELS}/weights.h",
         ],
+    ),
+    Extension(
+        "fasthash._kernels.partitions",
+        [f"{KERNELS}/partitions.pyx"],
+        depends=[*SIMD_HEADERS, f"{KERNELS}/keys.h", f"{KERNELS}/partitions.h"],
     ),
     Extension(
         "fasthash._kernels.joins",

@@ -1,15 +1,18 @@
 """Lists of codes: their search matches a slow twin, and with all lists probed the exact search."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthash._core.allowed import allow
+from fasthash._core.weights import round_weights, weighted_distances
 from fasthash._kernels import tiles as kernels
 from fasthash._kernels.partitions import find_majority
 from fasthash.index import _partitions as module
-from fasthash.index._partitions import Partitions, Rule
+from fasthash.index._partitions import WEIGHT_UNIT, Partitions, Rule
 from fasthash.index._snapshot import SortedCodes
 from reference import partitions as reference
 from strategies import WIDTHS, all_distances, random_codes, search_problems, simd
@@ -52,11 +55,18 @@ def test_search_in_lists_matches_the_reference(level, problem, data, n_threads):
     n_lists = len(lists)
     least = data.draw(st.integers(1, n_lists))
     most = data.draw(st.integers(least, n_lists))
-    reach = data.draw(st.integers(-5, 8 * codes.shape[1]))
-    rng = np.random.default_rng(reach + 5)
-    reaches = (reach + rng.integers(-3, 4, 8 * codes.shape[1] + 2)).astype(np.int32)
-    bound = data.draw(st.integers(0, 8 * codes.shape[1] + 1))
-    rule = Rule(least, most, data.draw(st.booleans()), reaches, bound)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    unit = 8 * codes.shape[1]
+    has_weights = data.draw(st.booleans())
+    if has_weights:
+        # Small ones, of which many sums are equal, and the largest that eight bits may have.
+        largest = data.draw(st.sampled_from([1, 31]))
+        queries = rng.integers(-largest, largest + 1, (len(queries), unit), np.int16)
+        unit = WEIGHT_UNIT
+    slope = data.draw(st.integers(-1, 5))
+    threshold = data.draw(st.integers(-unit // 2 - 5, 4 * unit))
+    bound = data.draw(st.integers(0, unit + 1))
+    rule = Rule(least, most, data.draw(st.booleans()), slope, threshold, bound)
     k = data.draw(st.integers(1, 30))
     mask = rng.random(len(codes)) < data.draw(st.sampled_from([0.2, 0.9, 2]))
     # The level that searches is not always the one that has laid out the centres.
@@ -76,7 +86,8 @@ def test_search_in_lists_matches_the_reference(level, problem, data, n_threads):
         least,
         most,
         rule.from_nearest,
-        reaches,
+        slope,
+        threshold,
         mask,
     )
     for a, b in zip((distances, rows, compared), expected, strict=True):
@@ -93,16 +104,18 @@ def test_all_lists_give_the_exact_answer(level, n_bits):
     codes[1000:2000] = codes[7]
     order = rng.permutation(3000)
     lists = [np.sort(order[:1700]), np.sort(order[1700:1703]), np.sort(order[1703:])]
-    far = all_distances(queries, codes)
-    nearest = np.argsort(far, axis=1, kind="stable")
-    rule = Rule(1, 3, False, np.full(8 * codes.shape[1] + 2, 10**6, np.int32))
+    hamming = all_distances(queries, codes)
+    rule = Rule(1, 3, False, 0, 10**6)
+    weights = round_weights(np.random.default_rng(3).standard_normal((40, n_bits))).values
+    weighted = weighted_distances(weights, codes)
     with simd(level):
         partitions = with_lists(codes, codes[:3], lists, n_bits % 2 == 0)
-        for k in (1, 10, 1200):
-            for n_queries in (1, 3, 40):
+        for given, far in ((queries, hamming), (weights, weighted)):
+            nearest = np.argsort(far, axis=1, kind="stable")
+            for k, n_queries in itertools.product((1, 10, 1200), (1, 3, 40)):
                 compared = np.empty(n_queries, np.int64)
                 distances, rows, _ = partitions.topk(
-                    queries[:n_queries], k, rule, 2, n_compared=compared
+                    given[:n_queries], k, rule, 2, n_compared=compared
                 )
                 expected = nearest[:n_queries, :k]
                 np.testing.assert_array_equal(rows, expected)
@@ -178,7 +191,7 @@ def test_lists_of_equal_codes_are_cut():
     partitions = Partitions.learn(held(codes), 50, 1)
     longest = module._LONGEST * len(codes) // 50
     assert np.diff(partitions.starts).max() <= longest
-    rule = Rule(1, len(partitions), False, np.full(66, 64, np.int32))
+    rule = Rule(1, len(partitions), False, 0, 4 * 64)
     distances, rows, _ = partitions.topk(codes[:1], 5021, rule, 1)
     np.testing.assert_array_equal(rows[0, :5000], np.arange(5000))
     assert (distances[0, :5000] == 0).all() and distances[0, 5020] > 0

@@ -239,6 +239,7 @@ def test_the_page_on_weighted_queries_runs(run_page):
     codes = names["fh"].pack([[-1.0, -1, 1, 1], [1, 1, 1, 1]])
     scores, _ = names["fh"].topk_weighted([[0.1, -2.0, 0.9, 1.2]], codes, 2)
     np.testing.assert_allclose(scores, [[4.0, 0.2]], atol=0.05)
+    assert names["kept"] >= 0.93
 
 
 def test_the_page_on_a_recall_keeps_it(run_page):

@@ -171,8 +171,6 @@ def test_filter_exclude_and_candidates(codes, queries):
     exact = index.search(weights=weights, k=5, candidates=20)[1]
     found = index.search(weights=weights, k=5, candidates=20, recall=0.95)[1]
     assert np.mean([np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)]) >= 0.94
-    with pytest.raises(TypeError, match="pass candidates"):
-        index.search(weights=weights, k=5, recall=0.95)
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +303,7 @@ def test_other_refusals(codes):
         index.search(codes[:1], 1, recall="high")
     with pytest.raises(TypeError, match="MultiIndexHash searches exactly"):
         fh.MultiIndexHash(N_BITS).search(codes[:1], 1, recall=0.9)
+    assert fh.MultiIndexHash(N_BITS).search(codes[:1], 1, recall=1)[1].tolist() == [[-1]]
     for call in (index.partition, lambda: index.calibrate(recall=0.9)):
         with pytest.raises(ValueError, match="add codes"):
             call()
@@ -371,6 +370,7 @@ def test_threads_that_ask_first_calibrate_once(codes, queries, monkeypatch):
 def test_calibrations_of_a_filter_are_read_while_others_are_added():
     class Lists:
         partitions, calibrations = object(), {(1, 0.5): "known"}
+        has_weights = False
 
         def with_rules_of_its_own(self):
             return self
@@ -380,7 +380,7 @@ def test_calibrations_of_a_filter_are_read_while_others_are_added():
 
     def read():
         while not is_done.is_set():
-            assert filtered.calibrations(Lists.partitions, "others") == {}
+            assert filtered.calibrations(Lists.partitions, "others", False) == {}
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -396,7 +396,7 @@ def test_calibrations_of_a_filter_are_read_while_others_are_added():
     finally:
         is_done.set()
         sys.setswitchinterval(interval)
-    assert filtered.calibrations(Lists.partitions, "codes") == Lists.calibrations
+    assert filtered.calibrations(Lists.partitions, "codes", False) == Lists.calibrations
 
 
 def test_replaced_codes_and_their_lists_are_freed(codes, queries):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_index_file import rewritten, set_at
 from test_recall import N_BITS, near_codes, recall_of
+from test_weighted_recall import weights_near
 
 import fasthash as fh
 from fasthash.index import _index_file as index_file
@@ -39,6 +40,7 @@ def queries():
 @pytest.fixture
 def path(index, tmp_path):
     index.calibrate(recall=0.9)
+    index.calibrate(recall=0.9, weights=weights_near(500, 5))
     index.save(tmp_path / "x", partitions=True)
     return tmp_path / "x"
 
@@ -58,6 +60,23 @@ def test_lists_and_calibrations_are_read(index, queries, path, mmap):
     assert (loaded._storage.state.base.stored.layout.order is None) == mmap
     assert recall_of(loaded, queries, 5, recall=0.95) >= 0.94
     loaded.verify()
+
+
+def test_calibrations_with_weights_are_read_without_the_weights(index, path):
+    weights = weights_near(300, 6)
+    found = index.search(weights=weights, k=10, recall=0.9)[1]
+    exact = index.search(weights=weights, k=10)[1]
+    assert (found != exact).any()
+    loaded = fh.load(path)
+    assert loaded.weighted_calibration_ == index.weighted_calibration_ != {}
+    np.testing.assert_array_equal(loaded.search(weights=weights, k=10, recall=0.9)[1], found)
+    # Another recall has not been calibrated, and there are no weights to do it with.
+    np.testing.assert_array_equal(loaded.search(weights=weights, k=10, recall=0.8)[1], exact)
+    # Nor are there if the rule is too old.
+    loaded.remove(np.arange(0, 6000, 2) * 3)
+    kept = loaded.search(weights=weights, k=10)[1]
+    np.testing.assert_array_equal(loaded.search(weights=weights, k=10, recall=0.9)[1], kept)
+    assert loaded.calibrate(recall=0.8, weights=weights_near(500, 5)).alone
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -198,9 +217,11 @@ def test_damage_is_found_before_memory_is_read(queries, path, section, content, 
         ("rule", "most", 151),
         ("rule", "bound", "9"),
         ("rule", "from_nearest", 1),
-        ("rule", "reach", [1] * 129),
-        ("rule", "reach", [1.5] * 130),
-        ("rule", "reach", [2**31] * 130),
+        ("rule", "slope", True),
+        ("rule", "threshold", 1.5),
+        ("rule", "threshold", 2**31),
+        ("rule", "bound", 2**31),
+        (None, "has_weights", 1),
         ("calibration", "alone", "no"),
         ("calibration", "lower", "high"),
         ("calibration", "achieved", float("inf")),
@@ -216,7 +237,7 @@ def test_damaged_calibrations_are_found(path, part, key, value):
     """When the file is opened, and not by each search."""
     lists = fh.load(path)._partitioning._file.lists
     entries = json.loads(lists.calibrations)
-    assert _list_search.read_calibrations("x", lists)
+    assert all(_list_search.read_calibrations("x", lists))
     (entries[0] if part is None else entries[0][part])[key] = value
     changed = dataclasses.replace(lists, calibrations=json.dumps(entries).encode())
     with pytest.raises(ValueError, match="x is damaged: its calibrations"):

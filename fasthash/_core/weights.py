@@ -17,7 +17,7 @@ from .._kernels import weighted as _kernels
 from .arrays import as_array
 from .pieces import cut
 
-__all__ = ["RoundedWeights", "check_weights", "round_weights"]
+__all__ = ["RoundedWeights", "check_weights", "round_weights", "weighted_distances"]
 
 # The sum of all rounded weights, 255 for a byte, must fit in int32.
 _MAX_BYTES = (2**31 - 1) // 255 - 1
@@ -82,14 +82,7 @@ class RoundedWeights:
         -------
         ndarray of int32, shape (n_some, n)
         """
-        # float64 holds sums of integers exactly, and its products are fast.
-        weights = self.values[some].astype(np.float64)
-        distances = np.empty((len(weights), len(codes)), np.int32)
-        largest = np.maximum(weights, 0).sum(axis=1)[:, None]
-        for rows in cut(len(codes), weights.shape[1]):
-            bits = np.unpackbits(codes[rows], axis=1).astype(np.float64)
-            distances[:, rows] = largest - weights @ bits.T
-        return distances
+        return weighted_distances(self.values[some], codes)
 
     def scores(self, distances: NDArray[np.int32], ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """
@@ -106,6 +99,18 @@ class RoundedWeights:
         scores = (total - 2 * distances.astype(np.int64)) * self.step * self.largest
         scores[ids < 0] = np.nan
         return scores
+
+
+def weighted_distances(values: NDArray[np.int16], codes: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """`RoundedWeights.distances_to_all` for queries with these values."""
+    # float64 holds sums of integers exactly, and its products are fast.
+    weights = values.astype(np.float64)
+    distances = np.empty((len(weights), len(codes)), np.int32)
+    largest = np.maximum(weights, 0).sum(axis=1)[:, None]
+    for rows in cut(len(codes), weights.shape[1]):
+        bits = np.unpackbits(codes[rows], axis=1).astype(np.float64)
+        distances[:, rows] = largest - weights @ bits.T
+    return distances
 
 
 def check_weights(weights: ArrayLike, n_bits: int | None = None) -> NDArray[Any]:

@@ -24,7 +24,9 @@ typedef struct {
     int64_t k;
     int64_t n; /* keys held, at most k; with k keys they are a heap whose first is the largest */
     int64_t n_seen; /* codes compared so far */
-    int32_t bound;  /* only codes with a smaller distance can still be among the k nearest */
+    /* Only codes with a smaller distance can still be among the k nearest. With k keys, it is the
+     * distance of the k-th nearest + 1. */
+    int32_t bound;
     uint64_t *keys; /* room for k */
 } fh_candidates;
 
@@ -35,12 +37,6 @@ static inline void fh_candidates_start(fh_candidates *c, int64_t k, int32_t boun
     c->n = c->n_seen = 0;
     c->bound = bound;
     c->keys = keys;
-}
-
-/* The distance of the k-th candidate so far; the largest distance + 1 if there are fewer. */
-static inline int32_t fh_candidates_farthest(const fh_candidates *c)
-{
-    return c->n < c->k ? c->bound : c->bound - 1;
 }
 
 /* Appends hits of a scan with the bound; `rows` are the rows of the codes that were scanned. Hits

@@ -15,7 +15,8 @@ class Lists:
     ) -> Lists: ...
     def search(
         self,
-        queries: NDArray[np.uint8],
+        queries: NDArray[np.uint8] | None,
+        weights: NDArray[np.int16] | None,
         out_distances: NDArray[np.int32],
         out_rows: NDArray[np.int64],
         out_compared: NDArray[np.int64] | None,
@@ -24,7 +25,8 @@ class Lists:
         least: int,
         most: int,
         from_nearest: bool,
-        reach: NDArray[np.int32],
+        slope: int,
+        threshold: int,
         bound: int,
         n_threads: int,
     ) -> int: ...

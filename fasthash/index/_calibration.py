@@ -12,6 +12,9 @@ as its limit allows. Of several pairs (g, a), each gets the smallest threshold t
 lower bound of the mean recall is at least the recall asked for; the pair that compares the fewest
 codes is chosen. At last, the search is run by the rule, which measures the recall and the time.
 
+Each query with weights has distances in a unit of its own. So t is a share of the largest distance
+of the query, `WEIGHT_UNIT` for all of it. Distances to codes are whole numbers, and t is too.
+
 The bound is one-sided, at 95 % confidence: the mean minus 1.645 standard errors, over the queries
 and one more that is assumed to have recall 0, so that it stays below 1 if no query missed anything.
 """
@@ -27,7 +30,8 @@ from numpy.typing import NDArray
 from .._core.pieces import cut
 from .._core.scan import scan_distances
 from .._core.validation import check_number
-from ._partitions import Partitions, Rule
+from .._core.weights import weighted_distances
+from ._partitions import WEIGHT_UNIT, Partitions, Queries, Rule
 
 __all__ = ["Calibration", "Sample", "check_recall", "choose_rule", "highest_bound", "lower_bound"]
 
@@ -109,6 +113,8 @@ class Sample:
         Number of the first lists.
     kth : ndarray of int32, shape (n,)
         Distance of the k-th code in the first lists.
+    largest : ndarray of int64, shape (n,)
+        The largest distance of a query, and `unit` what it is in a rule.
     is_short : ndarray of bool, shape (n,)
         Whether they have fewer than k codes.
     centres : ndarray of int32, shape (n_counted, n_lists)
@@ -123,6 +129,8 @@ class Sample:
     nearest: NDArray[np.int32]
     least: int
     kth: NDArray[np.int32]
+    largest: NDArray[np.int64]
+    unit: int
     is_short: NDArray[np.bool_]
     centres: NDArray[np.int32]
     sizes: NDArray[np.int64]
@@ -131,7 +139,7 @@ class Sample:
     def of(
         cls,
         partitions: Partitions,
-        queries: NDArray[np.uint8],
+        queries: Queries,
         rows: NDArray[np.int64],
         groups: list[NDArray[np.int64]],
         least: int,
@@ -146,8 +154,7 @@ class Sample:
         nearest = np.empty(n, np.int32)
         counted, counted_sizes = [], []
         for some in cut(n, n_lists):
-            distances = np.empty((some.stop - some.start, n_lists), np.int32)
-            scan_distances(queries[some], partitions.centres, distances, n_threads)
+            distances = _distances(queries[some], partitions.centres, n_threads)
             far[some] = np.take_along_axis(distances, lists[some].astype(np.int64), axis=1)
             if some.start < _COUNTED_QUERIES:
                 first = distances[: _COUNTED_QUERIES - some.start]
@@ -165,6 +172,7 @@ class Sample:
             nearest,
             least,
             kth,
+            *largest_distances(queries),
             kth < 0,
             np.concatenate(counted),
             np.pad(np.concatenate(counted_sizes), ((0, 0), (1, 0))),
@@ -173,6 +181,15 @@ class Sample:
     def slack(self, from_nearest: bool, slope: int) -> NDArray[np.int64]:
         """For each query, how much of four times a distance of a centre does not count."""
         return 4 * from_nearest * self.nearest.astype(np.int64) + slope * self.kth
+
+    def needed(self, slack: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The smallest threshold with which each answer is found, where rules have this slack."""
+        least = 4 * self.far.astype(np.int64) - slack[:, None]
+        return -(-least * self.unit // self.largest[:, None])
+
+    def shares(self, distances: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Distances as those of a rule, rounded up."""
+        return -(-distances.astype(np.int64) * self.unit // self.largest)
 
     def lower(self, needed: NDArray[np.int64], threshold: int, most: int) -> float:
         """
@@ -188,7 +205,7 @@ class Sample:
         """(mean number of codes compared, largest number of lists probed)."""
         total, largest = 0, self.least
         for q, ascending in enumerate(self.centres):
-            reach = (threshold + int(slack[q])) // 4
+            reach = (threshold * int(self.largest[q]) // self.unit + int(slack[q])) // 4
             n = max(self.least, int(np.searchsorted(ascending, reach, side="right")))
             n = most if self.is_short[q] else min(n, most)
             total += int(self.sizes[q, n])
@@ -225,14 +242,30 @@ def highest_bound(n_queries: int) -> float:
     return lower_bound(np.ones(n_queries))
 
 
-def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | None:
+def _distances(queries: Queries, centres: NDArray[np.uint8], n_threads: int) -> NDArray[np.int32]:
+    if queries.dtype == np.int16:
+        return weighted_distances(queries, centres)
+    distances = np.empty((len(queries), len(centres)), np.int32)
+    scan_distances(queries, centres, distances, n_threads)
+    return distances
+
+
+def largest_distances(queries: Queries) -> tuple[NDArray[np.int64], int]:
+    """The largest distance of each query, at least 1, and what it is in a rule."""
+    if queries.dtype == np.int16:
+        sums = np.abs(queries).sum(axis=1, dtype=np.int64)
+        return np.maximum(sums, 1), WEIGHT_UNIT
+    n_bits = 8 * queries.shape[1]
+    return np.full(len(queries), n_bits), n_bits
+
+
+def choose_rule(sample: Sample, recall: float) -> Rule | None:
     """The cheapest rule whose lower bound is at least the recall; None if no rule's is."""
     n_lists = sample.centres.shape[1]
     best: tuple[float, bool, int, int, int] | None = None
     for from_nearest, slope in _RULES:
         slack = sample.slack(from_nearest, slope)
-        needed = 4 * sample.far.astype(np.int64) - slack[:, None]
-        threshold = _smallest_threshold(sample, needed, recall, n_lists)
+        threshold = _smallest_threshold(sample, sample.needed(slack), recall, n_lists)
         if threshold is None:
             continue
         cost, largest = sample.costs(slack, threshold, n_lists)
@@ -242,7 +275,7 @@ def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | 
         return None
     _, from_nearest, slope, threshold, largest = best
     slack = sample.slack(from_nearest, slope)
-    needed = 4 * sample.far.astype(np.int64) - slack[:, None]
+    needed = sample.needed(slack)
     # With a limit, difficult queries cost less, but then the others must reach farther.
     choices: list[tuple[float, int, int]] = []
     most = 1 << (sample.least - 1).bit_length()
@@ -256,12 +289,9 @@ def choose_rule(sample: Sample, recall: float, largest_distance: int) -> Rule | 
                 break
         most *= 2
     _, threshold, most = min(choices)
-    reach = (threshold + slope * np.arange(largest_distance + 2, dtype=np.int64)) // 4
-    # The last one is for queries with fewer than k candidates.
-    reach[-1] = largest_distance
-    kth = np.where(sample.is_short, largest_distance, sample.kth)
+    kth = np.where(sample.is_short, sample.unit, sample.shares(sample.kth))
     bound = 1 + int(np.quantile(kth, _BOUNDED_SHARE, method="higher"))
-    return Rule(sample.least, most, from_nearest, reach.astype(np.int32), bound)
+    return Rule(sample.least, most, from_nearest, slope, threshold, bound)
 
 
 def _smallest_threshold(

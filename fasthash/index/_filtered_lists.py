@@ -43,14 +43,15 @@ class FilteredLists:
         return made[1] if made is not None and made[0] is of else None
 
     def calibrations(
-        self, partitions: Partitions | None, of: object
+        self, partitions: Partitions | None, of: object, has_weights: bool
     ) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for these lists and codes, by (k, recall)."""
         # Under the lock, so that no other thread adds a search meanwhile.
         with self._lock:
             made = list(self._searches.values())
         for known_of, search in made:
-            if known_of is of and search.partitions is partitions:
+            is_wanted = search.partitions is partitions and search.has_weights == has_weights
+            if known_of is of and is_wanted:
                 return search.calibrations
         return {}
 

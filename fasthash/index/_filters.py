@@ -41,6 +41,8 @@ class PreparedFilter:
     calibration_ : dict of (int, float) to Calibration
         What searches with this filter and a recall achieve, by (k, recall); see
         ``HammingIndex.calibrate``.
+    weighted_calibration_ : dict of (int, float) to Calibration
+        The same of searches with weights.
 
     Notes
     -----
@@ -70,8 +72,15 @@ class PreparedFilter:
 
     @property
     def calibration_(self) -> dict[tuple[int, float], Calibration]:
+        return self._calibrations(has_weights=False)
+
+    @property
+    def weighted_calibration_(self) -> dict[tuple[int, float], Calibration]:
+        return self._calibrations(has_weights=True)
+
+    def _calibrations(self, has_weights: bool) -> dict[tuple[int, float], Calibration]:
         state = self._storage.state
-        return self._lists.calibrations(state.base.lists, self._known_in(state).key)
+        return self._lists.calibrations(state.base.lists, self._known_in(state).key, has_weights)
 
     def _rows_in(self, state: Snapshot) -> AllowedRows:
         return self._known_in(state).rows

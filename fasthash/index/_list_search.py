@@ -1,7 +1,9 @@
 """`ListSearch`: the search of a set of codes in lists, by rules that keep a recall.
 
 A rule is chosen at the first search with its recall and k, on queries whose exact answers are found
-for that: codes of the index itself, each searched without itself, or queries of the caller. Codes
+for that: codes of the index itself, each searched without itself, or queries of the caller. Queries
+with weights have rules of their own, and codes have no weights, so only a caller can bring such
+queries; without them, searches with weights are exact. Codes
 that a filter allows and codes that it does not allow are two groups of queries, and the recall is
 kept for each of them, because answers are farther away from the second group. A rule is chosen
 again when more than an eighth of the codes have been removed since. The calibration also measures
@@ -15,7 +17,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ from ._calibration import (
     highest_bound,
     lower_bound,
 )
-from ._partitions import Partitions, Rule
+from ._partitions import Partitions, Queries, Rule
 from ._snapshot import StoredLists
 
 __all__ = [
@@ -42,13 +44,14 @@ __all__ = [
     "Among",
     "Chosen",
     "ListSearch",
+    "Rules",
     "n_queries_for",
     "read_calibrations",
 ]
 
 Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
 # The exact search for the n nearest codes, as `scan.scan_topk` answers.
-Exact = Callable[[NDArray[np.uint8], int], Answer]
+Exact = Callable[[Queries, int], Answer]
 
 # An estimate: seconds for each 64-bit word that a scan of many queries compares.
 SECONDS_PER_WORD = 1.5e-10
@@ -105,7 +108,7 @@ class _Truth:
     Where `is_other` is True, a filter does not allow the code that is the query.
     """
 
-    queries: NDArray[np.uint8]
+    queries: Queries
     own: NDArray[np.int64] | None
     is_other: NDArray[np.bool_]
     k: int
@@ -130,6 +133,9 @@ class Chosen:
     n_live: int
 
 
+Rules = dict[tuple[int, float], Chosen]
+
+
 class ListSearch:
     """
     Search the codes of a partition.
@@ -139,29 +145,33 @@ class ListSearch:
     codes : StoredCodes, shape (n, ceil(n_bits / 8))
     partitions : Partitions
         Of these codes.
-    given : ndarray of uint8, shape (n_queries, ceil(n_bits / 8)), optional
+    given : ndarray of uint8 or int16, shape (n_queries, n_bytes or 8 n_bytes), optional
         Queries for calibrations, instead of held codes.
     chosen : dict, optional
         Rules of a file, by (k, recall).
+    has_weights : bool, default False
+        Whether queries are rounded weights, and not codes.
     """
 
     def __init__(
         self,
         codes: StoredCodes,
         partitions: Partitions,
-        given: NDArray[np.uint8] | None = None,
-        chosen: dict[tuple[int, float], Chosen] | None = None,
+        given: Queries | None = None,
+        chosen: Rules | None = None,
+        has_weights: bool = False,
     ) -> None:
         self._codes = codes
         self.partitions = partitions
         self.given = given
+        self.has_weights = has_weights
         self._lock = ForkSafeLock()
         self._chosen = {} if chosen is None else chosen.copy()
         self._truth: _Truth | None = None
 
     def with_rules_of_its_own(self) -> ListSearch:
         """A search in the same lists, without the rules that have been chosen."""
-        return ListSearch(self._codes, self.partitions, self.given)
+        return ListSearch(self._codes, self.partitions, self.given, None, self.has_weights)
 
     @property
     def n_codes(self) -> int:
@@ -177,25 +187,16 @@ class ListSearch:
     def calibrations(self) -> dict[tuple[int, float], Calibration]:
         return {key: chosen.calibration for key, chosen in self._chosen.copy().items()}
 
-    def stored(self, n_learned: int, n_asked: int | None) -> StoredLists:
-        """The lists and calibrations, for a file; see `StoredLists` for the arguments."""
-        p = self.partitions
-        content = [
-            {
-                "n_live": chosen.n_live,
-                "calibration": asdict(chosen.calibration),
-                "rule": None
-                if chosen.rule is None
-                else {**asdict(chosen.rule), "reach": chosen.rule.reach.tolist()},
-            }
+    def to_store(self) -> list[dict[str, Any]]:
+        """What has been calibrated, for a file."""
+        return [
+            {"has_weights": self.has_weights, **asdict(chosen)}
             for chosen in self._chosen.copy().values()
         ]
-        calibrations = json.dumps(content).encode()
-        return StoredLists(p.centres, p.starts, p.rows, calibrations, n_learned, n_asked)
 
     def topk(
         self,
-        queries: NDArray[np.uint8],
+        queries: Queries,
         k: int,
         n: int,
         recall: float,
@@ -207,7 +208,7 @@ class ListSearch:
 
         Parameters
         ----------
-        queries : ndarray of uint8, shape (n_queries, ceil(n_bits / 8))
+        queries : ndarray of uint8 or int16, shape (n_queries, n_bytes or 8 n_bytes)
         k : int
         n : int
             k, or k + 1 if each query is a held code that is dropped from its answer.
@@ -256,7 +257,8 @@ class ListSearch:
         n_threads: int,
     ) -> Chosen:
         is_few = among.allowed is not None and among.allowed.is_few
-        if is_few or k * _LEAST_CODES_PER_ANSWER > n_live:
+        is_unknown = self.has_weights and self.given is None
+        if is_few or is_unknown or k * _LEAST_CODES_PER_ANSWER > n_live:
             source = "held" if self.given is None else "given"
             none = Calibration(recall, k, 1.0, 1.0, 0, source, 1.0, False, False)
             return Chosen(None, none, n_live)
@@ -270,7 +272,6 @@ class ListSearch:
         source = "given" if own is None else "held"
         rule, achieved, lower, share = None, 1.0, 1.0, 1.0
         alone = batched = False
-        largest = 8 * self._codes.shape[1]
         groups = [np.flatnonzero(is_in) for is_in in (~truth.is_other, truth.is_other)]
         groups = [group for group in groups if len(group)]
         if groups and min(highest_bound(len(group)) for group in groups) >= recall:
@@ -278,12 +279,12 @@ class ListSearch:
             rows = truth.rows[:, :k]
             n = k if own is None else k + 1
             least = min(len(partitions), -(-k * len(partitions) // n_live))
-            nearest = Rule(least, least, True, np.zeros(largest + 2, np.int32))
+            nearest = Rule(least, least, True, 0, 0)
             n_first, n_compared = np.empty((2, n_queries), np.int64)
             first, _, _ = partitions.topk(queries, n, nearest, n_threads, among.allowed, n_first)
             kth = first[:, -1]
             sample = Sample.of(partitions, queries, rows, groups, least, kth, n_threads)
-            rule = choose_rule(sample, recall, largest)
+            rule = choose_rule(sample, recall)
         if rule is not None:
             found, found_rows, _ = partitions.topk(
                 queries, n, rule, n_threads, among.allowed, n_compared
@@ -295,8 +296,8 @@ class ListSearch:
                 (lower_bound(recalls[group]), float(recalls[group].mean())) for group in groups
             )
             # The bound was too small for these queries, which are searched twice.
-            is_twice = (kth < 0) | (kth >= rule.bound)
-            if rule.bound <= largest:
+            is_twice = (kth < 0) | (sample.shares(kth) >= rule.bound)
+            if rule.bound <= sample.unit:
                 n_compared += is_twice * n_first
             share = float(n_compared.mean() + len(partitions)) / n_codes
             seconds, seconds_alone = _times(
@@ -350,39 +351,43 @@ def _left_out(among: Among) -> NDArray[np.int64]:
     return np.flatnonzero(others if among.live is None else others & among.live.flags)
 
 
-def read_calibrations(path: str, lists: StoredLists) -> dict[tuple[int, float], Chosen]:
+def read_calibrations(path: str, lists: StoredLists) -> tuple[Rules, Rules]:
     """
-    Read what has been calibrated for the lists of a file, by (k, recall).
+    Read what has been calibrated for the lists of a file, without weights and with them.
 
     Raises
     ------
     ValueError
         If it is damaged.
     """
-    n_lists, n_bytes = lists.centres.shape
-    out = {}
+    out: tuple[Rules, Rules] = {}, {}
     try:
         for entry in json.loads(lists.calibrations):
             calibration, n_live = Calibration(**entry["calibration"]), entry["n_live"]
-            rule = None if entry["rule"] is None else _checked(entry["rule"], n_lists, n_bytes)
+            rule = None if entry["rule"] is None else _checked(entry["rule"], len(lists.centres))
             if type(n_live) is not int or not 0 <= n_live < 2**63:
                 raise ValueError
+            if type(entry["has_weights"]) is not bool:
+                raise TypeError
             key = check_count(calibration.k, "k"), check_recall(calibration.recall)
-            out[key] = Chosen(rule, _checked_calibration(calibration), n_live)
+            chosen = Chosen(rule, _checked_calibration(calibration), n_live)
+            out[entry["has_weights"]][key] = chosen
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         raise ValueError(f"{path} is damaged: its calibrations cannot be used") from None
     return out
 
 
-def _checked(fields: dict[str, Any], n_lists: int, n_bytes: int) -> Rule:
+def _checked(fields: dict[str, Any], n_lists: int) -> Rule:
     rule = Rule(**fields)
-    numbers = [rule.least, rule.most, rule.bound, *rule.reach]
+    numbers = [rule.least, rule.most, rule.slope, rule.threshold, rule.bound]
     if any(type(x) is not int for x in numbers) or type(rule.from_nearest) is not bool:
         raise TypeError
-    reach = np.array(rule.reach, np.int32)
-    if not 1 <= rule.least <= rule.most <= n_lists or len(reach) != 8 * n_bytes + 2:
+    if not 1 <= rule.least <= rule.most <= n_lists:
         raise ValueError
-    return replace(rule, reach=reach, bound=min(max(rule.bound, 0), 2**31 - 1))
+    # The kernels take 32 bits.
+    if not all(-(2**31) <= x < 2**31 for x in (rule.slope, rule.threshold, rule.bound)):
+        raise ValueError
+    return rule
 
 
 def _checked_calibration(calibration: Calibration) -> Calibration:
@@ -398,16 +403,14 @@ def _checked_calibration(calibration: Calibration) -> Calibration:
     return calibration
 
 
-def _times(
-    search: Callable[[NDArray[np.uint8]], object], queries: NDArray[np.uint8]
-) -> tuple[float, float]:
+def _times(search: Callable[[Queries], object], queries: Queries) -> tuple[float, float]:
     """
     Seconds per query in a batch and alone.
 
     Of a few measurements, the shortest and the median: other work makes some of them longer.
     """
 
-    def seconds(some: NDArray[np.uint8]) -> float:
+    def seconds(some: Queries) -> float:
         start = time.perf_counter()
         search(some)
         return (time.perf_counter() - start) / max(1, len(some))

@@ -8,6 +8,7 @@ centres of the old ones. If the number of codes has doubled or halved, centres a
 
 from __future__ import annotations
 
+import json
 import time
 import weakref
 from collections.abc import Iterator
@@ -21,8 +22,8 @@ from numpy.typing import NDArray
 from .._core.runtime import ForkSafeLock
 from ._calibration import Calibration
 from ._index_file import check_list_rows
-from ._list_search import SECONDS_PER_WORD, Chosen, ListSearch, read_calibrations
-from ._partitions import MAX_ROWS, Partitions, default_n_lists
+from ._list_search import SECONDS_PER_WORD, ListSearch, Rules, read_calibrations
+from ._partitions import MAX_ROWS, Partitions, Queries, default_n_lists
 from ._snapshot import Content, SortedCodes, StoredLists
 
 __all__ = ["Partitioning"]
@@ -44,10 +45,10 @@ class _Unused:
     base: weakref.ref[SortedCodes]
     path: str
     lists: StoredLists
-    chosen: dict[tuple[int, float], Chosen]
+    chosen: tuple[Rules, Rules]  # of queries that are codes, and of those with weights
 
 
-_Searches = weakref.WeakKeyDictionary[SortedCodes, ListSearch]
+_Searches = weakref.WeakKeyDictionary[SortedCodes, tuple[ListSearch, ListSearch]]
 
 
 class Partitioning:
@@ -63,7 +64,8 @@ class Partitioning:
         self._n_lists: int | None = None
         self._centres: NDArray[np.uint8] | None = None
         self._n_learned = 0
-        self._queries: NDArray[np.uint8] | None = None
+        # Queries of the caller: codes, and rounded weights.
+        self._queries: list[Queries | None] = [None, None]
         self._spent = 0.0
         self._searches: _Searches = weakref.WeakKeyDictionary()
         self._file: _Unused | None = None
@@ -96,52 +98,73 @@ class Partitioning:
         """Whether a base has lists, or its file has."""
         return base.lists is not None or self._unused_of(base) is not None
 
-    def calibrations(self, base: SortedCodes) -> dict[tuple[int, float], Calibration]:
+    def calibrations(
+        self, base: SortedCodes, has_weights: bool
+    ) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for the lists of a base, by (k, recall)."""
-        search, file = self._made(base), self._unused_of(base)
+        search, file = self._made(base, has_weights), self._unused_of(base)
         if search is not None:
             return search.calibrations
-        if file is None or self._queries is not None:
+        if file is None or self._queries[has_weights] is not None:
             return {}
-        return {key: chosen.calibration for key, chosen in file.chosen.items()}
+        return {key: chosen.calibration for key, chosen in file.chosen[has_weights].items()}
 
-    def search(self, base: SortedCodes, n_threads: int) -> ListSearch:
-        """The search in the lists of a base; they are made now unless they exist."""
-        search = self._made(base)
+    def search(self, base: SortedCodes, has_weights: bool, n_threads: int) -> ListSearch:
+        """
+        The search in the lists of a base; they are made now unless they exist.
+
+        Queries are codes, or rounded weights if `has_weights`.
+        """
+        search = self._made(base, has_weights)
         if search is not None:
             return search
         with self._lock:
-            search = self._made(base)
+            search = self._made(base, has_weights)
             if search is not None:
                 return search
-            chosen: dict[tuple[int, float], Chosen] = {}
+            chosen: tuple[Rules, Rules] = {}, {}
             file = self._file
             if file is not None and base.lists is None:
                 # Of a file whose codes have been replaced, only the centres are used.
                 self.__dict__.update(_centres_of(file))
                 if file.base() is base:
                     base.lists = self._read(file, base)
-                    # Those of the file are for its own codes.
-                    chosen = {} if self._queries is not None else file.chosen
+                    chosen = file.chosen
                 self._file = None
             if base.lists is None:
                 base.lists = self._make(base, n_threads)
-            search = ListSearch(base.stored, base.lists, self._queries, chosen)
-            self._searches[base] = search
-            return search
+            # Rules of the file are for queries that the caller has not replaced.
+            made = [
+                ListSearch(base.stored, base.lists, given, None if given is not None else rules, by)
+                for given, rules, by in zip(self._queries, chosen, (False, True), strict=True)
+            ]
+            self._searches[base] = made[0], made[1]
+            return made[has_weights]
 
     def stored(self, base: SortedCodes, n_threads: int) -> StoredLists:
         """The lists of a base, for a file; they are made now unless they exist."""
-        search = self.search(base, n_threads)
-        return search.stored(self._n_learned or len(base), self._n_lists)
+        p = self.search(base, False, n_threads).partitions
+        entries = [entry for search in self._searches[base] for entry in search.to_store()]
+        calibrations, n_learned = json.dumps(entries).encode(), self._n_learned or len(base)
+        return StoredLists(
+            p.centres, p.starts, p.rows, calibrations, n_learned, self._n_lists
+        )
 
-    def search_if_due(self, base: SortedCodes, n_queries: int, n_threads: int) -> ListSearch | None:
-        """The search in lists, if they exist, have been wanted before, or pay for themselves."""
-        search = self._made(base)
+    def search_if_due(
+        self, base: SortedCodes, has_weights: bool, n_queries: int, n_threads: int
+    ) -> ListSearch | None:
+        """
+        The search in lists, if they exist, have been wanted before, or pay for themselves.
+
+        With weights, lists are of no use before the caller has calibrated them.
+        """
+        search = self._made(base, has_weights)
         if search is not None:
             return search
         n = len(base)
         if not 0 < n <= MAX_ROWS:
+            return None
+        if has_weights and self._queries[1] is None and self._unused_of(base) is None:
             return None
         is_wanted = self._centres is not None or self._file is not None
         if base.lists is None and not is_wanted:
@@ -153,7 +176,7 @@ class Partitioning:
             seconds = (to_make - n_queries * n) * n_words * SECONDS_PER_WORD / n_threads
             if self._spent < seconds:
                 return None
-        return self.search(base, n_threads)
+        return self.search(base, has_weights, n_threads)
 
     def take_file(self, base: SortedCodes, content: Content) -> None:
         """
@@ -169,12 +192,24 @@ class Partitioning:
         chosen = read_calibrations(content.path, lists)
         self._file = _Unused(weakref.ref(base), content.path, lists, chosen)
 
-    def take_queries(self, queries: NDArray[np.uint8]) -> None:
-        """Keep queries for all calibrations to come, and forget those that have been made."""
+    def take_queries(self, queries: Queries, has_weights: bool) -> None:
+        """
+        Keep queries for all calibrations to come.
+
+        Those that have been made with other queries of this kind are forgotten.
+        """
         # Under the lock, so that no thread keeps a search that was made without them.
         with self._lock:
-            self._queries = queries.copy()
-            self._searches.clear()
+            before = self._queries[has_weights]
+            if before is not None and np.array_equal(before, queries):
+                return
+            self._queries = [*self._queries]
+            self._queries[has_weights] = queries.copy()
+            for base, made in self._searches.items():
+                search = ListSearch(
+                    base.stored, made[0].partitions, self._queries[has_weights], None, has_weights
+                )
+                self._searches[base] = (made[0], search) if has_weights else (search, made[1])
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -183,10 +218,12 @@ class Partitioning:
         yield
         self._spent += time.perf_counter() - start
 
-    def _made(self, base: SortedCodes) -> ListSearch | None:
+    def _made(self, base: SortedCodes, has_weights: bool) -> ListSearch | None:
         """The search in the lists of a base, if it has been made."""
-        search = self._searches.get(base)
-        return search if search is not None and search.partitions is base.lists else None
+        made = self._searches.get(base)
+        if made is None or made[0].partitions is not base.lists:
+            return None
+        return made[has_weights]
 
     def _unused_of(self, base: SortedCodes) -> _Unused | None:
         """The lists of the file of this base, unless searches have used them."""

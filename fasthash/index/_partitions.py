@@ -35,7 +35,22 @@ from .._core.stored_codes import StoredCodes
 from .._kernels.partitions import Lists, find_majority
 from ._snapshot import SortedCodes
 
-__all__ = ["MAX_CHOSEN_LISTS", "MAX_ROWS", "Partitions", "Rule", "default_n_lists"]
+__all__ = [
+    "MAX_CHOSEN_LISTS",
+    "MAX_ROWS",
+    "WEIGHT_UNIT",
+    "Partitions",
+    "Queries",
+    "Rule",
+    "default_n_lists",
+]
+
+# Codes, of dtype uint8, or rounded weights, of dtype int16, `8 n_bytes` for each query.
+Queries = NDArray[Any]
+
+# The largest distance of a query with weights, in the unit of a `Rule`; 1 << WEIGHT_UNIT_BITS in
+# list_search.pyx.
+WEIGHT_UNIT = 1 << 16
 
 # Rows are uint32 in the lists, and lists are numbered in uint16 while they are made.
 MAX_ROWS = 2**32 - 1
@@ -78,6 +93,9 @@ class Rule:
     """
     Which lists a query probes, in the order of the distances of their centres.
 
+    Distances of queries with weights are given as shares of the largest distance of the query,
+    times `WEIGHT_UNIT`.
+
     Attributes
     ----------
     least : int
@@ -86,9 +104,10 @@ class Rule:
         Lists that may be probed.
     from_nearest : bool
         Whether the distance of a centre counts from that of the nearest centre.
-    reach : ndarray of int32, shape (8 n_bytes + 2,)
-        The largest such difference with which a list is probed, by the distance of the k-th
-        candidate after the first lists; the last value is for fewer than k candidates.
+    slope, threshold : int
+        A list is probed if four times this distance is at most ``threshold + slope * d``, where d
+        is the distance of the k-th candidate after the first lists. With fewer than k candidates,
+        all lists are.
     bound : int
         The first lists of nearly all queries have k codes nearer than this. It only saves time: a
         query whose lists have fewer is searched again without it. By default there is no bound.
@@ -97,7 +116,8 @@ class Rule:
     least: int
     most: int
     from_nearest: bool
-    reach: NDArray[np.int32]
+    slope: int
+    threshold: int
     bound: int = 2**31 - 1
 
 
@@ -166,7 +186,7 @@ class Partitions:
 
     def topk(
         self,
-        queries: NDArray[np.uint8],
+        queries: Queries,
         k: int,
         rule: Rule,
         n_threads: int,
@@ -194,24 +214,29 @@ class Partitions:
         flags = None
         if allowed is not None and not allowed.is_everything:
             flags = allowed.flags.view(np.uint8)
-        n_words = -(-queries.shape[1] // 8)
+        n_words = -(-self.centres.shape[1] // 8)
         n_lists = len(self.centres)
         per_query = (n_lists + rule.most * n_codes // n_lists) * n_words
         fixed = (
-            *(flags, n_found, rule.least, rule.most, rule.from_nearest, rule.reach, rule.bound),
-            n_threads,
+            *(flags, n_found, rule.least, rule.most, rule.from_nearest),
+            *(rule.slope, rule.threshold, rule.bound, n_threads),
         )
         if 0 < n_queries * per_query <= _FIRST_WORDS:
             # Without slices, which take as long as the comparison of hundreds of codes.
-            n_short = self._lists.search(queries, distances, rows, n_compared, *fixed)
+            n_short = self._search(queries, distances, rows, n_compared, *fixed)
         else:
             n_short = 0
             for q in Pace(_FIRST_WORDS // per_query).cut(n_queries):
                 counts = None if n_compared is None else n_compared[q]
-                n_short += self._lists.search(queries[q], distances[q], rows[q], counts, *fixed)
+                n_short += self._search(queries[q], distances[q], rows[q], counts, *fixed)
         if n_found == k:
             return distances, rows, n_short
         return *pad(distances, rows, k), n_queries
+
+    def _search(self, queries: Any, *others: Any) -> int:
+        if queries.dtype == np.int16:
+            return self._lists.search(None, queries, *others)
+        return self._lists.search(queries, None, *others)
 
 
 def _learn_centres(

@@ -22,16 +22,15 @@ from ..codes import check_codes, check_ids, pack_signs
 from ._calibration import check_recall
 from ._filters import AllowedRows, Filter, PreparedFilter, allowed_rows
 from ._held_codes import HeldCodes
+from ._partitions import Queries
 from ._snapshot import Snapshot, SortedCodes
 
-__all__ = ["Nearest", "SearchedCodes", "join_recent"]
+__all__ = ["Nearest", "SearchedCodes"]
 
 # Distances and rows or ids.
 _Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
 # `SearchedCodes._nearest`.
-Nearest = Callable[
-    [NDArray[np.uint8], int, Snapshot, AllowedRows, NDArray[np.int64] | None, int], _Answer
-]
+Nearest = Callable[[Queries, int, Snapshot, AllowedRows, NDArray[np.int64] | None, int], _Answer]
 
 
 class SearchedCodes(HeldCodes):
@@ -146,7 +145,7 @@ class SearchedCodes(HeldCodes):
         recall : float, optional
             Search a `HammingIndex` approximately: the mean share of the exact answers that is
             returned, above 0. By default and with 1, the search is exact. Most of the codes are
-            then not compared; see the notes. With weights, it holds for the search of `candidates`.
+            then not compared; see the notes. With `candidates`, it holds for their search.
         filter : array_like of int, set of int, callable, or PreparedFilter, optional
             Which codes may be found, by default all. Either ids in any order; ids that are not held
             find nothing. Or a callable that gets all ids held, ascending, and returns a boolean for
@@ -192,7 +191,8 @@ class SearchedCodes(HeldCodes):
         kept on average over queries like these, not for each query. The search is exact where that
         is faster, and where the recall cannot be kept. A filter needs a calibration of its own. So
         with a `filter` the search is exact, unless `prepare_filter` has made it, it allows more
-        than a 64th of the codes, and searches with it have paid for the calibration.
+        than a 64th of the codes, and searches with it have paid for the calibration. With weights,
+        the search is exact until `HammingIndex.calibrate` has been given weights of some queries.
 
         Examples
         --------
@@ -218,7 +218,8 @@ class SearchedCodes(HeldCodes):
         if candidates is not None and weights is None:
             raise TypeError("candidates is given without weights, which would sort them")
         k = check_count(k, "k")
-        recall = None if recall is None else check_recall(recall)
+        if recall is not None and check_recall(recall) == 1:
+            recall = None
         if weights is None:
             codes = check_codes(cast("ArrayLike", queries), "queries", self.n_bits)
             own = None if exclude is None else _check_exclude(exclude, len(codes))
@@ -231,22 +232,9 @@ class SearchedCodes(HeldCodes):
         own = None if exclude is None else _check_exclude(exclude, len(values))
         rounded = round_weights(values)
         if candidates is None:
-            if recall is not None:
-                raise TypeError(
-                    "recall is given with weights and without candidates: pass candidates, which "
-                    "are found by Hamming distance, or leave recall out"
-                )
-
             state, allowed = self._restricted(filter)
-            n = k if own is None else k + 1
-
-            def scan(codes: SortedCodes, rows: Allowed | None) -> _Answer:
-                return scan_weighted(rounded.values, codes.stored, n, threads, rows)
-
-            nearest = scan(state.base, allowed[0])
-            distances, ids = join_recent(
-                nearest, lambda: scan(state.recent, allowed[1]), n, state, own
-            )
+            near = self._near_with(recall, filter)
+            distances, ids = near(rounded.values, k, state, allowed, own, threads)
         else:
             n = max(k, check_count(candidates, "candidates"))
             _, found, sums = self._candidates(values, rounded, n, filter, own, threads, recall)
@@ -348,24 +336,53 @@ class SearchedCodes(HeldCodes):
 
     def _nearest(
         self,
-        queries: NDArray[np.uint8],
+        queries: Queries,
         k: int,
         state: Snapshot,
         allowed: AllowedRows,
         own: NDArray[np.int64] | None,
         threads: int,
     ) -> _Answer:
-        """Find the nearest codes of a state by Hamming distance."""
+        """Find the nearest codes of a state to queries, which are codes or rounded weights."""
         n = k if own is None else k + 1
-        found = self._searcher(state.base, threads).topk(queries, n, threads, allowed[0])
+        found = self._topk(state.base, queries, n, threads, allowed[0])
+        return self._join_recent(found, queries, n, state, allowed, own, threads)
 
-        def search_recent() -> _Answer:
-            answer: _Answer = self._recent_searcher(state.recent).topk(
-                queries, n, threads, allowed[1]
-            )
-            return answer
+    def _topk(
+        self, base: SortedCodes, queries: Queries, n: int, threads: int, rows: Allowed | None
+    ) -> _Answer:
+        """Find the n nearest codes of a base, exactly."""
+        if queries.dtype == np.int16:
+            return scan_weighted(queries, base.stored, n, threads, rows)
+        answer: _Answer = self._searcher(base, threads).topk(queries, n, threads, rows)
+        return answer
 
-        return join_recent(found, search_recent, n, state, own)
+    def _join_recent(
+        self,
+        found: _Answer,
+        queries: Queries,
+        n: int,
+        state: Snapshot,
+        allowed: AllowedRows,
+        own: NDArray[np.int64] | None,
+        threads: int,
+    ) -> _Answer:
+        """
+        Merge the n nearest rows of the base, `found`, and of the recent codes, by (distance, id).
+
+        Own ids are dropped. Returns ids, no rows.
+        """
+        distances, rows = found
+        answer = distances, state.base.ids_at(rows)
+        recent = state.recent
+        if len(recent):
+            if queries.dtype == np.int16:
+                distances, rows = scan_weighted(queries, recent.stored, n, threads, allowed[1])
+            else:
+                searcher = self._recent_searcher(recent)
+                distances, rows = searcher.topk(queries, n, threads, allowed[1])
+            answer = merge_topk([answer, (distances, recent.ids_at(rows))], n)
+        return answer if own is None else drop_own(*answer, own)
 
     def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
         """`_nearest`, or a function with the same arguments that keeps a recall."""
@@ -387,26 +404,6 @@ class SearchedCodes(HeldCodes):
     def _recent_searcher(self, codes: SortedCodes) -> Any:
         """An object that searches recent codes, which the next change replaces."""
         raise NotImplementedError
-
-
-def join_recent(
-    found: _Answer,
-    search_recent: Callable[[], _Answer],
-    n: int,
-    state: Snapshot,
-    own: NDArray[np.int64] | None,
-) -> _Answer:
-    """
-    Merge the n nearest rows of the base, `found`, and of the recent codes, by (distance, id).
-
-    Own ids are dropped; `search_recent` is called if there are recent codes. Returns ids, no rows.
-    """
-    distances, rows = found
-    answer = distances, state.base.ids_at(rows)
-    if len(state.recent):
-        distances, rows = search_recent()
-        answer = merge_topk([answer, (distances, state.recent.ids_at(rows))], n)
-    return answer if own is None else drop_own(*answer, own)
 
 
 def _check_exclude(exclude: ArrayLike, n_queries: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core.runtime import resolve_threads
 from .._core.validation import check_choice, check_count
+from .._core.weights import check_weights, round_weights
 from ..codes import check_codes
 from ._calibration import Calibration, check_recall
 from ._code_index import CodeIndex
@@ -17,9 +18,9 @@ from ._filtered_lists import FilteredLists
 from ._filters import AllowedRows, Filter, PreparedFilter, live_rows
 from ._list_search import Among, Answer
 from ._partitioning import Partitioning
-from ._partitions import MAX_CHOSEN_LISTS
+from ._partitions import MAX_CHOSEN_LISTS, Queries
 from ._plan import Plan, plan_of
-from ._searched_codes import Nearest, join_recent
+from ._searched_codes import Nearest
 from ._snapshot import Content, Snapshot, SortedCodes, StoredLists
 from ._tables import CodeTables
 
@@ -55,6 +56,8 @@ class HammingIndex(CodeIndex):
         writes it to the file.
     calibration_ : dict of (int, float) to Calibration
         What searches with a recall achieve, by (k, recall); see `calibrate`.
+    weighted_calibration_ : dict of (int, float) to Calibration
+        The same of searches with weights.
 
     Raises
     ------
@@ -115,7 +118,11 @@ class HammingIndex(CodeIndex):
 
     @property
     def calibration_(self) -> dict[tuple[int, float], Calibration]:
-        return self._partitioning.calibrations(self._storage.state.base)
+        return self._partitioning.calibrations(self._storage.state.base, has_weights=False)
+
+    @property
+    def weighted_calibration_(self) -> dict[tuple[int, float], Calibration]:
+        return self._partitioning.calibrations(self._storage.state.base, has_weights=True)
 
     def partition(self, *, n_lists: int | None = None, n_threads: int | None = None) -> None:
         """
@@ -176,6 +183,7 @@ class HammingIndex(CodeIndex):
         recall: float,
         k: int = 10,
         queries: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
         filter: PreparedFilter | None = None,
         n_threads: int | None = None,
     ) -> Calibration:
@@ -195,6 +203,10 @@ class HammingIndex(CodeIndex):
             Packed codes, which are kept for all calibrations to come; at least some hundred. They
             are not saved to a file. By default codes of the index, each of which is searched
             without itself.
+        weights : array_like of float or int, shape (n_queries, n_bits), optional
+            Weights of queries, for searches with weights; at least some hundred queries, which are
+            kept apart from `queries`. Codes of the index have no weights, so without this argument
+            searches with weights are exact.
         filter : PreparedFilter, optional
             Calibrate searches with this filter, which `prepare_filter` has returned. Without
             queries of your own, as many codes that the filter does not allow are also searched,
@@ -205,13 +217,14 @@ class HammingIndex(CodeIndex):
         Returns
         -------
         Calibration
-            Also in `calibration_`, by (k, recall); with a filter, in its own `calibration_`.
+            Also in `calibration_`, by (k, recall), or with weights in `weighted_calibration_`;
+            with a filter, in those of the filter.
 
         Raises
         ------
         TypeError, ValueError
-            If the queries are not codes of `n_bits`, k or the recall is out of range, or the
-            filter has not been prepared by this index.
+            If the queries are not codes of `n_bits`, or the weights do not fit; if both are given;
+            if k or the recall is out of range, or the filter has not been prepared by this index.
 
         See Also
         --------
@@ -236,9 +249,22 @@ class HammingIndex(CodeIndex):
         1.0
         """
         k, recall = check_count(k, "k"), check_recall(recall)
-        given = None if queries is None else check_codes(queries, "queries", self.n_bits)
+        if queries is not None and weights is not None:
+            raise TypeError(
+                "pass either queries, for searches by Hamming distance, or weights, for searches "
+                "with weights; got both"
+            )
+        given: Queries | None = None
+        if queries is not None:
+            given = check_codes(queries, "queries", self.n_bits)
+        elif weights is not None:
+            given = round_weights(check_weights(weights, self.n_bits)).values
         if given is not None and len(given) == 0:
-            raise ValueError("queries has no rows: pass some, or None for codes of the index")
+            name, other = "queries", "None for codes of the index"
+            if weights is not None:
+                name, other = "weights", "leave it out: searches with weights are then exact"
+            raise ValueError(f"{name} has no rows: pass some, or {other}")
+        has_weights = weights is not None
         if filter is not None and not isinstance(filter, PreparedFilter):
             raise TypeError(
                 "filter must be what prepare_filter returned, which keeps its calibrations: pass "
@@ -247,8 +273,8 @@ class HammingIndex(CodeIndex):
         threads = resolve_threads(n_threads)
         state, allowed = self._restricted(filter)
         if given is not None:
-            self._partitioning.take_queries(given)
-        search = self._partitioning.search(state.base, threads)
+            self._partitioning.take_queries(given, has_weights)
+        search = self._partitioning.search(state.base, has_weights, threads)
         if filter is not None:
             search = filter._lists.search(search, filter._known_in(state).key)
         among = self._among(state, allowed, filter, threads)
@@ -267,11 +293,11 @@ class HammingIndex(CodeIndex):
 
     def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
         prepared = filter if isinstance(filter, PreparedFilter) else None
-        if recall is None or recall == 1 or filter is not prepared:
+        if recall is None or filter is not prepared:
             return self._nearest
 
         def near(
-            queries: NDArray[np.uint8],
+            queries: Queries,
             k: int,
             state: Snapshot,
             allowed: AllowedRows,
@@ -281,24 +307,24 @@ class HammingIndex(CodeIndex):
             base, in_base = state.base, allowed[0]
             if prepared is not None and in_base is not None and in_base.is_few:
                 return self._nearest(queries, k, state, allowed, own, threads)
-            lists = self._partitioning.search_if_due(base, len(queries), threads)
+            has_weights = queries.dtype == np.int16
+            lists = self._partitioning.search_if_due(base, has_weights, len(queries), threads)
             timer: Partitioning | FilteredLists = self._partitioning
             if lists is not None and prepared is not None:
                 timer, of = prepared._lists, prepared._known_in(state).key
                 lists = prepared._lists.search_if_due(
                     lists, of, in_base, len(queries), k, recall, threads
                 )
+            if lists is None and has_weights and timer is self._partitioning:
+                # Nobody has calibrated them, and their time does not pay for lists.
+                return self._nearest(queries, k, state, allowed, own, threads)
             if lists is None:
                 with timer.timed():
                     return self._nearest(queries, k, state, allowed, own, threads)
             n = k if own is None else k + 1
             among = self._among(state, allowed, prepared, threads)
             found = lists.topk(queries, k, n, recall, among, threads)
-
-            def search_recent() -> Answer:
-                return self._recent_searcher(state.recent).topk(queries, n, threads, allowed[1])
-
-            return join_recent(found, search_recent, n, state, own)
+            return self._join_recent(found, queries, n, state, allowed, own, threads)
 
         return near
 
@@ -306,9 +332,9 @@ class HammingIndex(CodeIndex):
         self, state: Snapshot, allowed: AllowedRows, filter: PreparedFilter | None, threads: int
     ) -> Among:
         """What may be found in the base."""
-        searcher, rows = self._searcher(state.base, threads), allowed[0]
+        base, rows = state.base, allowed[0]
         live = rows if filter is None else live_rows(state)
-        return Among(lambda queries, n: searcher.topk(queries, n, threads, rows), rows, live)
+        return Among(lambda queries, n: self._topk(base, queries, n, threads, rows), rows, live)
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> Plan:
         return plan_of(codes, self.n_bits, self.multi_index)

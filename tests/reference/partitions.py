@@ -1,5 +1,7 @@
 """Search in the lists of a partition, by Python's sort. Order is always (distance, row)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +26,21 @@ def nearest_centre(code: NDArray[np.uint8], centres: NDArray[np.uint8]) -> int:
     return min(range(len(centres)), key=lambda j: (distance(code, centres[j]), j))
 
 
+def largest_distance(query: NDArray[Any]) -> int:
+    """The largest distance of a query, which is a code or has int16 weights."""
+    return int(np.abs(query).sum()) if query.dtype == np.int16 else 8 * len(query)
+
+
+def distance_of(query: NDArray[Any], code: NDArray[np.uint8]) -> int:
+    """The number of bits that differ, or the sum of their weights."""
+    if query.dtype != np.int16:
+        return distance(query, code)
+    bits = np.unpackbits(code).tolist()
+    return sum(abs(w) for w, bit in zip(query.tolist(), bits, strict=True) if (w > 0) != bit)
+
+
 def topk(
-    queries: NDArray[np.uint8],
+    queries: NDArray[Any],
     codes: NDArray[np.uint8],
     centres: NDArray[np.uint8],
     lists: list[list[int]],
@@ -33,7 +48,8 @@ def topk(
     least: int,
     most: int,
     from_nearest: bool,
-    reach: NDArray[np.int32],
+    slope: int,
+    threshold: int,
     allowed: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
     """(distances, rows, numbers of codes compared); what is missing is -1."""
@@ -41,17 +57,20 @@ def topk(
     out_rows = np.full((len(queries), k), -1, np.int64)
     n_compared = np.zeros(len(queries), np.int64)
     for q, query in enumerate(queries):
-        order = sorted((distance(query, centre), j) for j, centre in enumerate(centres))[:most]
+        order = sorted((distance_of(query, centre), j) for j, centre in enumerate(centres))[:most]
 
-        def found(probed: list[int], query: NDArray[np.uint8] = query) -> list[tuple[int, int]]:
+        def found(probed: list[int], query: NDArray[Any] = query) -> list[tuple[int, int]]:
             rows = [row for j in probed for row in lists[j] if allowed is None or allowed[row]]
-            return sorted((distance(query, codes[row]), row) for row in rows)[:k]
+            return sorted((distance_of(query, codes[row]), row) for row in rows)[:k]
 
         probed = [j for _, j in order[:least]]
         first = found(probed)
-        farthest = first[-1][0] if len(first) == k else 8 * codes.shape[1] + 1
+        limit = threshold
+        if query.dtype == np.int16:
+            limit = threshold * largest_distance(query) // (1 << 16)
         for far, j in order[least:]:
-            if far - from_nearest * order[0][0] <= reach[farthest]:
+            is_short = len(first) < k
+            if is_short or 4 * (far - from_nearest * order[0][0]) <= limit + slope * first[-1][0]:
                 probed.append(j)
         n_compared[q] = sum(len(lists[j]) for j in probed)
         for place, (d, row) in enumerate(found(probed)):

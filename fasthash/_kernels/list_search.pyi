@@ -1,0 +1,1 @@
+"""Cython functions only; other kernels cimport them."""
