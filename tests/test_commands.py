@@ -16,6 +16,8 @@ from fasthash._core.pieces import smaller_pieces
 from fasthash.commands.inputs import METHODS
 from fasthash.datasets import read_layout
 from fasthash.experiments import learns_from
+from fasthash.index import _filtered_lists, _list_search
+from fasthash.index._filters import PreparedFilter
 from fasthash.metrics._ties import RULES_FOR_RANKINGS
 from serving_process import serving
 from strategies import random_codes
@@ -269,11 +271,47 @@ def test_partitions_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):
     search = "search some.index --codes codes.npy --rows 0:5 -k 3 --format jsonl"
     exact = run(capsys, search)[0]
     assert run(capsys, f"{search} --recall 1")[0] == exact
+    # It goes with everything, because it is exact.
+    for other in ("--ties", "--radius 20"):
+        both = search.replace("-k 3", "") if "radius" in other else search
+        assert run(capsys, f"{both} {other} --recall 1")[0] == run(capsys, f"{both} {other}")[0]
     assert len(run(capsys, f"{search} --recall .9")[0].splitlines()) == 5
     assert "not above 0" in run(capsys, f"{search} --recall 1.5", status=2)[1]
     assert "--ties goes with an exact" in run(capsys, f"{search} --recall .9 --ties", status=1)[1]
     search = "search some.index --codes codes.npy --radius 3 --recall .9"
     assert "--recall goes with -k" in run(capsys, search, status=1)[1]
+
+
+def test_a_filter_is_calibrated_if_the_queries_pay_for_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)
+    prepared, indexes = [], []
+
+    def prepare(index, ids):
+        # A filter forgets what is calibrated together with the index.
+        indexes.append(index)
+        prepared.append(PreparedFilter(index._storage, ids))
+        return prepared[-1]
+
+    monkeypatch.setattr(fh.HammingIndex, "prepare_filter", prepare)
+    codes = random_codes(6000, 64)
+    codes[:, 2:] //= 64
+    np.save("codes.npy", codes)
+    np.save("half.npy", np.arange(3000))
+    result(capsys, "index build some.index --codes codes.npy --partitions")
+    search = "search some.index --codes codes.npy -k 3 --format jsonl --filter half.npy"
+    exact = run(capsys, search)[0]
+    assert run(capsys, f"{search} --recall .8 --rows 0:50")[0] == "".join(
+        exact.splitlines(keepends=True)[:50]
+    )
+    assert prepared[0].calibration_ == {}
+    monkeypatch.setattr(_filtered_lists, "_CALIBRATION_SECONDS", -1)
+    found = [
+        json.loads(line)["ids"] for line in run(capsys, f"{search} --recall .8")[0].splitlines()
+    ]
+    assert list(prepared[1].calibration_) == [(3, 0.8)]
+    assert max(map(max, found)) < 3000
+    assert len(prepared) == 2, "without a recall, nothing is prepared"
 
 
 def test_tables_in_an_index_file_stay_in_it(tmp_path, monkeypatch, capsys):

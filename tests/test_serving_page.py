@@ -241,6 +241,8 @@ def test_a_gallery_of_ones_own(tmp_path, width):
         _, ids = fh.topk(codes[49:], codes, 24)
         assert names(page) == [captions[i] for i in ids[0] if i != 49]
         assert not find(page, "#order-field")[0].is_displayed()
+        # Without lists, a recall would save no time.
+        assert not find(page, "#recall-field")[0].is_displayed()
         assert not find(page, "#filter")[0].is_displayed()
         page.get(f"{url}/?item=48")
         said(page, "23 items like “xxx")
@@ -249,6 +251,42 @@ def test_a_gallery_of_ones_own(tmp_path, width):
         find(page, "#words")[0].send_keys("caption qqq")
         said(page, "Nothing found with “caption qqq”")
         wait(page, lambda p: texts(p, "#note .chip") == ["caption", "qqq", "Show all items"])
+
+
+@pytest.mark.parametrize("width", [1200, 380])
+def test_a_recall_is_chosen_where_answers_are_sorted_by_distance(tmp_path, width):
+    rng = np.random.default_rng(0)
+    centres = rng.random((60, 128)) < 0.5
+    bits = centres[rng.integers(0, 60, 6000)] ^ (rng.random((6000, 128)) < 0.12)
+    index = fh.HammingIndex(128)
+    index.add(np.packbits(bits, axis=1))
+    index.partition(n_lists=100)
+    index.save(tmp_path / "own.index", partitions=True)
+    (tmp_path / "names.txt").write_text("\n".join(f"item {i}" for i in range(6000)))
+    arguments = ("--index", "own.index", "--names", "names.txt", "--port", 0)
+    with serving(*arguments, cwd=tmp_path) as (url, *_), chromium(width) as page:
+        page.get(url)
+        said(page, "24 of 6,000 items")
+        assert not find(page, "#recall-field")[0].is_displayed()
+        page.get(f"{url}/?item=7")
+        said(page, "23 items like “item 7”")
+        assert find(page, "#recall-field")[0].is_displayed()
+        assert texts(page, "#recall option") == [
+            *("all of the nearest", "99 % of them", "95 % of them", "90 % of them"),
+        ]
+        asked = (
+            "return performance.getEntriesByType('resource').map((one) => one.name)"
+            ".filter((name) => name.includes('/neighbours')).at(-1)"
+        )
+        assert "recall" not in page.execute_script(asked)
+        pick(page, "#recall", "0.9")
+        wait(page, lambda p: "recall=0.9" in p.execute_script(asked))
+        wait(page, lambda p: not find(p, "#results.busy"))
+        said(page, "like “item 7”")
+        assert "recall=0.9" in page.current_url and texts(page, "#active") == [""]
+        assert not overflows(page) and accessibility_faults(page) == []
+        pick(page, "#recall", "1")
+        wait(page, lambda p: "recall" not in p.execute_script(asked))
 
 
 @pytest.mark.parametrize("width", [1200, 380])

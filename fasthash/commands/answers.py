@@ -42,7 +42,7 @@ class Search:
         If given, all within this distance are found instead.
     recall : float or None
         As in the ``search`` of an index.
-    allowed : ndarray or None
+    allowed : ndarray, PreparedFilter or None
         Ids that may be found.
     with_ties : bool
         Whether ties are counted.
@@ -52,7 +52,7 @@ class Search:
     k: int
     radius: int | None = None
     recall: float | None = None
-    allowed: NDArray[Any] | None = None
+    allowed: Any = None
     with_ties: bool = False
 
     @property

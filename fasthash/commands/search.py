@@ -18,6 +18,7 @@ from .._core.validation import check_rows
 from ..datasets.readers import read_numbers, read_texts
 from ..embeddings import codes_of_signs, first_columns
 from ..fusion import LARGEST_FACTOR
+from ..index import HammingIndex
 from . import arguments, inputs
 from .answers import Fused, Search, as_members, as_text
 from .clusters import add_cluster, connected
@@ -83,7 +84,8 @@ def declare(commands: Any) -> None:
         type=arguments.share,
         metavar="SHARE",
         help="search approximately: the mean share of the exact answers by Hamming distance that "
-        "is found, such as .99; of use for an index that was built with --partitions",
+        "is found, such as .99; of use for an index that was built with --partitions. With "
+        "--filter, the search is exact until it has taken as long as calibrating the filter takes",
     )
     search.add_argument(
         "--weights",
@@ -187,7 +189,7 @@ def run(options: argparse.Namespace, printer: Printer) -> int:
 def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Printer) -> int:
     names = None if options.names is None else read_texts(options.names)
     query_names = None if options.query_names is None else read_texts(options.query_names)
-    allowed = None if options.filter is None else inputs.read_ids(options.filter)
+    allowed: Any = None if options.filter is None else inputs.read_ids(options.filter)
     vectors = None if options.rerank is None else read_numbers(options.rerank)
     if vectors is not None and (options.features is None or options.radius is not None):
         raise ValueError("--rerank goes with --features and -k")
@@ -200,6 +202,9 @@ def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Pri
         raise ValueError("--weights goes with --features and -k, and not with --rerank")
     if options.weights is None:
         options.weights = has_weights
+    if options.recall == 1:
+        # This is the exact search, which goes with everything.
+        options.recall = None
     if options.recall is not None and (options.weights or options.radius is not None):
         raise ValueError(
             "--recall goes with -k and a search by Hamming distance: leave --radius out, and with "
@@ -209,6 +214,9 @@ def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Pri
         raise ValueError("--ties goes with an exact search: leave --recall out")
     if names is not None:
         inputs.note_missing_rows("--names", len(names), index.ids, printer)
+    if allowed is not None and options.recall is not None and isinstance(index, HammingIndex):
+        # Of its own, so that it is calibrated when the searches have taken long enough.
+        allowed = index.prepare_filter(allowed)
     search = Search(index, options.k, options.radius, options.recall, allowed, options.ties)
     queries, scale = _queries(options, index, printer)
     as_vectors = _vectors_of_queries(options, vectors)

@@ -146,9 +146,7 @@ class Partitioning:
         p = self.search(base, False, n_threads).partitions
         entries = [entry for search in self._searches[base] for entry in search.to_store()]
         calibrations, n_learned = json.dumps(entries).encode(), self._n_learned or len(base)
-        return StoredLists(
-            p.centres, p.starts, p.rows, calibrations, n_learned, self._n_lists
-        )
+        return StoredLists(p.centres, p.starts, p.rows, calibrations, n_learned, self._n_lists)
 
     def search_if_due(
         self, base: SortedCodes, has_weights: bool, n_queries: int, n_threads: int

@@ -34,6 +34,9 @@ from .schema import check, check_object, from_query
 
 __all__ = ["application"]
 
+# The recalls that the page offers, of those of the API.
+_RECALLS_OF_PAGE = (0.99, 0.95, 0.9)
+
 # Operations that call a function of the user.
 _OF_USERS = ("search", "search_file")
 
@@ -153,6 +156,7 @@ def _page(collection: Collection) -> Iterator[tuple[str, str, str]]:
         ],
         by_words=collection.item_words is not None,
         by_item=["weights", "distance"] if collection.has_item_weights else ["distance"],
+        recalls=_RECALLS_OF_PAGE if collection.has_lists else (),
     )
     yield "/", page, "text/html"
     yield "/search.css", render("search.css"), "text/css"

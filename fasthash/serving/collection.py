@@ -292,6 +292,12 @@ class Collection:
         """Whether the indexes of all lengths search with a recall."""
         return all(isinstance(one.index, HammingIndex) for one in self._lengths.values())
 
+    @property
+    def has_lists(self) -> bool:
+        """Whether the indexes of all lengths have lists, which make such searches faster."""
+        indexes = [one.index for one in self._lengths.values()]
+        return all(isinstance(one, HammingIndex) and one._has_lists for one in indexes)
+
     def search_words(self, text: str, scope: Scope) -> Found:
         """
         Search by text.

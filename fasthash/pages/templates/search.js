@@ -6,14 +6,15 @@ const $ = (id) => document.getElementById(id);
 const info = JSON.parse(document.body.dataset.info);
 const ORDERS = ["weights", "distance"];
 const BY_ITEM = JSON.parse(document.body.dataset.byItem); // orders of a search by an item
-const FILTERS = ["filter", "bits", "radius", "k", "order", "compare"];
+const FILTERS = ["filter", "bits", "radius", "k", "order", "compare", "recall"];
+const APART = ["order", "recall"]; // fields outside of the filters
 const BANDS = { same: "Same code", close: "Close", far: "Far" };
 const LEAST_TIES = 4; // shown items that tie, before they are a group of their own
 const MOST_TAGS = 3; // labels on a card
 const N_HUES = 12;
 const PAUSE_MS = 250; // after the last key, before a search
 
-const usual = { bits: String(info.usual_bits), k: String(info.usual_answers), order: "weights", compare: "all" };
+const usual = { bits: String(info.usual_bits), k: String(info.usual_answers), order: "weights", compare: "all", recall: "1" };
 const hues = new Map([...$("filter").options].map((one, i) => [one.value, (i * 5) % N_HUES]));
 let asked = 0; // number of the last request; answers to earlier requests are dropped
 let timer;
@@ -81,30 +82,34 @@ async function show() {
   // The text in the field is not changed while it is typed, including its spaces.
   if ($("words").value.trim() !== (state.q ?? "")) $("words").value = state.q ?? "";
   for (const name of FILTERS) $(name).value = state[name] ?? usual[name] ?? "";
-  const active = FILTERS.filter((name) => name !== "order").filter((name) => state[name] && state[name] !== usual[name]);
+  const active = FILTERS.filter((name) => !APART.includes(name)).filter((name) => state[name] && state[name] !== usual[name]);
   const says = { filter: "", radius: "distance up to ", bits: "bits: ", k: "at most ", compare: "compare " };
   $("active").replaceChildren(...(active.length ? [other(active.map((name) => says[name] + state[name]).join(", "))] : []));
   await ask(state.item);
 }
 
 // Search, and return what was found and how to name the query.
-async function search(item, start = 0, { q, order, compare, ...filters } = form()) {
+async function search(item, start = 0, { q, order, compare, recall, ...filters } = form()) {
   const words = compare === "codes" ? { compare } : {};
+  const by_item = BY_ITEM.includes(order) ? order : BY_ITEM[0];
+  // Only a search by distance takes a recall.
+  const is_exact = recall === usual.recall || (item !== undefined && !dropped ? by_item : order) !== "distance";
+  const share = is_exact ? {} : { recall };
   if (dropped) {
     const { file, modality } = dropped;
-    const found = await get("api/search/file", { ...filters, order, ...(modality && { modality }) }, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
+    const found = await get("api/search/file", { ...filters, ...share, order, ...(modality && { modality }) }, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
     return { ...found, items: found.answers, like: file.name, orders: ORDERS };
   }
   if (item !== undefined) {
     const of = encodeURIComponent(item);
-    const by = BY_ITEM.includes(order) ? { order } : {};
+    const by = { order: by_item, ...share };
     if (BY_ITEM.length > 1) Object.assign(by, words);
     const [one, found] = await Promise.all([get(`api/items/${of}`), get(`api/items/${of}/neighbours`, { ...filters, ...by })]);
     const items = found.answers.filter((each) => each.id !== one.id);
     return { ...found, items, like: one.name, asked: one, orders: BY_ITEM };
   }
   if (q && info.by_words) {
-    const found = await get("api/search", { q, order, ...words, ...filters });
+    const found = await get("api/search", { q, order, ...words, ...share, ...filters });
     return { ...found, items: found.answers, for: q, orders: ORDERS };
   }
   const { filter, k } = filters;
@@ -137,6 +142,7 @@ function draw(answer, item) {
   $("status").replaceChildren(...status(answer));
   $("order-field").hidden = answer.orders.length < 2 || !shown.length;
   if (answer.order) $("order").value = answer.order;
+  $("recall-field").hidden = $("recall").length < 2 || answer.order !== "distance" || !shown.length;
   $("more").hidden = !(answer.n_items > shown.length);
   $("more").onclick = () => ask(undefined, shown.length);
   const query = answer.for ?? answer.like ?? answer.named;
@@ -149,8 +155,9 @@ function status(answer) {
   const n = shown.length;
   if (answer.error) return [answer.error.message];
   const bits = answer.bits && info.bits.length > 1 ? `, ${answer.bits} bits` : "";
-  if (answer.for) return [`${n ? count(n) : "Nothing found"} for “`, other(answer.for), `”${bits}`];
-  if (answer.like) return [`${n ? count(n) : "Nothing found"} like “`, other(short(answer.like)), `”${bits}`];
+  const how = answer.exact === false ? `${bits}, not all of the nearest` : bits;
+  if (answer.for) return [`${n ? count(n) : "Nothing found"} for “`, other(answer.for), `”${how}`];
+  if (answer.like) return [`${n ? count(n) : "Nothing found"} like “`, other(short(answer.like)), `”${how}`];
   if (!answer.named) return [`${n} of ${count(answer.n_items)}`];
   return [n ? `${n} of ${count(answer.n_items)} with “` : "Nothing found with “", other(answer.named), "” in the name"];
 }
@@ -196,7 +203,8 @@ function section({ items, tie, band }, texts) {
   if (band) said.push(BANDS[band]);
   if (tie) {
     const { ties, score, distance } = items[0];
-    const n = ties > items.length ? `${items.length} of ${count(ties)}` : count(ties);
+    // A search with a recall does not know how many items tie.
+    const n = ties > items.length ? `${items.length} of ${count(ties)}` : count(ties ?? items.length);
     said.push(`${n} ${score === null ? `at distance ${distance}` : "with the same score"}`);
   }
   const whole = make("section", { kind: band ?? "" });
