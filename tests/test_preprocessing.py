@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from estimators import every_method, fit, make, make_model
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 import fasthash as fh
 from fasthash._core.features import FeatureMap
@@ -39,6 +40,15 @@ def test_preprocessing_is_what_it_says(kind):
         # Components in the other order, each with either sign.
         found, expected = np.abs(found), np.abs(expected[:, ::-1])
     np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_whitening_does_not_depend_on_the_threads_of_products():
+    x = Rows(np.random.default_rng(0).standard_normal((1437, 256)), np.float64)
+    components = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            components.append(fit_preprocessing(x, "whiten").components)
+    np.testing.assert_array_equal(*components)
 
 
 def test_columns_that_do_not_move_stay_near_zero():

@@ -22,6 +22,7 @@ from .._core.pieces import cut
 from .._core.rows import Rows
 from .._core.suspicious_columns import refuse_vanishing, warn_of_columns
 from .._core.validation import check_choice
+from .._core.workers import threads_of_products
 from ._saving import check_shape
 
 __all__ = [
@@ -244,13 +245,15 @@ def fit_preprocessing(given: Rows, kind: str, n_most: int = _MOST_COMPONENTS) ->
     scale = np.where(is_constant, 1.0, deviation)
     if kind == "standardise":
         return Preprocessing(mean, scale)
-    covariance = np.zeros((d, d))
-    for b in blocks:
-        z = (given.read(b) - mean) / scale
-        z[:, is_constant] = 0
-        covariance += z.T @ z
     n_kept = min(n_most, d)
-    variances, directions = eigh(covariance / len(given), subset_by_index=[d - n_kept, d - 1])
+    # Sums and eigenvectors depend on the number of threads in their last digits.
+    with threads_of_products(1):
+        covariance = np.zeros((d, d))
+        for b in blocks:
+            z = (given.read(b) - mean) / scale
+            z[:, is_constant] = 0
+            covariance += z.T @ z
+        variances, directions = eigh(covariance / len(given), subset_by_index=[d - n_kept, d - 1])
     spread = np.sqrt(np.maximum(variances[::-1], 0))
     components = np.ascontiguousarray(directions[:, ::-1] / np.maximum(spread, _LEAST_DEVIATION))
     components[is_constant] = 0
