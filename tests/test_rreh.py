@@ -108,6 +108,39 @@ def test_paired_only_is_a_fit_of_the_pairs():
         )
 
 
+@pytest.mark.parametrize("preprocessing", ["none", "standardise"])
+def test_unpaired_rows_are_left_out_where_relations_explain_nothing(preprocessing):
+    """A neighbour in one modality is no neighbour in the other: the fit is that of the pairs."""
+    rng = np.random.default_rng(0)
+    x = {name: rng.standard_normal((600, d)) for name, d in (("image", 6), ("text", 4))}
+    few, pairs = semi_paired(x, 0.5)
+    settings = {"n_anchors": 50, "preprocessing": preprocessing}
+    alone = fh.RREH(16, unpaired=False, random_state=0, **settings).fit(few, pairs=pairs)
+    for seed in (0, np.random.RandomState(0)):
+        model = fh.RREH(16, random_state=seed, **settings).fit(few, pairs=pairs)
+        for name in x:
+            assert model.reliability_[name] < 0.25 and model.weights_[name] == 0
+            np.testing.assert_array_equal(model.projections_[name], alone.projections_[name])
+            np.testing.assert_array_equal(model.codes_[name], alone.codes_[name])
+    asked = fh.RREH(16, reliability=0.5, random_state=0, **settings).fit(few, pairs=pairs)
+    assert asked.weights_ == {"image": 0.5, "text": 0.5}
+    # With fewer pairs than anchors, other rows are centres.
+    most = fh.RREH(16, random_state=0, n_anchors=400, kernel="rbf").fit(few, pairs=pairs)
+    assert most.feature_maps_["image"].n_out == 400
+
+
+def test_there_is_nothing_to_leave_out_of_pairs():
+    """In whatever order the pairs are, all rows are read in their own."""
+    x, _ = make()
+    few, pairs = semi_paired(x, 1.0)
+    both = [
+        fh.RREH(16, n_anchors=50, unpaired=unpaired, random_state=0).fit(few, pairs=pairs)
+        for unpaired in (True, False)
+    ]
+    for name in x:
+        np.testing.assert_array_equal(both[0].projections_[name], both[1].projections_[name])
+
+
 def clusters(n_classes, n, noise, seed=0):
     """Two modalities of many classes: features that are linear in the classes, and labels."""
     rng = np.random.default_rng(seed)

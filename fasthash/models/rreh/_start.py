@@ -54,7 +54,7 @@ from ._views import (
     variates_at_anchors,
 )
 
-__all__ = ["Settings", "start_views"]
+__all__ = ["Settings", "are_unpaired_rows_useless", "start_views"]
 
 # Number of rows from which means, widths and scales are estimated, and number of pairs from which
 # correlations are estimated.
@@ -66,6 +66,10 @@ _LINEAR_SHARES = (1.0, 0.0, 0.5)
 # Factor on the weight of unpaired rows that follows from their error. It was chosen on validation
 # splits; values between 1 and 10 give nearly the same accuracy.
 _TRUST = 3.0
+
+# If R² is below this in all modalities, unpaired rows are left out. With this R², those of a
+# modality weigh as much as the pairs.
+_LEAST_EXPLAINED = 1 / (1 + _TRUST)
 
 _FOLDS = 10
 
@@ -294,3 +298,17 @@ def _weight(view: View, settings: Settings) -> float:
         return settings.reliability
     explained = min(max(view.reliability, 0.0), 1 - 1e-9)
     return min(_TRUST * view.n_pairs / view.n_unpaired * explained / (1 - explained), 1.0)
+
+
+def are_unpaired_rows_useless(views: Sequence[View], settings: Settings) -> bool:
+    """
+    Tell whether it is better to learn from the pairs alone, because relations explain too little.
+
+    With fewer pairs than anchors, unpaired rows are also needed as centres.
+    """
+    explained = [view.reliability for view in views if view.n_unpaired]
+    return (
+        settings.reliability is None
+        and views[0].n_pairs >= settings.n_anchors
+        and max(explained, default=1.0) < _LEAST_EXPLAINED
+    )

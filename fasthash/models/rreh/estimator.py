@@ -18,16 +18,17 @@ from ..._core.validation import (
     check_number,
     check_pairs,
 )
-from ..._core.workers import Workers
+from ..._core.workers import Executor, Workers
 from .._encoding import encode_samples
 from .._pairing import pairs_together
-from .._preprocessing import kinds_of, preprocess, preprocessed_maps
+from .._preprocessing import Preprocessing, kinds_of, preprocess, preprocessed_maps
 from .._progress import Callback, Progress, Report
 from .._projected_search import signed_roots
 from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
 from ._fit import RrehFit
-from ._start import Settings, start_views
+from ._start import Settings, are_unpaired_rows_useless, start_views
+from ._views import View
 
 __all__ = ["RREH"]
 
@@ -87,7 +88,9 @@ class RREH(CrossModalHasher):
         Number of sweeps over all unknowns.
     unpaired : bool, default True
         Whether to learn from samples without a partner. If False, this is the baseline "paired
-        only", and these samples get their codes from the hash functions.
+        only", and these samples get their codes from the hash functions. The same happens if
+        anchors explain less than a quarter of the variance in every modality (`reliability_`),
+        unless `reliability` is given or there are fewer pairs than `n_anchors`.
     preprocessing : str or mapping of str to str, default "none"
         Preprocessing of the features: one choice for all modalities, or a choice per modality
         ("none" where a mapping has none). "none": nothing. "unit": rows are scaled to unit length,
@@ -108,7 +111,8 @@ class RREH(CrossModalHasher):
         For each modality, the share of the other modalities' variance that is explained by the
         nearest other anchors; from below 0 to 1.
     weights_ : dict of str to float
-        For each modality, the weight ω that was used; 0 if all samples are pairs.
+        For each modality, the weight ω that was used; 0 if all samples are pairs, or others were
+        left out.
     anchors_ : ndarray of int64, shape (n_anchors,)
         Numbers of the pairs that are anchors of the reconstruction.
     linear_share_ : float or None
@@ -283,20 +287,18 @@ class RREH(CrossModalHasher):
         x = read_modalities(features, client=client_for(features))
         kinds = kinds_of(self, x)
         pairs = check_pairs(pairs, {name: len(rows) for name, rows in x.items()})
-        learned_from, used = x, pairs
-        if not self.unpaired and pairs is not None:
-            learned_from, used = pairs_together(x, pairs), None
-        prepared, preprocessing = preprocess(learned_from, kinds)
-        for name, rows in prepared.items():
-            if rows.is_constant():
-                raise ValueError(
-                    f"features[{name!r}] has the same row in all samples: there is nothing to "
-                    "learn from; pass features that differ"
-                )
+        is_left_out = pairs is not None and any(len(rows) > len(pairs) for rows in x.values())
+        is_left_out = is_left_out and not self.unpaired
         random_state = check_random_state(self.random_state)
+        first_draws = random_state.get_state()
         with Progress(callback, verbose) as report:
             with executor_of(next(iter(x.values())), n_threads, Workers) as workers:
-                views, anchors, share = start_views(prepared, used, settings, random_state, workers)
+                start = _start(x, pairs, is_left_out, kinds, settings, random_state, workers)
+                if are_unpaired_rows_useless(start[0], settings):
+                    is_left_out = True
+                    random_state.set_state(first_draws)
+                    start = _start(x, pairs, True, kinds, settings, random_state, workers)
+                views, anchors, share, preprocessing = start
                 fit = RrehFit(views, anchors, settings, random_state, workers)
                 report("start", 1, 1)
                 objective = []
@@ -310,7 +312,7 @@ class RREH(CrossModalHasher):
                 {view.name: view.feature_map for view in views}, preprocessing
             )
             projections = dict(zip(feature_maps, fit.projections, strict=True))
-            if learned_from is not x and pairs is not None:
+            if is_left_out and pairs is not None:
                 codes = self._codes_of_all(
                     x, pairs, codes, feature_maps, projections, n_threads, report
                 )
@@ -369,3 +371,25 @@ class RREH(CrossModalHasher):
             raise TypeError(f"unpaired must be True or False, got {self.unpaired!r}")
         parameters = {name: getattr(self, name) for name in Settings.__dataclass_fields__}
         return Settings(**parameters | {"n_components": min(self.n_components, self.n_bits)})
+
+
+def _start(
+    x: dict[str, Rows],
+    pairs: NDArray[np.int64] | None,
+    is_left_out: bool,
+    kinds: Mapping[str, str],
+    settings: Settings,
+    random_state: np.random.RandomState,
+    workers: Executor,
+) -> tuple[list[View], NDArray[np.int64], float | None, dict[str, Preprocessing]]:
+    """Preprocess the rows, or the pairs alone if others are left out, and call `start_views`."""
+    if is_left_out:
+        x, pairs = pairs_together(x, pairs), None
+    prepared, preprocessing = preprocess(x, kinds)
+    for name, rows in prepared.items():
+        if rows.is_constant():
+            raise ValueError(
+                f"features[{name!r}] has the same row in all samples: there is nothing to "
+                "learn from; pass features that differ"
+            )
+    return *start_views(prepared, pairs, settings, random_state, workers), preprocessing
