@@ -11,8 +11,15 @@ MEMORY_LIMIT = 2**30
 @contextlib.contextmanager
 def two_workers():
     """The client of a cluster; its workers are processes, which a nanny starts again."""
+    import dask
     from distributed import Client, LocalCluster
+    from distributed.utils import get_mp_context
 
+    # Each worker is a fork of a process that has imported what workers need, because tests kill
+    # workers. A nanny reads the setting again when it starts another one.
+    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+    modules = ["distributed", "dask.array", "fasthash.distributed", "fasthash.models"]
+    get_mp_context().set_forkserver_preload(modules)
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": MEMORY_LIMIT}
     with (
         LocalCluster(processes=True, dashboard_address=":0", **options) as cluster,

@@ -77,7 +77,7 @@ def test_amsh_of_one_partition_is_the_fit_of_one_process(client, data, n_bits, p
     """With more bits than classes, and with fewer."""
     features, labels = data
     assert 8 < len(np.unique(labels["text"])) < 24
-    model = fh.AMSH(n_bits, n_anchors=80, n_sweeps=3, preprocessing=preprocessing, random_state=0)
+    model = fh.AMSH(n_bits, n_anchors=40, n_sweeps=2, preprocessing=preprocessing, random_state=0)
     expected = model.fit(features, labels, n_threads=1)
     with client.as_current():
         found = fh.AMSH(**model.get_params()).fit(lazy(features, 2000), labels)
@@ -95,7 +95,7 @@ def test_a_start_from_a_sample_is_that_of_one_process(client, data, monkeypatch)
     monkeypatch.setattr(
         ClusterRows, "take", lambda self, rows: taken.append(len(rows)) or take(self, rows)
     )
-    model = fh.AMSH(8, n_anchors=80, n_sweeps=3, random_state=0)
+    model = fh.AMSH(8, n_anchors=40, n_sweeps=2, random_state=0)
     expected = model.fit(features, labels, n_threads=1)
     with client.as_current():
         found = fh.AMSH(**model.get_params()).fit(lazy(features, 2000), labels)
@@ -127,7 +127,7 @@ def test_messages_of_a_sweep(client):
     assert tasks_of_a_sweep(400, 3) == 3 * 2 * 3 * 2
 
 
-AMSH_OPTIONS = {"n_bits": 24, "n_anchors": 80, "n_sweeps": 3, "random_state": 0}
+AMSH_OPTIONS = {"n_bits": 24, "n_anchors": 40, "n_sweeps": 2, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_a_worker_killed_in_the_middle_of_a_fit(client, data, amsh_of_partitions
     with client.as_current():
 
         def kill_once(stage, done, total):
-            if stage == "codes" and done == 2 and not killed:
+            if stage == "codes" and done == 1 and not killed:
                 killed.append(pids(client)[0])
                 kill(killed[0])
 
@@ -217,7 +217,7 @@ def test_workers_add_up_the_sums_of_many_partitions(client, monkeypatch, method)
     """This process receives sums of at most 16 partitions at a time, and they are those of all."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400, 60)) @ rng.standard_normal((60, 60))
-    model = getattr(fh, method)(8, n_iterations=2, random_state=0)
+    model = getattr(fh, method)(8, n_iterations=1, random_state=0)
     lazy = da.from_array(x, chunks=(20, 60))
     given, on_workers = x, lazy
     if method == "CCAITQ":
