@@ -1,7 +1,7 @@
 """`SearchedCodes`: what both indexes share: searches with a filter, by codes or by weights.
 
-A subclass decides how a set of codes is searched by Hamming distance. A search with weights is a
-scan, or sorts the nearest codes by Hamming distance.
+A subclass decides how a set of codes is searched by Hamming distance, and how a recall is kept. A
+search with weights is a scan otherwise, or sorts the nearest codes by Hamming distance.
 """
 
 from __future__ import annotations
@@ -180,8 +180,9 @@ class SearchedCodes(HeldCodes):
 
         Notes
         -----
-        A search with weights is a scan. With `candidates`, tables may find the candidates; this is
-        faster than the scan only among many codes whose neighbours are near.
+        A search with weights is a scan, unless a recall is given. With `candidates`, tables may find
+        the candidates; this is faster than the scan only among many codes whose neighbours are
+        near.
 
         A search with `recall` compares a query with the codes in the lists of its nearest centres.
         The lists are made by `HammingIndex.partition`, or when searches with a recall have taken as
