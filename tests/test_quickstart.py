@@ -39,6 +39,11 @@ def without_numbers(text):
     return [re.sub(r"[\d.,]+", "#", " ".join(line.split())) for line in lines]
 
 
+def shares(text):
+    """Scores and recalls: they hardly differ between machines."""
+    return [float(share) for share in re.findall(r"\b0\.\d{3}\b", text)]
+
+
 def is_plain(command):
     """Whether a shell only cuts the command at its spaces."""
     return re.fullmatch(r"fasthash( [\w./:=@-]+)+", command) is not None
@@ -107,3 +112,5 @@ def test_every_command_of_the_page_runs(tmp_path, monkeypatch):
                 n_in_shell += 1
             assert status == 0, f"{command}\n{printed}"
             assert without_numbers(printed) == without_numbers(expected), command
+            if command.split()[1] in ("evaluate", "recall"):
+                assert shares(printed) == pytest.approx(shares(expected), abs=0.02), command
