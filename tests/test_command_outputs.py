@@ -138,6 +138,9 @@ def test_a_text_has_a_name_by_which_it_is_known_again(folder, capsys):
         suffix = pathlib.Path(NAMES[name][0]).suffix
         refuses(capsys, folder, WRITERS[name][0].format(wrong), f"a name that ends in {suffix}")
     refuses(capsys, folder, "duplicates codes.npy --radius 0 --output x", "that ends in .csv")
+    for suffix in (".csv", ".TSV", ".txt", ".mat"):
+        command = f"encode --method sign --features e.npy --output x{suffix}"
+        refuses(capsys, folder, command, f"x{suffix} would be a .npy array: its name must not end")
 
 
 def test_two_outputs_are_two_files(folder, capsys):
