@@ -180,9 +180,9 @@ class SearchedCodes(HeldCodes):
 
         Notes
         -----
-        A search with weights is a scan, unless a recall is given. With `candidates`, tables may find
-        the candidates; this is faster than the scan only among many codes whose neighbours are
-        near.
+        A search with weights is a scan, unless a recall is given. With `candidates`, tables may
+        find the candidates; this is faster than the scan only among many codes whose neighbours
+        are near.
 
         A search with `recall` compares a query with the codes in the lists of its nearest centres.
         The lists are made by `HammingIndex.partition`, or when searches with a recall have taken as
