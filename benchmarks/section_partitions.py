@@ -414,10 +414,11 @@ def _build(method: str, codes: NDArray[np.uint8], file: str) -> tuple[float, int
         faiss.omp_set_num_threads(1)
     else:
         usearch = import_peer("usearch.index").index if name == "usearch" else None
+    # Before the first measurement, because it imports what the name belongs to, as above.
+    index = fh.HammingIndex(n_bits)
     before = _resident()
     start = time.process_time()
     if name == "ours":
-        index = fh.HammingIndex(n_bits)
         index.add(codes)
         n_lists = int(number) if number.isdigit() else None
         index.partition(n_lists=n_lists, n_threads=1)

@@ -142,6 +142,25 @@ static inline void fh_selection_compact_rows(fh_selection *s)
     s->last_row = (int64_t)rows[0];
 }
 
+/* Makes room for n candidates: drops those that are not closer than the limit, and if most of the
+ * others are ties, all that are not among the first k. */
+static inline void fh_selection_make_room(fh_selection *s, int64_t n)
+{
+    int64_t n_left = 0, i = 0;
+    for (int is_position = 0; is_position < 2; is_position++) {
+        for (const int64_t end = is_position ? s->n_kept : s->n_rows; i < end; i++) {
+            s->distances[n_left] = s->distances[i];
+            s->positions[n_left] = s->positions[i];
+            n_left += s->distances[i] < s->limit;
+        }
+        if (!is_position)
+            s->n_rows = n_left;
+    }
+    s->n_kept = n_left;
+    if (s->n_kept + n + s->k / 2 > s->capacity)
+        fh_selection_compact_rows(s);
+}
+
 /* Appends a candidate, for which there is room. */
 static inline void fh_selection_add(fh_selection *s, int32_t distance, int64_t position)
 {
@@ -164,7 +183,7 @@ static inline void fh_selection_finish_rows(fh_selection *parts, ptrdiff_t n_par
             if (s->distances[i] >= parts->limit)
                 continue;
             if (parts->n_kept == parts->capacity)
-                fh_selection_compact_rows(parts);
+                fh_selection_make_room(parts, 1);
             fh_selection_add(parts, s->distances[i], s->positions[i]);
             parts->n_rows++;
             fh_selection_lower(parts);
@@ -214,7 +233,7 @@ static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n
 {
     if (s->order != NULL) {
         if (s->n_kept + n > s->capacity)
-            fh_selection_compact_rows(s);
+            fh_selection_make_room(s, n);
         for (int32_t i = 0; i < n; i++) {
             const int64_t position = first + positions[i];
             if (distances[i] < s->limit - 1 || s->last_row == INT64_MAX ||
