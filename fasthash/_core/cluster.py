@@ -121,12 +121,13 @@ class Cluster(AbstractContextManager["Cluster"]):
         parts: list[RemotePart],
         *arguments: Any,
         report: Callable[[int], None] | None = None,
+        is_large: bool = False,
     ) -> Result:
         """Call a function for each part, and add up the results."""
         futures = self._map(_run, function, parts, arguments)
         if report is not None:
             self._report(report, parts, futures)
-        total: Result = merged_on_workers(self.client, futures, total_of)
+        total: Result = merged_on_workers(self.client, futures, total_of, is_large)
         return total
 
     def change(

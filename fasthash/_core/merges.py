@@ -25,11 +25,18 @@ def in_groups(answers: Sequence[Any], merge: Callable[[list[Any]], Any]) -> list
 
 
 def merged_on_workers(
-    client: Any, answers: Sequence[Any], merge: Callable[[list[Any]], Any]
+    client: Any, answers: Sequence[Any], merge: Callable[[list[Any]], Any], is_large: bool = False
 ) -> Any:
-    """Merge answers that are futures, and return the result; workers merge if there are many."""
+    """
+    Merge answers that are futures, and return the result.
+
+    Workers merge if there are many answers. If each is large, one of them makes the result, so that
+    only this comes to the client, through the scheduler.
+    """
     call = partial(_merge, merge)
     left = in_groups(answers, lambda some: client.submit(call, *some, pure=False))
+    if is_large and len(left) > 1:
+        return client.submit(call, *left, pure=False).result()
     return merge(client.gather(left))
 
 

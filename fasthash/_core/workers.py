@@ -81,11 +81,13 @@ class Executor(Protocol):
         parts: list[Any],
         *arguments: Any,
         report: Callable[[int], None] | None = None,
+        is_large: bool = False,
     ) -> Result:
         """
         As `run`, but return the total of the results, as `total_of` adds them.
 
-        The results of more than `MOST_ANSWERS` parts are added in groups.
+        The results of more than `MOST_ANSWERS` parts are added in groups. `is_large` says that they
+        are many megabytes, which should not all come to this process.
         """
 
     def change(self, function: Callable[..., Result], parts: list[Any], *arguments: Any) -> Result:
@@ -196,6 +198,7 @@ class Workers(AbstractContextManager["Workers"]):
         parts: list[Any],
         *arguments: Any,
         report: Callable[[int], None] | None = None,
+        is_large: bool = False,
     ) -> Result:
         """As `run`, but return the total of the results."""
         results = self.run(function, parts, *arguments, report=report)

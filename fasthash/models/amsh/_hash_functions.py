@@ -312,7 +312,9 @@ def _visit(
         if not isinstance(start, int):
             projection[:, place] = start
     moments, losses, gram = workers.total(
-        _visit_part, x.with_codes(codes), projection, columns, with_gram, report=report
+        *(_visit_part, x.with_codes(codes), projection, columns, with_gram),
+        report=report,
+        is_large=with_gram,
     )
     return [moments[:, place].copy() for place in columns], losses.tolist(), gram
 

@@ -222,7 +222,8 @@ class CCAITQ(CrossModalHasher):
                 fewest = min(z.n_columns for z in views.values())
                 n_components = min(self.n_components or n_bits, n_bits, fewest)
                 n_folds = min(N_FOLDS, next(iter(views.values())).n_rows)
-                folds, n_pairs = workers.total(_sums_of_part, parts, n_folds).covariances()
+                sums = workers.total(_sums_of_part, parts, n_folds, is_large=True)
+                folds, n_pairs = sums.covariances()
                 covariances = join_folds(folds, n_pairs)
                 means = [np.trace(row[m]) / len(row[m]) for m, row in enumerate(covariances)]
                 power = 1.0

@@ -299,6 +299,7 @@ def _principal_directions(
         _products_of_part,
         *(x.parts(), feature_map),
         report=lambda done: report("covariance", done, n),
+        is_large=True,
     )
     covariance /= n
     variances, directions = eigh(covariance, subset_by_index=[d - n_components, d - 1])

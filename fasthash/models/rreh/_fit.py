@@ -126,7 +126,9 @@ class RrehFit:
     def _compute_grams(self) -> None:
         """Compute what is the same in all sweeps: φᵀwφ + ℓI, factored; SᵀwS and eigenvectors."""
         self.ridges, self._grams, self._factors, self._relation_grams = [], [], [], []
-        for gram, relations in self._workers.total(part_functions.grams, self._parts):
+        for gram, relations in self._workers.total(
+            part_functions.grams, self._parts, is_large=True
+        ):
             ridge = self._settings.ridge * np.trace(gram) / len(gram)
             gram.flat[:: len(gram) + 1] += ridge
             self.ridges.append(ridge)
