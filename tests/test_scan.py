@@ -1,6 +1,7 @@
 """A search cut into many calls answers as one call does, and an interrupt is answered between."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from fasthash._core.allowed import allow
 from fasthash._core.pieces import Pace, smaller_pieces
 from reference import hamming as reference
 from reliability import limits
-from strategies import search_problems
+from strategies import random_codes, search_problems
 
 # Calls over a query or two, or over as few rows of two queries as a kernel does at a time.
 SMALL_CALLS = {
@@ -163,3 +164,34 @@ def test_an_interrupt_is_answered_within_a_call(call):
 @pytest.mark.slow
 def test_more_codes_and_bytes_than_32_bits_count():
     limits.measure_large()
+
+
+@pytest.mark.parametrize("kind", ["Topk", "WeightedTopk"])
+def test_a_call_frees_its_scratch_before_the_next_one_allocates(monkeypatch, kind):
+    """Two at a time would make the system hand out, and clear, new memory for each."""
+    module = scan._search if kind == "Topk" else scan._weighted
+    kernel, alive, most = getattr(module, kind), [], []
+
+    class Search:
+        def __init__(self, *arguments):
+            self.advance = kernel(*arguments).advance
+            alive.append(1)
+            most.append(len(alive))
+
+        def __del__(self):
+            alive.pop()
+
+    monkeypatch.setattr(
+        scan,
+        "_search" if kind == "Topk" else "_weighted",
+        SimpleNamespace(**{kind: Search, "look_up": scan._search.look_up}),
+    )
+    sizes = SMALL_CALLS["rows"]
+    codes = random_codes(100, 64)
+    if kind == "Topk":
+        found = scan.scan_topk(codes[:9], codes, 3, 1, sizes=sizes)[1]
+    else:
+        weights = 2 * np.unpackbits(codes[:9], axis=1).astype(np.int16) - 1
+        found = scan.scan_weighted(weights, codes, 3, 1, sizes=sizes)[1]
+    np.testing.assert_array_equal(found[:, 0], np.arange(9))
+    assert len(most) > 1 and max(most) == 1

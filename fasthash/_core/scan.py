@@ -139,6 +139,8 @@ def scan_topk(
                     some, codes, rows, flags, numbers, n_found, nearest, positions, n_threads
                 )
                 pace.drive(search.advance)
+                # Free its scratch memory before the next search allocates its own.
+                del search
     return pad(distances, found if chosen is None else look_up(chosen, found), k)
 
 
@@ -187,6 +189,7 @@ def scan_weighted(
                 *(distances[q], found[q], n_threads),
             )
             _run(search, pace)
+            del search
     return pad(distances, found if chosen is None else look_up(chosen, found), k)
 
 
