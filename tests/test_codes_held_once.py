@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_recall import near_codes
 
 import fasthash as fh
+from fasthash._core.stored_codes import StoredCodes
 from fasthash.index import _list_search, _partitioning
 from strategies import WIDTHS, random_codes
 
@@ -212,3 +213,26 @@ def test_threads_search_while_codes_are_laid_out_again():
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(search, range(100)))
+
+
+def test_lists_that_replace_others_hold_codes_once():
+    codes = near_codes(20000, 300, 0.12, 1)
+    _, index = pair_of(codes, n_lists=50)
+    index.search(codes[:20], 5, recall=0.9)
+    before = weakref.ref(stored(index).layout.codes)
+    index.partition(n_lists=60)
+    gc.collect()
+    assert before() is None
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_ids_are_listed_without_codes(is_removed, monkeypatch):
+    codes = near_codes(3000, 300, 0.12, 1)
+    _, index = pair_of(codes, ids=2 * np.arange(len(codes)))
+    if is_removed:
+        index.remove([4])
+    index.add(codes[:2], ids=[1, 9000])
+    monkeypatch.setattr(StoredCodes, "block", None)
+    expected = np.union1d(2 * np.arange(len(codes)), [1, 9000])
+    np.testing.assert_array_equal(index.ids, expected[expected != 4] if is_removed else expected)
+    assert index.search(codes[:1], 2, filter=lambda ids: ids == 1)[1].tolist() == [[1, -1]]

@@ -99,8 +99,8 @@ def write_index(
     calibrations = b"" if lists is None else lists.calibrations
     sections = _sections(len(state), parameters["n_bits"], n_tables, n_lists, len(calibrations))
     contents: dict[str, Iterable[NDArray[Any]]] = {
-        "codes": (codes for codes, _ in state.blocks()),
-        "ids": (ids.astype("<i8", copy=False) for _, ids in state.blocks()),
+        "codes": state.code_blocks(),
+        "ids": (ids.astype("<i8", copy=False) for ids in state.id_blocks()),
     }
     if tables is not None:
         contents["tables"] = (tables.memory,)

@@ -93,6 +93,8 @@ class Partitioning:
             self._n_lists, self._centres = n_lists, None
             self._file = None
             base.lists = self._make(base, n_threads)
+            # Its lists hold the codes in the order before.
+            self._searches.pop(base, None)
 
     def has_lists(self, base: SortedCodes) -> bool:
         """Whether a base has lists, or its file has."""
@@ -102,9 +104,9 @@ class Partitioning:
         self, base: SortedCodes, has_weights: bool
     ) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for the lists of a base, by (k, recall)."""
-        search, file = self._made(base, has_weights), self._unused_of(base)
-        if search is not None:
-            return search.calibrations
+        made, file = self._made(base), self._unused_of(base)
+        if made is not None:
+            return made[has_weights].calibrations
         if file is None or self._queries[has_weights] is not None:
             return {}
         return {key: chosen.calibration for key, chosen in file.chosen[has_weights].items()}
@@ -115,13 +117,17 @@ class Partitioning:
 
         Queries are codes, or rounded weights if `has_weights`.
         """
-        search = self._made(base, has_weights)
-        if search is not None:
-            return search
+        return self._searches_of(base, n_threads)[has_weights]
+
+    def _searches_of(self, base: SortedCodes, n_threads: int) -> tuple[ListSearch, ListSearch]:
+        """`search` without weights and with them, in the same lists."""
+        made = self._made(base)
+        if made is not None:
+            return made
         with self._lock:
-            search = self._made(base, has_weights)
-            if search is not None:
-                return search
+            made = self._made(base)
+            if made is not None:
+                return made
             chosen: tuple[Rules, Rules] = {}, {}
             file = self._file
             if file is not None and base.lists is None:
@@ -134,17 +140,18 @@ class Partitioning:
             if base.lists is None:
                 base.lists = self._make(base, n_threads)
             # Rules of the file are for queries that the caller has not replaced.
-            made = [
+            first, second = (
                 ListSearch(base.stored, base.lists, given, None if given is not None else rules, by)
                 for given, rules, by in zip(self._queries, chosen, (False, True), strict=True)
-            ]
-            self._searches[base] = made[0], made[1]
-            return made[has_weights]
+            )
+            self._searches[base] = first, second
+            return first, second
 
     def stored(self, base: SortedCodes, n_threads: int) -> StoredLists:
         """The lists of a base, for a file; they are made now unless they exist."""
-        p = self.search(base, False, n_threads).partitions
-        entries = [entry for search in self._searches[base] for entry in search.to_store()]
+        made = self._searches_of(base, n_threads)
+        p = made[0].partitions
+        entries = [entry for search in made for entry in search.to_store()]
         calibrations, n_learned = json.dumps(entries).encode(), self._n_learned or len(base)
         return StoredLists(p.centres, p.starts, p.rows, calibrations, n_learned, self._n_lists)
 
@@ -156,9 +163,9 @@ class Partitioning:
 
         With weights, lists are of no use before the caller has calibrated them.
         """
-        search = self._made(base, has_weights)
-        if search is not None:
-            return search
+        made = self._made(base)
+        if made is not None:
+            return made[has_weights]
         n = len(base)
         if not 0 < n <= MAX_ROWS:
             return None
@@ -216,12 +223,10 @@ class Partitioning:
         yield
         self._spent += time.perf_counter() - start
 
-    def _made(self, base: SortedCodes, has_weights: bool) -> ListSearch | None:
-        """The search in the lists of a base, if it has been made."""
+    def _made(self, base: SortedCodes) -> tuple[ListSearch, ListSearch] | None:
+        """The searches in the lists of a base, if they have been made."""
         made = self._searches.get(base)
-        if made is None or made[0].partitions is not base.lists:
-            return None
-        return made[has_weights]
+        return made if made is not None and made[0].partitions is base.lists else None
 
     def _unused_of(self, base: SortedCodes) -> _Unused | None:
         """The lists of the file of this base, unless searches have used them."""

@@ -325,9 +325,9 @@ class Snapshot:
             return self.base.ids
         ids = np.empty(len(self), np.int64)
         end = 0
-        for _, some_ids in self.blocks():
-            ids[end : end + len(some_ids)] = some_ids
-            end += len(some_ids)
+        for some in self.id_blocks():
+            ids[end : end + len(some)] = some
+            end += len(some)
         return _read_only(ids)
 
     @cached_property
@@ -341,43 +341,53 @@ class Snapshot:
             return self.base.codes
         codes = np.empty((len(self), self.base.stored.shape[1]), np.uint8)
         end = 0
-        for some_codes, _ in self.blocks():
-            codes[end : end + len(some_codes)] = some_codes
-            end += len(some_codes)
+        for some in self.code_blocks():
+            codes[end : end + len(some)] = some
+            end += len(some)
         return _read_only(codes)
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """All codes and ids in ascending order of id, a block at a time."""
+    def code_blocks(self) -> Iterator[NDArray[np.uint8]]:
+        """All codes in ascending order of id, a block at a time."""
+        for rows, some in self._blocks():
+            codes, ids = self.base.stored.block(rows), self.base.ids[rows]
+            if self.live is not None:
+                codes, ids = codes[self.live[rows]], ids[self.live[rows]]
+            yield merged(codes, ids, self.recent.codes[some], self.recent.ids[some])
+
+    def id_blocks(self) -> Iterator[NDArray[np.int64]]:
+        """All ids, ascending, a block at a time; without the codes, which may have to be copied."""
+        for rows, some in self._blocks():
+            ids, recent = self.base.ids[rows], self.recent.ids[some]
+            if self.live is not None:
+                ids = ids[self.live[rows]]
+            yield merged(ids, ids, recent, recent)
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Blocks of rows of the base, with the rows of the recent codes that belong to them."""
         base, recent = self.base, self.recent
         places = np.empty(len(recent), np.int64)
         for part in blocks_of(places):
             places[part] = np.searchsorted(base.ids, recent.ids[part])
         for rows in cut(len(base), most=_BLOCK_ROWS) or [slice(0, 0)]:
-            codes, ids = base.stored.block(rows), base.ids[rows]
-            if self.live is not None:
-                live = self.live[rows]
-                codes, ids = codes[live], ids[live]
             # Codes with larger ids than the base belong to the last block.
             is_last = rows.stop == len(base)
             stop = len(places) if is_last else np.searchsorted(places, rows.stop)
-            some = slice(np.searchsorted(places, rows.start), stop)
-            yield merged(codes, ids, recent.codes[some], recent.ids[some])
+            yield rows, slice(np.searchsorted(places, rows.start), stop)
 
     def _live(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows if self.live is None else rows[self.live]
 
 
 def merged(
-    codes: NDArray[np.uint8],
+    values: NDArray[Value],
     ids: NDArray[np.int64],
-    more_codes: NDArray[np.uint8],
+    more: NDArray[Value],
     more_ids: NDArray[np.int64],
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Merge two sets of codes, each in ascending order of id, into one; O(n)."""
+) -> NDArray[Value]:
+    """Merge the values of two sets of ids, each in ascending order of id, into one; O(n)."""
     if len(more_ids) == 0:
-        return codes, ids
-    places = np.searchsorted(ids, more_ids)
-    return np.insert(codes, places, more_codes, axis=0), np.insert(ids, places, more_ids)
+        return values
+    return np.insert(values, np.searchsorted(ids, more_ids), more, axis=0)
 
 
 def _read_only(array: NDArray[Value]) -> NDArray[Value]:

@@ -176,7 +176,10 @@ class CodeStorage:
         if len(recent) == 0 or ids[0] > recent.ids[-1]:
             recent = recent.extended(codes, ids)
         else:
-            recent = SortedCodes(*merged(recent.codes, recent.ids, codes, ids))
+            recent = SortedCodes(
+                merged(recent.codes, recent.ids, codes, ids),
+                merged(recent.ids, recent.ids, ids, ids),
+            )
         state = Snapshot(base, state.live, state.n_live, recent, next_id)
         if len(recent) > max(_MOST_RECENT, _MOST_RECENT_SHARE * len(base)):
             return self._compacted(state)
