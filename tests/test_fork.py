@@ -192,6 +192,38 @@ assert all(searched), searched
     )
 
 
+def test_another_thread_lists_ids_while_one_forks():
+    run_case(
+        """
+from fasthash.index._snapshot import Snapshot
+def changed():
+    index = fh.HammingIndex(64)
+    index.add(codes[:9])
+    index.remove([2])
+    return index
+
+first, second = changed(), changed()
+begins, ends = threading.Event(), threading.Event()
+id_blocks = Snapshot.id_blocks
+def slow(self):
+    if self is first._storage.state:
+        begins.set()
+        ends.wait()
+    return id_blocks(self)
+Snapshot.id_blocks = slow
+
+thread = threading.Thread(target=lambda: first.ids)
+thread.start()
+begins.wait()
+status = in_child(lambda: second.ids)
+ends.set()
+thread.join()
+assert status == 0, status
+assert len(first.ids) == 8
+"""
+    )
+
+
 @needs_compiler
 @needs_linux
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def public_callables():
                     yield called, thing
                 for method_name, method in inspect.getmembers(thing, inspect.isroutine):
                     is_ours = (getattr(method, "__module__", None) or "").startswith("fasthash")
-                    if is_ours and not method_name.startswith("_"):
+                    if is_ours and callable(method) and not method_name.startswith("_"):
                         yield f"{called}.{method_name}", method
             elif callable(thing):
                 yield called, thing

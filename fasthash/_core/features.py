@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .kept import KeptProperty
 from .pieces import cut
 from .rows import Rows
 from .workers import Executor, Workers, add_up
@@ -125,7 +125,7 @@ class FeatureMap:
             np.minimum(out, 0, out=out)
         return out
 
-    @cached_property
+    @KeptProperty
     def _operands(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The mean anchor, and the right factor of the product: (n_features + 2, n_anchors)."""
         assert self.anchors is not None and self.width is not None

@@ -7,12 +7,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .kept import KeptProperty
 from .pieces import cut
 
 __all__ = ["ENDINGS", "Vocabulary", "check_texts", "quoted", "split_words"]
@@ -176,7 +176,7 @@ class Vocabulary:
         candidates = [known[i] for i in np.flatnonzero(is_candidate)]
         return difflib.get_close_matches(word, candidates, _SIMILAR_WORDS, _LEAST_SIMILARITY)
 
-    @cached_property
+    @KeptProperty
     def _letters(self) -> tuple[list[str], NDArray[np.int64], NDArray[np.uint8]]:
         """The known words, their lengths, and how often each has each letter."""
         known = list(self._number)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from .._core.allowed import LISTED_SHARE, Allowed, Directory, sorting_is_cheaper
 from .._core.interruptible import ascends, copy, distinct
+from .._core.kept import KeptProperty
 from .._core.pieces import blocks_of, cut
 from .._core.scan import look_up
 from .._core.stored_codes import StoredCodes
@@ -318,7 +318,7 @@ class Snapshot:
             codes[is_held] = part.stored.at(rows[is_held])
         return codes.reshape(*ids.shape, codes.shape[1])
 
-    @cached_property
+    @KeptProperty
     def ids(self) -> NDArray[np.int64]:
         """All ids held, ascending, read-only."""
         if self.is_compact:
@@ -330,7 +330,7 @@ class Snapshot:
             end += len(some)
         return _read_only(ids)
 
-    @cached_property
+    @KeptProperty
     def places(self) -> NDArray[np.int64]:
         """For each recent code, the number of live rows of the base with smaller ids."""
         return np.searchsorted(self._live(self.base.ids), self.recent.ids)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core.kept import KeptProperty
 from .._core.validation import check_count
 from ..codes import check_codes
 from ..hamming import distances
@@ -142,7 +142,7 @@ class DistanceScale:
         return len(self.other) - 1
 
     # Kept, because the bands of a thousand answers need it a thousand times.
-    @cached_property
+    @KeptProperty
     def close(self) -> int:
         """The largest distance that is close; -1 if not even equal codes are."""
         others = np.cumsum(self.other) / self.other.sum()

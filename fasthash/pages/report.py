@@ -6,12 +6,13 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.kept import KeptProperty
 from ..datasets import Part
 from ..hamming import topk
 from ..metrics import average_precision, compare_paired, precision_at, precision_recall_curve
@@ -82,7 +83,7 @@ class Ranking:
         """The four arguments of the functions of `fasthash.metrics`."""
         return self.query_codes, self.codes, self.query_labels, self.labels
 
-    @cached_property
+    @KeptProperty
     def average_precisions(self) -> NDArray[np.float64]:
         """The average precision of each query, NaN without a relevant item."""
         return average_precision(*self.problem, ties="expected")
