@@ -15,7 +15,8 @@ from test_recall import near_codes
 
 import fasthash as fh
 from fasthash._core.stored_codes import StoredCodes
-from fasthash.index import _list_search, _partitioning
+from fasthash.index import _list_search, _partitioning, _plan
+from fasthash.index._tables import CodeTables
 from strategies import WIDTHS, random_codes
 
 
@@ -236,3 +237,20 @@ def test_ids_are_listed_without_codes(is_removed, monkeypatch):
     expected = np.union1d(2 * np.arange(len(codes)), [1, 9000])
     np.testing.assert_array_equal(index.ids, expected[expected != 4] if is_removed else expected)
     assert index.search(codes[:1], 2, filter=lambda ids: ids == 1)[1].tolist() == [[1, -1]]
+
+
+def test_tables_that_another_thread_builds_follow_the_codes(monkeypatch):
+    codes = near_codes(20000, 300, 0.12, 1)
+    index = fh.HammingIndex(8 * codes.shape[1], multi_index="always")
+    index.add(codes)
+    before = weakref.ref(stored(index).layout.codes)
+
+    def build(*arguments):
+        tables = CodeTables(*arguments)
+        index.partition(n_lists=20)
+        return tables
+
+    monkeypatch.setattr(_plan, "CodeTables", build)
+    assert index.search(codes[:1], 1)[0] == 0
+    gc.collect()
+    assert before() is None

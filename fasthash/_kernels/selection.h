@@ -257,8 +257,9 @@ static inline void fh_selection_append(fh_selection *s, int64_t first, int32_t n
     fh_selection_lower(s);
 }
 
-/* Writes the first k candidates of several selections in their order, with a counting sort. Each selection is over a later part of the database than the one before. Together they have
- * at least k candidates. The counts of the first selection are overwritten. */
+/* Writes the first k candidates of several selections in their order, with a counting sort. Each
+ * selection is over a later part of the database than the one before. Together they have at least k
+ * candidates. The counts of the first selection are overwritten. */
 static inline void fh_selection_finish(fh_selection *parts, ptrdiff_t n_parts, ptrdiff_t stride,
                                        int32_t *out_distances, int64_t *out_positions)
 {

@@ -313,6 +313,8 @@ class Plan:
         with self._build_lock:
             if self.tables is None:
                 self.tables = CodeTables(self._codes, self._n_bits, self._n_tables, n_threads)
+                # Another thread may have laid out the codes again before it could see the tables.
+                self.tables.follow()
             return self.tables
 
 

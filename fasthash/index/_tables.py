@@ -98,8 +98,6 @@ class CodeTables:
         self._codes = codes
         self._n_bits = n_bits
         self._tables = self._over_codes(n_tables, n_threads, memory)
-        # They may have been laid out again meanwhile.
-        self.follow()
         self.was_read = memory is not None
         self.seconds_per_candidate = SECONDS_PER_CANDIDATE
 
