@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import pathlib
 import pickle
 import struct
 
@@ -16,6 +17,8 @@ import fasthash as fh
 from fasthash.index import _index_file as index_file
 from fasthash.index import _list_search
 from fasthash.index._partitions import default_n_lists
+
+DATA = pathlib.Path(__file__).parent / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -294,3 +297,16 @@ def test_a_wrong_number_of_learned_codes_is_found(path, value):
     path.write_bytes(rewritten(path.read_bytes(), set_at("lists_learned_from", value=value)))
     with pytest.raises(ValueError, match="its centres cannot have been learned"):
         fh.load(path)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_file_with_rules_of_another_kind_is_calibrated_again(tmp_path, mmap):
+    """Before searches with weights had rules, a rule was a table, and codes might lie twice."""
+    path = DATA / "index_format_3.fasthash"
+    index = fh.load(path, mmap=mmap)
+    assert index.calibration_ == index.weighted_calibration_ == {}
+    assert recall_of(index, index.codes[:300], 10, recall=0.9) >= 0.89
+    assert len(index._storage.state.base.lists) == 20 and list(index.calibration_) == [(10, 0.9)]
+    index.verify()
+    index.save(tmp_path / "x", partitions=True)
+    assert fh.load(tmp_path / "x").calibration_ == index.calibration_

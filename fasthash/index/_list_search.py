@@ -364,6 +364,10 @@ def read_calibrations(path: str, lists: StoredLists) -> tuple[Rules, Rules]:
     try:
         for entry in json.loads(lists.calibrations):
             calibration, n_live = Calibration(**entry["calibration"]), entry["n_live"]
+            if "has_weights" not in entry:
+                # An earlier version wrote it, with a rule of another kind. A search with this
+                # recall is calibrated again.
+                continue
             rule = None if entry["rule"] is None else _checked(entry["rule"], len(lists.centres))
             if type(n_live) is not int or not 0 <= n_live < 2**63:
                 raise ValueError
