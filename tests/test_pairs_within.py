@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash._core.pieces import smaller_pieces
+from fasthash._kernels.groups import NarrowGroups
 from fasthash.neighbors import _blocks, _plan
 from reference import neighbors as reference
 from strategies import WIDTHS, all_distances, random_codes, simd
@@ -229,6 +230,33 @@ def test_groups_match_the_reference(codes, radius, wider, is_accepted):
             for group in expected
         ]
         assert representatives.tolist() == chosen
+
+
+@patient
+@given(
+    codes=problems(max_codes=25),
+    radius=st.integers(0, 12),
+    wider=st.integers(0, 12),
+    amount=st.integers(1, 60),
+    random=st.randoms(),
+)
+def test_the_kernel_of_narrow_groups_matches_the_reference(codes, radius, wider, amount, random):
+    """In pieces of any size, and with the earlier codes of each code in any order."""
+    earlier = [[] for _ in codes]
+    for first, second, _ in reference.pairs_within(codes, radius):
+        earlier[second].append(first)
+    for rows in earlier:
+        random.shuffle(rows)
+    starts = np.cumsum([0, *map(len, earlier)])
+    rows = np.array([row for some in earlier for row in some], np.int64)
+    narrow = NarrowGroups(codes, starts, rows, radius + wider)
+    n_calls = 0
+    while narrow.advance(amount):
+        n_calls += 1
+    assert n_calls <= len(codes)
+    expected = reference.duplicate_groups(codes, radius, radius + wider, takes_equal_as_one=False)
+    found = [np.flatnonzero(narrow.groups == group[0]).tolist() for group in expected]
+    assert found == expected and narrow.advance(amount) == 0
 
 
 def test_groups_are_joined_over_blocks(monkeypatch):
