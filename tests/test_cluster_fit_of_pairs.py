@@ -85,6 +85,24 @@ def test_rreh_of_one_partition_is_the_fit_of_one_process(client, data, options):
     assert_same_rreh(found, expected)
 
 
+def test_rreh_leaves_unpaired_rows_out_as_in_one_process(client):
+    """Where anchors explain nothing, and whatever the parts are."""
+    rng = np.random.default_rng(0)
+    x = {name: rng.standard_normal((600, d)) for name, d in (("image", 6), ("text", 4))}
+    features, pairs = scattered(x, 0.5)
+    expected = fh.RREH(**RREH_OPTIONS, preprocessing="unit").fit(features, pairs, n_threads=1)
+    assert expected.weights_ == {"image": 0, "text": 0}
+    for n_rows in (600, 250):
+        with client.as_current():
+            found = fh.RREH(**expected.get_params()).fit(lazy(features, n_rows), pairs)
+        assert found.weights_ == expected.weights_
+        if n_rows == 600:
+            assert_same_rreh(found, expected)
+        for name, x in features.items():
+            scores = [model.project(x, name) for model in (found, expected)]
+            assert np.linalg.norm(scores[0] - scores[1]) < 1e-4 * np.linalg.norm(scores[1])
+
+
 def test_rreh_of_partitions(client, data):
     """
     The same choices as in one process, and the same model up to the rounding of float32.

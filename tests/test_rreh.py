@@ -1,5 +1,7 @@
 """RREH as users meet it: what unpaired samples are good for, what is read and kept, refusals."""
 
+import weakref
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -7,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 import fasthash as fh
 from fasthash.datasets import semi_paired_split
+from fasthash.models.rreh import estimator
 
 
 def make(n=900, seed=0, dtype=np.float64):
@@ -127,6 +130,45 @@ def test_unpaired_rows_are_left_out_where_relations_explain_nothing(preprocessin
     # With fewer pairs than anchors, other rows are centres.
     most = fh.RREH(16, random_state=0, n_anchors=400, kernel="rbf").fit(few, pairs=pairs)
     assert most.feature_maps_["image"].n_out == 400
+
+
+def test_the_first_start_is_freed_before_the_second(monkeypatch):
+    """So that leaving unpaired rows out takes no more memory than keeping them."""
+    x = {
+        name: np.random.default_rng(d).standard_normal((300, d)) for name, d in (("a", 6), ("b", 4))
+    }
+    few, pairs = semi_paired(x, 0.5)
+    before, start_views = [], estimator.start_views
+
+    def watched(*arguments):
+        assert all(view() is None for view in before)
+        start = start_views(*arguments)
+        before.extend(weakref.ref(view) for view in start[0])
+        return start
+
+    monkeypatch.setattr(estimator, "start_views", watched)
+    assert fh.RREH(16, n_anchors=50, random_state=0).fit(few, pairs=pairs).weights_["a"] == 0
+    assert len(before) == 4
+
+
+def test_unpaired_rows_of_three_modalities_are_left_out():
+    """Also if one modality has none, and each stage is reported once."""
+    rng = np.random.default_rng(0)
+    x = {name: rng.standard_normal((n, 5)) for name, n in (("a", 500), ("b", 300), ("c", 450))}
+    pairs = np.stack([rng.permutation(len(rows))[:300] for rows in x.values()], axis=1)
+    stages = []
+    model = fh.RREH(16, n_anchors=50, n_sweeps=2, random_state=0)
+    model.fit(x, pairs, callback=lambda stage, done, total: stages.append((stage, done)))
+    assert model.weights_ == {"a": 0, "b": 0, "c": 0}
+    assert stages[:3] == [("start", 1), ("sweeps", 1), ("sweeps", 2)]
+    assert len(set(stages)) == len(stages)
+    alone = clone(model).set_params(unpaired=False).fit(x, pairs)
+    for name, rows in x.items():
+        np.testing.assert_array_equal(model.codes_[name], alone.codes_[name])
+        others = np.setdiff1d(np.arange(len(rows)), pairs[:, list(x).index(name)])
+        if len(others):
+            encoded = model.encode(rows[others], name)
+            np.testing.assert_array_equal(model.codes_[name][others], encoded)
 
 
 def test_there_is_nothing_to_leave_out_of_pairs():

@@ -88,9 +88,10 @@ class RREH(CrossModalHasher):
         Number of sweeps over all unknowns.
     unpaired : bool, default True
         Whether to learn from samples without a partner. If False, this is the baseline "paired
-        only", and these samples get their codes from the hash functions. The same happens if
-        anchors explain less than a quarter of the variance in every modality (`reliability_`),
-        unless `reliability` is given or there are fewer pairs than `n_anchors`.
+        only", and these samples get their codes from the hash functions. The same happens, by a
+        rule that the paper does not have, if anchors explain less than a quarter of the variance
+        (`reliability_`) in every modality with such samples, unless `reliability` is given or there
+        are fewer pairs than `n_anchors`.
     preprocessing : str or mapping of str to str, default "none"
         Preprocessing of the features: one choice for all modalities, or a choice per modality
         ("none" where a mapping has none). "none": nothing. "unit": rows are scaled to unit length,
@@ -109,7 +110,8 @@ class RREH(CrossModalHasher):
         The objective after every sweep; it never increases.
     reliability_ : dict of str to float
         For each modality, the share of the other modalities' variance that is explained by the
-        nearest other anchors; from below 0 to 1.
+        nearest other anchors; from below 0 to 1. If unpaired samples are left out, it is that of
+        the fit without them.
     weights_ : dict of str to float
         For each modality, the weight ω that was used; 0 if all samples are pairs, or others were
         left out.
@@ -297,6 +299,11 @@ class RREH(CrossModalHasher):
                 if are_unpaired_rows_useless(start[0], settings):
                     is_left_out = True
                     random_state.set_state(first_draws)
+                    # Free what they hold, before the next start takes as much. A view may be its
+                    # own part.
+                    for view in start[0]:
+                        view.parts.clear()
+                    del start, view
                     start = _start(x, pairs, True, kinds, settings, random_state, workers)
                 views, anchors, share, preprocessing = start
                 fit = RrehFit(views, anchors, settings, random_state, workers)
