@@ -380,7 +380,7 @@ def _vectors_of_queries(options: argparse.Namespace, vectors: Any) -> Callable[[
         return lambda x: x
     modality = inputs.check_modality(model, options.modality)
     assert modality is not None, "a model with latents has modalities"
-    width = model.feature_maps_[modality].n_out
+    width = model.feature_maps_[modality].n_latents
     if vectors.ndim != 2 or vectors.shape[1] != width:
         raise ValueError(
             f"--rerank: {options.rerank} has shape {tuple(vectors.shape)}, and the latents of "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from ..._core.suspicious import without_warnings
 from ...codes import pack_signs
@@ -14,7 +16,7 @@ from .._preprocessing import Preprocessing
 from ..baselines.single_view import ITQ
 from ._appended import Appended
 from ._inputs import group_pairs
-from ._latent_maps import Head, LatentMap, latents_of
+from ._latent_maps import Head, LatentMap, latents_of, with_constant
 from ._problem import RECALL_RANKS, Problem
 
 __all__ = ["make_latent_maps"]
@@ -23,9 +25,11 @@ __all__ = ["make_latent_maps"]
 _ITQ_ROWS = 16384
 _ITQ_ITERATIONS = 50
 
-# Principal components times this power of their variance are tried as well, and taken if they gain
-# more recall on validation items than so many standard errors of this gain.
+# Codes of principal components times this power of their variance are tried as well: of as many as
+# there are bits, and of fewer with so many thresholds each. If they gain more recall on validation
+# items than so many standard errors of this gain, the better ones are taken.
 _POWER_OF_VARIANCE = 0.25
+_THRESHOLDS = 4
 _STANDARD_ERRORS = 2.0
 
 # Signs of the heads' latents are the codes if their recalls are at least this share of the best.
@@ -63,7 +67,7 @@ def make_latent_maps(
     -------
     latent_maps : dict of str to LatentMap
     projections : dict of str to ndarray of float64, shape (n_out, n_bits)
-        The same for both modalities.
+        The same for both modalities; the last row has offsets if latent maps end with a constant.
     """
     latent_maps, centred, held_out = {}, [], []
     items = problem.items
@@ -80,7 +84,7 @@ def make_latent_maps(
             own = latents_of(problem.validation[0][i], heads[i], reconstruction, variates)
             held_out.append(own - mean.astype(np.float32))
 
-    n_out = one.n_out
+    n_out = one.n_latents
     if n_bits == n_out:
         return latent_maps, dict.fromkeys(problem.names, np.eye(n_bits))
     stacked = np.vstack(centred)
@@ -101,15 +105,21 @@ def make_latent_maps(
         recalls = [_recalls(held_out, projection, pairs) for projection in found]
         first = int(np.argmax([of_items.mean() for of_items in recalls]))
         best, best_recalls = found[first], recalls[first]
-        weighted = fit(_weighted_components(stacked, n_bits))
-        its_recalls = _recalls(held_out, weighted, pairs)
-        if _gains(best_recalls, its_recalls):
-            best, best_recalls = weighted, its_recalls
+        tried = [
+            fit(_weighted_components(stacked, n_bits)),
+            _with_thresholds(stacked, n_bits, random_state),
+        ]
+        for projection in tried:
+            its_recalls = _recalls(held_out, projection, pairs)
+            if _gains(recalls[first], its_recalls) and its_recalls.mean() > best_recalls.mean():
+                best, best_recalls = projection, its_recalls
         if may_be_signs and n_bits == n_out - sum(_widths(appended)):
             signs = np.eye(n_out, n_bits)
             least = _SHARE_OF_SIGNS * best_recalls.mean()
             if _recalls(held_out, signs, pairs).mean() >= least:
                 best = signs
+    if len(best) > n_out:
+        latent_maps = {name: replace(one, has_constant=True) for name, one in latent_maps.items()}
     return latent_maps, dict.fromkeys(problem.names, best)
 
 
@@ -117,6 +127,28 @@ def _weighted_components(x: NDArray[np.float32], n_bits: int) -> NDArray[np.floa
     """First principal components of centred rows, times a power of their variance."""
     variances, components = np.linalg.eigh((x.T @ x).astype(np.float64) / len(x))
     return components[:, -n_bits:] * np.maximum(variances[-n_bits:], 0) ** _POWER_OF_VARIANCE
+
+
+def _with_thresholds(
+    x: NDArray[np.float32], n_bits: int, random_state: np.random.RandomState
+) -> NDArray[np.float64]:
+    """
+    First principal components, weighted and rotated at random, each with several thresholds.
+
+    The thresholds are quantiles of centred rows. So the Hamming distance of two samples along a
+    direction is the number of thresholds between them. The last row of the result has the
+    thresholds, negated: it is multiplied with a constant.
+    """
+    n_directions = -(-n_bits // _THRESHOLDS)
+    rotation = linalg.qr(random_state.standard_normal((n_directions, n_directions)))[0]
+    directions = _weighted_components(x, n_directions) @ rotation
+    projected = x @ directions.astype(np.float32)
+    level, direction = np.divmod(np.arange(n_bits), n_directions)
+    shares = (level + 0.5) / np.bincount(direction)[direction]
+    thresholds = [
+        np.quantile(projected[:, i], share) for i, share in zip(direction, shares, strict=True)
+    ]
+    return np.vstack([directions[:, direction], np.negative(thresholds)])
 
 
 def _widths(appended: Sequence[Appended]) -> tuple[int, int]:
@@ -161,11 +193,14 @@ def _recalls(
     """
     What each item adds to the sum of recalls of codes over ranks and directions.
 
+    If the projection has one more row than there are latents, this row has an offset for each bit.
     The mean over items is this sum, at most 6. An item is a row of one modality with all its
     partners: these answer alike, so they must not count as independent of each other.
     """
     items = group_pairs(pairs)
     sides = [items.one, 1 - items.one]
+    if len(projection) > latents[0].shape[1]:
+        latents = [with_constant(x) for x in latents]
     first, second = (pack_signs(latents[i] @ projection.astype(np.float32)) for i in sides)
     of_rows, of_partners = (
         np.sum(list(expected_hits(queries, database, order, RECALL_RANKS).values()), axis=0)

@@ -30,6 +30,7 @@ __all__ = [
     "check_latent_map",
     "latents_of",
     "reconstructions",
+    "with_constant",
 ]
 
 
@@ -165,22 +166,31 @@ class LatentMap:
     preprocessing : Preprocessing
     head : Head
     reconstruction : Reconstruction or None
-    mean : ndarray of float64, shape (n_out,)
+    mean : ndarray of float64, shape (n_latents,)
         Mean of the latents of the training samples.
     variates : CanonicalVariates or None
+    has_constant : True or None
+        Whether a column of ones follows the centred latents. The last row of the projection then
+        holds an offset for each bit.
     """
 
     preprocessing: Preprocessing
     head: Head
     reconstruction: Reconstruction | None
     mean: NDArray[np.float64]
-    # Older files do not have it.
+    # Older files do not have these.
     variates: CanonicalVariates | None = field(default=None, metadata=LEFT_OUT_IF_NONE)
+    has_constant: bool | None = field(default=None, metadata=LEFT_OUT_IF_NONE)
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents of a sample."""
+        return len(self.mean)
 
     @property
     def n_out(self) -> int:
-        """Number of latents of a sample."""
-        return len(self.mean)
+        """Number of columns of `transform`."""
+        return self.n_latents + bool(self.has_constant)
 
     def latents(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map a block of validated rows to latents of unit length."""
@@ -190,8 +200,18 @@ class LatentMap:
         )
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Map a block of validated rows to centred latents."""
-        return self.latents(x) - self.mean.astype(np.float32)
+        """Map a block of validated rows to centred latents, and the constant if there is one."""
+        return self.centred(self.latents(x))
+
+    def centred(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centre latents, and append the constant if there is one."""
+        latents = latents - self.mean.astype(np.float32)
+        return with_constant(latents) if self.has_constant else latents
+
+
+def with_constant(latents: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Append a column of ones."""
+    return np.hstack([latents, np.ones((len(latents), 1), np.float32)])
 
 
 def latents_of(
@@ -268,9 +288,14 @@ def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
         ):
             raise ValueError("the canonical variates are damaged")
         found += _check_layers(variates.head, width)
-    check_shape(latent_map.mean, "mean of latents", (n_out,))
-    if found != n_out:
-        raise ValueError(f"the layers end with {found} latents, but there must be {n_out}")
+    if latent_map.has_constant not in (None, True):
+        raise ValueError(
+            f"has_constant is {latent_map.has_constant!r}, and must be true if it is there"
+        )
+    n_latents = n_out - bool(latent_map.has_constant)
+    check_shape(latent_map.mean, "mean of latents", (n_latents,))
+    if found != n_latents:
+        raise ValueError(f"the layers end with {found} latents, but there must be {n_latents}")
 
 
 def _check_layers(head: DenseHead, width: int) -> int:

@@ -53,7 +53,7 @@ class LatentSearch(CrossModalHasher):
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_out)
+        ndarray of float32, shape (n_samples, n_latents)
             Rows of unit length: the inner product of two rows is their cosine. They hold the
             latents of the head, the reconstructed features of both modalities, and the canonical
             variates.
@@ -152,9 +152,9 @@ class LatentSearch(CrossModalHasher):
             )
         with Progress(callback, verbose) as report:
             asked = self._latents(x, modality, resolve_threads(n_threads), report, "project")
-        centred = asked - self.feature_maps_[modality].mean.astype(np.float32)
         _, candidates = search_by_projections(
-            centred @ self.projections_[modality].astype(x.dtype),
+            self.feature_maps_[modality].centred(asked)
+            @ self.projections_[modality].astype(x.dtype),
             *(codes, max(k, n_candidates)),
             weights=weights,
             filter=filter,
@@ -166,10 +166,10 @@ class LatentSearch(CrossModalHasher):
         self, x: Rows, modality: str, n_threads: int, report: Report, stage: str
     ) -> NDArray[np.float32]:
         feature_map = self.feature_maps_[modality]
-        latents = np.empty((len(x), feature_map.n_out), np.float32)
+        latents = np.empty((len(x), feature_map.n_latents), np.float32)
 
         def visit(block: slice) -> None:
             latents[block] = feature_map.latents(x.read(block))
 
-        visit_rows(visit, x, feature_map.n_out, n_threads, report, stage)
+        visit_rows(visit, x, feature_map.n_latents, n_threads, report, stage)
         return latents

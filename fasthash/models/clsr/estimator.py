@@ -55,7 +55,8 @@ class CLSR(LatentSearch):
     ----------
     n_bits : int, default 256
         Length of the codes, at most `n_latent`. Bits are signs of the principal components of the
-        centred latents, or of the latents themselves if there are as many, after a rotation.
+        centred latents, or of the latents themselves if there are as many, after a rotation. With
+        validation data, bits may also compare fewer components with several thresholds each.
     n_latent : int, default 256
         Number of latents that the heads compute; the reconstructed features are appended to them.
     hidden : sequence of int, default (512,)
