@@ -84,6 +84,8 @@ def of_items(mean, error, n=100):
         ((0.19, 0.1), (0.21, 0.1), "thresholds"),
         # ... and of those that have them, the best are taken.
         ((0.3, 0.1), (0.31, 0.1), "thresholds"),
+        # Their gain beside each other need not be certain.
+        ((0.3, 0.1), (0.31, 0.05), "thresholds"),
         ((0.31, 0.1), (0.3, 0.1), "weighted"),
         # A gain that may be chance does not win against a smaller one that is none.
         ((0.3, 0.1), (0.5, 0.3), "weighted"),
