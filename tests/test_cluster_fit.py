@@ -273,6 +273,31 @@ def test_rows_are_reported_when_their_partition_is_done(client, data):
         assert reports[stage][-1] == (n, n)
 
 
+def test_tasks_of_a_part_run_where_it_is(client):
+    """Also if its size is unknown to Dask, and an argument is on another worker."""
+    from distributed import get_worker
+
+    def address_of(*_):
+        return get_worker().address
+
+    def object_of(*_):
+        return object()
+
+    first, second = client.scheduler_info()["workers"]
+    expected = [first, second, second, first, second]
+    futures = [client.submit(object, workers=[address], pure=False) for address in expected]
+    parts, large = [RemotePart(future) for future in futures], np.zeros(10**6)
+    with Cluster(client, None) as workers:
+        for _ in range(3):
+            assert workers.run(address_of, parts, large) == expected
+        listed = workers.beside([parts, workers.spread([large] * len(parts))])
+        assert workers.run(address_of, listed) == expected
+        assert workers.run(address_of, workers.made(object_of, listed, large)) == expected
+        # A worker that is lost has another address when it is there again.
+        parts[0].worker = "tcp://127.0.0.1:1"
+        assert workers.run(address_of, parts, large)[1:] == expected[1:]
+
+
 def test_dask_does_not_warn_of_what_a_fit_sends(client):
     """Users cannot make labels, numbers of rows or anchors smaller; a warning is an error here."""
     n = 1_500_000

@@ -14,7 +14,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .arrays import is_dask_array
-from .cluster_rows import ClusterArray, ClusterRows, RemotePart, sent, submitted
+from .cluster_rows import (
+    ClusterArray,
+    ClusterRows,
+    RemotePart,
+    mapped_on,
+    sent,
+    submitted,
+    workers_of,
+)
 from .features import BlockMap, MappedRows
 from .merges import merged_on_workers, total_of
 from .rows import Rows
@@ -150,19 +158,24 @@ class Cluster(AbstractContextManager["Cluster"]):
         self, function: Callable[..., Any], parts: list[RemotePart], *arguments: Any
     ) -> list[RemotePart]:
         """Parts that a function makes of other parts, on the same workers."""
-        return [RemotePart(future) for future in self._map(_run, function, parts, arguments)]
+        return [
+            RemotePart(future, worker=part.worker)
+            for future, part in zip(self._map(_run, function, parts, arguments), parts, strict=True)
+        ]
 
     def spread(self, values: list[Any]) -> list[RemotePart]:
         """Parts that are values of this process; each is sent as a task, to be sent again."""
         return [RemotePart(future) for future in submitted(self.client, values)]
 
     def beside(self, parts: Sequence[list[RemotePart]]) -> list[RemotePart]:
-        """Parts that are lists of parts; a worker that has one of them gets the others."""
+        """Parts that are lists of parts; a worker that has the first of a list gets the others."""
+        self._find_workers(parts[0])
+        workers = [part.worker for part in parts[0]]
         futures = ([part.future for part in own] for own in parts)
         return [
-            RemotePart(future, part.n_rows)
+            RemotePart(future, part.n_rows, part.worker)
             for future, part in zip(
-                self.client.map(_listed, *futures, pure=False), parts[0], strict=True
+                mapped_on(self.client, workers, _listed, *futures), parts[0], strict=True
             )
         ]
 
@@ -198,13 +211,19 @@ class Cluster(AbstractContextManager["Cluster"]):
     def _map(
         self, task: Any, function: Any, parts: list[RemotePart], arguments: tuple[Any, ...]
     ) -> list[Any]:
-        n = len(parts)
-        return self.client.map(
-            partial(task, function=function, n_threads=self._n_threads),
-            [part.future for part in parts],
-            [sent(self.client, list(arguments))] * n,
-            pure=False,
+        self._find_workers(parts)
+        call = partial(task, function=function, n_threads=self._n_threads)
+        shared = sent(self.client, list(arguments))
+        futures = [part.future for part in parts]
+        return mapped_on(
+            self.client, [part.worker for part in parts], call, futures, [shared] * len(parts)
         )
+
+    def _find_workers(self, parts: list[RemotePart]) -> None:
+        new = [part for part in parts if part.worker is None]
+        workers = workers_of(self.client, [part.future for part in new])
+        for part, worker in zip(new, workers, strict=True):
+            part.worker = worker
 
 
 def _change(part: Any, arguments: list[Any], *, function: Any, n_threads: int | None) -> _Changed:

@@ -25,9 +25,11 @@ __all__ = [
     "ClusterRows",
     "RemotePart",
     "is_small",
+    "mapped_on",
     "sent",
     "submitted",
     "with_partition",
+    "workers_of",
 ]
 
 # Above this size, a value is sent once, as a task of its own. Below, every task carries a copy,
@@ -44,6 +46,39 @@ def submitted(client: Any, values: Sequence[Any]) -> list[Any]:
     """Futures of values of this process; each is a task, which Dask repeats if a worker is lost."""
     with _of_any_size():
         return [client.submit(_unchanged, value, pure=False) for value in values]
+
+
+def workers_of(client: Any, futures: Sequence[Any]) -> list[str | None]:
+    """Wait for futures, and return a worker that has each; None if its task failed."""
+    from distributed import wait
+
+    if not futures:
+        return []
+    with client.as_current():
+        wait(futures)
+    holders = client.who_has(futures)
+    return [next(iter(holders[future.key]), None) for future in futures]
+
+
+def mapped_on(
+    client: Any,
+    workers: Sequence[str | None],
+    function: Callable[..., Any],
+    *futures: Sequence[Any],
+) -> list[Any]:
+    """
+    Call a function as ``client.map`` does, on a worker for each call; on another if it is lost.
+
+    Dask would move the smaller argument to the larger one. But it does not know how much memory
+    features and parts refer to, and would move these.
+    """
+    found: dict[int, Any] = {}
+    for worker in dict.fromkeys(workers):
+        own = [i for i, other in enumerate(workers) if other == worker]
+        place = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        given = ([column[i] for i in own] for column in futures)
+        found.update(zip(own, client.map(function, *given, pure=False, **place), strict=True))
+    return [found[i] for i in range(len(workers))]
 
 
 @contextlib.contextmanager
@@ -87,10 +122,12 @@ class RemotePart:
         Of the part, or of a `_Changed`.
     n_rows : int
         Number of samples, for reports of progress.
+    worker : str, optional
+        Address of a worker that had the part, or what it was made of; found when it is needed.
     """
 
-    def __init__(self, future: Any, n_rows: int = 0) -> None:
-        self.future, self.n_rows = future, n_rows
+    def __init__(self, future: Any, n_rows: int = 0, worker: str | None = None) -> None:
+        self.future, self.n_rows, self.worker = future, n_rows, worker
 
 
 class ClusterArray:
@@ -300,9 +337,9 @@ class ClusterMappedRows(MappedRows):
 
     def with_codes(self, codes: Sequence[Any]) -> list[Any]:
         """The parts of the rows, each with its features and codes."""
-        joined = self._client.map(
-            _joined, self._futures, *(array.futures for array in codes), pure=False
-        )
+        workers = workers_of(self._client, self._futures)
+        columns = [array.futures for array in codes]
+        joined = mapped_on(self._client, workers, _joined, self._futures, *columns)
         return self._array.parts_of(joined)
 
 
