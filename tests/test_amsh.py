@@ -265,7 +265,7 @@ REFUSED = {
     "bits": ({"n_bits": 70}, F, L, ValueError, "'text'.*70 samples: n_bits=70"),
     "no bits": ({"n_bits": 0}, F, L, ValueError, "n_bits must be at least 1, got 0"),
     "anchors": ({"n_anchors": 80}, F, L, ValueError, "n_anchors=80.*'text'.*only 70"),
-    "anchor word": ({"n_anchors": "all"}, F, L, ValueError, "one of 'auto', got 'all'"),
+    "anchor word": ({"n_anchors": "all"}, F, L, ValueError, "'auto' or None, got 'all'"),
     "init": ({"init": "zeros"}, F, L, ValueError, "'random', 'pca', got 'zeros'"),
     "init shape": ({"init": {"text": F["text"]}}, F, L, ValueError, "shape.*got None"),
     "lam": ({"lam": -1}, F, L, ValueError, "lam must be finite and at least 0, got -1"),

@@ -273,14 +273,13 @@ def test_a_worker_killed_in_the_middle_of_a_search(client, problem, one, tmp_pat
     assert pid not in pids(client)
 
 
-def prepare_everywhere(given, token, dask_worker):
-    """Dask may hold a shard on several workers, and a search prepares the filter on one of them."""
-    for held in list(dask_worker.data.values()):
-        if isinstance(held, _shards.Shard):
-            held.filter(given, token)
-
-
 def test_few_queries_need_no_task(client, shared, one, problem):
+    def prepare_everywhere(given, token, dask_worker):
+        """Dask may hold a shard on several workers; a search prepares the filter on one."""
+        for held in list(dask_worker.data.values()):
+            if isinstance(held, _shards.Shard):
+                held.filter(given, token)
+
     _, ids, queries = problem
     shards = shared._state.shards
     call = partial(_shards.nearest, k=3, is_weighted=False, n_threads=1)

@@ -160,11 +160,12 @@ class Rows:
         """
         Select rows in any order, and hold them in memory; sparse if the source is sparse.
 
-        All rows in their order are not copied if the source is an array of the right dtype, or
-        sparse.
+        All rows in their order are not copied if the source is sparse, or an array of the right
+        dtype in C order; in another order, products would have other last digits.
         """
         if self._lock is None and self._source.dtype == self.dtype:
-            if np.array_equal(indices, np.arange(len(self))):
+            is_in_order = self._is_sparse or self._source.flags.c_contiguous
+            if is_in_order and np.array_equal(indices, np.arange(len(self))):
                 return self
         rows = Rows(self._source[indices] if self._is_sparse else self.take(indices), self.dtype)
         rows.names = self.names
