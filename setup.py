@@ -142,6 +142,7 @@ EXTENSIONS = [
         [f"{KERNELS}/list_search.pyx"],
         depends=[
             *SIMD_HEADERS,
+            f"{KERNELS}/gather.h",
             f"{KERNELS}/selection.h",
             f"{KERNELS}/keys.h",
             f"{KERNELS}/partitions.h",
@@ -151,7 +152,12 @@ EXTENSIONS = [
     Extension(
         "fasthash._kernels.partitions",
         [f"{KERNELS}/partitions.pyx"],
-        depends=[*SIMD_HEADERS, f"{KERNELS}/keys.h", f"{KERNELS}/partitions.h"],
+        depends=[
+            *SIMD_HEADERS,
+            f"{KERNELS}/gather.h",
+            f"{KERNELS}/keys.h",
+            f"{KERNELS}/partitions.h",
+        ],
     ),
     Extension(
         "fasthash._kernels.joins",

@@ -14,6 +14,7 @@
 #define FASTHASH_PARTITIONS_H
 
 #include "bits.h"
+#include "gather.h"
 #include "keys.h"
 
 #include <stddef.h>
@@ -107,19 +108,15 @@ static inline void fh_fetch_rows(const uint8_t *codes, const uint32_t *rows, int
                                  ptrdiff_t n_bytes)
 {
     for (int64_t i = 0; i < n && i < FH_ROWS_AHEAD; i++)
-        for (ptrdiff_t line = 0; line < n_bytes; line += 64)
-            FH_PREFETCH(codes + (ptrdiff_t)rows[i] * n_bytes + line);
+        fh_fetch_code(codes + (ptrdiff_t)rows[i] * n_bytes, n_bytes);
 }
 
 static inline void fh_gather_of(const uint8_t *codes, const uint32_t *rows, int32_t n,
                                 int32_t n_listed, ptrdiff_t n_bytes, uint8_t *out)
 {
     for (int32_t i = 0; i < n; i++) {
-        if (i + FH_ROWS_AHEAD < n_listed) {
-            const uint8_t *ahead = codes + (ptrdiff_t)rows[i + FH_ROWS_AHEAD] * n_bytes;
-            for (ptrdiff_t line = 0; line < n_bytes; line += 64)
-                FH_PREFETCH(ahead + line);
-        }
+        if (i + FH_ROWS_AHEAD < n_listed)
+            fh_fetch_code(codes + (ptrdiff_t)rows[i + FH_ROWS_AHEAD] * n_bytes, n_bytes);
         memcpy(out + i * n_bytes, codes + (ptrdiff_t)rows[i] * n_bytes, (size_t)n_bytes);
     }
 }
