@@ -90,3 +90,11 @@ def client():
 
     with two_workers() as client:
         yield client
+
+
+@pytest.fixture
+def lists_answer(monkeypatch):
+    """Lists answer even if the machine is so busy that the exact search seems to be faster."""
+    from fasthash.index import _list_search
+
+    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)

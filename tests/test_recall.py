@@ -19,6 +19,8 @@ from fasthash.index._calibration import highest_bound, lower_bound
 from fasthash.index._filtered_lists import FilteredLists
 from strategies import random_codes
 
+pytestmark = pytest.mark.usefixtures("lists_answer")
+
 N_BITS = 128
 
 
@@ -38,12 +40,6 @@ def codes():
 @pytest.fixture(scope="module")
 def queries():
     return near_codes(1500, 300, 0.12, 2)
-
-
-@pytest.fixture(autouse=True)
-def _lists_answer(monkeypatch):
-    """Lists answer even if the machine is so busy that the exact search seems to be faster."""
-    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)
 
 
 def index_of(codes, n_lists=400):

@@ -10,11 +10,13 @@ pytest.importorskip("httpx2", reason="httpx2 asks the application")
 
 from starlette.testclient import TestClient
 
-from fasthash.index import _filtered_lists, _list_search
+from fasthash.index import _filtered_lists
 from fasthash.serving.app import application
 from fasthash.serving.collection import Collection, Length
 from fasthash.serving.gallery import Gallery, Labels
 from fasthash.serving.limits import Limits
+
+pytestmark = pytest.mark.usefixtures("lists_answer")
 
 N, N_BITS, N_FEATURES = 6000, 128, 16
 PROJECTIONS = np.random.default_rng(0).standard_normal((N_FEATURES, N_BITS))
@@ -46,12 +48,6 @@ def client(index):
     collection = Collection("test", Gallery([], Labels(np.arange(N) % 2)), [length])
     with TestClient(application(collection, Limits(rate=0))) as one:
         yield one
-
-
-@pytest.fixture(autouse=True)
-def _lists_answer(monkeypatch):
-    """Lists answer even if the machine is so busy that the exact search seems to be faster."""
-    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)
 
 
 def hexes(x):

@@ -18,13 +18,9 @@ from fasthash.index import _index_file as index_file
 from fasthash.index import _list_search
 from fasthash.index._partitions import default_n_lists
 
+pytestmark = pytest.mark.usefixtures("lists_answer")
+
 DATA = pathlib.Path(__file__).parent / "data"
-
-
-@pytest.fixture(autouse=True)
-def _lists_answer(monkeypatch):
-    """Lists answer even if the machine is so busy that the exact search seems to be faster."""
-    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)
 
 
 @pytest.fixture(scope="module")

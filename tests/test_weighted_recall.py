@@ -5,7 +5,8 @@ import pytest
 from test_recall import N_BITS, index_of, near_codes
 
 import fasthash as fh
-from fasthash.index import _list_search
+
+pytestmark = pytest.mark.usefixtures("lists_answer")
 
 
 def weights_near(n, seed):
@@ -17,12 +18,6 @@ def weights_near(n, seed):
 @pytest.fixture(scope="module")
 def codes():
     return near_codes(20000, 300, 0.12, 1)
-
-
-@pytest.fixture(autouse=True)
-def _lists_answer(monkeypatch):
-    """Lists answer even if the machine is so busy that the exact search seems to be faster."""
-    monkeypatch.setattr(_list_search, "_is_faster", lambda seconds, exact: True)
 
 
 def kept(index, weights, k, **options):

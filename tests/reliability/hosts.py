@@ -252,15 +252,25 @@ def cut_before_few_queries(client, hosts, problem, folder):
     problem.check_search(index, problem.queries[:1])
 
 
-def cut_during_a_save(client, hosts, problem, folder):
-    """The link of the worker is cut that is the first to have written a shard, but not renamed."""
+@contextlib.contextmanager
+def save_that_waits(client, problem, folder):
+    """
+    Save an index; the first worker that has written a shard waits before it renames the file.
+
+    The yield is the folder of the index, the host of this worker, and the future of the save.
+    """
     index = problem.sharded()
-    target = folder / "index"
-    marker = folder / "who"
+    target, marker = folder / "index", folder / "who"
     client.run(wait_before_a_rename, str(target), str(marker))
     with ThreadPoolExecutor(1) as pool:
         saved = pool.submit(index.save, target)
-        hosts.cut(who(marker))
+        yield target, who(marker), saved
+
+
+def cut_during_a_save(client, hosts, problem, folder):
+    """The link of the worker is cut that is the first to have written a shard, but not renamed."""
+    with save_that_waits(client, problem, folder) as (target, worker, saved):
+        hosts.cut(worker)
         saved.result()
     problem.check_search(fh.distributed.ShardedIndex.load(target, mmap=False))
     return f"files: {', '.join(sorted(path.name for path in target.iterdir()))}"
@@ -314,13 +324,7 @@ def disturbed_links(client, hosts, problem, folder):
 
 def cut_of_the_scheduler(client, hosts, problem, folder):
     """The client loses the scheduler while workers save an index: there is one error."""
-    index = problem.sharded()
-    target = folder / "index"
-    marker = folder / "who"
-    client.run(wait_before_a_rename, str(target), str(marker))
-    with ThreadPoolExecutor(1) as pool:
-        saved = pool.submit(index.save, target)
-        who(marker)
+    with save_that_waits(client, problem, folder) as (target, _, saved):
         hosts.cut("scheduler")
         error = saved.exception()
     assert error is not None and not (target / "manifest.json").exists()
