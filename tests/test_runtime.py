@@ -167,3 +167,32 @@ def test_python_threads_search_at_once():
         answers = list(pool.map(lambda i: searches[i % len(searches)](), range(48)))
     for i, answer in enumerate(answers):
         np.testing.assert_array_equal(answer, expected[i % len(searches)])
+
+
+def test_an_interrupt_at_any_step_of_a_lock_leaves_it_free():
+    """Each step of Python code is interrupted once, until a change has no step left."""
+    codes = random_codes(2, 64)
+    for n_steps in range(100):
+        index = fh.HammingIndex(64)
+        to_come = iter(range(n_steps, -1, -1))
+
+        def interrupt(frame, event, argument, to_come=to_come):
+            if frame.f_code.co_filename == runtime.__file__:
+                if next(to_come, None) == 0:
+                    raise KeyboardInterrupt
+                return interrupt
+            return None
+
+        earlier = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            index.add(codes)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(earlier)
+        assert not index._storage._lock.is_held, n_steps
+        if next(to_come, None) is not None:
+            assert n_steps > 0, "no step was traced"
+            return
+    pytest.fail("every attempt was interrupted")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager
 
 from .._kernels import tiles as _kernels
 from .validation import check_count
@@ -29,7 +28,7 @@ _unlimited = _kernels.openmp_max_threads()
 _MOST = 2**31 - 1
 
 
-class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
+class ForkSafeLock:
     """
     A lock that is free in a forked child, even if a thread of its parent held it.
 
@@ -42,19 +41,21 @@ class ForkSafeLock(AbstractContextManager["ForkSafeLock"]):
         # references: Python code would remove a lock from it, and an interrupt there would be lost.
         self._locks: dict[int, threading.Lock] = {}
 
-    def __enter__(self) -> ForkSafeLock:
-        # If two threads come first at the same time, both use the lock of one of them.
-        self._locks.setdefault(_generation, threading.Lock()).acquire()
-        return self
+    @property
+    def here(self) -> threading.Lock:
+        """
+        The lock of this process, for a `with` statement.
 
-    def __exit__(self, *error: object) -> None:
-        self._locks[_generation].release()
+        Python handles no signal between the steps of `with` and of this lock. If `__enter__` were
+        written in Python, an interrupt between its last step and the block would leave it held.
+        """
+        # If two threads come first at the same time, both use the lock of one of them.
+        return self._locks.setdefault(_generation, threading.Lock())
 
     @property
     def is_held(self) -> bool:
         """Whether a thread of this process holds it now."""
-        lock = self._locks.get(_generation)
-        return lock is not None and lock.locked()
+        return self.here.locked()
 
 
 # How many forks lie between this process and the one that imported this module.

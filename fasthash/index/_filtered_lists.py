@@ -47,7 +47,7 @@ class FilteredLists:
     ) -> dict[tuple[int, float], Calibration]:
         """What has been calibrated for these lists and codes, by (k, recall)."""
         # Under the lock, so that no other thread adds a search meanwhile.
-        with self._lock:
+        with self._lock.here:
             made = list(self._searches.values())
         for known_of, search in made:
             is_wanted = search.partitions is partitions and search.has_weights == has_weights
@@ -66,7 +66,7 @@ class FilteredLists:
         of : object
             The codes of the lists that the filter allows; another object after they have changed.
         """
-        with self._lock:
+        with self._lock.here:
             known = self.known(lists, of)
             if known is None:
                 known = lists.with_rules_of_its_own()

@@ -234,7 +234,7 @@ class ListSearch:
         chosen = self._kept(k, recall, n_live)
         if chosen is not None:
             return chosen
-        with self._lock:
+        with self._lock.here:
             # Another thread may have chosen it meanwhile.
             chosen = self._kept(k, recall, n_live)
             if chosen is None:

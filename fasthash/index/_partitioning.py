@@ -89,7 +89,7 @@ class Partitioning:
 
     def learn(self, base: SortedCodes, n_lists: int | None, n_threads: int) -> None:
         """Learn centres, and make the lists of a base."""
-        with self._lock:
+        with self._lock.here:
             self._n_lists, self._centres = n_lists, None
             self._file = None
             base.lists = self._make(base, n_threads)
@@ -124,7 +124,7 @@ class Partitioning:
         made = self._made(base)
         if made is not None:
             return made
-        with self._lock:
+        with self._lock.here:
             made = self._made(base)
             if made is not None:
                 return made
@@ -204,7 +204,7 @@ class Partitioning:
         Those that have been made with other queries of this kind are forgotten.
         """
         # Under the lock, so that no thread keeps a search that was made without them.
-        with self._lock:
+        with self._lock.here:
             before = self._queries[has_weights]
             if before is not None and np.array_equal(before, queries):
                 return

@@ -310,7 +310,7 @@ class Plan:
         return self._due > seconds and not self._build_lock.is_held
 
     def _build(self, n_threads: int) -> CodeTables:
-        with self._build_lock:
+        with self._build_lock.here:
             if self.tables is None:
                 self.tables = CodeTables(self._codes, self._n_bits, self._n_tables, n_threads)
                 # Another thread may have laid out the codes again before it could see the tables.

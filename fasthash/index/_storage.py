@@ -83,7 +83,7 @@ class CodeStorage:
         codes = check_codes(codes, "codes", self.n_bits)
         if ids is not None:
             codes, ids = _in_order(codes, _check_new_ids(ids, len(codes)))
-        with self._lock:
+        with self._lock.here:
             state = self.state
             if ids is None:
                 ids = self._numbered_on(state, len(codes))
@@ -112,7 +112,7 @@ class CodeStorage:
         """
         codes = check_codes(codes, "codes", self.n_bits)
         codes, ids = _in_order(codes, _check_new_ids(ids, len(codes)))
-        with self._lock:
+        with self._lock.here:
             state = self.state
             rows = state.find(ids)
             _refuse_missing(ids, rows)
@@ -129,7 +129,7 @@ class CodeStorage:
             If ids are not integers, or one is not held and `missing` is "raise".
         """
         ids = distinct(check_ids(ids))
-        with self._lock:
+        with self._lock.here:
             state = self.state
             rows = state.find(ids)
             if missing == "raise":
@@ -140,7 +140,7 @@ class CodeStorage:
 
     def compact(self) -> Snapshot:
         """Store all codes together, and free the memory of removed ones; return this state."""
-        with self._lock:
+        with self._lock.here:
             if not self.state.is_compact:
                 self.state = self._compacted(self.state)
             return self.state

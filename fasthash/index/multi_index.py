@@ -127,7 +127,7 @@ class MultiIndexHash(CodeIndex):
 
     def _searcher(self, codes: SortedCodes, n_threads: int) -> _Probing:
         if codes.searcher is None:
-            with self._build_lock:
+            with self._build_lock.here:
                 if codes.searcher is None:
                     n_tables = self.n_tables or best_n_tables(self.n_bits, len(codes))
                     codes.searcher = _Probing(
