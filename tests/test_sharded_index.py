@@ -12,6 +12,7 @@ import pytest
 
 import fasthash as fh
 from clusters import MEMORY_LIMIT, kill, one_waits_to_rename, pids, wait_for
+from fasthash._core.carried import Carried
 from fasthash._core.merges import MOST_ANSWERS
 from fasthash.distributed import _shards
 from fasthash.distributed._direct import direct_answers
@@ -296,7 +297,7 @@ def test_few_queries_need_no_task(client, shared, one, problem):
     for refused in (
         [np.tile(queries, (2, 1)), None, None, None],
         [queries, np.arange(10_000), None, None],
-        [queries, lambda held: held > 0, None, None],
+        [queries, Carried(lambda held: held > 0, "it"), None, None],
     ):
         assert direct_answers(client, shards, call, refused) is None
     none = [queries[:, :2], None, None, None]
@@ -354,6 +355,35 @@ def test_a_recall_is_passed_on(shared, one, problem):
     assert_same(shared.search(**options, recall=0.9), one.search(**options))
     with pytest.raises(ValueError, match="recall must be at most 1"):
         shared.search(queries, 3, recall=2)
+
+
+def even(ids):
+    """A function of a module that workers cannot import, because pytest has found it by itself."""
+    return ids % 2 == 0
+
+
+class OwnITQ(fh.ITQ):
+    """A class of such a module."""
+
+
+def test_what_workers_cannot_import_is_an_error(client, shared, one, problem):
+    queries = problem[2]
+    message = "workers of the cluster cannot import the function that is the filter.*upload_file"
+    for given in (even, shared.prepare_filter(even)):
+        with pytest.raises(ImportError, match=message):
+            shared.search(queries, 3, filter=given)
+        with pytest.raises(ImportError, match=message):
+            shared.within(queries, 3, filter=given)
+        lazy = shared.search(da.from_array(queries, chunks=-1), 3, filter=given)
+        with pytest.raises(ImportError, match=message):
+            client.compute(lazy[1]).result()
+    x = np.random.default_rng(0).standard_normal((50, 9))
+    model = OwnITQ(8).fit(x)
+    with pytest.raises(ImportError, match="cannot import the class of the model"):
+        client.compute(model.transform(da.from_array(x, chunks=(25, 9)))).result()
+    # The workers are there as before. A function that is sent as a whole needs no module.
+    found = shared.search(queries, 3, filter=lambda ids: ids % 2 == 0)
+    assert_same(found, one.search(queries, 3, filter=even))
 
 
 def test_arguments_are_checked_before_anything_is_sent(client, shared, problem):

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._core.carried import Carried
 from .._core.cluster_rows import is_small
 from .._core.merges import MOST_ANSWERS
 
@@ -50,7 +51,7 @@ def direct_answers(
     request = [rows, None if token else given, token, exclude]
     if len(rows) > _MOST_QUERIES or len(shards) > MOST_ANSWERS:
         return None
-    if callable(request[1]) or not is_small(request):
+    if isinstance(request[1], Carried) or not is_small(request):
         return None
     keys = [shard.key for shard in shards]
     holders = {key: workers[0] for key, workers in client.who_has(shards).items() if workers}

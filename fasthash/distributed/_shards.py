@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.carried import Carried
 from .._core.cluster_rows import with_partition
 from .._core.runtime import resolve_threads
 from .._core.weights import check_weights, round_weights
@@ -114,14 +115,17 @@ class Shard:
         ------
         KeyError
             If it has a token, is not kept, and nothing is given to look up.
+        ImportError
+            If it is a function that this process cannot import.
         """
         if token is None:
-            return given
+            return given.get() if isinstance(given, Carried) else given
         with self._lock:
             prepared = self._filters.pop(token, None)
             if prepared is None:
                 if given is None:
                     raise KeyError(f"filter {token} is no longer kept")
+                given = given.get() if isinstance(given, Carried) else given
                 prepared = self.index.prepare_filter(given)
             self._filters[token] = prepared
             if len(self._filters) > _MOST_FILTERS:

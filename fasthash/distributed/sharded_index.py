@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core.arrays import is_dask_array
+from .._core.carried import Carried
 from .._core.cluster_rows import sent
 from .._core.merges import merged_on_workers
 from .._core.scan import merge_topk
@@ -37,7 +38,9 @@ class PreparedShardFilter:
     def __init__(self, client: Any, given: Any) -> None:
         self._client = client
         # Sent once, not with every search.
-        self._given = given if callable(given) else client.submit(np.asarray, given, pure=False)
+        self._given = (
+            _carried(given) if callable(given) else client.submit(np.asarray, given, pure=False)
+        )
         self._token = uuid.uuid4().hex
 
     def __repr__(self) -> str:
@@ -167,7 +170,8 @@ class ShardedIndex(ShardedCodes):
             `HammingIndex.search`.
         filter : array_like of int, set of int, callable, or PreparedShardFilter, optional
             Which codes may be found, by default all. A callable is called once for each shard, with
-            the ids of this shard, ascending. So it must decide about each id alone.
+            the ids of this shard, ascending. So it must decide about each id alone. Workers must be
+            able to import its module, unless it is defined in the script that runs.
         exclude : array_like of int, shape (n_queries,), optional
             An id for each query, which that query does not find.
         n_threads : int, optional
@@ -188,6 +192,8 @@ class ShardedIndex(ShardedCodes):
         ------
         TypeError, ValueError
             As `HammingIndex.search`.
+        ImportError
+            If workers cannot import the module of the filter.
 
         See Also
         --------
@@ -341,6 +347,10 @@ def _filter_to_send(filter: Any) -> tuple[Any, str | None]:
         return filter._given, filter._token
     if isinstance(filter, set | frozenset):
         return np.fromiter(filter, np.int64, len(filter)), None
-    if filter is None or callable(filter):
-        return filter, None
-    return np.asarray(filter), None
+    if callable(filter):
+        return _carried(filter), None
+    return None if filter is None else np.asarray(filter), None
+
+
+def _carried(function: Callable[..., Any]) -> Carried:
+    return Carried(function, "the function that is the filter")

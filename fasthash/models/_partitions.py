@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.carried import Carried
 from .._core.cluster import client_for
 from .._core.worker_memory import check_fits
 
@@ -65,7 +66,7 @@ def by_partitions(
         check_fits(client, X.chunks[0], row_bytes, "partition {} of X")
     return X.rechunk({1: -1}).map_blocks(
         partial(_of_partition, method=method, n_columns=n_columns, dtype=dtype, **arguments),
-        dask.delayed(_encoder_of(model), traverse=False),
+        dask.delayed(Carried(_encoder_of(model), "the class of the model"), traverse=False),
         dtype=dtype,
         chunks=(X.chunks[0], (n_columns,)),
         meta=np.empty((0, n_columns), dtype),
@@ -73,11 +74,11 @@ def by_partitions(
 
 
 def _of_partition(
-    x: NDArray[Any], model: Any, *, method: str, n_columns: int, dtype: Any, **arguments: Any
+    x: NDArray[Any], model: Carried, *, method: str, n_columns: int, dtype: Any, **arguments: Any
 ) -> NDArray[Any]:
     if len(x) == 0:
         return np.empty((0, n_columns), dtype)
-    found: NDArray[Any] = getattr(model, method)(x, **arguments)
+    found: NDArray[Any] = getattr(model.get(), method)(x, **arguments)
     return found
 
 
