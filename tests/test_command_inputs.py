@@ -11,7 +11,6 @@ from command_line import result, run
 from fasthash import cli
 from fasthash.commands import serve
 from fasthash.commands.printing import Printer
-from fasthash.pages.pictures import PictureFiles
 
 RNG = np.random.default_rng(0)
 
@@ -81,7 +80,7 @@ def test_few_names_are_noticed(folder, capsys):
     )
     assert run(capsys, f"--quiet {command}")[1] == ""
     options = "--names few.txt --labels few.txt"
-    parsed = cli._parser().parse_args(f"serve --index some.index {options}".split())
+    parsed = cli._parse(f"serve --index some.index {options}".split())
     serve._collection(parsed, Printer())
     err = capsys.readouterr().err
     assert "--names has 7 rows" in err and "--labels has 7 rows" in err
@@ -114,18 +113,24 @@ def test_queries_are_drawn_if_there_are_none(folder, capsys):
         assert message in run(capsys, f"evaluate {train} {more}", status=1)[1]
 
 
-def test_pictures_that_cannot_be_read_are_noticed(folder, capsys):
+@pytest.mark.parametrize(("kind", "start"), [("picture", b"\x89PNG\r\n\x1a\n"), ("sound", b"fLaC")])
+def test_files_that_cannot_be_read_are_noticed(folder, capsys, kind, start):
     """Such as those of a folder that is a link to elsewhere."""
-    png = b"\x89PNG\r\n\x1a\n"
-    (folder / "elsewhere").mkdir()
-    (folder / "elsewhere" / "0.png").write_bytes(png)
-    (folder / "shown").mkdir()
-    (folder / "shown" / "1.png").write_bytes(png)
+    names = ["1.file", "link/0.file", "other/text.file"]
+    for name in ("elsewhere/0.file", "shown/1.file", "shown/other/text.file"):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"text" if path.stem == "text" else start)
     (folder / "shown" / "link").symlink_to(folder / "elsewhere")
-    serve._note_unreadable(PictureFiles("shown", ["1.png", "link/0.png"]), Printer())
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "'link/0.png' cannot be read" in line and "a symbolic link on its path leads out" in line
     # A link to the folder itself is no matter.
     (folder / "way").symlink_to(folder / "shown")
-    serve._note_unreadable(PictureFiles("way", ["1.png"]), Printer())
-    assert capsys.readouterr().err == ""
+    pathlib.Path("names.txt").write_text("\n".join(names))
+    for place in ("shown", "way"):
+        pathlib.Path(place, "names.txt").write_text("\n".join(names))
+        options = cli._parse(["serve", "--index", "some.index", f"--{kind}s", f"{place}/names.txt"])
+        serve._gallery(options, np.arange(3), Printer())
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2, lines
+        for line, name in zip(lines, names[1:], strict=True):
+            assert f"the {kind} {name!r} cannot be read" in line
+            assert "a symbolic link on its path leads out" in line

@@ -343,23 +343,28 @@ def _gallery(options: argparse.Namespace, ids: NDArray[np.int64], printer: Print
     ):
         if given is not None:
             inputs.note_missing_rows(option, n, ids, printer)
+    gallery = Gallery(names, labels, pictures, sounds)
     if pictures is not None:
-        _note_unreadable(pictures, printer)
-    return Gallery(names, labels, pictures, sounds)
+        _note_unreadable("picture", pictures, gallery.picture, printer)
+    if sounds is not None:
+        _note_unreadable("sound", sounds, gallery.sound, printer)
+    return gallery
 
 
-def _note_unreadable(pictures: PictureFiles, printer: Printer) -> None:
-    """Note folders whose first picture cannot be read, and why."""
+def _note_unreadable(
+    kind: str, files: PictureFiles, shown: Callable[[int], Any], printer: Printer
+) -> None:
+    """Note folders whose first picture or sound cannot be read or shown, and why."""
     first: dict[str, int] = {}
-    for item, name in enumerate(pictures.files):
+    for item, name in enumerate(files.files):
         if name:
             first.setdefault(os.path.dirname(name), item)
     for item in list(first.values())[:_MOST_FOLDERS]:
-        if pictures.read(item) is None:
+        if shown(item) is None:
             printer.note(
-                f"the picture {pictures.files[item]!r} cannot be read: it does not exist, is no "
-                f"file of up to 16 MiB, or a symbolic link on its path leads out of "
-                f"{pictures.folder}"
+                f"the {kind} {files.files[item]!r} cannot be read: it does not exist, is no {kind} "
+                "that browsers know, is larger than 16 MiB, or a symbolic link on its path leads "
+                f"out of {files.folder}"
             )
 
 
