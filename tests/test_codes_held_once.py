@@ -226,6 +226,23 @@ def test_lists_that_replace_others_hold_codes_once():
     assert before() is None
 
 
+@pytest.mark.parametrize("way", ["copy", "original", "copy of a copy"])
+def test_lists_that_a_copy_replaces_are_freed(way):
+    """An index and its copies have the same lists, and each has searches in them."""
+    codes = near_codes(20000, 300, 0.12, 1)
+    _, index = pair_of(codes, n_lists=50)
+    twin = copy.copy(index)
+    third = copy.copy(twin)
+    for one in (index, twin, third):
+        one.search(codes[:20], 5, recall=0.9)
+    before = weakref.ref(stored(index).layout.codes)
+    {"copy": twin, "original": index, "copy of a copy": third}[way].partition(n_lists=60)
+    gc.collect()
+    assert before() is None
+    for one in (index, twin, third):
+        assert one.search(codes[:20], 1, recall=1.0)[1].tolist() == [[i] for i in range(20)]
+
+
 @pytest.mark.parametrize("is_removed", [False, True])
 def test_ids_are_listed_without_codes(is_removed, monkeypatch):
     codes = near_codes(3000, 300, 0.12, 1)

@@ -48,6 +48,25 @@ class _Unused:
     chosen: tuple[Rules, Rules]  # of queries that are codes, and of those with weights
 
 
+class _Sharing:
+    """The lists of an index and of its copies, which may have the same base."""
+
+    def __init__(self, first: Partitioning) -> None:
+        self._lock = ForkSafeLock()
+        self._all = [weakref.ref(first)]
+
+    def join(self, other: Partitioning) -> None:
+        with self._lock.here:
+            self._all = [*(one for one in self._all if one() is not None), weakref.ref(other)]
+
+    def forget(self, base: SortedCodes) -> None:
+        """Free the searches in lists of a base that have been replaced."""
+        for one in self._all:
+            partitioning = one()
+            if partitioning is not None:
+                partitioning._searches.pop(base, None)
+
+
 _Searches = weakref.WeakKeyDictionary[SortedCodes, tuple[ListSearch, ListSearch]]
 
 
@@ -69,23 +88,27 @@ class Partitioning:
         self._spent = 0.0
         self._searches: _Searches = weakref.WeakKeyDictionary()
         self._file: _Unused | None = None
+        self._sharing = _Sharing(self)
 
     def __copy__(self) -> Self:
         """For an index that shares the base, and calibrates for itself."""
         other = type(self)()
         other.__dict__.update(self.__getstate__())
-        other.__setstate__({"_file": self._file})
+        other.__setstate__({"_file": self._file, "_sharing": self._sharing})
+        self._sharing.join(other)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
         # The other process makes its own lists, around the same centres.
         state = {**self.__dict__, "_lock": None, "_searches": None, "_file": None}
+        del state["_sharing"]
         if self._file is not None:
             state.update(_centres_of(self._file))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=ForkSafeLock(), _searches=weakref.WeakKeyDictionary())
+        own = {"_lock": ForkSafeLock(), "_searches": weakref.WeakKeyDictionary()}
+        self.__dict__.update({"_sharing": _Sharing(self), **state, **own})
 
     def learn(self, base: SortedCodes, n_lists: int | None, n_threads: int) -> None:
         """Learn centres, and make the lists of a base."""
@@ -93,8 +116,8 @@ class Partitioning:
             self._n_lists, self._centres = n_lists, None
             self._file = None
             base.lists = self._make(base, n_threads)
-            # Its lists hold the codes in the order before.
-            self._searches.pop(base, None)
+        # Searches in the lists before hold the codes in another order.
+        self._sharing.forget(base)
 
     def has_lists(self, base: SortedCodes) -> bool:
         """Whether a base has lists, or its file has."""
