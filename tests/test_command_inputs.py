@@ -71,6 +71,21 @@ def test_deep_configuration_is_refused(folder, capsys, kind):
     assert err == f"fasthash: deep.{kind} is not valid {kind.upper()}: it is nested too deeply\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("twice.json", '{"bits": 8, "bits": 16}', "not valid JSON: it gives 'bits' twice"),
+        ("twice.json", '{"set": {"tol": 1, "tol": 2}}', "it gives 'tol' twice"),
+        ("twice.json", '{"n_threads": 1, "n-threads": 2}', "gives --n-threads twice"),
+        ("twice.toml", "n-threads = 1\nn_threads = 2", "gives --n-threads twice"),
+        ("twice.toml", "bits = 1\nbits = 2", "not valid TOML"),
+    ],
+)
+def test_a_configuration_that_gives_an_option_twice_is_refused(folder, capsys, name, text, says):
+    pathlib.Path(name).write_text(text)
+    assert says in run(capsys, f"fit --config {name} --output m", status=1)[1]
+
+
 def test_few_names_are_noticed(folder, capsys):
     command = "search some.index --codes codes.npy --rows :1 -k 1 --names few.txt"
     _, err = run(capsys, command)

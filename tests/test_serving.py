@@ -278,6 +278,7 @@ def test_questions_that_are_wrong(client, path, status, says):
         (b"\xff", 400, "not valid JSON"),
         (b"[" * 50_000, 400, "not valid JSON"),
         (b"[1]", 400, "a JSON object is needed"),
+        (b'{"modality": "a", "modality": "b"}', 400, "a parameter is given twice"),
         (b"{}", 400, "modality is missing"),
         ({"modality": "c"}, 400, "modality must be one of a, b"),
         ({"modality": ["a"]}, 400, "modality must be one of a, b"),

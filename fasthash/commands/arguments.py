@@ -200,6 +200,8 @@ def with_config(arguments: Sequence[str], command: str, config: Path) -> list[st
     options: list[str] = []
     for key, value in content.items():
         option = f"--{key.replace('_', '-')}"
+        if key.replace("-", "_") != key and key.replace("-", "_") in content:
+            raise ValueError(f"{config} gives {option} twice: with a dash and with an underscore")
         if key == "config":
             raise ValueError(
                 f"{config} names another configuration file, which is not read: remove that line"
@@ -220,7 +222,10 @@ def with_config(arguments: Sequence[str], command: str, config: Path) -> list[st
 def _read_config(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     try:
-        content = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        if path.suffix.lower() == ".json":
+            content = json.loads(text, object_pairs_hook=_each_once)
+        else:
+            content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
         what = "it is nested too deeply" if isinstance(error, RecursionError) else error
@@ -228,6 +233,16 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold options by name, like bits = 64")
     return content
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The values of a JSON object; Python would take the last of several with one name."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"it gives {name!r} twice")
+        found[name] = value
+    return found
 
 
 def _text(path: Path, key: str, value: Any) -> str:

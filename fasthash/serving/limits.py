@@ -152,14 +152,14 @@ async def read_json(request: Request, limits: Limits) -> object:
     ------
     HTTPException
         415 if the content type is not JSON, 413 if the body is too large, 408 if it does not arrive
-        in time, 400 if it is not valid JSON.
+        in time, 400 if it is not valid JSON, or gives a parameter twice.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "the body must be application/json")
     body = await _read(request, limits.body_bytes, limits.body_seconds)
     try:
-        return json.loads(body, parse_constant=_refuse)
+        return json.loads(body, parse_constant=_refuse, object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
         raise HTTPException(400, "the body is not valid JSON") from None
 
@@ -200,3 +200,11 @@ async def _read(request: Request, most_bytes: int, seconds: float) -> bytearray:
 
 def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is not valid JSON")
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The parameters; Python would take the last of several with one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise HTTPException(400, "a parameter is given twice")
+    return found
