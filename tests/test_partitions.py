@@ -96,6 +96,26 @@ def test_search_in_lists_matches_the_reference(level, problem, data, n_threads):
 
 
 @pytest.mark.parametrize("level", kernels.supported_levels())
+@pytest.mark.parametrize("most", [2, 150, 299, 300])
+def test_one_query_finds_what_a_batch_finds(level, most):
+    """It scans lists that lie one after the other at once, where a batch takes each by itself."""
+    codes, queries = random_codes(3000, 128, 1), random_codes(20, 128, 2)
+    lists = [np.arange(i, 3000, 300) for i in range(300)]
+    rules = Rule(1, most, False, 0, 10**6), Rule(1, most, True, 2, 100)
+    for rule, is_mapped in itertools.product(rules, (False, True)):
+        with simd(level):
+            partitions = with_lists(codes, codes[:300], lists, is_mapped)
+            together, apart = np.empty((2, 20), np.int64)
+            expected = partitions.topk(queries, 10, rule, 1, n_compared=together)
+            for q in range(20):
+                some = slice(q, q + 1)
+                found = partitions.topk(queries[some], 10, rule, 1, n_compared=apart[some])
+                np.testing.assert_array_equal(found[0], expected[0][some])
+                np.testing.assert_array_equal(found[1], expected[1][some])
+        np.testing.assert_array_equal(apart, together)
+
+
+@pytest.mark.parametrize("level", kernels.supported_levels())
 @pytest.mark.parametrize("n_bits", WIDTHS)
 def test_all_lists_give_the_exact_answer(level, n_bits):
     """With so many codes that lists have several tiles, and queries several blocks."""

@@ -177,6 +177,9 @@ def resolve_threads(n_threads: int | None, n_words: int | None = None) -> int:
         allowed = _kernels.openmp_max_threads()
         if allowed < _unlimited:
             resolved = min(resolved, allowed)
+    elif type(n_threads) is int and n_threads == 1:
+        # The checks take as long as the comparison of a thousand codes.
+        return 1
     else:
         resolved = check_count(n_threads, "n_threads", minimum=-(2**31))
         if resolved == 0:

@@ -27,9 +27,11 @@ cdef extern from "partitions.h" nogil:
     void fh_candidates_append(fh_candidates *c, const uint32_t *rows, const uint8_t *allowed,
                               int32_t n, const int32_t *positions, const int32_t *distances)
     void fh_candidates_sort(fh_candidates *c, uint64_t *scratch)
+    void fh_candidates_order_by_row(fh_candidates *c, int64_t n_rows, uint64_t *bits)
     void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
                               int64_t *rows)
-    void fh_fetch(const uint8_t *codes, Py_ssize_t n_bytes, const uint32_t *rows, int64_t n)
+    void fh_fetch(const uint8_t *codes, Py_ssize_t n_bytes)
+    void fh_fetch_numbers(const uint32_t *rows, int64_t n)
     void fh_fetch_rows(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes)
     void fh_gather(const uint8_t *codes, const uint32_t *rows, int32_t n, int32_t n_listed,
                    Py_ssize_t n_bytes, uint8_t *out)
@@ -48,8 +50,14 @@ cdef enum:
     ROW_QUERIES = 2
     # Bytes of the tables of a byte of a code, for a query with weights.
     TABLE_BYTES = 32
+    # Bytes that are fetched of a stretch; the processor fetches the rest by itself.
+    FETCHED_BYTES = 1 << 15
     # Rules have shares of the largest distance of such a query, in units of this.
     WEIGHT_UNIT_BITS = 16
+
+# Codes that lie one after the other.
+cdef struct Stretch:
+    Py_ssize_t start, n
 
 # The memory of one block.
 cdef struct Workspace:
@@ -194,6 +202,7 @@ cdef void choose_other_lists(const PartitionPlan *plan, Workspace *work,
     cdef fh_candidates *probed
     cdef Py_ssize_t q
     cdef int64_t far, i, n_others
+    cdef bint is_heap
     for q in range(n):
         far = work.largest[q]
         if work.candidates[q].n == plan.k:
@@ -215,7 +224,11 @@ cdef void choose_other_lists(const PartitionPlan *plan, Workspace *work,
             if probed.keys[i] > work.last[q]:
                 probed.keys[n_others] = probed.keys[i]
                 n_others = n_others + 1
+        is_heap = probed.n == probed.k
         probed.n = n_others
+        if is_heap and n <= ALONE_QUERIES:
+            # Centres were scanned in order, and lists that follow each other are scanned at once.
+            fh_candidates_order_by_row(probed, plan.n_lists, <uint64_t *>work.places)
 
 
 cdef void scan_centres(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
@@ -234,7 +247,7 @@ cdef void scan_centres(const PartitionPlan *plan, Workspace *work, Py_ssize_t n)
 
 cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
     """Compare n queries with the lists that have been chosen for them."""
-    cdef Py_ssize_t n_lists = plan.n_lists, q, i, list, next
+    cdef Py_ssize_t n_lists = plan.n_lists, q, i, list, next, n_next
     cdef int32_t start, end
     cdef fh_candidates *probed
     if n <= ALONE_QUERIES:
@@ -261,20 +274,45 @@ cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexce
         end = work.places[list]
         next = next_list(work, list + 1, end, n_lists)
         if next < n_lists:
-            fetch_list(plan, next)
-        scan_list(plan, work, list, work.pairs + start, end - start)
+            n_next = plan.starts[next + 1] - plan.starts[next]
+            fetch(plan, plan.starts[next], n_next)
+            fh_fetch_numbers(plan.rows + plan.starts[next], n_next)
+        scan_stretch(plan, work, plan.starts[list], plan.starts[list + 1] - plan.starts[list],
+                     work.pairs + start, end - start)
         start, list = end, next
 
 
 cdef void probe_alone(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
-    """Compare one query with its lists."""
+    """Compare one query with its lists; those that lie one after the other are scanned at once.
+
+    Rows are not fetched: few codes are among the nearest, and the rows of codes of 256 bits take an
+    eighth of their memory.
+    """
     cdef const fh_candidates *probed = &work.probed[q]
     cdef int32_t number = <int32_t>q
-    cdef int64_t i
-    for i in range(probed.n):
-        if i + 1 < probed.n:
-            fetch_list(plan, <uint32_t>probed.keys[i + 1])
-        scan_list(plan, work, <uint32_t>probed.keys[i], &number, 1)
+    cdef int64_t i = 0
+    cdef Stretch here = next_stretch(plan, probed, &i), next
+    while here.n > 0:
+        next = next_stretch(plan, probed, &i)
+        fetch(plan, next.start, min(next.n, FETCHED_BYTES // plan.n_bytes))
+        scan_stretch(plan, work, here.start, here.n, &number, 1)
+        here = next
+
+
+cdef inline Stretch next_stretch(const PartitionPlan *plan, const fh_candidates *probed,
+                                 int64_t *i) noexcept nogil:
+    """The codes of list i of a query, and of the next ones as far as they follow; 0 at the end."""
+    cdef Stretch stretch
+    cdef Py_ssize_t list
+    stretch.start = stretch.n = 0
+    if i[0] < probed.n:
+        list = <uint32_t>probed.keys[i[0]]
+        stretch.start = plan.starts[list]
+        while i[0] < probed.n and <uint32_t>probed.keys[i[0]] == list:
+            list = list + 1
+            i[0] += 1
+        stretch.n = plan.starts[list] - stretch.start
+    return stretch
 
 
 cdef inline Py_ssize_t next_list(const Workspace *work, Py_ssize_t list, int32_t start,
@@ -285,20 +323,19 @@ cdef inline Py_ssize_t next_list(const Workspace *work, Py_ssize_t list, int32_t
     return list
 
 
-cdef inline void fetch_list(const PartitionPlan *plan, Py_ssize_t list) noexcept nogil:
-    cdef Py_ssize_t start = plan.starts[list], n = plan.starts[list + 1] - start
+cdef inline void fetch(const PartitionPlan *plan, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """Fetch n codes that are scanned soon."""
     if plan.in_order:
-        fh_fetch(plan.codes + start * plan.n_bytes, n * plan.n_bytes, plan.rows + start, n)
+        fh_fetch(plan.codes + start * plan.n_bytes, n * plan.n_bytes)
     else:
         fh_fetch_rows(plan.codes, plan.rows + start, n, plan.n_bytes)
 
 
-cdef void scan_list(const PartitionPlan *plan, Workspace *work, Py_ssize_t list,
-                    const int32_t *queries, int32_t n_queries) noexcept nogil:
-    """Compare queries with all codes of a list."""
-    cdef const uint32_t *rows = plan.rows + plan.starts[list]
-    cdef const uint8_t *codes = plan.codes + plan.starts[list] * plan.n_bytes
-    cdef int64_t n_left = plan.starts[list + 1] - plan.starts[list]
+cdef void scan_stretch(const PartitionPlan *plan, Workspace *work, Py_ssize_t start,
+                       int64_t n_left, const int32_t *queries, int32_t n_queries) noexcept nogil:
+    """Compare queries with n_left codes of one list, or of lists that lie one after the other."""
+    cdef const uint32_t *rows = plan.rows + start
+    cdef const uint8_t *codes = plan.codes + start * plan.n_bytes
     cdef Py_ssize_t n_bytes = plan.n_bytes
     cdef bint by_rows = (not plan.has_weights and n_queries <= ROW_QUERIES and n_bytes > 8
                          and n_bytes % active_level().row_bytes == 0)

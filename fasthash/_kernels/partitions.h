@@ -87,18 +87,35 @@ static inline void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int
     }
 }
 
+/* Leaves only the rows of the keys held, ascending. There are at most n_rows of them, and `bits` has
+ * room for a bit for each, in whole words. Nothing can be appended afterwards. */
+static inline void fh_candidates_order_by_row(fh_candidates *c, int64_t n_rows, uint64_t *bits)
+{
+    const int64_t n_words = (n_rows + 63) / 64;
+    memset(bits, 0, (size_t)n_words * sizeof *bits);
+    for (int64_t i = 0; i < c->n; i++)
+        bits[(uint32_t)c->keys[i] / 64] |= UINT64_C(1) << (c->keys[i] & 63);
+    c->n = 0;
+    for (int64_t w = 0; w < n_words; w++)
+        for (uint64_t left = bits[w]; left; left &= left - 1)
+            c->keys[c->n++] = (uint64_t)(64 * w + fh_lowest_bit(left));
+}
+
 /* Rows are fetched this far ahead of being copied: so many reads of memory are under way. */
 #define FH_ROWS_AHEAD 64
 
-/* Fetches the beginning of each page of a list whose codes lie one after the other and are scanned
- * soon. The processor fetches the rest of a page by itself, and faster: it has more reads under way.
- * Few rows of the list are read, at any place, so all of them are fetched. */
-static inline void fh_fetch(const uint8_t *codes, ptrdiff_t n_bytes, const uint32_t *rows,
-                            int64_t n)
+/* Fetches the beginning of each page of codes that lie one after the other and are scanned soon. The
+ * processor fetches the rest of a page by itself, and faster: it has more reads under way. */
+static inline void fh_fetch(const uint8_t *codes, ptrdiff_t n_bytes)
 {
     for (ptrdiff_t page = 0; page < n_bytes; page += 4096)
         for (ptrdiff_t line = page; line < page + 192 && line < n_bytes; line += 64)
             FH_PREFETCH(codes + line);
+}
+
+/* Fetches the rows of codes of which many queries find some. */
+static inline void fh_fetch_numbers(const uint32_t *rows, int64_t n)
+{
     for (int64_t i = 0; i < n; i += 16)
         FH_PREFETCH(rows + i);
 }

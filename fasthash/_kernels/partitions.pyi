@@ -15,10 +15,8 @@ class Lists:
     ) -> Lists: ...
     def search(
         self,
-        queries: NDArray[np.uint8] | None,
-        weights: NDArray[np.int16] | None,
-        out_distances: NDArray[np.int32],
-        out_rows: NDArray[np.int64],
+        queries: NDArray[np.uint8] | NDArray[np.int16],
+        has_weights: bool,
         out_compared: NDArray[np.int64] | None,
         allowed: NDArray[np.uint8] | None,
         k: int,
@@ -29,7 +27,7 @@ class Lists:
         threshold: int,
         bound: int,
         n_threads: int,
-    ) -> int: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], int]: ...
 
 def find_majority(
     codes: NDArray[np.uint8],

@@ -13,7 +13,7 @@ depend neither on the blocks nor on the order of the lists: partitions.h says wh
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from fasthash._kernels.list_search cimport (
@@ -23,6 +23,7 @@ from fasthash._kernels.list_search cimport (
     lay_out_codes,
     plan_partitions,
 )
+from fasthash._kernels.tasks cimport memory_of
 from fasthash._kernels.tiles cimport (
     Arena,
     Database,
@@ -33,9 +34,12 @@ from fasthash._kernels.tiles cimport (
     make_arena,
     make_database,
     threads_for,
+    use_rows_for_few,
 )
 
 import numpy as np
+
+cdef object empty = np.empty, INT32 = np.int32, INT64 = np.int64
 
 cdef extern from "partitions.h" nogil:
     void fh_majority(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes,
@@ -91,25 +95,25 @@ cdef class Lists:
         self.for_weights = lay_out_codes(&plan, &self.centres[0, 0], <int32_t>n, tile)
         return 0
 
-    def search(self, const uint8_t[:, ::1] queries, const int16_t[:, ::1] weights,
-               int32_t[:, ::1] out_distances, int64_t[:, ::1] out_rows, int64_t[::1] out_compared,
+    def search(self, queries, bint has_weights, int64_t[::1] out_compared,
                const uint8_t[::1] allowed, int64_t k, int32_t least, int32_t most,
                bint from_nearest, int32_t slope, int32_t threshold, int32_t bound, int n_threads):
         """Find the k nearest codes in the lists that each query probes, by (distance, row).
 
-        Queries are codes, or have 8 * n_bytes weights each; the other argument is None.
-        ``allowed`` has a flag for every row, None for all. Missing answers are -1. out_compared[q]
-        is the number of codes with which query q was compared; out_compared may be None. At least
-        one query, and 1 <= least <= most <= number of lists; `Rule` explains the other arguments.
-        Returns the number of queries that have fewer than k answers.
+        Queries are codes, or have 8 * n_bytes weights each. out_compared[q] is the number of codes
+        with which query q was compared; out_compared may be None. ``allowed`` has a flag for every
+        row, None for all. At least one query, and 1 <= least <= most <= number of lists; `Rule`
+        explains the other arguments. Returns distances and rows, of which missing ones are -1, and
+        the number of queries that have fewer than k answers.
         """
         cdef PartitionPlan plan
         cdef Py_ssize_t block, n_blocks, first
         cdef int64_t *compared = &out_compared[0] if out_compared is not None else NULL
         cdef uint8_t *memory
         cdef Database database
-        cdef const uint8_t *some
-        cdef Py_ssize_t one
+        cdef Py_ssize_t[2] shape
+        cdef const uint8_t *some = <const uint8_t *>memory_of(queries, shape)
+        cdef Py_ssize_t one = 16 * self.codes.shape[1] if has_weights else self.codes.shape[1]
         plan.codes, plan.n_bytes = &self.codes[0, 0], self.codes.shape[1]
         plan.in_order = self.in_order
         plan.n_words = <int32_t>((plan.n_bytes + 7) // 8)
@@ -117,8 +121,7 @@ cdef class Lists:
         if self.level != active_level():
             self.lay_out()
         plan.n_lists = self.centres.shape[0]
-        plan.has_weights = weights is not None
-        plan.n_queries = out_rows.shape[0]
+        plan.has_weights, plan.n_queries = has_weights, shape[0]
         # Of all codes, because there may be few centres.
         database = make_database(plan.codes, self.codes.shape[0], plan.n_bytes, plan.n_queries)
         plan.centres, plan.laid_out_bytes = self.laid_out, 8 * plan.n_words
@@ -126,15 +129,18 @@ cdef class Lists:
             plan.centres = self.for_weights
             plan.laid_out_bytes = self.level.weights.spread * plan.n_bytes
             cut_into_tiles(&database, WEIGHTED_TILE_BYTES)
-            some, one = <const uint8_t *>&weights[0, 0], 16 * plan.n_bytes
-        else:
-            some, one = &queries[0, 0], plan.n_bytes
+        elif plan.in_order:
+            use_rows_for_few(&database, plan.n_queries)
         plan.tile = database.tile
         plan.starts, plan.rows, plan.numbers = &self.starts[0], &self.rows[0], &self.numbers[0]
         plan.k = k
         plan.rule.least, plan.rule.most, plan.rule.from_nearest = least, most, from_nearest
         plan.rule.slope, plan.rule.threshold, plan.rule.bound = slope, threshold, bound
         plan_partitions(&plan, n_threads)
+        answers = plan.n_queries, k
+        distances, found = empty(answers, INT32), empty(answers, INT64)
+        cdef int32_t *out_distances = <int32_t *>memory_of(distances, shape)
+        cdef int64_t *out_rows = <int64_t *>memory_of(found, shape)
         memory = <uint8_t *>malloc(plan.memory_bytes)
         if memory == NULL:
             raise MemoryError
@@ -143,21 +149,21 @@ cdef class Lists:
         if n_blocks == 1:
             # Without OpenMP, because it takes longer than a search in few lists.
             with nogil:
-                answer_block(&plan, 0, some, plan.n_queries, &out_distances[0, 0],
-                             &out_rows[0, 0], compared)
+                answer_block(&plan, 0, some, plan.n_queries, out_distances, out_rows,
+                             compared)
         else:
             for block in prange(n_blocks, nogil=True, schedule="dynamic",
                                 num_threads=plan.n_threads):
                 first = block * plan.n_block
                 answer_block(&plan, threadid(), some + first * one,
-                             min(plan.n_block, plan.n_queries - first), &out_distances[first, 0],
-                             &out_rows[first, 0],
+                             min(plan.n_block, plan.n_queries - first),
+                             out_distances + first * k, out_rows + first * k,
                              NULL if compared == NULL else compared + first)
         free(memory)
         cdef Py_ssize_t n_short = 0
         for first in range(plan.n_queries):
-            n_short += out_rows[first, k - 1] < 0
-        return n_short
+            n_short += out_rows[first * k + k - 1] < 0
+        return distances, found, n_short
 
 
 def find_majority(const uint8_t[:, ::1] codes, const int64_t[::1] starts,

@@ -55,7 +55,7 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
         bit (-1 and 1, or 0 and 1). If `n_bits` is given and fits the width, they are accepted as
         codes.
     """
-    if _are_packed(codes) and (n_bits is None or _fill(codes, n_bits)):
+    if _are_packed(codes, n_bits):
         return codes
     x = as_array(codes, name)
     if x.dtype.kind not in "biuf":
@@ -108,20 +108,18 @@ def check_codes(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArr
     return np.ascontiguousarray(x)
 
 
-def _are_packed(codes: object) -> TypeGuard[NDArray[np.uint8]]:
-    """Whether `check_codes` has nothing to check; a short search takes a few microseconds."""
-    return (
-        type(codes) is np.ndarray
-        and codes.dtype.num == _UINT8
-        and codes.ndim == 2
-        and 0 < codes.shape[1] <= _MAX_BYTES
-        and codes.flags.c_contiguous
-    )
+def _are_packed(codes: object, n_bits: object) -> TypeGuard[NDArray[np.uint8]]:
+    """
+    Whether `check_codes` has nothing to check; a short search takes a few microseconds.
 
-
-def _fill(codes: NDArray[np.uint8], n_bits: int) -> bool:
-    """Whether codes of n_bits fill the rows, so that there is no padding."""
-    return type(n_bits) is int and 8 * codes.shape[1] == n_bits
+    If `n_bits` is given, codes must fill the rows, so that there is no padding.
+    """
+    if type(codes) is not np.ndarray or codes.dtype.num != _UINT8 or codes.ndim != 2:
+        return False
+    n_bytes = codes.shape[1]
+    if n_bits is not None and (type(n_bits) is not int or 8 * n_bytes != n_bits):
+        return False
+    return 0 < n_bytes <= _MAX_BYTES and codes.flags.c_contiguous
 
 
 def check_ids(ids: ArrayLike, name: str = "ids") -> NDArray[np.int64]:

@@ -132,6 +132,10 @@ class Chosen:
     calibration: Calibration
     n_live: int
 
+    def is_outdated(self, n_live: int) -> bool:
+        """Whether too many codes have been removed since; n_live are still held."""
+        return self.n_live - n_live > _REMOVED_SHARE * self.n_live
+
 
 Rules = dict[tuple[int, float], Chosen]
 
@@ -200,7 +204,8 @@ class ListSearch:
         k: int,
         n: int,
         recall: float,
-        among: Among,
+        allowed: Allowed | None,
+        find_among: Callable[[], Among],
         n_threads: int,
     ) -> Answer:
         """
@@ -213,19 +218,22 @@ class ListSearch:
         n : int
             k, or k + 1 if each query is a held code that is dropped from its answer.
         recall : float
-        among : Among
+        allowed : Allowed or None
+            That of the `Among`.
+        find_among : callable
+            Returns the `Among`, which few searches need: to make it takes a microsecond.
         n_threads : int
         """
-        chosen = self.chosen(k, recall, among, n_threads)
+        chosen = self._chosen.get((k, recall))
+        if chosen is None or (allowed is not None and chosen.is_outdated(allowed.n)):
+            chosen = self.chosen(k, recall, find_among(), n_threads)
         if chosen.rule is None or not chosen.calibration.uses_lists(len(queries)):
-            return among.exact(queries, n)
-        distances, rows, n_short = self.partitions.topk(
-            queries, n, chosen.rule, n_threads, among.allowed
-        )
+            return find_among().exact(queries, n)
+        distances, rows, n_short = self.partitions.topk(queries, n, chosen.rule, n_threads, allowed)
         if n_short:
             # The lists of some queries have too few codes.
             short = np.flatnonzero(rows[:, -1] < 0)
-            distances[short], rows[short] = among.exact(queries[short], n)
+            distances[short], rows[short] = find_among().exact(queries[short], n)
         return distances, rows
 
     def chosen(self, k: int, recall: float, among: Among, n_threads: int) -> Chosen:
@@ -244,9 +252,7 @@ class ListSearch:
 
     def _kept(self, k: int, recall: float, n_live: int) -> Chosen | None:
         chosen = self._chosen.get((k, recall))
-        if chosen is None or chosen.n_live - n_live > _REMOVED_SHARE * chosen.n_live:
-            return None
-        return chosen
+        return None if chosen is None or chosen.is_outdated(n_live) else chosen
 
     def _choose(
         self,

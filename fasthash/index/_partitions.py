@@ -148,6 +148,9 @@ class Partitions:
         in_order = base.source is None
         codes = base.lay_out(rows) if in_order else base.stored.layout.codes
         self._lists = Lists(codes, centres, starts, rows, in_order)
+        n_words = -(-centres.shape[1] // 8)
+        self._n_codes, self._words_of_centres = len(rows), len(centres) * n_words
+        self._words_of_list = n_words * len(rows) // len(centres)
 
     @classmethod
     def learn(cls, base: SortedCodes, n_lists: int, n_threads: int) -> Partitions:
@@ -207,36 +210,49 @@ class Partitions:
         n_short : int
             Number of queries with fewer than k answers.
         """
-        n_queries, n_codes = len(queries), len(self.rows)
-        n_found = min(k, n_codes)
-        distances = np.empty((n_queries, n_found), np.int32)
-        rows = np.empty((n_queries, n_found), np.int64)
-        flags = None
+        n_queries, n_found, flags = len(queries), k, None
+        if k > self._n_codes:
+            n_found = self._n_codes
         if allowed is not None and not allowed.is_everything:
             flags = allowed.flags.view(np.uint8)
-        n_words = -(-self.centres.shape[1] // 8)
-        n_lists = len(self.centres)
-        per_query = (n_lists + rule.most * n_codes // n_lists) * n_words
-        fixed = (
-            *(flags, n_found, rule.least, rule.most, rule.from_nearest),
-            *(rule.slope, rule.threshold, rule.bound, n_threads),
-        )
+        per_query = self._words_of_centres + rule.most * self._words_of_list
         if 0 < n_queries * per_query <= _FIRST_WORDS:
             # Without slices, which take as long as the comparison of hundreds of codes.
-            n_short = self._search(queries, distances, rows, n_compared, *fixed)
+            answer = self._search(queries, n_compared, flags, n_found, rule, n_threads)
         else:
+            distances = np.empty((n_queries, n_found), np.int32)
+            rows = np.empty((n_queries, n_found), np.int64)
             n_short = 0
             for q in Pace(_FIRST_WORDS // per_query).cut(n_queries):
                 counts = None if n_compared is None else n_compared[q]
-                n_short += self._search(queries[q], distances[q], rows[q], counts, *fixed)
-        if n_found == k:
-            return distances, rows, n_short
-        return *pad(distances, rows, k), n_queries
+                found = self._search(queries[q], counts, flags, n_found, rule, n_threads)
+                distances[q], rows[q], n_short = found[0], found[1], n_short + found[2]
+            answer = distances, rows, n_short
+        return answer if n_found == k else (*pad(answer[0], answer[1], k), n_queries)
 
-    def _search(self, queries: Any, *others: Any) -> int:
-        if queries.dtype == np.int16:
-            return self._lists.search(None, queries, *others)
-        return self._lists.search(queries, None, *others)
+    def _search(
+        self,
+        queries: Queries,
+        n_compared: NDArray[np.int64] | None,
+        flags: NDArray[np.uint8] | None,
+        k: int,
+        rule: Rule,
+        n_threads: int,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:
+        return self._lists.search(
+            queries,
+            queries.dtype.kind == "i",
+            n_compared,
+            flags,
+            k,
+            rule.least,
+            rule.most,
+            rule.from_nearest,
+            rule.slope,
+            rule.threshold,
+            rule.bound,
+            n_threads,
+        )
 
 
 def _learn_centres(

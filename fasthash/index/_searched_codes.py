@@ -6,7 +6,6 @@ search with weights is a scan otherwise, or sorts the nearest codes by Hamming d
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast, overload
 
 import numpy as np
@@ -25,12 +24,10 @@ from ._held_codes import HeldCodes
 from ._partitions import Queries
 from ._snapshot import Snapshot, SortedCodes
 
-__all__ = ["Nearest", "SearchedCodes"]
+__all__ = ["SearchedCodes"]
 
 # Distances and rows or ids.
 _Answer = tuple[NDArray[np.int32], NDArray[np.int64]]
-# `SearchedCodes._nearest`.
-Nearest = Callable[[Queries, int, Snapshot, AllowedRows, NDArray[np.int64] | None, int], _Answer]
 
 
 class SearchedCodes(HeldCodes):
@@ -221,21 +218,21 @@ class SearchedCodes(HeldCodes):
         k = check_count(k, "k")
         if recall is not None and check_recall(recall) == 1:
             recall = None
-        if weights is None:
-            codes = check_codes(cast("ArrayLike", queries), "queries", self.n_bits)
+        if queries is not None:
+            codes = check_codes(queries, "queries", self.n_bits)
             own = None if exclude is None else _check_exclude(exclude, len(codes))
             state, allowed = self._restricted(filter)
             threads = threads_of_scan(n_threads, codes, state.base.stored)
-            near = self._near_with(recall, filter)
-            return near(codes, k, state, allowed, own, threads)
+            return self._near(codes, k, state, allowed, own, threads, recall, filter)
         threads = resolve_threads(n_threads)
-        values = check_weights(weights, self.n_bits)
+        values = check_weights(cast("ArrayLike", weights), self.n_bits)
         own = None if exclude is None else _check_exclude(exclude, len(values))
         rounded = round_weights(values)
         if candidates is None:
             state, allowed = self._restricted(filter)
-            near = self._near_with(recall, filter)
-            distances, ids = near(rounded.values, k, state, allowed, own, threads)
+            distances, ids = self._near(
+                rounded.values, k, state, allowed, own, threads, recall, filter
+            )
         else:
             n = max(k, check_count(candidates, "candidates"))
             _, found, sums = self._candidates(values, rounded, n, filter, own, threads, recall)
@@ -313,6 +310,8 @@ class SearchedCodes(HeldCodes):
     def _restricted(self, filter: Filter | None) -> tuple[Snapshot, AllowedRows]:
         """The current state, and the rows of its base and of its recent codes that are allowed."""
         state = self._storage.state
+        if filter is None and state.live is None:
+            return state, (None, None)
         return state, allowed_rows(self._storage, state, filter)
 
     def _candidates(
@@ -331,8 +330,8 @@ class SearchedCodes(HeldCodes):
         Returns Hamming distances and ids, in this order, and the weights of the differing bits.
         """
         state, allowed = self._restricted(filter)
-        near = self._near_with(recall, filter)
-        distances, ids = near(pack_signs(values >= 0), n, state, allowed, own, threads)
+        codes = pack_signs(values >= 0)
+        distances, ids = self._near(codes, n, state, allowed, own, threads, recall, filter)
         return distances, ids, rounded.distances(lambda q: state.codes_at(ids[q]), n)
 
     def _nearest(
@@ -353,7 +352,7 @@ class SearchedCodes(HeldCodes):
         self, base: SortedCodes, queries: Queries, n: int, threads: int, rows: Allowed | None
     ) -> _Answer:
         """Find the n nearest codes of a base, exactly."""
-        if queries.dtype == np.int16:
+        if queries.dtype.kind == "i":
             return scan_weighted(queries, base.stored, n, threads, rows)
         answer: _Answer = self._searcher(base, threads).topk(queries, n, threads, rows)
         return answer
@@ -376,8 +375,8 @@ class SearchedCodes(HeldCodes):
         distances, rows = found
         answer = distances, state.base.ids_at(rows)
         recent = state.recent
-        if len(recent):
-            if queries.dtype == np.int16:
+        if len(recent.ids):
+            if queries.dtype.kind == "i":
                 distances, rows = scan_weighted(queries, recent.stored, n, threads, allowed[1])
             else:
                 searcher = self._recent_searcher(recent)
@@ -385,10 +384,20 @@ class SearchedCodes(HeldCodes):
             answer = merge_topk([answer, (distances, recent.ids_at(rows))], n)
         return answer if own is None else drop_own(*answer, own)
 
-    def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
-        """`_nearest`, or a function with the same arguments that keeps a recall."""
+    def _near(
+        self,
+        queries: Queries,
+        k: int,
+        state: Snapshot,
+        allowed: AllowedRows,
+        own: NDArray[np.int64] | None,
+        threads: int,
+        recall: float | None,
+        filter: Filter | None,
+    ) -> _Answer:
+        """Find the nearest codes as `_nearest`, or with a recall."""
         if recall is None:
-            return self._nearest
+            return self._nearest(queries, k, state, allowed, own, threads)
         raise TypeError(
             f"recall is given, but a {type(self).__name__} searches exactly: leave it out, or use "
             "a HammingIndex"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy as copying
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -20,7 +21,6 @@ from ._list_search import Among, Answer
 from ._partitioning import Partitioning
 from ._partitions import MAX_CHOSEN_LISTS, Queries
 from ._plan import Plan, plan_of
-from ._searched_codes import Nearest
 from ._snapshot import Content, Snapshot, SortedCodes, StoredLists
 from ._tables import CodeTables
 
@@ -291,42 +291,41 @@ class HammingIndex(CodeIndex):
     def _take_lists(self, content: Content) -> None:
         self._partitioning.take_file(self._storage.state.base, content)
 
-    def _near_with(self, recall: float | None, filter: Filter | None) -> Nearest:
-        prepared = filter if isinstance(filter, PreparedFilter) else None
+    def _near(
+        self,
+        queries: Queries,
+        k: int,
+        state: Snapshot,
+        allowed: AllowedRows,
+        own: NDArray[np.int64] | None,
+        threads: int,
+        recall: float | None,
+        filter: Filter | None,
+    ) -> Answer:
+        prepared = None if filter is None or not isinstance(filter, PreparedFilter) else filter
         if recall is None or filter is not prepared:
-            return self._nearest
-
-        def near(
-            queries: Queries,
-            k: int,
-            state: Snapshot,
-            allowed: AllowedRows,
-            own: NDArray[np.int64] | None,
-            threads: int,
-        ) -> Answer:
-            base, in_base = state.base, allowed[0]
-            if prepared is not None and in_base is not None and in_base.is_few:
+            return self._nearest(queries, k, state, allowed, own, threads)
+        base, in_base = state.base, allowed[0]
+        if prepared is not None and in_base is not None and in_base.is_few:
+            return self._nearest(queries, k, state, allowed, own, threads)
+        has_weights = queries.dtype.kind == "i"
+        lists = self._partitioning.search_if_due(base, has_weights, len(queries), threads)
+        timer: Partitioning | FilteredLists = self._partitioning
+        if lists is not None and prepared is not None:
+            timer, of = prepared._lists, prepared._known_in(state).key
+            lists = prepared._lists.search_if_due(
+                lists, of, in_base, len(queries), k, recall, threads
+            )
+        if lists is None and has_weights and timer is self._partitioning:
+            # Nobody has calibrated them, and their time does not pay for lists.
+            return self._nearest(queries, k, state, allowed, own, threads)
+        if lists is None:
+            with timer.timed():
                 return self._nearest(queries, k, state, allowed, own, threads)
-            has_weights = queries.dtype == np.int16
-            lists = self._partitioning.search_if_due(base, has_weights, len(queries), threads)
-            timer: Partitioning | FilteredLists = self._partitioning
-            if lists is not None and prepared is not None:
-                timer, of = prepared._lists, prepared._known_in(state).key
-                lists = prepared._lists.search_if_due(
-                    lists, of, in_base, len(queries), k, recall, threads
-                )
-            if lists is None and has_weights and timer is self._partitioning:
-                # Nobody has calibrated them, and their time does not pay for lists.
-                return self._nearest(queries, k, state, allowed, own, threads)
-            if lists is None:
-                with timer.timed():
-                    return self._nearest(queries, k, state, allowed, own, threads)
-            n = k if own is None else k + 1
-            among = self._among(state, allowed, prepared, threads)
-            found = lists.topk(queries, k, n, recall, among, threads)
-            return self._join_recent(found, queries, n, state, allowed, own, threads)
-
-        return near
+        n = k if own is None else k + 1
+        find_among = partial(self._among, state, allowed, prepared, threads)
+        found = lists.topk(queries, k, n, recall, in_base, find_among, threads)
+        return self._join_recent(found, queries, n, state, allowed, own, threads)
 
     def _among(
         self, state: Snapshot, allowed: AllowedRows, filter: PreparedFilter | None, threads: int
