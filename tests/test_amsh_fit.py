@@ -259,6 +259,12 @@ def test_growing_by_class_names():
         model.partial_fit({"text": x["text"][:2]}, {"text": ["cat", "dog"]})
     with pytest.raises(ValueError, match="as before; got 0/1 columns"):
         model.partial_fit({"text": x["text"][:2]}, {"text": np.eye(3)[:2]})
+    # Codes of two lengths cannot be searched together.
+    n_bits, before = model.n_bits, model.codes_["text"]
+    model.set_params(n_bits=n_bits + 8)
+    with pytest.raises(ValueError, match=f"the model has learned {n_bits}: call fit"):
+        model.partial_fit({"text": x["text"][:2]}, {"text": ["cat", "ant"]})
+    assert model.codes_["text"] is before
 
 
 def test_what_growing_refuses():

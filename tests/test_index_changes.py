@@ -339,6 +339,7 @@ def test_views_handed_out_stay_what_they_were():
         (lambda i, q: i.search(q, 1, filter=["a"]), TypeError, "filter must be ids"),
         (lambda i, q: i.search(q, 1, filter=[0.5]), TypeError, "filter must be ids"),
         (lambda i, q: i.search(q, 1, filter=np.sum), TypeError, "filter must return a boolean"),
+        (lambda i, q: i.search(q, 1, filter=lambda ids: None), TypeError, "got None from <lambda>"),
         (lambda i, q: i.within(q, 1, filter=lambda ids: ids[1:] > 0), ValueError, "got \\(4,\\)"),
     ],
 )

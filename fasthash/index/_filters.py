@@ -185,7 +185,12 @@ def _in_state(state: Snapshot, found: Allowed, ids: NDArray[np.int64]) -> Allowe
 
 
 def _of_function(state: Snapshot, given: Callable[[NDArray[np.int64]], ArrayLike]) -> AllowedRows:
-    flags = as_array(given(state.ids), "filter")
+    found = given(state.ids)
+    if found is None:
+        raise TypeError(
+            f"filter must return a boolean for every id, got None from {_name_of(given)}"
+        )
+    flags = as_array(found, "filter")
     if flags.dtype != bool:
         raise TypeError(
             f"filter must return a boolean for every id, got dtype {flags.dtype} from "

@@ -350,8 +350,8 @@ class AMSH(CrossModalHasher):
         Raises
         ------
         TypeError, ValueError
-            If features or labels are unsuitable, or the columns of the features are not those of
-            the fit. The model is then unchanged.
+            If features or labels are unsuitable, or the columns of the features or `n_bits` are not
+            those of the fit. The model is then unchanged.
 
         Warns
         -----
@@ -386,6 +386,9 @@ class AMSH(CrossModalHasher):
                 features, labels, n_threads=n_threads, callback=callback, verbose=verbose
             )
         check_updatable(self)
+        n_bits = next(iter(self.projections_.values())).shape[1]
+        if check_count(self.n_bits, "n_bits") != n_bits:
+            raise ValueError(f"n_bits={self.n_bits}, but the model has learned {n_bits}: call fit")
         x = self._read_new(features)
         given = check_labels(
             labels, {name: len(rows) for name, rows in x.items()}, classes=self.classes_
