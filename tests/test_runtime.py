@@ -41,6 +41,25 @@ def test_import_and_search_need_only_numpy():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_search_imports_no_module():
+    """A child that is forked during an import of another thread could not import it any more."""
+    done = run_python(
+        "import sys, fasthash as fh\n"
+        "index = fh.HammingIndex(8)\n"
+        "before = set(sys.modules)\n"
+        "index.add([[1], [2]], ids=range(2))\n"
+        "index.search([[1]], 1, filter=range(2))\n"
+        "index.search([[1]], 1, filter=index.prepare_filter([1]), exclude=[0])\n"
+        "index.within([[1]], 1, filter=lambda ids: ids > 0)\n"
+        "index.search(weights=[[0.5] * 8], k=1)\n"
+        "index.remove([0])\n"
+        "index.compact()\n"
+        "new = set(sys.modules) - before\n"
+        "assert not new, new"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_is_handed_out():
     for name in fh.__all__:
         assert getattr(fh, name) is not None

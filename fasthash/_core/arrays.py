@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_array", "is_dask_array", "is_sparse", "is_tensor"]
+__all__ = ["as_array", "is_dask_array", "is_masked", "is_sparse", "is_tensor"]
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -51,7 +51,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         raise TypeError(
             f"{name} must be an array, got {type(value).__name__}: pass the rows as one array"
         )
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    if is_masked(value):
         raise ValueError(f"{name} has masked values: fill them or drop their rows")
     if isinstance(value, list | tuple) and any(map(is_tensor, value[:1])):
         value = [as_array(one, name) for one in value]
@@ -83,6 +83,17 @@ def is_dask_array(x: Any) -> TypeGuard[Any]:
     # Another thread may be importing the module, which then has no such class yet.
     array = getattr(sys.modules.get("dask.array"), "Array", None)
     return array is not None and isinstance(x, array)
+
+
+def is_masked(x: Any) -> bool:
+    """
+    Tell whether x is an array of numpy with masked values; does not import `numpy.ma`.
+
+    A child that is forked while another thread imports a module for the first time waits for ever
+    when it imports this module too.
+    """
+    array = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    return array is not None and isinstance(x, array) and bool(np.ma.is_masked(x))
 
 
 def is_tensor(value: Any) -> bool:

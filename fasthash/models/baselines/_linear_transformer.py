@@ -12,7 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..._core.arrays import is_dask_array
+from ..._core.arrays import is_dask_array, is_masked
 from ..._core.cluster import client_for
 from ..._core.cluster_rows import ClusterRows
 from ..._core.features import FeatureMap
@@ -302,7 +302,7 @@ def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
         If the samples are masked, are text or dates, are integers too large for a float, or `check`
         refuses them.
     """
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+    if is_masked(X):
         raise ValueError("X has masked values: fill them or drop their rows")
     dtype = _dtype_if_no_numbers(X)
     if dtype is not None:
