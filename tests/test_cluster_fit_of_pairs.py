@@ -237,3 +237,26 @@ def test_rreh_survives_a_killed_worker(client, data, rreh_of_partitions):
         found = fh.RREH(**RREH_OPTIONS).fit(lazy(features, 700), pairs, callback=kill_once)
     assert killed
     assert_same_rreh(found, rreh_of_partitions)
+
+
+@pytest.mark.parametrize("lazily", [("a",), ("a", "b")])
+@pytest.mark.parametrize("part", ["train", "test", "database"])
+def test_features_may_be_dask_arrays_in_part(client, lazily, part):
+    """Methods are compared as if all features were arrays of this process."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x = {name: np.eye(3)[y] + 0.3 * rng.random((90, 3)) for name in ("a", "b")}
+    arrays = fh.datasets.Part(x, y)
+    mixed = {
+        name: da.from_array(v, chunks=(40, 3)) if name in lazily else v for name, v in x.items()
+    }
+    options = {"n_bits": [2], "seeds": [0], "metrics": [fh.experiments.Metric("map")]}
+    parts = dict.fromkeys(("train", "test", "database"), arrays)
+
+    def scores(**parts):
+        found = fh.experiments.compare({"CCAITQ": fh.CCAITQ()}, **parts, **options)
+        return [(one.query, one.database, round(one.value, 9)) for one in found]
+
+    expected = scores(**parts)
+    with client.as_current():
+        assert scores(**{**parts, part: fh.datasets.Part(mixed, y)}) == expected
