@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fasthash._core.allowed import allow
 from fasthash._core.weights import round_weights, weighted_distances
 from fasthash._kernels import tiles as kernels
-from fasthash._kernels.partitions import find_majority
+from fasthash._kernels.partitions import find_majority, find_nearest
 from fasthash.index import _partitions as module
 from fasthash.index._partitions import WEIGHT_UNIT, Partitions, Rule
 from fasthash.index._snapshot import SortedCodes
@@ -33,6 +33,13 @@ def with_lists(codes, centres, lists, is_mapped):
     starts = np.cumsum([0, *map(len, lists)])
     rows = np.concatenate(lists).astype(np.uint32)
     return Partitions(held(codes, is_mapped), centres, starts, rows)
+
+
+def topk_of_all(queries, codes, k):
+    """Distances and rows of the k nearest codes, by (distance, row)."""
+    far = all_distances(queries, codes)
+    order = np.argsort(far, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(far, order, axis=1).astype(np.int32), order
 
 
 @st.composite
@@ -158,6 +165,31 @@ def test_majority_matches_the_reference(problem, n_threads):
     find_majority(codes, starts, rows, before, out, n_threads)
     for j, some in enumerate(lists):
         np.testing.assert_array_equal(out[j], reference.majority(codes, list(some), before[j]))
+
+
+@pytest.mark.parametrize("level", kernels.supported_levels())
+@given(
+    problem=search_problems(max_codes=400),
+    n_nearest=st.integers(1, 2),
+    n_threads=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_nearest_centres_match_the_exact_search(level, problem, n_nearest, n_threads, seed):
+    """Whatever centres are guessed."""
+    queries, centres, n_bits = problem
+    codes = np.concatenate([queries, random_codes(300, n_bits)])
+    centres = np.concatenate([centres, random_codes(2, n_bits)])
+    expected, order = topk_of_all(codes, centres, n_nearest)
+    distances, nearest = np.empty_like(expected), np.empty_like(order)
+    with simd(level):
+        find_nearest(codes, centres, distances, nearest, False, n_threads)
+        np.testing.assert_array_equal(distances, expected)
+        np.testing.assert_array_equal(nearest, order)
+        rng = np.random.default_rng(seed)
+        nearest[:] = [rng.choice(len(centres), n_nearest, replace=False) for _ in codes]
+        find_nearest(codes, centres, distances, nearest, True, n_threads)
+    np.testing.assert_array_equal(distances, expected)
+    np.testing.assert_array_equal(nearest, order)
 
 
 @given(problem=search_problems(max_codes=80), n_lists=st.integers(1, 12))

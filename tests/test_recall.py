@@ -183,7 +183,7 @@ def test_a_recall_is_kept_with_a_filter_inside_and_outside_of_it(codes, queries,
     calibration = index.calibrate(k=5, recall=recall, filter=prepared)
     assert prepared.calibration_ == {(5, recall): calibration} and index.calibration_ == {}
     assert calibration.batched and calibration.lower >= recall and calibration.share < 0.5
-    assert calibration.n_queries == 2048
+    assert calibration.n_queries == 4096
     distances = fh.distances(codes[:2], queries)
     for some in (distances[0] < distances[1], distances[0] >= distances[1]):
         found = recall_of(index, queries[some], 5, recall=recall, filter=prepared)

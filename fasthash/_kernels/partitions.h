@@ -154,25 +154,39 @@ static inline void fh_gather(const uint8_t *codes, const uint32_t *rows, int32_t
 }
 
 /* Sets each bit of `out` to the value that more of the codes have, and where both are equally
- * frequent to that of `before`. `counts` has room for 8 * n_bytes numbers. */
+ * frequent to that of `before`.
+ *
+ * Bits are counted 64 at a time: plane p has bit p of 64 counts, and to count a word is to add it to
+ * the planes with carries. Then the counts are compared with n / 2, from the highest plane on. */
 static inline void fh_majority(const uint8_t *codes, const uint32_t *rows, int64_t n,
-                               ptrdiff_t n_bytes, const uint8_t *before, int64_t *counts,
-                               uint8_t *out)
+                               ptrdiff_t n_bytes, const uint8_t *before, uint8_t *out)
 {
-    memset(counts, 0, (size_t)n_bytes * 8 * sizeof *counts);
-    for (int64_t i = 0; i < n; i++) {
-        const uint8_t *code = codes + (ptrdiff_t)rows[i] * n_bytes;
-        for (ptrdiff_t j = 0; j < n_bytes; j++)
-            for (int b = 0; b < 8; b++)
-                counts[8 * j + b] += code[j] >> (7 - b) & 1;
-    }
-    for (ptrdiff_t j = 0; j < n_bytes; j++) {
-        int byte = 0;
-        for (int b = 0; b < 8; b++) {
-            const int64_t twice = 2 * counts[8 * j + b];
-            byte = byte << 1 | (twice == n ? before[j] >> (7 - b) & 1 : twice > n);
+    enum { N_PLANES = 33 }; /* there are less than 2**32 rows */
+    for (ptrdiff_t byte = 0; byte < n_bytes; byte += 8) {
+        const size_t n_here = n_bytes - byte < 8 ? (size_t)(n_bytes - byte) : 8;
+        uint64_t planes[N_PLANES] = {0}, more = 0, equal = ~(uint64_t)0, as_before = 0;
+        for (int64_t i = 0; i < n; i++) {
+            const uint8_t *code = codes + (ptrdiff_t)rows[i] * n_bytes + byte;
+            uint64_t carry = 0;
+            if (n_here == 8)
+                memcpy(&carry, code, 8);
+            else
+                memcpy(&carry, code, n_here);
+            for (int p = 0; carry; p++) {
+                const uint64_t both = planes[p] & carry;
+                planes[p] ^= carry;
+                carry = both;
+            }
         }
-        out[j] = (uint8_t)byte;
+        for (int p = N_PLANES - 1; p >= 0; p--) {
+            const uint64_t half = n / 2 >> p & 1 ? ~(uint64_t)0 : 0;
+            more |= equal & planes[p] & ~half;
+            equal &= ~(planes[p] ^ half);
+        }
+        memcpy(&as_before, before + byte, n_here);
+        if (n % 2 == 0)
+            more |= equal & as_before;
+        memcpy(out + byte, &more, n_here);
     }
 }
 

@@ -37,3 +37,11 @@ def find_majority(
     out: NDArray[np.uint8],
     n_threads: int,
 ) -> None: ...
+def find_nearest(
+    codes: NDArray[np.uint8],
+    centres: NDArray[np.uint8],
+    distances: NDArray[np.int32],
+    nearest: NDArray[np.int64],
+    has_guesses: bool,
+    n_threads: int,
+) -> None: ...

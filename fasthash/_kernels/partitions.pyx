@@ -23,6 +23,7 @@ from fasthash._kernels.list_search cimport (
     lay_out_codes,
     plan_partitions,
 )
+from fasthash._kernels.selection cimport next_block
 from fasthash._kernels.tasks cimport memory_of
 from fasthash._kernels.tiles cimport (
     Arena,
@@ -35,19 +36,34 @@ from fasthash._kernels.tiles cimport (
     make_database,
     threads_for,
     use_rows_for_few,
+    write_words,
 )
 
 import numpy as np
 
 cdef object empty = np.empty, INT32 = np.int32, INT64 = np.int64
 
+cdef extern from "bits.h" nogil:
+    int64_t fh_count_bits(uint64_t x)
+
 cdef extern from "partitions.h" nogil:
+    ctypedef struct fh_candidates:
+        int64_t n_seen
+        int32_t bound
+    void fh_candidates_start(fh_candidates *c, int64_t k, int32_t bound, uint64_t *keys)
+    void fh_candidates_append(fh_candidates *c, const uint32_t *rows, const uint8_t *allowed,
+                              int32_t n, const int32_t *positions, const int32_t *distances)
+    void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
+                              int64_t *rows)
     void fh_majority(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes,
-                     const uint8_t *before, int64_t *counts, uint8_t *out)
+                     const uint8_t *before, uint8_t *out)
 
 cdef enum:
     # Bytes of a tile for queries with weights.
     WEIGHTED_TILE_BYTES = 1 << 14
+    # Codes whose nearest centres are found together, and the most centres of each.
+    ASSIGNED_CODES = 256
+    NEAREST_MAX = 2
 
 
 cdef class Lists:
@@ -171,9 +187,123 @@ def find_majority(const uint8_t[:, ::1] codes, const int64_t[::1] starts,
                   int n_threads):
     """Write the majority of the bits of each list; where both are equally frequent, as before."""
     cdef Py_ssize_t n_lists = before.shape[0], n_bytes = codes.shape[1], list
-    cdef int64_t[:, ::1] counts
     n_threads = threads_for(n_threads, n_lists, <double>rows.shape[0] * n_bytes)
-    counts = np.empty((n_threads, 8 * n_bytes), np.int64)
     for list in prange(n_lists, nogil=True, schedule="dynamic", num_threads=n_threads):
         fh_majority(&codes[0, 0], &rows[0] + starts[list], starts[list + 1] - starts[list],
-                    n_bytes, &before[list, 0], &counts[threadid(), 0], &out[list, 0])
+                    n_bytes, &before[list, 0], &out[list, 0])
+
+
+cdef struct Assignment:
+    const uint64_t *centres    # laid out
+    const uint64_t *words      # centres in whole words
+    const uint32_t *numbers    # of all centres: 0, 1, …
+    Py_ssize_t n_centres, n_bytes
+    int32_t n_words, tile
+    int64_t k
+    bint has_guesses
+
+
+def find_nearest(const uint8_t[:, ::1] codes, const uint8_t[:, ::1] centres,
+                 int32_t[:, ::1] distances, int64_t[:, ::1] nearest, bint has_guesses,
+                 int n_threads):
+    """Find the nearest centre of each code, or the nearest two, by (distance, number).
+
+    There are as many columns in `distances` and `nearest` as centres are found. If `has_guesses`,
+    `nearest` has centres that are probably near, different ones for each code; the search is then
+    several times as fast. At least one code.
+    """
+    cdef Py_ssize_t n = codes.shape[0], n_bytes = codes.shape[1], block, first
+    cdef Py_ssize_t n_blocks = (n + ASSIGNED_CODES - 1) // ASSIGNED_CODES, slot_bytes
+    cdef const uint32_t[::1] numbers = np.arange(centres.shape[0], dtype=np.uint32)
+    cdef Database database = make_database(&centres[0, 0], centres.shape[0], n_bytes, n)
+    cdef Assignment task
+    cdef Arena arena = make_arena(NULL), slot = make_arena(NULL)
+    cdef uint8_t[::1] memory
+    cdef uint64_t *tile
+    cdef uint64_t *words
+    cdef uint8_t *slots
+    task.n_centres, task.n_bytes, task.n_words = centres.shape[0], n_bytes, database.n_words
+    task.tile, task.numbers = database.tile, &numbers[0]
+    task.k, task.has_guesses = nearest.shape[1], has_guesses
+    n_threads = threads_for(n_threads, n_blocks,
+                            <double>n * task.n_centres * database.n_words)
+    find_nearest_of(&task, &codes[0, 0], 0, &slot, NULL, NULL)
+    slot_bytes = slot.used
+    memory = np.empty(8 * (2 * task.n_centres + PADDED_LANES) * task.n_words + 192
+                      + n_threads * slot_bytes, np.uint8)
+    arena = make_arena(&memory[0])
+    tile = <uint64_t *>carve(&arena, 8 * (task.n_centres + PADDED_LANES) * task.n_words)
+    words = <uint64_t *>carve(&arena, 8 * task.n_centres * task.n_words)
+    slots = <uint8_t *>carve(&arena, 0)
+    active_level().prepare(&centres[0, 0], <int32_t>task.n_centres, n_bytes, tile)
+    write_words(&centres[0, 0], task.n_centres, n_bytes, words)
+    task.centres, task.words = tile, words
+    for block in prange(n_blocks, nogil=True, schedule="dynamic", num_threads=n_threads):
+        first = block * ASSIGNED_CODES
+        find_nearest_in_slot(&task, &codes[first, 0],
+                             min(<Py_ssize_t>ASSIGNED_CODES, n - first),
+                             slots + threadid() * slot_bytes, &distances[first, 0],
+                             &nearest[first, 0])
+
+
+cdef void find_nearest_in_slot(const Assignment *task, const uint8_t *codes, Py_ssize_t n,
+                               uint8_t *memory, int32_t *distances,
+                               int64_t *nearest) noexcept nogil:
+    cdef Arena arena = make_arena(memory)
+    find_nearest_of(task, codes, n, &arena, distances, nearest)
+
+
+cdef void find_nearest_of(const Assignment *task, const uint8_t *codes, Py_ssize_t n,
+                          Arena *arena, int32_t *distances, int64_t *nearest) noexcept nogil:
+    """Find the nearest centres of at most ASSIGNED_CODES codes; of none, only count memory."""
+    cdef uint64_t *words = <uint64_t *>carve(arena, 8 * ASSIGNED_CODES * task.n_words)
+    cdef fh_candidates *found = <fh_candidates *>carve(
+        arena, ASSIGNED_CODES * <Py_ssize_t>sizeof(fh_candidates))
+    cdef uint64_t *keys = <uint64_t *>carve(arena, 8 * ASSIGNED_CODES * NEAREST_MAX)
+    cdef int32_t *positions = <int32_t *>carve(arena, 4 * (task.tile + PADDED_LANES))
+    cdef int32_t *hits = <int32_t *>carve(arena, 4 * (task.tile + PADDED_LANES))
+    cdef uint64_t[NEAREST_MAX] scratch
+    cdef Py_ssize_t first = 0, q
+    cdef int32_t n_tile, block, n_block, n_hits, bound
+    if n == 0:
+        return
+    write_words(codes, n, task.n_bytes, words)
+    for q in range(n):
+        bound = 8 * <int32_t>task.n_bytes + 1
+        if task.has_guesses:
+            bound = farthest(task, words + q * task.n_words, nearest + q * task.k) + 1
+        fh_candidates_start(&found[q], task.k, bound, keys + q * task.k)
+    # A tile of centres stays in the cache while all codes are compared with it.
+    while first < task.n_centres:
+        n_tile = <int32_t>min(<Py_ssize_t>task.tile, task.n_centres - first)
+        for q in range(n):
+            block = 0
+            while block < n_tile:
+                n_block = n_tile
+                if not task.has_guesses:
+                    n_block = next_block(found[q].n_seen, n_tile - block)
+                n_hits = active_level().scan(
+                    words + q * task.n_words, task.centres + (first + block) * task.n_words,
+                    n_block, task.n_words, found[q].bound, positions, hits)
+                if n_hits > 0:
+                    fh_candidates_append(&found[q], task.numbers + first + block, NULL, n_hits,
+                                         positions, hits)
+                found[q].n_seen += n_block
+                block = block + n_block
+        first = first + n_tile
+    for q in range(n):
+        fh_candidates_finish(&found[q], scratch, distances + q * task.k, nearest + q * task.k)
+
+
+cdef int32_t farthest(const Assignment *task, const uint64_t *code,
+                      const int64_t *guesses) noexcept nogil:
+    """The largest distance of a code to the centres that are guessed."""
+    cdef int64_t distance, largest = 0, i
+    cdef int32_t word
+    for i in range(task.k):
+        distance = 0
+        for word in range(task.n_words):
+            distance = distance + fh_count_bits(
+                code[word] ^ task.words[guesses[i] * task.n_words + word])
+        largest = max(largest, distance)
+    return <int32_t>largest

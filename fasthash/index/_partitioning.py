@@ -23,7 +23,14 @@ from .._core.runtime import ForkSafeLock
 from ._calibration import Calibration
 from ._index_file import check_list_rows
 from ._list_search import SECONDS_PER_WORD, ListSearch, Rules, read_calibrations
-from ._partitions import MAX_ROWS, Partitions, Queries, default_n_lists
+from ._partitions import (
+    MAX_ROWS,
+    ROUNDS,
+    Partitions,
+    Queries,
+    default_n_lists,
+    sample_size,
+)
 from ._snapshot import Content, SortedCodes, StoredLists
 
 __all__ = ["Partitioning"]
@@ -33,9 +40,6 @@ _FEWEST_CODES = 1 << 16
 
 # Centres are learned again when the number of codes has changed by this factor.
 _MOST_GROWTH = 2
-
-# An estimate: codes that are compared with all centres while they are learned, for each list.
-_LEARNING_CODES = 480
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ class Partitioning:
                 return None
             n_words = -(-base.stored.shape[1] // 8)
             n_lists = default_n_lists(n)
-            to_make = (n + _LEARNING_CODES * n_lists) * n_lists
+            to_make = (n + ROUNDS * sample_size(n, n_lists)) * n_lists
             seconds = (to_make - n_queries * n) * n_words * SECONDS_PER_WORD / n_threads
             if self._spent < seconds:
                 return None

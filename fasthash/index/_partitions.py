@@ -3,8 +3,8 @@
 Centres are learned as k-means learns them, with the majority of bits in the place of the mean:
 
 1. A sample of the codes is drawn, and some of it become the first centres.
-2. Each code of the sample is assigned to its nearest centre, with the exact top-1 search; of
-   equally near centres, to the first. Then a bit of a centre becomes the one that more of its codes
+2. Each code of the sample is assigned to its nearest centre, of equally near ones to the first.
+   Then a bit of a centre becomes the one that more of its codes
    have. If both are equally frequent, the bit stays as it was. This is repeated a few times. In the
    first rounds, centres that hardly matter, because their codes have another centre nearly as near,
    jump into lists with large distances: each becomes the farthest code of such a list. Otherwise
@@ -30,19 +30,21 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.interruptible import in_helper_thread
 from .._core.pieces import Pace, cut
-from .._core.scan import pad, scan_topk
+from .._core.scan import pad
 from .._core.stored_codes import StoredCodes
-from .._kernels.partitions import Lists, find_majority
+from .._kernels.partitions import Lists, find_majority, find_nearest
 from ._snapshot import SortedCodes
 
 __all__ = [
     "MAX_CHOSEN_LISTS",
     "MAX_ROWS",
+    "ROUNDS",
     "WEIGHT_UNIT",
     "Partitions",
     "Queries",
     "Rule",
     "default_n_lists",
+    "sample_size",
 ]
 
 # Codes, of dtype uint8, or rounded weights, of dtype int16, `8 n_bytes` for each query.
@@ -58,9 +60,12 @@ MAX_LISTS = 2**16 - 1
 # Lists that a caller may ask for; long ones are cut, so there may be more in the end.
 MAX_CHOSEN_LISTS = MAX_LISTS // 2
 
-# Codes of the sample for each list, and how often the centres are moved.
-_SAMPLED_PER_LIST = 48
-_ROUNDS = 10
+# The sample is this share of the codes, but so many codes for each list at least and at most.
+_SAMPLED_SHARE = 0.2
+_FEWEST_SAMPLED, _MOST_SAMPLED = 48, 256
+
+# How often the centres are moved.
+ROUNDS = 10
 
 # In these rounds, at most this share of the centres jumps. Dividing a list in two is taken to save
 # this share of its sum of distances.
@@ -86,6 +91,12 @@ def default_n_lists(n: int) -> int:
     A query is compared with all centres twice, and with the codes of a few lists.
     """
     return max(1, min(MAX_CHOSEN_LISTS, n, round(math.sqrt(2 * n))))
+
+
+def sample_size(n: int, n_lists: int) -> int:
+    """The number of the n codes from which centres are learned, in `ROUNDS` rounds."""
+    per_list = min(max(_FEWEST_SAMPLED, int(_SAMPLED_SHARE * n / n_lists)), _MOST_SAMPLED)
+    return min(n, n_lists * per_list)
 
 
 @dataclass(frozen=True)
@@ -157,7 +168,7 @@ class Partitions:
         """Learn about n_lists centres, at most the number of codes, and make their lists."""
         n = len(base)
         rng = np.random.default_rng(0)
-        n_sampled = min(n, n_lists * _SAMPLED_PER_LIST)
+        n_sampled = sample_size(n, n_lists)
         # Any rows; sorted, so that the codes are read in order.
         rows = np.arange(n) if n_sampled == n else np.sort(rng.choice(n, n_sampled, False))
         centres = _learn_centres(base.stored.at(rows), n_lists, n_threads, rng)
@@ -261,8 +272,9 @@ def _learn_centres(
     first = np.sort(rng.choice(len(sample), min(n_lists, len(sample)), False))
     centres = sample[first]
     n = len(centres)
-    for number in range(_ROUNDS):
-        nearest, found = scan_topk(sample, centres, min(n, 2), n_threads)
+    found = None
+    for number in range(ROUNDS):
+        nearest, found = _nearest(sample, centres, min(n, 2), n_threads, found)
         lists, distances = found[:, 0].astype(np.uint16), nearest[:, 0]
         starts, rows = _sorted_rows(lists, n)
         moved = np.empty_like(centres)
@@ -276,6 +288,27 @@ def _learn_centres(
             break
         centres = moved
     return centres
+
+
+def _nearest(
+    codes: NDArray[np.uint8],
+    centres: NDArray[np.uint8],
+    n_nearest: int,
+    n_threads: int,
+    guesses: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """
+    Distances and numbers of the nearest centres of each code, by (distance, number).
+
+    With guesses, an earlier answer for the same codes, this is faster.
+    """
+    distances = np.empty((len(codes), n_nearest), np.int32)
+    found = np.empty(distances.shape, np.int64) if guesses is None else guesses.copy()
+    words = len(centres) * -(-codes.shape[1] // 8)
+    for some in Pace(max(1, _FIRST_WORDS // words)).cut(len(codes)):
+        out = distances[some], found[some]
+        find_nearest(codes[some], centres, *out, guesses is not None, n_threads)
+    return distances, found
 
 
 def _jump(
@@ -303,7 +336,7 @@ def _assign(codes: StoredCodes, centres: NDArray[np.uint8], n_threads: int) -> N
     """The nearest centre of each code, of equally near ones the first."""
     lists = np.empty(len(codes), np.uint16)
     for some in cut(len(codes), most=_ASSIGNED_ROWS):
-        lists[some] = scan_topk(codes.block(some), centres, 1, n_threads)[1][:, 0]
+        lists[some] = _nearest(codes.block(some), centres, 1, n_threads)[1][:, 0]
     return lists
 
 
