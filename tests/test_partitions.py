@@ -220,6 +220,25 @@ def test_lists_depend_on_codes_alone():
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
 
 
+def test_codes_far_from_their_centres_get_more_lists(monkeypatch):
+    """Near codes of clear groups keep the usual number; so do codes without neighbours."""
+    monkeypatch.setattr(module, "_FEWEST_TRIED", 20_000)
+    rng = np.random.default_rng(0)
+    groups = np.repeat(random_codes(200, 256, 1), 100, axis=0)
+    flipped = np.packbits(rng.random((20_000, 256)) < 0.05, axis=1)
+    smooth = rng.standard_normal((20_000, 24)) @ rng.standard_normal((24, 256))
+    unlike = random_codes(20_000, 256, 2)
+    usual = module.default_n_lists(20_000)
+    found = [
+        len(Partitions.learn(held(codes), None, 1))
+        for codes in (groups ^ flipped, np.packbits(smooth > 0, axis=1), unlike)
+    ]
+    assert found[0] < 1.5 * usual and found[2] < 1.5 * usual
+    assert found[1] > 2 * usual
+    # The caller's number is kept.
+    assert len(Partitions.learn(held(np.packbits(smooth > 0, axis=1)), usual, 1)) < 1.5 * usual
+
+
 def test_a_long_list_is_cut_by_a_sample_of_its_codes(monkeypatch):
     """The majority cannot be interrupted, so it is taken of a bounded number of codes."""
     sizes = []

@@ -57,7 +57,7 @@ Exact = Callable[[Queries, int], Answer]
 SECONDS_PER_WORD = 1.5e-10
 
 # Queries of a calibration: enough that the lower bound is near the mean.
-_FEWEST_QUERIES = 1024
+_FEWEST_QUERIES = 2048
 _MOST_QUERIES = 4096
 _QUERIES_PER_MISS = 20
 # For a large k, there are fewer, so that their answers fit in some hundred MiB.

@@ -276,8 +276,7 @@ class Partitioning:
         if centres is not None and fewest <= n <= most:
             partitions = Partitions.around(base, centres, n_threads)
         else:
-            n_lists = self._n_lists or default_n_lists(n)
-            partitions = Partitions.learn(base, n_lists, n_threads)
+            partitions = Partitions.learn(base, self._n_lists, n_threads)
             self._n_learned = n
         self._centres = partitions.centres
         return partitions

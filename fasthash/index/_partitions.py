@@ -2,7 +2,8 @@
 
 Centres are learned as k-means learns them, with the majority of bits in the place of the mean:
 
-1. A sample of the codes is drawn, and some of it become the first centres.
+1. A sample of the codes is drawn, and some of it become the first centres. It is large, because
+   the majority of a few codes that are far from each other is mostly chance.
 2. Each code of the sample is assigned to its nearest centre, of equally near ones to the first.
    Then a bit of a centre becomes the one that more of its codes
    have. If both are equally frequent, the bit stays as it was. This is repeated a few times. In the
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from .._core.allowed import Allowed
 from .._core.interruptible import in_helper_thread
 from .._core.pieces import Pace, cut
-from .._core.scan import pad
+from .._core.scan import pad, scan_distances, scan_topk
 from .._core.stored_codes import StoredCodes
 from .._kernels.partitions import Lists, find_majority, find_nearest
 from ._snapshot import SortedCodes
@@ -66,6 +67,16 @@ _FEWEST_SAMPLED, _MOST_SAMPLED = 48, 256
 
 # How often the centres are moved.
 ROUNDS = 10
+
+# Of so many codes or more, an estimate says whether other numbers of lists would be better: by so
+# many queries among at most so many codes, and the share of their answers that are found. Centres
+# are learned again if there should be _LEAST_GROWTH times as many, and there are at most
+# _MOST_GROWTH times as many.
+_FEWEST_TRIED = 1 << 16
+_TRIED_QUERIES = 256
+_MOST_TRIED = 1 << 20
+_TRIED_SHARE = 0.9
+_LEAST_GROWTH, _MOST_GROWTH = 2, 4
 
 # In these rounds, at most this share of the centres jumps. Dividing a list in two is taken to save
 # this share of its sum of distances.
@@ -164,14 +175,14 @@ class Partitions:
         self._words_of_list = n_words * len(rows) // len(centres)
 
     @classmethod
-    def learn(cls, base: SortedCodes, n_lists: int, n_threads: int) -> Partitions:
+    def learn(cls, base: SortedCodes, n_lists: int | None, n_threads: int) -> Partitions:
         """Learn about n_lists centres, at most the number of codes, and make their lists."""
         n = len(base)
-        rng = np.random.default_rng(0)
-        n_sampled = sample_size(n, n_lists)
-        # Any rows; sorted, so that the codes are read in order.
-        rows = np.arange(n) if n_sampled == n else np.sort(rng.choice(n, n_sampled, False))
-        centres = _learn_centres(base.stored.at(rows), n_lists, n_threads, rng)
+        centres = _learn_centres(base.stored, n_lists or default_n_lists(n), n_threads)
+        if n_lists is None and n >= _FEWEST_TRIED:
+            wanted = _wanted_lists(base.stored, centres, n_threads)
+            if wanted >= _LEAST_GROWTH * len(centres):
+                centres = _learn_centres(base.stored, wanted, n_threads)
         return cls.around(base, centres, n_threads)
 
     @classmethod
@@ -266,10 +277,41 @@ class Partitions:
         )
 
 
-def _learn_centres(
-    sample: NDArray[np.uint8], n_lists: int, n_threads: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    first = np.sort(rng.choice(len(sample), min(n_lists, len(sample)), False))
+def _wanted_lists(codes: StoredCodes, centres: NDArray[np.uint8], n_threads: int) -> int:
+    """
+    The number of lists with which a query compares about as many centres as codes.
+
+    It is estimated with a sample of a fifth of the codes, in which some search their nearest two.
+    In all codes, about ten are as near, and more where the sample is smaller. A query probes so
+    many lists that `_TRIED_SHARE` of these answers are found; with more lists, so many lists have
+    fewer codes.
+    """
+    n, n_lists = len(codes), len(centres)
+    sample = codes.at(_spread(n, min(n // 5, _MOST_TRIED)))
+    queries = sample[_spread(len(sample), _TRIED_QUERIES)]
+    # The first answer is the query itself, or equal to it.
+    answers = sample[scan_topk(queries, sample, 3, n_threads)[1][:, 1:].ravel()]
+    far = np.empty((len(queries), n_lists), np.int32)
+    scan_distances(queries, centres, far, n_threads)
+    lists = _nearest(answers, centres, 1, n_threads)[1].reshape(len(queries), 2)
+    reach = np.take_along_axis(far, lists, axis=1)
+    n_nearer = (far[:, None] < reach[:, :, None]).sum(axis=2)
+    n_probed = 1 + float(np.quantile(n_nearer, _TRIED_SHARE))
+    if n_probed > n_lists / 2:
+        # Lists are of no use for such codes.
+        return n_lists
+    # Centres are compared twice.
+    factor = math.sqrt(n_probed * n / n_lists / (2 * n_lists))
+    return min(MAX_CHOSEN_LISTS, n, round(n_lists * min(factor, _MOST_GROWTH)))
+
+
+def _learn_centres(codes: StoredCodes, n_lists: int, n_threads: int) -> NDArray[np.uint8]:
+    n, rng = len(codes), np.random.default_rng(0)
+    n_sampled = sample_size(n, n_lists)
+    # Any rows; sorted, so that the codes are read in order.
+    sampled = np.arange(n) if n_sampled == n else np.sort(rng.choice(n, n_sampled, False))
+    sample = codes.at(sampled)
+    first = np.sort(rng.choice(n_sampled, min(n_lists, n_sampled), False))
     centres = sample[first]
     n = len(centres)
     found = None

@@ -132,8 +132,9 @@ class HammingIndex(CodeIndex):
         ----------
         n_lists : int, optional
             About how many lists to make, at most 32,767; by default the square root of twice the
-            number of codes. More lists make searches faster, until the comparison with the
-            centres takes most of the time.
+            number of codes, or up to four times as many if an estimate says that a query compares
+            far more codes than centres. More lists make searches faster, until the comparison
+            with the centres takes most of the time.
         n_threads : int, optional
             Number of threads, by default ``OMP_NUM_THREADS`` or all cores.
 
@@ -159,9 +160,9 @@ class HammingIndex(CodeIndex):
         of a memory-mapped index stay in the file: lists take four bytes for each, and searches with
         a recall take up to twice as long.
 
-        The centres are learned from a sample of 48 codes for each list, in ten rounds: every code
-        is assigned to the nearest centre, and each bit of a centre becomes the one that most of its
-        codes have. O((codes held + 480 lists) lists).
+        The centres are learned from a fifth of the codes, but 48 to 256 for each list, in ten
+        rounds: every code is assigned to the nearest centre, and each bit of a centre becomes the
+        one that most of its codes have. O(codes held * lists).
 
         Examples
         --------
@@ -233,7 +234,7 @@ class HammingIndex(CodeIndex):
 
         Notes
         -----
-        The queries are searched exactly: 1,024 to 4,096 codes of the index, the more the higher
+        The queries are searched exactly: 2,048 to 4,096 codes of the index, the more the higher
         the recall. Of ten rules, the one that compares the fewest codes is chosen, among those for
         which the lower bound of the recall is at least the recall asked for, at 95 % confidence.
         If none is, or if the exact search is faster, the searches are exact. They are also exact,
