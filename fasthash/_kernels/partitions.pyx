@@ -41,7 +41,7 @@ from fasthash._kernels.tiles cimport (
 
 import numpy as np
 
-cdef object empty = np.empty, INT32 = np.int32, INT64 = np.int64
+cdef object empty = np.empty, INT32 = np.dtype(np.int32), INT64 = np.dtype(np.int64)
 
 cdef extern from "bits.h" nogil:
     int64_t fh_count_bits(uint64_t x)

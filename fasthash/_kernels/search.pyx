@@ -71,7 +71,7 @@ from fasthash._kernels.tiles cimport (
 
 import numpy as np
 
-cdef object empty = np.empty, INT32 = np.int32, INT64 = np.int64
+cdef object empty = np.empty, INT32 = np.dtype(np.int32), INT64 = np.dtype(np.int64)
 
 cdef extern from *:
     const Py_ssize_t PY_SSIZE_T_MAX
