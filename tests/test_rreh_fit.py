@@ -106,6 +106,38 @@ def test_no_update_raises_the_objective(case):
             assert fit.objective() == pytest.approx(after, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("n_pairs", "given", "n_bits", "expected"),
+    [
+        (2, None, 32, 1),
+        (20, None, 32, 12),
+        (216, None, 32, 18),
+        (216, None, 16, 16),
+        (400, None, 32, 24),
+        (216, 26, 32, 26),
+    ],
+)
+def test_few_pairs_have_few_dimensions(n_pairs, given, n_bits, expected):
+    x, pairs = make((400, 400), n_pairs)
+    with Workers(1) as workers:
+        settings = {"n_components": given, "n_bits": n_bits, "n_anchors": 30, "kernel": "rbf"}
+        fit, _ = start(x, pairs, workers, **settings)
+    assert fit.latents.shape[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "given", "expected"), [(11, None, 0.1), (12, None, 0.02), (11, 0.3, 0.3)]
+)
+def test_fewer_pairs_than_anchors_have_a_larger_ridge(n_pairs, given, expected):
+    x, pairs = make(n_pairs=n_pairs)
+    with Workers(1) as workers:
+        fit, _ = start(x, pairs, workers, ridge=given)
+    for view, ridge in zip(fit.views, fit.ridges, strict=True):
+        phi = view.feature_map.transform(view.rows.read(slice(0, len(view.rows)))) @ view.basis
+        w = np.where(view.latent_rows < n_pairs, 1.0, view.weight)
+        assert ridge == pytest.approx(expected * (w @ phi**2).mean())
+
+
 @pytest.mark.parametrize("block", BLOCKS[:4])
 def test_an_update_finds_the_minimum_of_its_block(block):
     """The block is what the update leaves; any step from there raises the objective."""

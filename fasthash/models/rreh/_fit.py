@@ -40,6 +40,9 @@ __all__ = ["RrehFit"]
 # Memory for mapped features of all modalities together, which then need not be mapped again.
 _KEPT_BYTES = 1 << 28
 
+# Ridge of the hash functions where none is given: with fewer pairs than anchors, and with more.
+_RIDGE_OF_FEW, _RIDGE = 0.1, 0.02
+
 # Steps of the search for the first rotation, and the number of pairs that it uses.
 _START_STEPS = 50
 _START_PAIRS = 16384
@@ -126,10 +129,13 @@ class RrehFit:
     def _compute_grams(self) -> None:
         """Compute what is the same in all sweeps: φᵀwφ + ℓI, factored; SᵀwS and eigenvectors."""
         self.ridges, self._grams, self._factors, self._relation_grams = [], [], [], []
+        share = self._settings.ridge
+        if share is None:
+            share = _RIDGE_OF_FEW if self._n_pairs < self._settings.n_anchors else _RIDGE
         for gram, relations in self._workers.total(
             part_functions.grams, self._parts, is_large=True
         ):
-            ridge = self._settings.ridge * np.trace(gram) / len(gram)
+            ridge = share * np.trace(gram) / len(gram)
             gram.flat[:: len(gram) + 1] += ridge
             self.ridges.append(ridge)
             self._grams.append(gram)

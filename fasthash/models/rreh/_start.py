@@ -63,6 +63,11 @@ _SAMPLE_ROWS = 16384
 # Shares of the linear features that are compared; the last one is for too few pairs.
 _LINEAR_SHARES = (1.0, 0.0, 0.5)
 
+# Number of dimensions where none is given: one for so many pairs, within two bounds. The directions
+# after these are mostly noise, and cost bits.
+_PAIRS_PER_COMPONENT = 12
+_FEWEST_COMPONENTS, _MOST_COMPONENTS = 12, 24
+
 # Factor on the weight of unpaired rows that follows from their error. It was chosen on validation
 # splits; values between 1 and 10 give nearly the same accuracy.
 _TRUST = 3.0
@@ -79,7 +84,7 @@ class Settings:
     """The parameters of a fit; the docstring of `RREH` explains them."""
 
     n_bits: int
-    n_components: int
+    n_components: int | None
     n_anchors: int
     kernel: str
     width: float
@@ -94,7 +99,7 @@ class Settings:
     mu: float
     theta: float
     rho: float
-    ridge: float
+    ridge: float | None
     n_sweeps: int
 
 
@@ -243,7 +248,7 @@ def _compute_variates(
                 "to learn from; pass pairs that differ"
             )
     folds, n_pairs = fold_covariances([features], min(N_FOLDS, len(sample)))
-    n_most = max(1, min(settings.n_components, len(sample) - 1))
+    n_most = max(1, min(_n_components(views[0].n_pairs, settings), len(sample) - 1))
     shares = _LINEAR_SHARES if settings.kernel == "both" else (None,)
     mixtures = [[view.features.factors(share) for view in views] for share in shares]
     best, power = len(shares) - 1, 1.0
@@ -267,6 +272,12 @@ def _compute_variates(
         weighted = direction * weights
         workers.change(project, view.parts, view.basis @ weighted, mean @ weighted)
     return shares[best]
+
+
+def _n_components(n_pairs: int, settings: Settings) -> int:
+    """Number of dimensions that are wanted: the parameter, or one that follows from the pairs."""
+    few = np.clip(n_pairs // _PAIRS_PER_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS)
+    return min(settings.n_components or int(few), settings.n_bits)
 
 
 def _explained_variance(

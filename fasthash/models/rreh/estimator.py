@@ -46,10 +46,11 @@ class RREH(CrossModalHasher):
     ----------
     n_bits : int, default 64
         Length of the codes.
-    n_components : int, default 24
-        Dimensions of the common space; at most the number of bits is used. Dimensions count less
-        the less the modalities have in common along them. With many more kinds of samples than
-        this, more may be better.
+    n_components : int, optional
+        Dimensions of the common space; at most the number of bits is used. By default a twelfth of
+        the number of pairs, but at least 12 and at most 24. Dimensions count less the less the
+        modalities have in common along them. With many more kinds of samples than this, more may be
+        better.
     n_anchors : int, default 300
         Number of pairs from which samples are reconstructed, and number of centres of the radial
         basis functions. If there are fewer pairs, other samples are added to the centres.
@@ -67,8 +68,9 @@ class RREH(CrossModalHasher):
         Ridge of the canonical correlations, in units of the square of a typical eigenvalue of the
         covariance, whose sum is 1. By default it is chosen by cross-validation on the pairs. If it
         is given, nothing is chosen.
-    ridge : float, default 0.02
-        Ridge of the regression from features to bits, as a share of the mean squared feature.
+    ridge : float, optional
+        Ridge of the regression from features to bits, as a share of the mean squared feature. By
+        default 0.02, or 0.1 with fewer pairs than `n_anchors`.
     reconstruction : {"sparse", "dense"}, default "sparse"
         Whether a sample is reconstructed from its nearest anchors, or by ridge regression from all.
     k : int, default 10
@@ -185,13 +187,13 @@ class RREH(CrossModalHasher):
         self,
         n_bits: int = 64,
         *,
-        n_components: int = 24,
+        n_components: int | None = None,
         n_anchors: int = 300,
         kernel: str = "both",
         width: float = 0.7,
         whitening: float = 0.5,
         shrinkage: float | None = None,
-        ridge: float = 2e-2,
+        ridge: float | None = None,
         reconstruction: str = "sparse",
         k: int = 10,
         regularisation: float = 0.1,
@@ -362,11 +364,14 @@ class RREH(CrossModalHasher):
 
     def _settings(self) -> Settings:
         """Check the parameters."""
-        for name in ("n_bits", "n_components", "n_anchors", "k", "n_sweeps"):
+        for name in ("n_bits", "n_anchors", "k", "n_sweeps"):
             check_count(getattr(self, name), name)
-        if self.shrinkage is not None:
-            check_number(self.shrinkage, "shrinkage", positive=True)
-        for name in ("width", "ridge", "regularisation", "alpha", "theta", "nu"):
+        if self.n_components is not None:
+            check_count(self.n_components, "n_components")
+        for name in ("shrinkage", "ridge"):
+            if getattr(self, name) is not None:
+                check_number(getattr(self, name), name, positive=True)
+        for name in ("width", "regularisation", "alpha", "theta", "nu"):
             check_number(getattr(self, name), name, positive=True)
         for name in ("whitening", "mu", "rho"):
             check_number(getattr(self, name), name)
@@ -377,7 +382,7 @@ class RREH(CrossModalHasher):
         if not isinstance(self.unpaired, bool):
             raise TypeError(f"unpaired must be True or False, got {self.unpaired!r}")
         parameters = {name: getattr(self, name) for name in Settings.__dataclass_fields__}
-        return Settings(**parameters | {"n_components": min(self.n_components, self.n_bits)})
+        return Settings(**parameters)
 
 
 def _start(
