@@ -127,6 +127,7 @@ EXTENSIONS = [
             f"{KERNELS}/bits.h",
         ],
     ),
+    Extension("fasthash._kernels.refine", [f"{KERNELS}/refine.pyx"]),
     Extension(
         "fasthash._kernels.multi_index",
         [f"{KERNELS}/multi_index.pyx"],

@@ -28,12 +28,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
 import fasthash as fh
 from fasthash._core.features import unit_rows
 from fasthash.datasets import load_emoji
 from fasthash.metrics.pairs import RetrievalScores, expected_recall
 from fasthash.models._canonical import canonical_directions, pair_covariances
+from fasthash.models.clsr._refinement import fit_refinement
 from fasthash.models.clsr._settings import settings_for
 
 SETS = ("emoji", "openclipart", "philharmonia-10", "philharmonia")
@@ -299,15 +301,20 @@ def _recall_at_10(scores: dict[tuple[str, str], RetrievalScores]) -> float:
 def _short_codes(
     model: fh.CLSR, train: Part, latents: dict[str, NDArray], seed: int
 ) -> dict[str, NDArray]:
-    """Codes of 128 bits as a fit with n_bits=128 makes them, without another one."""
+    """Codes of 128 bits as a fit without validation data makes them, without another fit."""
     means = {name: feature_map.mean for name, feature_map in model.feature_maps_.items()}
     firsts = train.pairs[np.unique(train.pairs[:, 0], return_index=True)[1]]
     centred = [
         model.transform(x[rows], name) - means[name]
         for (name, x), rows in zip(train.features.items(), firsts.T, strict=True)
     ]
-    itq = fh.ITQ(128, random_state=seed).fit(np.vstack(centred))
-    return {name: fh.pack((x - means[name]) @ itq.projection_) for name, x in latents.items()}
+    refinement = fit_refinement(
+        np.vstack(centred).astype(np.float32), 128, check_random_state(seed)
+    )
+    return {
+        name: fh.pack(refinement.project((x - means[name]).astype(np.float32)))
+        for name, x in latents.items()
+    }
 
 
 def _reranked_recall(

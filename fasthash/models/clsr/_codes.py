@@ -18,6 +18,7 @@ from ._appended import Appended
 from ._inputs import group_pairs
 from ._latent_maps import Head, LatentMap, latents_of, with_constant
 from ._problem import RECALL_RANKS, Problem
+from ._refinement import fit_refinement
 
 __all__ = ["make_latent_maps"]
 
@@ -31,6 +32,9 @@ _ITQ_ITERATIONS = 50
 _POWER_OF_VARIANCE = 0.25
 _THRESHOLDS = 4
 _STANDARD_ERRORS = 2.0
+
+# Codes of as many components as bits are refined if they have at least so many bits.
+_FEWEST_REFINED_BITS = 128
 
 # Signs of the heads' latents are the codes if their recalls are at least this share of the best.
 _SHARE_OF_SIGNS = 0.99
@@ -99,7 +103,7 @@ def make_latent_maps(
 
     all_scales = _scales(appended, n_out, trained_weight, n_bits)
     found = [fit(np.diag(scales)[:, scales > 0]) for scales in all_scales]
-    best = found[0]
+    best, first = found[0], 0
     if problem.validation is not None:
         pairs = problem.validation[1]
         recalls = [_recalls(held_out, projection, pairs) for projection in found]
@@ -118,7 +122,13 @@ def make_latent_maps(
             least = _SHARE_OF_SIGNS * best_recalls.mean()
             if _recalls(held_out, signs, pairs).mean() >= least:
                 best = signs
-    if len(best) > n_out:
+    if best is found[first] and n_bits >= _FEWEST_REFINED_BITS:
+        refinement = fit_refinement(stacked, n_bits, random_state)
+        latent_maps = {
+            name: replace(one, refinement=refinement) for name, one in latent_maps.items()
+        }
+        best = np.eye(n_bits)
+    elif len(best) > n_out:
         latent_maps = {name: replace(one, has_constant=True) for name, one in latent_maps.items()}
     return latent_maps, dict.fromkeys(problem.names, best)
 

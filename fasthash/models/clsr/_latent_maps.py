@@ -19,6 +19,7 @@ from ..._core.features import unit_rows
 from .._preprocessing import Preprocessing, check_preprocessing
 from .._saving import LEFT_OUT_IF_NONE, check_shape
 from ._problem import Problem
+from ._refinement import Refinement, check_refinement
 
 __all__ = [
     "CanonicalVariates",
@@ -172,6 +173,9 @@ class LatentMap:
     has_constant : True or None
         Whether a column of ones follows the centred latents. The last row of the projection then
         holds an offset for each bit.
+    refinement : Refinement or None
+        Computes the projections, with the signs of refined bits, which take the place of the
+        centred latents.
     """
 
     preprocessing: Preprocessing
@@ -181,6 +185,7 @@ class LatentMap:
     # Older files do not have these.
     variates: CanonicalVariates | None = field(default=None, metadata=LEFT_OUT_IF_NONE)
     has_constant: bool | None = field(default=None, metadata=LEFT_OUT_IF_NONE)
+    refinement: Refinement | None = field(default=None, metadata=LEFT_OUT_IF_NONE)
 
     @property
     def n_latents(self) -> int:
@@ -190,6 +195,8 @@ class LatentMap:
     @property
     def n_out(self) -> int:
         """Number of columns of `transform`."""
+        if self.refinement is not None:
+            return self.refinement.directions.shape[1]
         return self.n_latents + bool(self.has_constant)
 
     def latents(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -200,12 +207,14 @@ class LatentMap:
         )
 
     def transform(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Map a block of validated rows to centred latents, and the constant if there is one."""
-        return self.centred(self.latents(x))
+        """Map a block of validated rows to what the projection is applied to."""
+        return self.before_projection(self.latents(x))
 
-    def centred(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Centre latents, and append the constant if there is one."""
+    def before_projection(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centre latents, and append the constant, or refine their projections, if so."""
         latents = latents - self.mean.astype(np.float32)
+        if self.refinement is not None:
+            return self.refinement.project(latents)
         return with_constant(latents) if self.has_constant else latents
 
 
@@ -293,6 +302,10 @@ def check_latent_map(latent_map: Any, n_features: Any, n_out: int) -> None:
             f"has_constant is {latent_map.has_constant!r}, and must be true if it is there"
         )
     n_latents = n_out - bool(latent_map.has_constant)
+    if latent_map.refinement is not None:
+        if latent_map.has_constant:
+            raise ValueError("refined projections have no constant")
+        n_latents = check_refinement(latent_map.refinement, n_out)
     check_shape(latent_map.mean, "mean of latents", (n_latents,))
     if found != n_latents:
         raise ValueError(f"the layers end with {found} latents, but there must be {n_latents}")

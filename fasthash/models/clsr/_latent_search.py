@@ -153,7 +153,7 @@ class LatentSearch(CrossModalHasher):
         with Progress(callback, verbose) as report:
             asked = self._latents(x, modality, resolve_threads(n_threads), report, "project")
         _, candidates = search_by_projections(
-            self.feature_maps_[modality].centred(asked)
+            self.feature_maps_[modality].before_projection(asked)
             @ self.projections_[modality].astype(x.dtype),
             *(codes, max(k, n_candidates)),
             weights=weights,

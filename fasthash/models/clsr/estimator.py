@@ -35,6 +35,7 @@ from ._problem import (
     read_two_modalities,
     split_items,
 )
+from ._refinement import Refinement
 from ._settings import check_parameters, has_few_items, settings_for
 
 __all__ = ["CLSR"]
@@ -55,8 +56,9 @@ class CLSR(LatentSearch):
     ----------
     n_bits : int, default 256
         Length of the codes, at most `n_latent`. Bits are signs of the principal components of the
-        centred latents, or of the latents themselves if there are as many, after a rotation. With
-        validation data, bits may also compare fewer components with several thresholds each.
+        centred latents, or of the latents themselves if there are as many, after a rotation. From
+        128 bits on, they are then refined, so that the sum of their directions is near the latents.
+        With validation data, bits may also compare fewer components with several thresholds each.
     n_latent : int, default 256
         Number of latents that the heads compute; the reconstructed features are appended to them.
     hidden : sequence of int, default (512,)
@@ -161,7 +163,7 @@ class CLSR(LatentSearch):
     _learned = (*CrossModalHasher._learned, "history_", "best_epoch_")
     _parts = (
         *CrossModalHasher._parts,
-        *(LatentMap, DenseHead, Reconstruction, CanonicalVariates),
+        *(LatentMap, DenseHead, Reconstruction, CanonicalVariates, Refinement),
     )
 
     feature_maps_: dict[str, LatentMap]
