@@ -44,7 +44,7 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
     ValueError
         If options do not go together.
     """
-    from ..serving.collection import Collection, Found, Scope
+    from ..serving.collection import Collection, Scope
     from ..serving.gallery import Gallery
 
     _check(options)
@@ -67,7 +67,7 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
     n_refused = 0
     for number, text in enumerate(options.text):
         try:
-            found: Found = collection.search_words(text, scope)
+            found = collection.search_words(text, scope)
         except ValueError as error:
             _note_unknown(number, collection.unknown_words(text), printer)
             printer.note(f"query {number}: {error}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ from ..index._code_index import CodeIndex
 from ..metrics import DistanceScale
 from .gallery import Gallery
 from .item_words import ItemWords
-from .searches import Queries, Searched
+from .searches import Found, Queries, Searched
 
-__all__ = ["Collection", "Files", "Found", "Length", "NoFeaturesError", "Scope", "Words"]
+__all__ = ["Collection", "Files", "Length", "NoFeaturesError", "Scope", "Words"]
 
 # The default length is the one that is nearest to this length.
 _USUAL_BITS = 64
@@ -136,57 +136,6 @@ class Scope:
     filter: str | None = None
     by_words: bool = True
     recall: float | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """
-    Answers to one query.
-
-    Attributes
-    ----------
-    ids : list of int
-        Sorted by score, descending; or by distance, then by score. Equal ones are sorted by id.
-    distances : list of int, or None
-        Hamming distances to the code of the query; None if the model knows none of its words.
-    ties : list of int, or None
-        For each answer, the number of items that the search cannot tell from it: the order among
-        them says nothing. Items that the filter or the radius excludes do not count. None after a
-        search with a recall, which does not find all of them.
-    scores : list of float, or None
-        None for a query that is a code.
-    scale : DistanceScale or None
-        What the distances mean, if it is known.
-    unknown : dict of str to sequence of str
-        Words of the query that are not known, with similar words that are.
-    matched : list of list of str, or None
-        For each answer, the words of the query that are in its text; None if the query is no text,
-        or the items have none.
-    exact : bool
-        Whether the search was exact.
-    """
-
-    ids: list[int]
-    distances: list[int] | None
-    ties: list[int] | None
-    scores: list[float] | None = None
-    scale: DistanceScale | None = None
-    unknown: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    matched: list[list[str]] | None = None
-    exact: bool = True
-
-    def is_weak(self, asked: int | None = None) -> bool | None:
-        """
-        Whether no answer is the same or close, and none has a word of the query in its text.
-
-        The item `asked`, which is the query, does not count. None if it is not known what distances
-        mean.
-        """
-        if self.scale is None or self.distances is None:
-            return None
-        answers = zip(self.ids, self.distances, strict=True)
-        others = [distance for item, distance in answers if item != asked]
-        return self.scale.is_weak(others) and not any(self.matched or [])
 
 
 class Collection:
@@ -431,22 +380,10 @@ class Collection:
         allowed = None if scope.filter is None else self._ids_with(scope.filter)
         if scope.order == "distance":
             recall = None if scope.recall == 1 else scope.recall
-            answers = searched.by_distance(
-                queries, scope.k, scope.radius, allowed, recall, scope.filter
+            return list(
+                searched.by_distance(queries, scope.k, scope.radius, allowed, recall, scope.filter)
             )
-        else:
-            answers = searched.by_score(queries, scope.k, scope.radius, allowed)
-        return [
-            Found(
-                found.ids.tolist(),
-                None if found.distances is None else found.distances.tolist(),
-                found.ties,
-                None if found.scores is None else found.scores.tolist(),
-                queries.scale,
-                exact=found.exact,
-            )
-            for found in answers
-        ]
+        return list(searched.by_score(queries, scope.k, scope.radius, allowed))
 
     def items(self, words: str, label: str | None, start: int, count: int) -> tuple[list[int], int]:
         """

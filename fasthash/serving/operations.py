@@ -22,7 +22,7 @@ from .. import __version__
 from .._core.files import replacing
 from ..metrics import DistanceScale
 from ..pages.pictures import MOST_FILE_BYTES, media_type
-from .collection import Collection, Found, NoFeaturesError, Scope
+from .collection import Collection, NoFeaturesError, Scope
 from .gallery import sound_type
 from .operation import Operation, Values
 from .parameters import (
@@ -41,6 +41,7 @@ from .parameters import (
     scope_of,
 )
 from .schema import Schema
+from .searches import Found
 
 __all__ = ["NoKnownWord", "info", "operations"]
 

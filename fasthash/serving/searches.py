@@ -1,13 +1,14 @@
 """The search of queries: by the code of a model, by weights of its bits, and by words of texts.
 
 An item has a code of a model and, if it has a text, a code of the words of that text. A query is
-compared with both. `Searched` holds the codes of all items, and `Queries` what is known of queries.
+compared with both. `Searched` holds the codes of all items, `Queries` what is known of queries, and
+`Found` the answers to one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,11 @@ from ..fusion import join_codes, join_weights
 from ..index import HammingIndex
 from ..index._code_index import CodeIndex
 from ..index._filters import PreparedFilter
-from ..index._ties import Found, count_ties, found_of, search_with_ties
+from ..index._ties import count_ties, found_of, search_with_ties
 from ..metrics import DistanceScale
 from .item_words import ItemWords
 
-__all__ = ["Queries", "Searched", "Sorted"]
+__all__ = ["Found", "Queries", "Searched"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,30 +60,55 @@ class Queries:
         return Queries(codes, weights, words, self.scale)
 
 
-@dataclass(frozen=True, eq=False)
-class Sorted:
+@dataclass(frozen=True)
+class Found:
     """
     Answers to one query.
 
     Attributes
     ----------
-    ids : ndarray of int64, shape (n,)
-    distances : ndarray of int32, shape (n,), or None
-        Hamming distances to the code of the query, if it has one.
-    scores : ndarray of float64, shape (n,), or None
-        None for a query that is a code.
+    ids : list of int
+        Sorted by score, descending; or by distance, then by score. Equal ones are sorted by id.
+    distances : list of int, or None
+        Hamming distances to the code of the query; None if the model knows none of its words.
     ties : list of int, or None
-        For each answer, the number of items that the search cannot tell from it; None after a
+        For each answer, the number of items that the search cannot tell from it: the order among
+        them says nothing. Items that the filter or the radius excludes do not count. None after a
         search with a recall, which does not find all of them.
+    scores : list of float, or None
+        None for a query that is a code.
+    scale : DistanceScale or None
+        What the distances mean, if it is known.
+    unknown : dict of str to sequence of str
+        Words of the query that are not known, with similar words that are.
+    matched : list of list of str, or None
+        For each answer, the words of the query that are in its text; None if the query is no text,
+        or the items have none.
     exact : bool
         Whether the search was exact.
     """
 
-    ids: NDArray[np.int64]
-    distances: NDArray[np.int32] | None
-    scores: NDArray[np.float64] | None
+    ids: list[int]
+    distances: list[int] | None
     ties: list[int] | None
+    scores: list[float] | None = None
+    scale: DistanceScale | None = None
+    unknown: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    matched: list[list[str]] | None = None
     exact: bool = True
+
+    def is_weak(self, asked: int | None = None) -> bool | None:
+        """
+        Whether no answer is the same or close, and none has a word of the query in its text.
+
+        The item `asked`, which is the query, does not count. None if it is not known what distances
+        mean.
+        """
+        if self.scale is None or self.distances is None:
+            return None
+        answers = zip(self.ids, self.distances, strict=True)
+        others = [distance for item, distance in answers if item != asked]
+        return self.scale.is_weak(others) and not any(self.matched or [])
 
 
 class Searched:
@@ -110,7 +136,7 @@ class Searched:
 
     def by_score(
         self, queries: Queries, k: int, radius: int | None, allowed: NDArray[np.int64] | None
-    ) -> Iterator[Sorted]:
+    ) -> Iterator[Found]:
         """
         Find the items with the highest scores.
 
@@ -129,7 +155,7 @@ class Searched:
 
         Yields
         ------
-        Sorted
+        Found
             For each query.
         """
         found = search_with_ties(self._scored(queries, allowed), len(queries), k)
@@ -141,8 +167,7 @@ class Searched:
                 near = self._index.within(one.codes, radius, n_threads=1, filter=allowed)[2]
                 [(scores, ids, ties)] = search_with_ties(self._scored(one, near), 1, k)
                 distances = self._distances(one, ids)
-            far = None if distances is None else distances[:k]
-            yield Sorted(ids[:k], far, scores[:k], ties[:k])
+            yield _first(k, one, ids, distances, ties, scores)
 
     def by_distance(
         self,
@@ -152,7 +177,7 @@ class Searched:
         allowed: NDArray[np.int64] | None,
         recall: float | None = None,
         label: str | None = None,
-    ) -> Iterator[Sorted]:
+    ) -> Iterator[Found]:
         """
         Find the items with the smallest distances; equal ones by score, if weights are known.
 
@@ -170,7 +195,7 @@ class Searched:
 
         Yields
         ------
-        Sorted
+        Found
             For each query.
         """
         codes, exact = queries.codes, True
@@ -205,7 +230,7 @@ class Searched:
         k: int,
         radius: int | None,
         exact: bool,
-    ) -> Sorted:
+    ) -> Found:
         """Answers to one query sorted by distance; found are its nearest items, with all ties."""
         distances, ids, ties = found
         n = len(ids) if radius is None else int((distances <= radius).sum())
@@ -219,18 +244,11 @@ class Searched:
                 ties = count_ties(np.stack([distances, scores], axis=1))
         else:
             scores = None
-        n = min(n, k)
-        return Sorted(
-            ids[:n],
-            distances[:n],
-            None if scores is None else scores[:n],
-            None if ties is None else ties[:n],
-            exact,
-        )
+        return _first(min(n, k), query, ids, distances, ties, scores, exact)
 
     def _scored(
         self, queries: Queries, allowed: NDArray[np.int64] | None
-    ) -> Callable[[Any, int], Found]:
+    ) -> Callable[[Any, int], Any]:
         """Return a search by score for some of the queries, and a number of answers."""
         n_bits, weights = self._index.n_bits, queries.weights
         index = self._index
@@ -247,3 +265,23 @@ class Searched:
         if query.codes is None:
             return None
         return hamming.distances(query.codes, self._index.reconstruct(ids), n_threads=1)[0]
+
+
+def _first(
+    n: int,
+    query: Queries,
+    ids: NDArray[np.int64],
+    distances: NDArray[np.int32] | None,
+    ties: list[int] | None,
+    scores: NDArray[np.float64] | None,
+    exact: bool = True,
+) -> Found:
+    """Return the first n answers to a query."""
+    return Found(
+        ids[:n].tolist(),
+        None if distances is None else distances[:n].tolist(),
+        None if ties is None else ties[:n],
+        None if scores is None else scores[:n].tolist(),
+        query.scale,
+        exact=exact,
+    )
