@@ -7,7 +7,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +214,7 @@ def _write_page(
     from ..pages.duplicates import duplicates_page
 
     # The sort is stable: groups of one size stay in the order of their first rows.
-    largest = list(islice(sorted(groups, key=lambda group: -len(group.rows)), _MOST_SHOWN))
+    largest = sorted(groups, key=lambda group: -len(group.rows))[:_MOST_SHOWN]
     settings = {
         "radius": options.radius,
         "largest diameter": "not limited" if options.max_diameter is None else options.max_diameter,

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .printing import Printer, format_table
 if TYPE_CHECKING:
     from ..datasets import Part
     from ..experiments import Difference, Score, Summary
+    from ..metrics import PairedComparison
 
 __all__ = ["add_samples", "declare", "load_models", "read_parts", "run"]
 
@@ -189,10 +190,10 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
         + (f"; mean ± standard deviation of {options.seeds} seeds" if has_spread else "")
         + f"; ties: {options.ties}"
     )
-    print(format_table(_table(summaries, has_spread)))
+    print(format_table(_table((one, _summary_cell(one, has_spread)) for one in summaries)))
     if compared:
         printer.note(f"less {options.against}; 95 % interval by a paired bootstrap over queries")
-        print(format_table(_table_of_differences(compared)))
+        print(format_table(_table((one, _difference_cell(one.comparison)) for one in compared)))
     elif options.against is not None:
         printer.note(f"no other model has codes as long as {options.against}: nothing is compared")
 
@@ -385,31 +386,25 @@ def _score_models(
     ]
 
 
-def _table(summaries: list[Summary], with_spread: bool) -> list[list[str]]:
+def _table(cells: Iterable[tuple[Summary | Difference, str]]) -> list[list[str]]:
     """Make one row for each method and length, with one column for each direction and metric."""
-    columns = list(dict.fromkeys((s.query, s.database, s.metric) for s in summaries))
-    table = [["method", "bits", *(f"{query}→{target} {m}" for query, target, m in columns)]]
-    rows: dict[tuple[str, int], dict[Any, str]] = {}
-    for s in summaries:
-        cell = f"{s.mean:.3f} ± {s.std:.3f}" if with_spread else f"{s.mean:.3f}"
-        rows.setdefault((s.method, s.n_bits), {})[s.query, s.database, s.metric] = cell
-    for (method, n_bits), cells in sorted(rows.items(), key=lambda row: row[0][0]):
-        table.append([method, str(n_bits), *(cells[column] for column in columns)])
-    return table
-
-
-def _table_of_differences(compared: list[Difference]) -> list[list[str]]:
-    """Make one row for each method and length, with one column for each direction and metric."""
-    columns = list(dict.fromkeys((one.query, one.database, one.metric) for one in compared))
-    rows: dict[tuple[str, int], dict[Any, str]] = {}
-    for one in compared:
-        found = one.comparison
-        cell = f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
-        rows.setdefault((one.method, one.n_bits), {})[one.query, one.database, one.metric] = cell
+    rows: dict[tuple[str, int], dict[tuple[str, str, str], str]] = {}
+    for one, cell in cells:
+        row = rows.setdefault((one.method, one.n_bits), {})
+        row[one.query, one.database, one.metric] = cell
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     return [
         ["method", "bits", *(f"{query}→{target} {m}" for query, target, m in columns)],
         *(
-            [method, str(n_bits), *(cells.get(column, "") for column in columns)]
-            for (method, n_bits), cells in sorted(rows.items(), key=lambda row: row[0][0])
+            [method, str(n_bits), *(row.get(column, "") for column in columns)]
+            for (method, n_bits), row in sorted(rows.items(), key=lambda row: row[0][0])
         ),
     ]
+
+
+def _summary_cell(summary: Summary, has_spread: bool) -> str:
+    return f"{summary.mean:.3f} ± {summary.std:.3f}" if has_spread else f"{summary.mean:.3f}"
+
+
+def _difference_cell(found: PairedComparison) -> str:
+    return f"{found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"

@@ -65,7 +65,7 @@ def check_parameters(method: str, parameters: Mapping[str, Any]) -> dict[str, An
     ValueError
         If a name is unknown, or a separate option sets this parameter.
     """
-    known = [name for name in method_of(method)._get_param_names()]
+    known = method_of(method)._get_param_names()
     own = {"n_bits": "--bits", "random_state": "--seed"}
     for name in parameters:
         if name in own:
@@ -173,16 +173,14 @@ def read_part(
     sources: Sequence[tuple[str, str]],
     labels: str | None,
     printer: Printer,
-    columns: bool = False,
 ) -> Part:
     """Read features by modality, and labels that all modalities share."""
     features = {name: read_numbers(source) for name, source in named(option, sources).items()}
     y = None if labels is None else read_labels(labels)
-    for name, x in features.items():
-        if columns:
-            features[name] = x.T
-        elif y is not None:
-            features[name] = _as_many_rows(x, y.shape[0], name, printer)
+    if y is not None:
+        features = {
+            name: _as_many_rows(x, y.shape[0], name, printer) for name, x in features.items()
+        }
     counts = {name: x.shape[0] for name, x in features.items()}
     if y is not None:
         counts["labels"] = y.shape[0]
