@@ -68,22 +68,6 @@ class RoundedWeights:
             distances[some] = differing_ones + np.maximum(weights, 0).sum(axis=1)[:, None]
         return distances
 
-    def distances_to_all(self, some: slice, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """
-        Sum up the absolute weights of the bits in which all codes differ from some of the queries.
-
-        Parameters
-        ----------
-        some : slice
-            The queries.
-        codes : ndarray of uint8, shape (n, n_bytes)
-
-        Returns
-        -------
-        ndarray of int32, shape (n_some, n)
-        """
-        return weighted_distances(self.values[some], codes)
-
     def scores(self, distances: NDArray[np.int32], ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """
         Turn weights of differing bits into scores; NaN where an id is -1.
@@ -102,7 +86,19 @@ class RoundedWeights:
 
 
 def weighted_distances(values: NDArray[np.int16], codes: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """`RoundedWeights.distances_to_all` for queries with these values."""
+    """
+    Sum up, for each query, the absolute weights of the bits in which all codes differ from it.
+
+    Parameters
+    ----------
+    values : ndarray of int16, shape (n_queries, 8 n_bytes)
+        As in `RoundedWeights`.
+    codes : ndarray of uint8, shape (n, n_bytes)
+
+    Returns
+    -------
+    ndarray of int32, shape (n_queries, n)
+    """
     # float64 holds sums of integers exactly, and its products are fast.
     weights = values.astype(np.float64)
     distances = np.empty((len(weights), len(codes)), np.int32)

@@ -28,7 +28,7 @@ from .._core.labels import check_labels
 from .._core.pieces import cut
 from .._core.suspicious_columns import refuse_vanishing
 from .._core.validation import check_choice, check_count, check_pairs, check_rows
-from .._core.weights import RoundedWeights, check_weights, round_weights
+from .._core.weights import RoundedWeights, check_weights, round_weights, weighted_distances
 from ..codes import check_codes, check_same_width
 from ..hamming import distances
 from ._ties import (
@@ -421,7 +421,7 @@ def _similarities(
     queries: NDArray[Any] | RoundedWeights, rows: slice, database: NDArray[Any]
 ) -> NDArray[Any]:
     if isinstance(queries, RoundedWeights):
-        return -queries.distances_to_all(rows, database)
+        return -weighted_distances(queries.values[rows], database)
     if queries.dtype == np.uint8:
         return -distances(queries[rows], database)
     return queries[rows] @ database.T

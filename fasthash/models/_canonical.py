@@ -306,7 +306,6 @@ def choose_ridges(
     folds: Sequence[Sequence[Sequence[NDArray[np.float64]]]],
     n_pairs: Sequence[int],
     n_components: int,
-    references: Sequence[slice] | None = None,
 ) -> tuple[list[float], float]:
     """
     Choose the ridges and factors of canonical directions by cross-validation, without labels.
@@ -319,8 +318,6 @@ def choose_ridges(
         Number of pairs in each fold.
     n_components : int
         At most the smallest of the d_m.
-    references : sequence of slice, optional
-        For each modality, the columns by which `agreement` judges what is alike; by default all.
 
     Returns
     -------
@@ -337,7 +334,7 @@ def choose_ridges(
     fold and ridge. The procedure is ours.
     """
     everything = [np.ones(len(row[m])) for m, row in enumerate(folds[0])]
-    return choose_mixture(folds, n_pairs, n_components, [everything], references)[1:]
+    return choose_mixture(folds, n_pairs, n_components, [everything])[1:]
 
 
 def choose_mixture(
@@ -352,11 +349,13 @@ def choose_mixture(
 
     Parameters
     ----------
-    folds, n_pairs, n_components, references
+    folds, n_pairs, n_components
         As in `choose_ridges`.
     mixtures : sequence of sequence of ndarray of float64, shape (d_m,)
         For each choice, the factors of the columns of each modality; columns with a factor of 0
         are left out. The last one is taken if there are too few pairs to choose.
+    references : sequence of slice, optional
+        For each modality, the columns by which `agreement` judges what is alike; by default all.
 
     Returns
     -------
@@ -440,7 +439,7 @@ def agreement(
     factors : sequence of ndarray of float64, shape (n_components,)
         Several choices of factors.
     references : sequence of slice, optional
-        As in `choose_ridges`.
+        As in `choose_mixture`.
 
     Returns
     -------

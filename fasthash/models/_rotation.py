@@ -20,7 +20,6 @@ def quantising_rotation(
     n_iterations: int,
     random_state: np.random.RandomState,
     n_bits: int | None = None,
-    report: Report = ignore,
 ) -> NDArray[np.float64]:
     """
     Find a rotation of the scores that brings them close to their signs.
@@ -41,8 +40,6 @@ def quantising_rotation(
         Draws the rotation to start from.
     n_bits : int, optional
         At least the number of columns. By default the number of columns.
-    report : callable
-        Called as ``report("rotation", done, total)`` after every step.
 
     Returns
     -------
@@ -71,7 +68,7 @@ def quantising_rotation(
     """
     moments = partial(sign_moments, scores)
     n_columns = scores.shape[1]
-    return rotation_from(moments, n_columns, n_iterations, random_state, n_bits, report)
+    return rotation_from(moments, n_columns, n_iterations, random_state, n_bits, ignore)
 
 
 def sign_moments(

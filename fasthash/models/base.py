@@ -99,6 +99,8 @@ class CrossModalHasher(SavedModel):
 
     # Whether Dask arrays are fitted by the workers of a cluster, and not by this process.
     _fits_on_cluster: ClassVar[bool] = False
+    # Whether `fit` needs labels.
+    _needs_labels: ClassVar[bool] = False
 
     feature_maps_: Mapping[str, BlockMap]
 
@@ -338,6 +340,7 @@ class CrossModalHasher(SavedModel):
         tags.input_tags.two_d_array = False
         tags.input_tags.dict = True
         tags.input_tags.sparse = True
+        tags.target_tags.required = self._needs_labels
         tags._skip_test = True
         return tags
 

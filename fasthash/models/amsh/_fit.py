@@ -321,8 +321,7 @@ class AmshFit:
         return [regression.projection for regression in hashing.regressions]
 
     def _mapped(self, name: str, x: Rows) -> MappedRows:
-        feature_map = self.feature_maps[name]
-        return map_rows(x, feature_map, _KEPT_BYTES)
+        return map_rows(x, self.feature_maps[name], _KEPT_BYTES)
 
 
 def interrupted_fit(unfinished: AmshFit | None, asked: AmshFit) -> AmshFit:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 
 from ..._core.cluster import client_for
 from ..._core.features import MappedRows
@@ -142,6 +142,7 @@ class AMSH(CrossModalHasher):
     _learned = (*CrossModalHasher._learned, "objective_", "n_iter_", "classes_", "_states")
     _for_updates = ("_states",)
     _fits_on_cluster = True
+    _needs_labels = True
     _parts = (*CrossModalHasher._parts, CodeRule, PartialFitState, Regression, Whitening)
 
     # The states from which `partial_fit` and `resume` continue.
@@ -412,11 +413,6 @@ class AMSH(CrossModalHasher):
                 states[name] = replace(old, regression=regression, gram=gram)
         self.codes_, self.projections_, self._states = codes, projections, states
         return self
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
 
     def _read_new(self, features: Any) -> dict[str, Rows]:
         """Check new samples of some modalities of the fitted model."""

@@ -62,10 +62,6 @@ class LearningRows:
     preprocessing: dict[str, Preprocessing]
     pairs: NDArray[np.int64] | None
 
-    def together(self) -> Iterator[list[NDArray[np.floating]]]:
-        """Blocks of pairs: the mapped rows of every modality, which all have the same blocks."""
-        return blocks_together(list(self.mapped.values()))
-
 
 def blocks_together(views: list[MappedRows]) -> Iterator[list[NDArray[np.floating]]]:
     """Blocks of pairs: rows of every modality, which all have the same blocks."""

@@ -14,7 +14,7 @@ from .._canonical import canonical_directions, pair_covariances
 from .._progress import Callback, Progress
 from .._scales import Related
 from ..base import CrossModalHasher
-from ._paired import read_rows, store
+from ._paired import blocks_together, read_rows, store
 
 __all__ = ["CVH"]
 
@@ -156,7 +156,7 @@ class CVH(CrossModalHasher):
             )
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
-                covariances = pair_covariances(rows.together())
+                covariances = pair_covariances(blocks_together(list(z.values())))
                 ridges = [
                     self.ridge * float(row[m].trace()) / len(row[m])
                     for m, row in enumerate(covariances)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve, solve
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import check_random_state
 
 from ..._core.features import MappedRows
 from ..._core.labels import check_labels
@@ -99,6 +99,7 @@ class DCH(CrossModalHasher):
     """
 
     _learned = (*CrossModalHasher._learned, "objective_")
+    _needs_labels = True
 
     def __init__(
         self,
@@ -219,11 +220,6 @@ class DCH(CrossModalHasher):
                 objective_=np.array(objective),
             )
         return self
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
 
 
 def _labels_of_pairs(labels: Mapping[str, Any], pairs: NDArray[np.int64] | None) -> Any:

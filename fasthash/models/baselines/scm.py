@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cholesky, eigh, solve_triangular
-from sklearn.utils import Tags
 
 from ..._core.labels import check_labels
 from ..._core.runtime import resolve_threads
@@ -76,6 +75,8 @@ class SCM(CrossModalHasher):
     >>> SCM(n_bits=8).fit(x, dict.fromkeys(x, y)).codes_["image"].shape
     (90, 1)
     """
+
+    _needs_labels = True
 
     def __init__(
         self,
@@ -185,11 +186,6 @@ class SCM(CrossModalHasher):
             related = Related.of_labels(encoded)
             store(self, rows, projections, None, related, n_threads, report)
         return self
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
 
 
 def _unit_labels(labels: Any) -> Any:
