@@ -2,9 +2,11 @@
 
 The modules of this folder:
 
-- ``sharded_index``: `ShardedIndex`, an index whose codes lie on the workers of a Dask cluster.
+- ``sharded_index``: `ShardedIndex`, an index whose codes lie on the workers of a Dask cluster; its
+  searches. ``_sharded_codes`` has its changes and files.
 - ``_shards``: what a worker does with a shard: make, open, search, change and save it.
 - ``_partitions``: Dask arrays of codes and ids, cut into the shards that they become; their checks.
+- ``_direct``: searches for few queries, without tasks; ``_lazy_search``: of a Dask array.
 - ``_merging``: the answers of several shards become one answer.
 - ``_manifest``: the folder of files to which a sharded index is saved.
 - ``_cluster``: the client of a cluster.

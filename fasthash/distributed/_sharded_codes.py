@@ -145,7 +145,7 @@ class ShardedCodes:
             state = self._state
             holders = self._holders(state, chosen)
             _refuse_missing(chosen, holders)
-            self._put(self._with(state, codes, chosen, holders))
+            self._state = self._with(state, codes, chosen, holders)
 
     def remove(self, ids: ArrayLike, *, missing: str = "raise") -> int:
         """
@@ -184,7 +184,7 @@ class ShardedCodes:
                 int(place): partial(_shards.changed, removed=chosen[holders == place], added=None)
                 for place in np.unique(holders[holders >= 0])
             }
-            self._put(self._changed(state, changes))
+            self._state = self._changed(state, changes)
         return int((holders >= 0).sum())
 
     def reconstruct(self, ids: ArrayLike) -> NDArray[np.uint8]:
@@ -324,7 +324,7 @@ class ShardedCodes:
                     f"{folder / file_name(place)} has {fact.n} codes, and the manifest says {n}: "
                     "it is of another index"
                 )
-        index._put(ShardedState(tuple(shards), tuple(facts), manifest.next_id))
+        index._state = ShardedState(tuple(shards), tuple(facts), manifest.next_id)
         return index
 
     @property
@@ -340,7 +340,7 @@ class ShardedCodes:
             shards, all_facts = (*state.shards, *new), (*state.facts, *facts)
             check_ids_differ(self.client, shards, all_facts)
             next_id = max([state.next_id, *(f.next_id for f in facts)])
-            self._put(ShardedState(shards, all_facts, next_id))
+            self._state = ShardedState(shards, all_facts, next_id)
 
     def _add_array(self, codes: ArrayLike, ids: ArrayLike | None, replace: bool) -> None:
         with self._lock:
@@ -354,7 +354,7 @@ class ShardedCodes:
                     f"ids holds {chosen[holders >= 0][0]}, which the index has already: leave it "
                     "out, or pass replace=True"
                 )
-            self._put(self._with(state, codes, chosen, holders))
+            self._state = self._with(state, codes, chosen, holders)
 
     def _checked(
         self, codes: ArrayLike, ids: ArrayLike | None, next_id: int
@@ -433,9 +433,6 @@ class ShardedCodes:
             self.client.map(_shards.facts, shards, pure=False)
         )
         return facts
-
-    def _put(self, state: ShardedState) -> None:
-        self._state = state
 
 
 def _refuse_missing(ids: NDArray[np.int64], holders: NDArray[np.int64]) -> None:
