@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import fasthash as fh
 from fasthash.experiments._timing import Ratio, interleave
 from limits import Limits
-from peers import MissingPeerError, Search, check_same, faiss_flat
+from peers import Search, check_same
 
 # faiss takes its queries one after the other, so a few give its time per query.
 N_FAISS_QUERIES = 64
@@ -26,13 +26,6 @@ class Batched:
     limit_per_second: float | None
     over_faiss: Ratio | None
     share_of_limit: Ratio | None
-
-
-def faiss_or_none(database: NDArray[np.uint8]) -> Search | None:
-    try:
-        return faiss_flat(database)
-    except MissingPeerError:
-        return None
 
 
 def measure(

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 import fasthash as fh
+from fasthash.experiments._timing import interleave
 
 N_CENTRES = 10_000
 
@@ -34,17 +35,6 @@ def make(n, n_queries, n_bits, spread, flip):
         return uniform(n, n_bits, rng), uniform(n_queries, n_bits, rng)
     centres = uniform(N_CENTRES, n_bits, rng)
     return around(centres, n, n_bits, flip, rng), around(centres, n_queries, n_bits, flip, rng)
-
-
-def interleaved(calls, rounds):
-    """Median seconds of every call; they take turns."""
-    seconds = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(s)) for name, s in seconds.items()}
 
 
 def against_faiss(args):
@@ -94,8 +84,8 @@ def radius_calls(args, flat, codes, index, radius):
 def report(name, args, queries, calls):
     """Microseconds per query; the tables answer all queries, the others a few."""
     asked = {method: queries[: args.few] for method in calls} | {"tables": queries}
-    seconds = interleaved({m: partial(call, asked[m]) for m, call in calls.items()}, args.rounds)
-    each = {method: s / len(asked[method]) * 1e6 for method, s in seconds.items()}
+    rounds = interleave({m: partial(call, asked[m]) for m, call in calls.items()}, args.rounds)
+    each = {method: rounds.median(method) / len(asked[method]) * 1e6 for method in calls}
     tables = each.pop("tables")
     others = ", ".join(f"{m} {us:,.0f} ({us / tables:,.1f} x)" for m, us in each.items())
     print(f"  {name}: microseconds per query: tables {tables:,.1f}; {others}", flush=True)

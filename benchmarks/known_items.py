@@ -22,8 +22,6 @@ from fasthash.commands.printing import format_table
 from fasthash.datasets import EmojiDataset, load_emoji
 from fasthash.pages import demo
 
-Shares = tuple[float, float]
-
 
 def known_features(data: EmojiDataset) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Features of the names, and whether the model knows a word of each; zero where it does not."""

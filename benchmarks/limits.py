@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -69,9 +69,7 @@ class Scan:
             for _ in range(repeats):
                 self.run()
 
-        return Scan(
-            self.level, self.variant, repeats * self.n_distances, self.distances_per_second, run
-        )
+        return replace(self, n_distances=repeats * self.n_distances, run=run)
 
 
 class Limits:
@@ -106,8 +104,7 @@ class Limits:
         seconds = _fastest_of([scan.run for scan in candidates])
         best = int(np.argmin([s / c.n_distances for s, c in zip(seconds, candidates, strict=True)]))
         scan = candidates[best]
-        rate = scan.n_distances / seconds[best]
-        return Scan(level, scan.variant, scan.n_distances, rate, scan.run)
+        return replace(scan, distances_per_second=scan.n_distances / seconds[best])
 
     def _prepare(self, variant: int, level: str, n_bits: int, tile_bytes: int) -> Scan:
         n_words, lanes = n_bits // 64, _LANES[level]

@@ -72,8 +72,8 @@ def code_sets(
     for name, n_bits in made:
         n_made = n // 50 if context.quick else n
         yield CodeSet(name, n_bits, *made_codes(n_made, n_queries, n_bits, NOISE[name], seed))
-    file = context.data and context.data / "sentences.npy"
-    if not file or not file.exists():
+    file = context.file("sentences.npy")
+    if file is None:
         context.progress("no codes of sentences: --data names no folder with sentences.npy")
         return
     vectors = np.load(file).astype(np.float32)

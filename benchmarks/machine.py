@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import fasthash as fh
+from fasthash._core.runtime import n_cores
 from fasthash._kernels import tiles as kernels
 from limits import NoCompilerError, compiler_command, last_level_cache_bytes
 
@@ -25,7 +26,7 @@ def describe() -> list[tuple[str, str]]:
     facts = [
         ("Date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("Processor", processor()),
-        ("Cores available", str(available_cores())),
+        ("Cores available", str(n_cores())),
         ("Last-level cache", f"{last_level_cache_bytes() / 2**20:.0f} MiB as reported"),
         ("Instruction-set level", f"{fh.simd_level()} of {', '.join(fh.simd_levels())}"),
         ("Operating system", f"{platform.system()} {platform.release()}"),
@@ -47,12 +48,6 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def compiler() -> str:

@@ -43,6 +43,11 @@ class Context:
     # Where feature sets lie that do not come with the package; without it they are left out.
     data: Path | None = None
 
+    def file(self, name: str) -> Path | None:
+        """A file of the folder of feature sets, if it is there."""
+        path = self.data and self.data / name
+        return path if path and path.exists() else None
+
     def progress(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 

@@ -120,11 +120,11 @@ def main() -> None:
         for number, name in enumerate(options.sections, 1):
             section = SECTIONS[name]
             began = time.perf_counter()
-            say(f"{name}, section {number} of {len(options.sections)}")
+            context.progress(f"{name}, section {number} of {len(options.sections)}")
             tables = []
             for table in section.run(context):
                 tables.append(table.markdown())
-                say(f"  table {len(tables)} after {time.perf_counter() - began:.0f} s")
+                context.progress(f"  table {len(tables)} after {time.perf_counter() - began:.0f} s")
             if options.update:
                 now = dict(describe())
                 tables.insert(
@@ -138,11 +138,6 @@ def main() -> None:
                 output.write_text(_document(introduction, facts, context, parts))
     if output is None:
         print(_document(introduction, facts, context, parts))
-
-
-def say(text: str) -> None:
-    """Print progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _read(document: str) -> tuple[str, list[tuple[str, str]], dict[str, str]]:

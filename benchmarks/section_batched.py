@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import fasthash as fh
-from batched import N_FAISS_QUERIES, Batched, faiss_or_none, measure
+from batched import N_FAISS_QUERIES, Batched, measure
 from fasthash.experiments._random_codes import KINDS, make_codes
+from peers import faiss_or_none
 from report import Context, Table, rate_cell, ratio_cell
 
 TITLE = "Batched top-k, one thread"

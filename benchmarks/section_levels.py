@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import fasthash as fh
-from batched import Batched, faiss_or_none, measure
+from batched import measure
 from fasthash.experiments._random_codes import KINDS, make_codes
 from machine import faiss_level
 from machine import level as held_level
+from peers import faiss_or_none
 from report import Context, Table, rate_cell, ratio_cell
 from section_batched import AVX2, KS, WIDTHS
 
@@ -44,9 +45,7 @@ def _avx2_over_faiss(context: Context) -> Table:
             for k, target in zip(KS, targets, strict=True):
                 context.progress(f"avx2 and faiss at AVX2: {n_bits} bits, {kind}, k = {k}")
                 with held_level("avx2"):
-                    result: Batched = measure(
-                        database, queries, k, "avx2", None, faiss, context.repeats
-                    )
+                    result = measure(database, queries, k, "avx2", None, faiss, context.repeats)
                 ratio = result.over_faiss
                 rows.append(
                     (

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 import fasthash as fh
-from batched import N_FAISS_QUERIES, faiss_or_none
+from batched import N_FAISS_QUERIES
 from fasthash.experiments._random_codes import make_codes
 from fasthash.experiments._timing import interleave
-from peers import check_same
+from peers import check_same, faiss_or_none
 from report import Context, Table, ratio_cell, time_cell
 
 TITLE = "Masks"

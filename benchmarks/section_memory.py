@@ -8,10 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import fasthash as fh
 from fasthash.experiments._random_codes import make_codes
+from memory import reset_peak, status
 from report import Context, Table
 
 TITLE = "Scratch memory of top-k"
@@ -48,21 +48,11 @@ def scratch_bytes(n: int, n_queries: int, n_bits: int, k: int) -> int | None:
     database, queries = make_codes("uniform", n, n_queries, n_bits)
     # Whatever is loaded or set up once is not scratch.
     fh.topk(queries[:2], database[:1000], 1, n_threads=1)
-    try:
-        # Sets the peak back to the present size.
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
+    before = reset_peak()
+    if before is None:
         return None
-    before = _status("VmRSS")
     answer = fh.topk(queries, database, k, n_threads=1)
-    return max(0, _status("VmHWM") - before - sum(part.nbytes for part in answer))
-
-
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) << 10
-    raise OSError(f"/proc/self/status has no {name}")
+    return max(0, status("VmHWM") - before - sum(part.nbytes for part in answer))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import fasthash as fh
-from accuracy import load
 from fasthash import models
 from fasthash.experiments import learns_from
 from report import Context, Table
+from semi_paired import load_paired
 
 TITLE = "All methods on all sets"
 
@@ -44,8 +44,8 @@ METHODS: dict[str, Any] = {
 def run(context: Context) -> Iterator[Table]:
     n_seeds = 1 if context.quick else N_SEEDS
     for name, (file, modalities) in SETS.items():
-        path = None if file is None else context.data and context.data / file
-        if file is not None and (path is None or not path.exists()):
+        path = None if file is None else context.file(file)
+        if file is not None and path is None:
             yield Table((name,), [(f"skipped: needs {file} in the folder given by `--data`",)])
             continue
         data = _read(path, modalities)
@@ -85,15 +85,8 @@ def run(context: Context) -> Iterator[Table]:
 
 def _read(path: Any, modalities: Any) -> tuple[Any, ...]:
     """(train features, train classes, test features, test classes)."""
-    if path is None or path.name != "openclipart.npz":
-        train, labels, test, test_labels = load(path, False, 0, modalities)
-        return train, labels.argmax(axis=1), test, test_labels.argmax(axis=1)
-    with np.load(path) as file:
-        is_test = file["test"]
-        x = {name: file[name].astype(np.float32) for name in modalities}
-        y = file["labels"]
-    train, test = ({m: v[rows] for m, v in x.items()} for rows in (~is_test, is_test))
-    return train, y[~is_test], test, y[is_test]
+    train, labels, test, test_labels = load_paired(path, modalities)
+    return train, labels.argmax(axis=1), test, test_labels.argmax(axis=1)
 
 
 def _measure(make: Any, data: tuple[Any, ...], seed: int) -> tuple[float, ...]:

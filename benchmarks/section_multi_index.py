@@ -9,10 +9,9 @@ from functools import partial
 import numpy as np
 
 import fasthash as fh
-from batched import faiss_or_none
 from fasthash.experiments._random_codes import make_codes
 from fasthash.experiments._timing import interleave
-from peers import check_same
+from peers import check_same, faiss_or_none
 from report import Context, Table, ratio_cell, time_cell
 
 TITLE = "Multi-index hashing"

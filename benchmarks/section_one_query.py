@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fasthash as fh
-from batched import faiss_or_none
+from fasthash._core.runtime import n_cores
 from fasthash.experiments._random_codes import make_codes
 from fasthash.experiments._timing import Ratio, interleave
 from limits import large_buffer
-from machine import available_cores
-from peers import check_same
+from peers import check_same, faiss_or_none
 from report import Context, Table, rate_cell, ratio_cell, time_cell
 
 TITLE = "One query over ten million codes"
@@ -48,7 +47,7 @@ def _row(context: Context, n: int, n_bits: int) -> tuple[str, ...]:
     context.progress(f"one query: {n_bits} bits, n = {n:,}")
     database, queries = make_codes("uniform", n, 1, n_bits)
     faiss = faiss_or_none(database)
-    has_two = available_cores() >= 2
+    has_two = n_cores() >= 2
     threads = (1, 2) if has_two else (1,)
     # OpenMP's threads keep a core busy for a while after their work is done, so what needs both
     # cores does not follow it.
@@ -96,7 +95,7 @@ def _large_buffer_text(context: Context) -> str:
         return ""
     context.progress("one query: reading a large buffer")
     buffer: NDArray[np.uint64] = large_buffer()
-    threads = range(1, available_cores() + 1)
+    threads = range(1, n_cores() + 1)
     calls = {str(t): partial(context.limits.read, buffer, t) for t in threads}
     rounds = interleave(calls, context.repeats)
     rates = ", ".join(

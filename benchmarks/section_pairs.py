@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 import fasthash as fh
 from fasthash.experiments._random_codes import make_codes
 from fasthash.experiments._timing import interleave
+from memory import reset_peak, status
 from peers import MissingPeerError, import_peer
 from report import Context, Table, ratio_cell, time_cell
 
@@ -164,26 +164,13 @@ def measured(kind: str, n: int, n_bits: int, radius: int) -> tuple[float, int | 
     codes = planted(kind, n, n_bits)
     # Whatever is loaded or set up once is not counted.
     fh.pairs_within(codes[:100], radius, n_threads=1)
-    can_tell = True
-    try:
-        # Sets the peak back to the present size.
-        Path("/proc/self/clear_refs").write_text("5")
-        before = _status("VmRSS")
-    except OSError:
-        can_tell = False
+    before = reset_peak()
     start = time.perf_counter()
     pairs = fh.pairs_within(codes, radius, n_threads=1)
     seconds = time.perf_counter() - start
     answer = sum(array.nbytes for array in pairs)
-    scratch = max(0, _status("VmHWM") - before - answer) if can_tell else None
+    scratch = None if before is None else max(0, status("VmHWM") - before - answer)
     return seconds, scratch, len(pairs.first)
-
-
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) << 10
-    raise OSError(f"/proc/self/status has no {name}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 import fasthash as fh
 from fasthash.experiments._timing import interleave
 from long_codes import CodeSet, code_sets
+from memory import status
 from peers import MissingPeerError, import_peer
 from report import Context, Table, ratio_cell, time_cell
 
@@ -447,10 +448,7 @@ def _resident() -> int:
     """Bytes of memory in use; what is free is given back to the system before."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) << 10
-    raise OSError("/proc/self/status has no VmRSS")
+    return status("VmRSS")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthash._core.workers import Workers
-from fasthash.experiments._model_peers import of_differences, of_products, reconstruct_in_numpy
+from fasthash.experiments._model_peers import of_differences, reconstruct_in_numpy
 from fasthash.experiments._timing import interleave
 from fasthash.models.rreh._anchor_reconstruction import reconstruct
+from memory import reset_peak, status
 from report import Context, Table, ratio_cell, time_cell
-from web_scale import reset_peak, status
 
 TITLE = "Reconstruction from anchors"
 
@@ -55,6 +55,14 @@ def ours(x: NDArray, anchors: NDArray, n_threads: int) -> tuple[NDArray, NDArray
     with Workers(n_threads) as workers:
         s = reconstruct(x, anchors, workers, K, REGULARISATION)
     return s.indices.reshape(-1, K), s.data.reshape(-1, K)
+
+
+def of_products(
+    x: NDArray, anchors: NDArray, gram: NDArray, products: NDArray, nearest: NDArray
+) -> NDArray:
+    """Compute local Gram matrices from given products: less work, but subject to cancellation."""
+    own = np.take_along_axis(products, nearest, axis=1) - np.sum(x**2, axis=1)[:, None] / 2
+    return gram[nearest[:, :, None], nearest[:, None]] - own[:, :, None] - own[:, None]
 
 
 def _speed(context: Context, n: int) -> Table:

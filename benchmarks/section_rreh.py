@@ -31,8 +31,8 @@ CLEAR_GAIN = 0.02
 def run(context: Context) -> Iterator[Table]:
     gains = {}
     for name, file, modalities, lengths in SETS:
-        path = None if file is None else context.data and context.data / file
-        if file is not None and (path is None or not path.exists()):
+        path = None if file is None else context.file(file)
+        if file is not None and path is None:
             yield Table((name,), [(f"skipped: needs {file} in the folder given by `--data`",)])
             continue
         data = load_paired(path, modalities)

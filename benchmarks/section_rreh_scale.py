@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fasthash as fh
+from memory import reset_peak, status
 from report import Context, Table, time_cell
-from web_scale import reset_peak, status
 
 TITLE = "RREH with many samples"
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash._kernels import tiles as kernels
 from fasthash.experiments._random_codes import make_codes
 from fasthash.experiments._timing import interleave
 from limits import Limits, NoCompilerError
+from machine import level
 from peers import (
     as_signs,
     check_same,
@@ -71,15 +71,11 @@ def test_topk_against_the_limit(n_bits):
 def test_avx2_against_the_portable_level(n_bits):
     database, queries = make_codes("uniform", N, 16, n_bits)
 
-    def topk_at(level):
-        kernels.use_level(level)
-        return fh.topk(queries, database, 10, n_threads=1)
+    def topk_at(name):
+        with level(name):
+            return fh.topk(queries, database, 10, n_threads=1)
 
-    before = fh.simd_level()
-    try:
-        rounds = interleave({name: partial(topk_at, name) for name in ("avx2", "scalar")}, REPEATS)
-    finally:
-        kernels.use_level(before)
+    rounds = interleave({name: partial(topk_at, name) for name in ("avx2", "scalar")}, REPEATS)
     ratio = rounds.ratio("scalar", "avx2")
     assert ratio.median >= AVX2_OVER_PORTABLE, f"the portable level takes {ratio} of AVX2's time"
 

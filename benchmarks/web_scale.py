@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 import fasthash as fh
 from amsh_literal import learn_codes, literal_fit
+from memory import reset_peak, status
 
 N_CLASSES, N_ANCHORS, N_SWEEPS, N_QUERIES = 24, 1500, 15, 1000
 WIDTHS = {"image": 500, "text": 1000}
@@ -131,22 +131,6 @@ def scores(encoders, codes, features, labels, n: int) -> list[float]:
         )
         for query, target in ((a, b), (b, a))
     ]
-
-
-def reset_peak() -> int | None:
-    """The present size, after setting the peak back to it; None where the system cannot."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    return status("VmRSS")
-
-
-def status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) << 10
-    raise OSError(f"/proc/self/status has no {name}")
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ __all__ = [
     "encode_in_numpy",
     "multiply_like_encode",
     "of_differences",
-    "of_products",
     "reconstruct_in_numpy",
 ]
 
@@ -61,18 +60,6 @@ def of_differences(
     """Compute local Gram matrices from differences to the anchors, as in the definition."""
     differences = anchors[nearest] - x[:, None]
     return differences @ differences.transpose(0, 2, 1)
-
-
-def of_products(
-    x: NDArray[Any],
-    anchors: NDArray[Any],
-    gram: NDArray[Any],
-    products: NDArray[Any],
-    nearest: NDArray[Any],
-) -> NDArray[Any]:
-    """Compute local Gram matrices from given products: less work, but subject to cancellation."""
-    own = np.take_along_axis(products, nearest, axis=1) - np.sum(x**2, axis=1)[:, None] / 2
-    return gram[nearest[:, :, None], nearest[:, None]] - own[:, :, None] - own[:, None]
 
 
 def encode_in_numpy(

@@ -17,6 +17,7 @@ __all__ = [
     "Search",
     "check_same",
     "faiss_flat",
+    "faiss_or_none",
     "import_peer",
     "nearest",
     "numpy_bitwise_count",
@@ -56,6 +57,14 @@ def faiss_flat(database: NDArray[np.uint8]) -> Search:
     index = faiss.IndexBinaryFlat(8 * database.shape[1])
     index.add(database)
     return index.search
+
+
+def faiss_or_none(database: NDArray[np.uint8]) -> Search | None:
+    """Make the search of `faiss_flat`, or return None if faiss is not installed."""
+    try:
+        return faiss_flat(database)
+    except MissingPeerError:
+        return None
 
 
 def numpy_bitwise_count(database: NDArray[np.uint8]) -> Search:

@@ -221,19 +221,6 @@ def _others(ids: NDArray[np.int64], n_own: int) -> NDArray[np.int64]:
 
 
 def _check_modalities_of_rreh(modalities: Sequence[str]) -> None:
-    """
-    Check that there are two or more modalities, as RREH needs.
-
-    Parameters
-    ----------
-    modalities : sequence of str
-        Names of the modalities.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two.
-    """
     if len(modalities) < 2:
         raise ValueError(
             'rreh learns from pairs of two modalities, as in {"image": x, "text": y}, and got only '

@@ -30,9 +30,8 @@ from ._model_peers import (
     reconstruct_in_numpy,
 )
 from ._peers import (
-    MissingPeerError,
     check_same,
-    faiss_flat,
+    faiss_or_none,
     numpy_bitwise_count,
     xor_average_precision,
     xor_distances,
@@ -180,7 +179,8 @@ def _topk(quick: bool) -> Iterator[_Case]:
             few = queries[:_N_FEW]
             ours = partial(topk, queries, database, K, n_threads=1)
             expected = topk(few, database, K, n_threads=1)
-            in_numpy, faiss = partial(numpy_bitwise_count(database), few, K), _faiss(database)
+            in_numpy = partial(numpy_bitwise_count(database), few, K)
+            faiss = faiss_or_none(database)
             check_same(expected, in_numpy(), "top-k", same_ids=False)
             if faiss is not None:
                 check_same(expected, faiss(few, K), "top-k")
@@ -279,7 +279,7 @@ def _multi_index(quick: bool) -> Iterator[_Case]:
     database, queries = make_codes("clustered", n, n_queries, n_bits)
     index = MultiIndexHash(n_bits)
     index.add(database)
-    few, faiss = queries[:_N_FEW], _faiss(database)
+    few, faiss = queries[:_N_FEW], faiss_or_none(database)
     in_numpy = partial(numpy_bitwise_count(database), few, K)
     expected = index.search(few, K, n_threads=1)
     check_same(expected, in_numpy(), "multi-index", same_ids=False)
@@ -347,13 +347,6 @@ def _reconstruct(quick: bool) -> Iterator[_Case]:
         partial(reconstruct_in_numpy, of_differences, x, anchors, 1, k, 0.1),
         n,
     )
-
-
-def _faiss(database: NDArray[np.uint8]) -> Any:
-    try:
-        return faiss_flat(database)
-    except MissingPeerError:
-        return None
 
 
 def _reading(database: NDArray[np.uint8]) -> tuple[Callable[[], object], int, str]:
