@@ -39,8 +39,11 @@ SEE_ALSO = re.compile(r"(?P<heading>See Also\n-+\n)(?P<items>(?:.+\n?)+)")
 SHOWN_AS = {
     "CodeIndex": "HammingIndex",
     "HeldCodes": "HammingIndex",
+    "LatentSearch": "CLSR",
+    "LinearTransformer": "ITQ",
     "SavedModel": "CrossModalHasher",
-    "_LinearTransformer": "ITQ",
+    "SearchedCodes": "HammingIndex",
+    "ShardedCodes": "ShardedIndex",
 }
 ANCHOR = re.compile(r'id="(fasthash[\w.]+)"')
 LOADED = re.compile(
