@@ -6,6 +6,7 @@ the same to type checkers; a test compares the two.
 """
 
 import importlib
+import sys
 from importlib.machinery import PathFinder
 
 # The one place that says it: pyproject.toml reads it from here.
@@ -76,7 +77,9 @@ def __getattr__(name):
     if name in _PUBLIC_MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name not in _MODULE_OF:
-        raise AttributeError(f"module 'fasthash' has no attribute {name!r}")
+        # With these two, Python suggests a name that is spelt alike.
+        where = {"name": name, "obj": sys.modules[__name__]}
+        raise AttributeError(f"module 'fasthash' has no attribute {name!r}", **where)
     value = getattr(importlib.import_module(_MODULE_OF[name], __name__), name)
     globals()[name] = value
     return value

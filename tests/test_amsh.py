@@ -261,6 +261,20 @@ REFUSED = {
         ValueError,
         "labels have 1 class",
     ),
+    "names and numbers": (
+        {},
+        F,
+        {"image": np.arange(90), "text": np.arange(70).astype(str)},
+        ValueError,
+        r"^labels\['text'\] had class names, and labels\['image'\] class numbers: pass names or",
+    ),
+    "no common class": (
+        {},
+        F,
+        {"image": np.arange(90) % 3, "text": np.arange(70) % 4 + 3},
+        ValueError,
+        r"labels\['image'\] has 3 classes, and none of them is in labels\['text'\]",
+    ),
     "no labels": ({}, F, replaced(L, text=0 * L["text"]), ValueError, "all empty"),
     "bits": ({"n_bits": 70}, F, L, ValueError, "'text'.*70 samples: n_bits=70"),
     "no bits": ({"n_bits": 0}, F, L, ValueError, "n_bits must be at least 1, got 0"),
@@ -294,6 +308,7 @@ def test_a_refused_fit_leaves_the_model_as_it_was(case):
     ("x", "modality", "message"),
     [
         (np.zeros((2, 12)), "sound", "one of 'image', 'text', got 'sound'"),
+        ("image", np.zeros((2, 12)), r"one of 'image', 'text', got an array of shape \(2, 12\)"),
         (np.zeros((2, 9)), "image", "X has 9 columns, but the model was fitted with 12"),
         (np.full((2, 12), np.nan), "image", "X.* is nan"),
         (np.zeros(12), "image", "two dimensions"),

@@ -185,6 +185,8 @@ def test_what_is_refused(problem):
         SCM(4).fit({**x, "c": x["image"]}, {**labels, "c": y})
     with pytest.raises(ValueError, match=r"labels\['text'\] of pair \d+ are not those"):
         DCH(4).fit(x, {**labels, "text": np.roll(y, 1)})
+    with pytest.raises(ValueError, match=r"labels\['image'\] has \d+ classes, and none of them"):
+        SCM(4).fit(x, {**labels, "text": y + 100})
     with pytest.raises(ValueError, match="kernel must be one of"):
         DCH(4, kernel="cubic").fit(x, labels)
     with pytest.raises(ValueError, match=r"n_bits=6, but 5 pairs have 4 canonical directions"):

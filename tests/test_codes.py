@@ -92,7 +92,7 @@ def test_what_pack_refuses(values, error, message):
 def test_nan_in_a_later_block_is_refused():
     values = np.ones((9, 4))
     values[8, 1] = np.nan
-    with smaller_pieces(4), pytest.raises(ValueError, match="NaN"):
+    with smaller_pieces(4), pytest.raises(ValueError, match=r"^values\[8, 1\] is NaN"):
         fh.pack(values)
 
 

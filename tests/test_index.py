@@ -139,7 +139,7 @@ def test_filters_of_ids_in_any_order(gaps, share):
         ({"weights": [1.0] * 12}, ValueError, r"weights\[None, :\]"),
         ({"weights": [[np.nan] * 12]}, ValueError, r"weights\[0, 0\] is nan"),
         ({"weights": [[1.0] * 12], "candidates": 0}, ValueError, "candidates must be at least 1"),
-        ({"weights": [[1.0] * 12], "k": None}, TypeError, "k must be an integer, got None"),
+        ({"weights": [[1.0] * 12], "k": None}, TypeError, "k is missing: .* as in k=10"),
         ({"queries": random_codes(1, 12), "candidates": 9}, TypeError, "candidates is given with"),
     ],
 )

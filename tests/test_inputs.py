@@ -183,7 +183,7 @@ def test_whole_hashes_become_bytes_whose_distances_are_those_of_the_numbers():
     [
         (None, "is None: pass an array"),
         ([[1, 2], [3]], "is ragged: its rows differ in length"),
-        (np.array([[None, 1]]), "holds Python objects, the first of type NoneType"),
+        (np.array([[None, 1]]), "holds Python objects of type NoneType, int: pass"),
         (np.int8(3), "must have two dimensions"),
         (3, "must have two dimensions"),
         ({"a": 1}, "must be an array, got dict"),

@@ -135,6 +135,12 @@ def test_public_modules_are_attributes(name):
     assert printed.stdout.strip() == f"fasthash.{name}", printed.stderr
 
 
+def test_python_suggests_the_name_for_a_misspelt_one():
+    call = "import fasthash as fh; fh.top_k"
+    printed = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
+    assert printed.stderr.strip().endswith("no attribute 'top_k'. Did you mean: 'topk'?")
+
+
 def test_the_import_is_cheap():
     """No part of the package that needs scipy or scikit-learn, and no metadata of installations."""
     call = (

@@ -141,6 +141,7 @@ def test_one_sample():
     [
         (fh.ITQ(n_bits=4), np.full((5, 6), 0.1), ValueError, "same row for all samples"),
         (fh.ITQ(n_bits=0), make_features(), ValueError, "n_bits must be at least 1"),
+        (fh.ITQ(n_bits=4), {"text": make_features()}, TypeError, "X must be an array, got dict"),
         (fh.ITQ(n_bits=8, n_iterations=2.5), make_features(), TypeError, "n_iterations"),
         (fh.RandomHyperplanes(n_bits=8.0), make_features(), TypeError, "n_bits must be an integer"),
     ],

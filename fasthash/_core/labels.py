@@ -18,7 +18,7 @@ from .pieces import blocks_of
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["check_labels", "label_classes"]
+__all__ = ["check_common_classes", "check_labels", "label_classes"]
 
 # For errors about lists of labels per sample, which other packages accept.
 _HINT_FOR_LISTS = (
@@ -113,6 +113,32 @@ def label_classes(labels: Mapping[str, Any]) -> NDArray[Any] | int:
     return _classes_of(list(given.values())) if first.ndim == 1 else int(first.shape[1])
 
 
+def check_common_classes(labels: Mapping[str, csr_array]) -> None:
+    """
+    Check that every set of samples has a class that another set has, too.
+
+    Parameters
+    ----------
+    labels : mapping of str to csr_array
+        The result of `check_labels` of the features of a fit.
+
+    Raises
+    ------
+    ValueError
+        If a set shares no class with the others, so that nothing would belong to its samples.
+    """
+    used = {name: np.bincount(y.indices, minlength=y.shape[1]) > 0 for name, y in labels.items()}
+    n_sets = np.sum([*used.values()], axis=0)
+    for name, own in used.items():
+        if not (own & (n_sets > 1)).any():
+            others = " and ".join(f"labels[{other!r}]" for other in used if other != name)
+            raise ValueError(
+                f"labels[{name!r}] has {own.sum()} classes, and none of them is in {others}: "
+                "nothing would belong to these samples; number or spell classes alike in all "
+                "modalities"
+            )
+
+
 def _as_label_array(labels: Any, name: str) -> Any:
     """Return labels in one dimension, as strings or int64; or 0/1 columns, dense or sparse."""
     if is_sparse(labels):
@@ -201,11 +227,18 @@ def _one_hot(
 ) -> dict[str, csr_array]:
     from scipy.sparse import csr_array
 
-    with_names = [
-        y.dtype.kind in "US" for y in [*given.values(), *([] if classes is None else [classes])]
-    ]
-    if len(set(with_names)) > 1:
-        raise ValueError(f"{argument.format('…')}: class names in one place, numbers in another")
+    kinds = {argument.format(name): y.dtype.kind in "US" for name, y in given.items()}
+    if classes is not None:
+        kinds["the fit"] = classes.dtype.kind in "US"
+    if len(set(kinds.values())) > 1:
+        with_names, with_numbers = (
+            [where for where, are_names in kinds.items() if are_names == wanted]
+            for wanted in (True, False)
+        )
+        raise ValueError(
+            f"{' and '.join(with_names)} had class names, and {' and '.join(with_numbers)} class "
+            "numbers: pass names or numbers everywhere (y.astype(str) makes names of numbers)"
+        )
     if classes is None:
         classes = _classes_of(list(given.values()))
     encoded = {}

@@ -121,7 +121,9 @@ def check_choice(value: Any, name: str, choices: Sequence[Hashable]) -> None:
         If the value is not among `choices`.
     """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        # An array in the wrong place would fill many lines.
+        given = f"an array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {given}")
 
 
 def check_filter(
@@ -217,7 +219,10 @@ def check_modalities(
         if not isinstance(name, str):
             raise TypeError(f"modality names must be strings, got {name!r}")
     if len(features) < minimum:
-        raise ValueError(f"features must have at least {minimum} modalities, got {list(features)}")
+        raise ValueError(
+            f"features must have at least {minimum} modalities, got {list(features)}: ITQ "
+            "makes codes of one kind of features"
+        )
     check = check or check_rows
     return {name: check(x, f"features[{name!r}]") for name, x in features.items()}
 

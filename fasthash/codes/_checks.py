@@ -246,14 +246,15 @@ def no_numbers(x: NDArray[Any], name: str) -> TypeError:
                 f"{name} holds text among Python objects: if it is hexadecimal, pass "
                 f"fasthash.codes.from_hex({column})"
             )
-        if isinstance(first, int) and not isinstance(first, bool):
+        kinds = {type(value) for value in x.flat}
+        if kinds == {int}:
             return TypeError(
                 f"{name} holds Python integers: pass fasthash.codes.from_integers({column}, "
                 "n_bits) if each is a whole hash"
             )
         return TypeError(
-            f"{name} holds Python objects, the first of type {type(first).__name__}: pass an array "
-            "of booleans or numbers"
+            f"{name} holds Python objects of type {', '.join(sorted(k.__name__ for k in kinds))}: "
+            "pass an array of booleans or numbers, without missing values"
         )
     return TypeError(
         f"{name} must be booleans, floats or integers, got dtype {x.dtype}: convert them first"

@@ -96,9 +96,11 @@ def pack_signs(x: NDArray[Any]) -> NDArray[np.uint8]:
     # The booleans between input and output stay small.
     for some in cut(n, n_bits):
         block = x[some]
-        if x.dtype.kind == "f" and np.isnan(block).any():
+        if x.dtype.kind == "f" and (is_nan := np.isnan(block)).any():
+            row, column = np.argwhere(is_nan)[0]
             raise ValueError(
-                "values holds NaN, which has no sign: replace or drop it before packing"
+                f"values[{some.start + row}, {column}] is NaN, which has no sign: replace such "
+                "values or drop their rows before packing"
             )
         bits = block.astype(bool, copy=False) if x.dtype.kind in "bu" else block >= 0
         codes[some] = np.packbits(bits, axis=1)

@@ -215,6 +215,11 @@ class SearchedCodes(HeldCodes):
             )
         if candidates is not None and weights is None:
             raise TypeError("candidates is given without weights, which would sort them")
+        if k is None:
+            raise TypeError(
+                "k is missing: say how many codes to find, as in k=10 (within(queries, radius) "
+                "finds all codes within a radius)"
+            )
         k = check_count(k, "k")
         if recall is not None and check_recall(recall) == 1:
             recall = None

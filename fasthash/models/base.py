@@ -20,7 +20,13 @@ from .._core.cluster_rows import ClusterRows
 from .._core.features import BlockMap, FeatureMap, JoinedMap
 from .._core.rows import Rows
 from .._core.runtime import resolve_threads
-from .._core.validation import check_count, check_flag, check_modalities, check_rows
+from .._core.validation import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_modalities,
+    check_rows,
+)
 from ..codes import check_codes
 from ..metrics import DistanceScale
 from ._columns import check_columns, column_names
@@ -370,11 +376,7 @@ class CrossModalHasher(SavedModel):
 
     def _check_modality(self, modality: str) -> None:
         check_is_fitted(self, "projections_")
-        if modality not in self.projections_:
-            raise ValueError(
-                f"modality must be one of {', '.join(map(repr, self.modalities_))}, "
-                f"got {modality!r}"
-            )
+        check_choice(modality, "modality", self.modalities_)
 
     def _set_learned_state(self, learned: dict[str, Any]) -> None:
         for name in learned["modalities_"]:

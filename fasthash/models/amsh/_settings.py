@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._core.labels import check_common_classes
 from ..._core.rows import Rows
 from ..._core.suspicious import without_warnings
 from ..._core.validation import check_choice, check_count, check_number, check_rows
@@ -104,6 +105,7 @@ def check_problem(
             )
         if labels[name].nnz == 0:
             raise ValueError(f"labels[{name!r}] are all empty: AMSH learns from labels")
+    check_common_classes(labels)
     if isinstance(model.init, Mapping):
         for name, rows in x.items():
             shape = np.shape(model.init[name]) if name in model.init else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..._core.arrays import is_dask_array, is_masked
+from ..._core.arrays import is_dask_array, is_masked, is_sparse
 from ..._core.cluster import client_for
 from ..._core.cluster_rows import ClusterRows
 from ..._core.features import FeatureMap
@@ -302,6 +302,10 @@ def _rows_of(X: Any, check: Callable[..., Any]) -> Rows:
         If the samples are masked, are text or dates, are integers too large for a float, or `check`
         refuses them.
     """
+    if isinstance(X, Mapping) and not is_sparse(X):
+        raise TypeError(
+            f"X must be an array, got {type(X).__name__}: this method takes features of one kind"
+        )
     if is_masked(X):
         raise ValueError("X has masked values: fill them or drop their rows")
     dtype = _dtype_if_no_numbers(X)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cholesky, eigh, solve_triangular
 
-from ..._core.labels import check_labels
+from ..._core.labels import check_common_classes, check_labels
 from ..._core.runtime import resolve_threads
 from ..._core.validation import check_count, check_number
 from ..._core.workers import threads_of_products
@@ -150,6 +150,7 @@ class SCM(CrossModalHasher):
         rows = read_rows(self, features, None, is_paired=False, n_modalities=2)
         encoded = check_labels(labels, {name: len(x) for name, x in rows.given.items()})
         check_classes("SCM", encoded)
+        check_common_classes(encoded)
         views = list(rows.mapped.values())
         with Progress(callback, verbose) as report:
             with threads_of_products(n_threads):
