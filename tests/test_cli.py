@@ -83,7 +83,7 @@ def test_demo(tmp_path):
         (["demo", "--query", "xqzzv"], 1, "xqzzv"),
         (["demo", "--output", "no/such/folder.html"], 2, "no folder no"),
         (["demo", "--bits", "0"], 2, "not at least 1"),
-        (["demo", "--seeds", "many"], 2, "invalid"),
+        (["demo", "--seeds", "many"], 2, "is not a whole number"),
         ([], 2, "required"),
         (["indexes"], 2, "invalid choice"),
     ],

@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from command_line import run
 
@@ -98,6 +99,28 @@ ERRORS = [
     ("evaluate --data emoji/emoji.npz --pairs keep --share 2", 1, "ratio must be at most 1"),
     ("info none", 1, "none"),
     ("fitt", 2, "invalid choice"),
+    (
+        "fit --data emoji/emoji.npz --bit 16",
+        2,
+        "fit: unknown arguments --bit 16: did you mean --bits?",
+    ),
+    ("index", 2, "fasthash index: the following arguments are required: command"),
+    ("index build i --codes c --row=3", 2, "fasthash index build: unknown arguments --row=3 (fast"),
+    ("search emoji.index --codes c --radius 3.5", 2, "--radius: '3.5' is not a whole number"),
+    ("search emoji.index --codes c -k x", 2, "-k: 'x' is not a whole number"),
+    ("search emoji.index --codes c --recall x", 2, "--recall: 'x' is not a number"),
+    ("evaluate --data emoji/emoji.npz --against SCM", 1, "are compared, AMSH, got SCM"),
+    (
+        "evaluate --train a=emoji/emoji.npz:I_tr b=emoji/emoji.npz:T_tr",
+        1,
+        "the samples have no labels, which decide what is relevant: add an array such as LAll",
+    ),
+    ("fit --features a=sparse.npz b=sparse.npz --labels y.npy --output m", 1, "scipy.sparse.load"),
+    (
+        "recall --features emoji/labels.txt",
+        1,
+        "numbers is needed: write the numbers to a .npy file",
+    ),
 ]
 
 
@@ -107,6 +130,7 @@ def test_errors_take_one_line(emoji, capsys, command, status, message):
     with np.load("emoji/emoji.npz") as arrays:
         np.save("wide.npy", np.zeros((2, 16), np.uint8))
         np.savez("unlabelled.npz", **{name: arrays[name] for name in arrays if name[0] != "L"})
+    sparse.save_npz("sparse.npz", sparse.eye_array(4).tocsr())
     before = sorted(emoji.iterdir())
     out, err = run(capsys, command, status)
     assert message in err and err.startswith("fasthash")

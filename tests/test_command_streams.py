@@ -114,7 +114,7 @@ def test_a_code_of_standard_input_has_no_padding_bits(tmp_path):
 
 def test_a_reader_that_goes_away_is_no_error_to_shout_about(emoji):
     done = subprocess.run(
-        f"{PROGRAM} search emoji.index --codes image-codes.npy | head -1",
+        f"{PROGRAM} search emoji.index --quiet --codes image-codes.npy | head -1",
         shell=True, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("query 0\n", "")

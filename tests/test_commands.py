@@ -397,7 +397,7 @@ def test_evaluate_compares_methods_query_by_query(emoji, capsys):
     out, _ = run(capsys, command)
     assert out.splitlines()[-1].split()[:2] == ["AMSH", "16"] and out.count(" to ") == 8
     err = run(capsys, f"{command} --against RREH", status=1)[1]
-    assert "--against RREH: it is none of AMSH, CCAITQ" in err
+    assert "that are compared, AMSH, CCAITQ, got RREH" in err
     alone = command.replace("AMSH CCAITQ", "CCAITQ").replace("--set AMSH.n_anchors=100", "")
     assert "no other to compare with" in run(capsys, alone, status=1)[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 import tomllib
@@ -37,7 +38,17 @@ Options: TypeAlias = argparse._ActionsContainer
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors take one line."""
+    """An argument parser whose errors take one line, and name an option that is spelt alike."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # The parser of a command refuses what it does not know; argparse would hand it to the
+        # parser of all commands, which knows no options of the command.
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            alike = difflib.get_close_matches(unknown[0].split("=")[0], self._option_string_actions)
+            hint = f": did you mean {alike[0]}?" if alike else ""
+            self.error(f"unknown arguments {' '.join(unknown)}{hint}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} ({self.prog} --help shows what there is)", file=sys.stderr)
@@ -115,7 +126,7 @@ def add_seed(options: Options, of: str) -> None:
 
 def positive(text: str) -> int:
     """Parse an integer of at least 1."""
-    value = int(text)
+    value = _integer(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value
@@ -123,7 +134,10 @@ def positive(text: str) -> int:
 
 def share(text: str) -> float:
     """Parse a number above 0 and at most 1."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
     return value
@@ -131,10 +145,17 @@ def share(text: str) -> float:
 
 def whole(text: str) -> int:
     """Parse an integer of at least 0."""
-    value = int(text)
+    value = _integer(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is not at least 0")
     return value
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
 def named_source(text: str) -> tuple[str, str]:

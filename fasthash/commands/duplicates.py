@@ -40,7 +40,7 @@ def declare(commands: Any) -> None:
         "Put codes, or a column of hashes, into groups of near-duplicates, and print the groups of "
         "two or more codes. Two codes within the radius are in one group, and so are codes that a "
         "chain of such pairs connects. The exit status is 0 whether there are duplicates or not.",
-        "fasthash duplicates image-codes.npy --radius 2 --names emoji/train.csv:name",
+        "fasthash duplicates image-codes.npz --radius 2 --names emoji/train.csv:name",
     )
     duplicates.add_argument(
         "codes",

@@ -31,7 +31,7 @@ def declare(commands: Any) -> None:
         "Compute packed codes of features with a saved model, or take the codes that the model "
         "learned for its training samples, and write them to a .npy or .npz file of uint8. With "
         "--method, compute codes of embeddings without a saved model.",
-        "fasthash encode --model emoji.model --modality image --learned --output image-codes.npy",
+        "fasthash encode --model emoji.model --modality image --learned --output image-codes.npz",
     )
     add_encoding(encode, several=True)
     encode.add_argument(

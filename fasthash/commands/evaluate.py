@@ -151,10 +151,15 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     parameters = _parameters_by_method(methods, options.set)
     names = methods or [Path(path).name for path in options.models]
     if options.against is not None and options.against not in names:
-        raise ValueError(f"--against {options.against}: it is none of {', '.join(names)}")
+        raise ValueError(
+            f"--against must be one of the methods or models that are compared, "
+            f"{', '.join(names)}, got {options.against}"
+        )
     if options.against is not None and len(set(names)) < 2:
         raise ValueError(f"--against {options.against}: there is no other to compare with it")
     parts = read_parts(options, printer)
+    if methods:
+        _check_that_labels_are_given(parts)
     with printer.progress() as progress, placing(options.cluster) as place:
         if options.models:
             scores = _score_models(options, parts, metrics, place)
@@ -186,7 +191,7 @@ def run(options: argparse.Namespace, printer: Printer) -> None:
     # A single seed has no standard deviation.
     has_spread = not options.models and options.seeds > 1
     printer.note(
-        ", ".join(f"{len(part)} {name} samples" for name, part in parts.items())
+        _numbers_of_samples(parts, options.test_share)
         + (f"; mean ± standard deviation of {options.seeds} seeds" if has_spread else "")
         + f"; ties: {options.ties}"
     )
@@ -249,6 +254,27 @@ def read_parts(options: argparse.Namespace, printer: Printer) -> dict[str, Part]
     raise ValueError(
         f"{options.data} has {' and '.join(parts)} samples, and train and test are needed"
     )
+
+
+def _check_that_labels_are_given(parts: dict[str, Part]) -> None:
+    for name, part in parts.items():
+        if part.labels is None:
+            array = {"test": "L_te", "all": "LAll"}.get(name, "L_tr")
+            option = "--train-labels" if name == "all" else f"--{name}-labels"
+            samples = "the samples" if name == "all" else f"the {name} samples"
+            raise ValueError(
+                f"{samples} have no labels, which decide what is relevant: add an array such as "
+                f"{array} to --data, or use {option}"
+            )
+
+
+def _numbers_of_samples(parts: dict[str, Part], test_share: float) -> str:
+    if "all" in parts:
+        return (
+            f"{len(parts['all'])} samples, of which each seed draws the share {test_share:g} to "
+            "test with"
+        )
+    return ", ".join(f"{len(part)} {name} samples" for name, part in parts.items())
 
 
 def _part_to_split(options: argparse.Namespace, printer: Printer) -> Part:
@@ -333,12 +359,7 @@ def load_models(
     """
     database: Any = parts.get("database")
     searched = "train" if database is None else "database"
-    for name, part in (("test", parts["test"]), (searched, parts[searched])):
-        if part.labels is None:
-            raise ValueError(
-                f"the {name} samples have no labels, which decide what is relevant: add an array "
-                f"such as {'L_te' if name == 'test' else 'L_tr'} to --data, or use --{name}-labels"
-            )
+    _check_that_labels_are_given({"test": parts["test"], searched: parts[searched]})
     models = {}
     for path in paths:
         model = inputs.load_model(path)

@@ -36,17 +36,17 @@ def declare(commands: Any) -> None:
         "index",
         help="build, change and check an index of codes",
         description="Build an index of codes, add to it, remove from it, describe and check it.",
-        epilog="example: fasthash index build emoji.index --codes image-codes.npy",
+        epilog="example: fasthash index build emoji.index --codes image-codes.npz",
     )
     arguments.add_common(parser)
-    own = parser.add_subparsers(required=True, metavar="what", dest="what")
+    own = parser.add_subparsers(required=True, metavar="command", dest="what")
 
     build = arguments.add_command(
         own,
         "build",
         "make an index of codes, or of features",
         "Make an index file of codes, or of features and the model that encodes them.",
-        "fasthash index build emoji.index --codes image-codes.npy",
+        "fasthash index build emoji.index --codes image-codes.npz",
     )
     build.add_argument("index", metavar="INDEX", type=OutputFile("index"), help="the index file")
     _add_items(build)

@@ -224,9 +224,9 @@ def _search(options: argparse.Namespace, index: Any, as_json: bool, printer: Pri
     if fused is not None:
         # The scale is that of one distance, and not of a sum.
         scale = None
-    if not as_json:
-        _note_columns(options, scale, printer)
-    for numbers, x, codes in queries:
+    for block, (numbers, x, codes) in enumerate(queries):
+        if block == 0 and not as_json:
+            _note_columns(options, scale, printer)
         if options.features is not None:
             _note_zero_queries(numbers, x, printer)
         if fused is not None:
@@ -398,7 +398,7 @@ def _latents_silently(model: Any, modality: str, x: Any) -> NDArray[np.float32]:
 def _note_columns(
     options: argparse.Namespace, scale: DistanceScale | None, printer: Printer
 ) -> None:
-    """Note what the columns of the answers are, if they are more than distance, id and name."""
+    """Note what the columns of the answers are."""
     columns = ["Hamming distance"]
     if scale is not None:
         columns.append("what it means")
@@ -408,8 +408,6 @@ def _note_columns(
         columns.append("cosine similarity")
     if options.ties:
         columns.append("number of items that cannot be told apart")
-    if len(columns) == 1:
-        return
     by = "weights" if options.weights else "similarity" if options.rerank else "Hamming distance"
     close = "" if scale is None else f"; distances up to {scale.close} are close"
     printer.note(f"ranked by {by}; the columns are {', '.join(columns)} and id{close}")

@@ -170,9 +170,15 @@ def read_numbers(source: str | os.PathLike[str]) -> Any:
         return array.toarray()
     if array.ndim != 2 or np.dtype(array.dtype).kind not in "biuf":
         kind = "text" if is_text(array) else array.dtype
+        remedy = ""
+        if is_text(array):
+            remedy = (
+                ": write the numbers to a .npy file, or to a .csv file with a column for each "
+                "feature and the names of the columns in its first line"
+            )
         raise ValueError(
             f"{os.fspath(source)} holds {kind} of shape {tuple(array.shape)}, and a matrix of "
-            "numbers is needed"
+            f"numbers is needed{remedy}"
         )
     return array
 
@@ -314,6 +320,12 @@ def _matrix(path: str, found: dict[str, FoundArray]) -> NDArray[Any]:
 
 
 def _several_arrays(path: str, found: dict[str, FoundArray]) -> str:
+    if found.keys() >= {"data", "indices", "indptr", "format", "shape"}:
+        return (
+            f"{path} holds a sparse matrix of scipy, which is not read: load it with "
+            "scipy.sparse.load_npz in Python, where models take it as it is, or save its "
+            "toarray() with numpy.save"
+        )
     return (
         f"{path} holds several arrays, {describe_arrays(found)}: name one, as in "
         f"{path}:{next(iter(found))}"
