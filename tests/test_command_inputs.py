@@ -92,6 +92,7 @@ def test_few_names_are_noticed(folder, capsys):
     assert err == (
         "--names has 7 rows, and the ids go up to 29: row i belongs to id i, so 23 items have "
         "none\n"
+        "ranked by Hamming distance; the columns are Hamming distance and id\n"
     )
     assert run(capsys, f"--quiet {command}")[1] == ""
     options = "--names few.txt --labels few.txt"

@@ -390,7 +390,7 @@ def test_arguments_are_checked_before_anything_is_sent(client, shared, problem):
     queries = problem[2]
     for call, message in (
         (lambda: shared.search(queries, 0), "k must be at least 1"),
-        (lambda: shared.search(queries), "k must be an integer"),
+        (lambda: shared.search(queries), "k is missing"),
         (lambda: shared.search(), "pass either queries"),
         (lambda: shared.search(queries[:, :2], 3), "queries has codes of 2 bytes"),
         (lambda: shared.search(queries, 3, filter=[0.5]), "filter must be ids"),
