@@ -51,6 +51,19 @@ static INLINE int any_clear(Plane a)
 #define TABLE_OF_MAJORITY(p) (1 << (3 ^ (p)) | 1 << (5 ^ (p)) | 1 << (6 ^ (p)) | 1 << (7 ^ (p)))
 #define MAJORITY(p, a, b, c) _mm512_ternarylogic_epi32(a, b, c, TABLE_OF_MAJORITY(p))
 
+/* A word of each of eight codes, by eight loads: a gather makes a search up to 1.07 times slower on
+ * Zen 4, and equally fast on Intel (Sapphire Rapids). */
+static INLINE __m512i words_of_8(const uint8_t *codes, ptrdiff_t n_bytes)
+{
+    __m128i two[4];
+    for (int i = 0; i < 4; i++)
+        two[i] = _mm_unpacklo_epi64(_mm_loadl_epi64((const void *)(codes + 2 * i * n_bytes)),
+                                    _mm_loadl_epi64((const void *)(codes + (2 * i + 1) * n_bytes)));
+    return _mm512_inserti64x4(
+        _mm512_castsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(two[0]), two[1], 1)),
+        _mm256_inserti128_si256(_mm256_castsi128_si256(two[2]), two[3], 1), 1);
+}
+
 /* One word of 64 codes: registers of eight words become registers of one byte of eight words, then of
  * one byte of 64, of which each bit is 64 bits of a plane. */
 static INLINE void split_64_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
@@ -61,12 +74,10 @@ static INLINE void split_64_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8
     const __m512i units = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12,
                                            4, 27, 19, 11, 3, 26, 18, 10, 2, 25, 17, 9, 1, 24, 16, 8,
                                            0);
-    const __m512i places = _mm512_setr_epi64(0, n_bytes, 2 * n_bytes, 3 * n_bytes, 4 * n_bytes,
-                                             5 * n_bytes, 6 * n_bytes, 7 * n_bytes);
     __m512i bytes[8];
     for (int i = 0; i < 8; i++) {
         const uint8_t *eight = codes + 8 * i * n_bytes;
-        const __m512i words = n_bytes == 8 ? load(eight) : _mm512_i64gather_epi64(places, eight, 1);
+        const __m512i words = n_bytes == 8 ? load(eight) : words_of_8(eight, n_bytes);
         bytes[i] = _mm512_permutexvar_epi16(units, _mm512_shuffle_epi8(words, pairs));
     }
     transpose(bytes);
@@ -78,8 +89,12 @@ static INLINE void split_64_codes(const uint8_t *codes, ptrdiff_t n_bytes, uint8
 
 static INLINE void split_word(const uint8_t *codes, ptrdiff_t n_bytes, uint8_t *bits)
 {
-    for (int i = 0; i < BLOCK; i += 64)
-        split_64_codes(codes + i * n_bytes, n_bytes, bits + i / 8);
+    if (n_bytes == 8)
+        for (int i = 0; i < BLOCK; i += 64)
+            split_64_codes(codes + 8 * i, 8, bits + i / 8);
+    else
+        for (int i = 0; i < BLOCK; i += 64)
+            split_64_codes(codes + i * n_bytes, n_bytes, bits + i / 8);
 }
 
 #include "planes.h"
