@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import pathlib
 import re
+import tomllib
 
 import pytest
 
@@ -85,6 +86,19 @@ def test_every_file_of_the_site_exists():
     named = re.findall(r"(?:favicon|logo): (\S+)", settings) + re.findall(r'"(.*?)"', outside)
     assert len(named) > 10
     assert [name for name in named if not (PROJECT / name).is_file()] == []
+
+
+def test_the_table_of_extras_says_what_they_install():
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = settings["project"]["optional-dependencies"]
+    for_contributors = {"test", "bench"}
+    page = (PROJECT / "docs" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    assert {name: installed.split(", ") for name, installed in rows} == {
+        name: [re.match(r"[\w-]+", package)[0] for package in packages]
+        for name, packages in extras.items()
+        if name not in for_contributors
+    }
 
 
 def load_tool(name):
