@@ -167,6 +167,12 @@ def test_what_cannot_be_resumed():
         with pytest.raises(ValueError, match="are not those of the fit"):
             model.fit(features, y, resume=True)
         model.set_params(lam=1e-2)
+    before = model.random_state
+    model.set_params(random_state=7)
+    message = f"random_state is 7, and that of the fit that was interrupted is {before}: pass the"
+    with pytest.raises(ValueError, match=message):
+        model.fit(features, labels, resume=True)
+    model.set_params(random_state=before)
     model.fit(features, labels, resume=True)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from ..._core.cluster import Cluster
 from ..._core.cluster_rows import ClusterRows, RemotePart, submitted
@@ -98,7 +97,7 @@ def fit_on_cluster(
         label_classes(labels),
         {name: (rows.shape, rows.dtype) for name, rows in x.items()},
         preprocessing,
-        check_random_state(model.random_state),
+        model.random_state,
     )
     fit.run(prepared, Cluster(client, n_threads), report)
     return fit, x

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import linalg
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
 from ..._core.cluster import map_rows
 from ..._core.features import FeatureMap, MappedRows, centring_map, rbf_map
@@ -121,7 +122,8 @@ class AmshFit:
         Shape and dtype of the features of each modality.
     preprocessing : dict of str to Preprocessing
         For each modality that has one. The features that `run` gets are preprocessed already.
-    random_state : RandomState
+    random_state : int, RandomState or None
+        As the estimator got it.
 
     Attributes
     ----------
@@ -139,12 +141,13 @@ class AmshFit:
         classes: NDArray[Any] | int,
         shapes: dict[str, Any],
         preprocessing: dict[str, Preprocessing],
-        random_state: np.random.RandomState,
+        random_state: Any,
     ) -> None:
         self.settings, self.labels = settings, labels
         self.classes, self.shapes = classes, shapes
         self.preprocessing = preprocessing
-        self._random_state = random_state
+        self._given_random_state = random_state
+        self._random_state = check_random_state(random_state)
         self._samples: dict[str, NDArray[np.int64] | None] = {}
         self._grams: dict[str, NDArray[np.float64]] = {}
         # States of the generator before each modality's draws, and after the last.
@@ -331,7 +334,8 @@ def interrupted_fit(unfinished: AmshFit | None, asked: AmshFit) -> AmshFit:
     Raises
     ------
     ValueError
-        If there is none, or it was asked for with other parameters, features or labels.
+        If there is none, or it was asked for with other parameters, features or labels, or with
+        another random state.
     """
     if unfinished is None:
         raise ValueError("resume=True, but no fit of this model was interrupted")
@@ -339,5 +343,12 @@ def interrupted_fit(unfinished: AmshFit | None, asked: AmshFit) -> AmshFit:
         raise ValueError(
             "resume=True, but parameters, features or labels are not those of the fit that was "
             "interrupted: pass the same, or fit anew without resume"
+        )
+    # The generator of the interrupted fit goes on, so another one would have no effect.
+    before, now = unfinished._given_random_state, asked._given_random_state
+    if before != now:
+        raise ValueError(
+            f"resume=True, but random_state is {now!r}, and that of the fit that was interrupted "
+            f"is {before!r}: pass the same, or fit anew without resume"
         )
     return unfinished

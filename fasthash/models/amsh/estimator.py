@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 
 from ..._core.cluster import client_for
 from ..._core.features import MappedRows
@@ -454,7 +453,7 @@ class AMSH(CrossModalHasher):
             label_classes(labels),
             {name: (rows.shape, rows.dtype) for name, rows in x.items()},
             preprocessing,
-            check_random_state(self.random_state),
+            self.random_state,
         )
         if resume:
             fit = interrupted_fit(getattr(self, "_unfinished", None), fit)
