@@ -227,6 +227,28 @@ def raw(address):
         yield connection
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_body_whose_chunks_are_broken_is_refused_without_a_traceback(address, kind, at_once):
+    """`serving` looks for tracebacks at the end. The second kind is refused before the body."""
+    host, port = address.split(":")
+    head = (
+        "POST /api/search/rows HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    answer = b""
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        for part in [head + b"zz\r\n"] if at_once else [head, b"zz\r\n"]:
+            connection.sendall(part)
+            time.sleep(0.2)
+        with contextlib.suppress(ConnectionResetError):
+            while received := connection.recv(4096):
+                answer += received
+    early = kind == "text/plain" and not at_once
+    assert answer.startswith(b"HTTP/1.1 415 " if early else b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_asked_is_answered_before_the_end(folder, number):
     (folder / "slow.py").write_text(

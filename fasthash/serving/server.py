@@ -9,8 +9,10 @@ import socket
 import sys
 import threading
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["leave", "open_socket", "serve", "url_of"]
 
@@ -19,6 +21,21 @@ _MOST_AT_ONCE = 1000
 
 # Seconds that requests in progress have after a signal.
 _SECONDS_TO_END = 5
+
+
+class _Protocol(H11Protocol):
+    """The protocol of uvicorn, which answers a body that is not valid HTTP only once."""
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is not None:
+            # The application may still answer the request. uvicorn drops what it sends then,
+            # because this connection accepts no second answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -89,7 +106,7 @@ def serve(app: ASGIApp, sock: socket.socket, proxy: str | None = None) -> None:
     """
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         log_level="warning",
