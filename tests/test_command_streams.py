@@ -149,3 +149,14 @@ def test_progress_is_shown_on_a_terminal_only(emoji):
         # The first step is always drawn, later ones a tenth of a second apart.
         assert (b"features" in shown and b"%" in shown) is not quiet
         assert not quiet or shown == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full to write to")
+@pytest.mark.parametrize("arguments", ["--help", "fit --help", "--version"])
+def test_help_that_cannot_be_written_is_an_error(arguments):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [PROGRAM, *arguments.split()], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1 and done.stderr.startswith("fasthash: ")
+    assert "No space left" in done.stderr and len(done.stderr.splitlines()) == 1

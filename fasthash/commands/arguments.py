@@ -50,6 +50,10 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown arguments {' '.join(unknown)}{hint}")
         return options, unknown
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse ignores an error of the write, for example on a full disk.
+        print(message, end="", file=file, flush=True)
+
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} ({self.prog} --help shows what there is)", file=sys.stderr)
         sys.exit(2)
