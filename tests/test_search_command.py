@@ -211,7 +211,10 @@ def test_a_text_without_a_known_word_has_no_answers_and_the_others_have(named, c
     given = ("--names", "names.csv:name", "-k", "1")
     out, err = ask(capsys, "--text", "zebra", "night", *given, "--json", status=3)
     assert [json.loads(line)["query"] for line in out.splitlines()] == [1]
-    assert "query 0: no word of the text 'zebra' is in the text of an item" in err
+    assert "query 0: no word of the text 'zebra' is in the text of an item\n" in err
+    assert err.count("zebra") == 1
+    _, err = ask(capsys, "--text", "aple", *given, status=3)
+    assert "'aple' is in the text of an item: did you mean apple?\n" in err
 
 
 def test_a_text_is_compared_with_codes_too(named, capsys):

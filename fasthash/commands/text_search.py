@@ -69,8 +69,11 @@ def search_texts(options: argparse.Namespace, as_json: bool, printer: Printer) -
         try:
             found = collection.search_words(text, scope)
         except ValueError as error:
-            _note_unknown(number, collection.unknown_words(text), printer)
-            printer.note(f"query {number}: {error}")
+            unknown = collection.unknown_words(text)
+            similar = [word for words in unknown.values() for word in words]
+            perhaps = f": did you mean {', '.join(similar)}?" if similar else ""
+            said = "" if "did you mean" in str(error) else perhaps
+            printer.note(f"query {number}: {error}{said}")
             n_refused += 1
             continue
         _note_unknown(number, found.unknown, printer)
