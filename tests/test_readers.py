@@ -230,7 +230,9 @@ def test_what_is_not_there_is_refused_with_what_is(tmp_path):
     np.savez(tmp_path / "feats.npz", I_tr=X, L_tr=Y)
     with pytest.raises(ValueError, match=r"no array 'T_tr': it holds I_tr \(7, 3\) float32, L_tr"):
         read_array(f"{tmp_path}/feats.npz:T_tr")
-    with pytest.raises(ValueError, match=r"several arrays, .*: name one, as in .*feats\.npz:I_tr"):
+    with pytest.raises(
+        ValueError, match=r"several arrays, .*: name one, as in .*:I_tr or .*:L_tr$"
+    ):
         read_array(tmp_path / "feats.npz")
     with pytest.raises(ValueError, match=r"int64 of shape \(7,\), and a matrix"):
         read_numbers(f"{tmp_path}/feats.npz:L_tr")

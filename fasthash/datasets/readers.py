@@ -30,6 +30,9 @@ __all__ = [
 # An error message names at most this many arrays.
 _MOST_NAMED = 20
 
+# Number of arrays that an error message suggests to read.
+_MOST_SUGGESTED = 3
+
 
 def list_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...], str]]:
     """
@@ -326,7 +329,9 @@ def _several_arrays(path: str, found: dict[str, FoundArray]) -> str:
             "scipy.sparse.load_npz in Python, where models take it as it is, or save its "
             "toarray() with numpy.save"
         )
+    readable = [name for name, one in found.items() if not (one.refusal or one.index)] or [*found]
+    some = [f"{path}:{name}" for name in readable[:_MOST_SUGGESTED]]
     return (
         f"{path} holds several arrays, {describe_arrays(found)}: name one, as in "
-        f"{path}:{next(iter(found))}"
+        f"{' or '.join([', '.join(some[:-1]), some[-1]] if some[1:] else some)}"
     )
