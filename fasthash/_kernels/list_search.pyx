@@ -8,6 +8,8 @@ from libc.string cimport memset
 
 from fasthash._kernels.selection cimport next_block
 from fasthash._kernels.tiles cimport (
+    FH_LONG_BLOCK,
+    FH_SHORT_BLOCK,
     Arena,
     active_level,
     carve,
@@ -30,6 +32,7 @@ cdef extern from "partitions.h" nogil:
     void fh_candidates_order_by_row(fh_candidates *c, int64_t n_rows, uint64_t *bits)
     void fh_candidates_finish(fh_candidates *c, uint64_t *scratch, int32_t *distances,
                               int64_t *rows)
+    int32_t fh_kth_smallest(const int32_t *values, int64_t n, int64_t k, int32_t most)
     void fh_fetch(const uint8_t *codes, Py_ssize_t n_bytes)
     void fh_fetch_numbers(const uint32_t *rows, int64_t n)
     void fh_fetch_rows(const uint8_t *codes, const uint32_t *rows, int64_t n, Py_ssize_t n_bytes)
@@ -68,6 +71,7 @@ cdef struct Workspace:
     uint64_t *keys
     fh_candidates *probed     # lists of each query; a key has the distance and number of a centre
     uint64_t *probed_keys
+    int32_t *minima           # the smallest distance of each block of centres
     int32_t *nearest          # distance of the nearest centre
     uint64_t *last            # key of the farthest one of the first lists
     uint64_t *scratch
@@ -90,6 +94,7 @@ cdef Workspace carve_workspace(const PartitionPlan *plan, Arena *arena) noexcept
     work.keys = <uint64_t *>carve(arena, 8 * n * plan.k)
     work.probed = <fh_candidates *>carve(arena, candidates_bytes)
     work.probed_keys = <uint64_t *>carve(arena, 8 * n * most)
+    work.minima = <int32_t *>carve(arena, 4 * n * n_blocks_of(plan))
     work.nearest = <int32_t *>carve(arena, 4 * n)
     work.last = <uint64_t *>carve(arena, 8 * n)
     work.scratch = <uint64_t *>carve(arena, 8 * max(<Py_ssize_t>plan.k, most))
@@ -100,6 +105,11 @@ cdef Workspace carve_workspace(const PartitionPlan *plan, Arena *arena) noexcept
     work.gathered = <uint8_t *>carve(arena, n_codes * plan.n_bytes)
     work.laid_out = <uint8_t *>carve(arena, n_codes * plan.laid_out_bytes)
     return work
+
+
+cdef inline Py_ssize_t n_blocks_of(const PartitionPlan *plan) noexcept nogil:
+    """The number of blocks of centres."""
+    return (plan.n_lists + FH_LONG_BLOCK - 1) // FH_LONG_BLOCK
 
 
 cdef inline Py_ssize_t query_bytes(const PartitionPlan *plan) noexcept nogil:
@@ -113,7 +123,7 @@ cdef void plan_partitions(PartitionPlan *plan, int n_threads) noexcept nogil:
     cdef Py_ssize_t n_mean = plan.starts[plan.n_lists] // plan.n_lists
     cdef double n_words = <double>plan.n_queries * plan.n_words
     cdef Py_ssize_t per_query = (8 * plan.k + 12 * plan.rule.most
-                                 + query_bytes(plan) + 128)
+                                 + 4 * n_blocks_of(plan) + query_bytes(plan) + 128)
     n_words = n_words * (plan.n_lists + n_mean * plan.rule.least)
     plan.n_threads = threads_for(n_threads, plan.n_queries, n_words)
     plan.n_block = (plan.n_queries + plan.n_threads - 1) // plan.n_threads
@@ -184,12 +194,17 @@ cdef inline int32_t first_bound(const PartitionPlan *plan, int32_t largest) noex
 cdef void choose_first_lists(const PartitionPlan *plan, Workspace *work,
                              Py_ssize_t n) noexcept nogil:
     """Find the lists that n queries always probe."""
-    cdef Py_ssize_t q
+    cdef Py_ssize_t q, n_blocks = n_blocks_of(plan)
+    cdef int32_t bound
+    measure_centres(plan, work, n)
     for q in range(n):
-        fh_candidates_start(&work.probed[q], plan.rule.least, work.largest[q] + 1,
+        bound = work.largest[q] + 1
+        if plan.rule.least <= n_blocks and not plan.has_weights:
+            bound = 1 + fh_kth_smallest(work.minima + q * n_blocks, n_blocks, plan.rule.least,
+                                        work.largest[q])
+        fh_candidates_start(&work.probed[q], plan.rule.least, bound,
                             work.probed_keys + q * plan.rule.most)
-    scan_centres(plan, work, n)
-    for q in range(n):
+        scan_centres(plan, work, q)
         fh_candidates_sort(&work.probed[q], work.scratch)
         work.nearest[q] = <int32_t>(work.probed[q].keys[0] >> 32)
         work.last[q] = work.probed[q].keys[plan.rule.least - 1]
@@ -214,11 +229,9 @@ cdef void choose_other_lists(const PartitionPlan *plan, Workspace *work,
         # Without a scan if no other list can be so near.
         if far < <int64_t>(work.last[q] >> 32):
             far = -1
-        fh_candidates_start(&work.probed[q], rule.most, <int32_t>far + 1,
-                            work.probed_keys + q * rule.most)
-    scan_centres(plan, work, n)
-    for q in range(n):
         probed = &work.probed[q]
+        fh_candidates_start(probed, rule.most, <int32_t>far + 1, work.probed_keys + q * rule.most)
+        scan_centres(plan, work, q)
         n_others = 0
         for i in range(probed.n):
             if probed.keys[i] > work.last[q]:
@@ -231,18 +244,37 @@ cdef void choose_other_lists(const PartitionPlan *plan, Workspace *work,
             fh_candidates_order_by_row(probed, plan.n_lists, <uint64_t *>work.places)
 
 
-cdef void scan_centres(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
-    """Compare n queries with all centres, tile by tile, so that a tile stays in the cache."""
-    cdef Py_ssize_t first = 0, q
+cdef void measure_centres(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
+    """Write the smallest distances of n queries to the centres of each block.
+
+    Tile by tile, so that a tile stays in the cache. Weighted distances have no minima; 0 lets
+    `scan_centres` compare every block.
+    """
+    cdef Py_ssize_t first = 0, q, n_blocks = n_blocks_of(plan)
     cdef int32_t n_here
+    if plan.has_weights:
+        memset(work.minima, 0, 4 * n * n_blocks)
+        return
     while first < plan.n_lists:
         n_here = <int32_t>min(<Py_ssize_t>plan.tile, plan.n_lists - first)
         for q in range(n):
-            if work.probed[q].bound > 0:
-                scan_codes(plan, work, &work.probed[q], q,
-                           plan.centres + first * plan.laid_out_bytes, plan.numbers + first, NULL,
-                           n_here, False)
+            active_level().minima(work.words + q * plan.n_words,
+                                  <const uint64_t *>(plan.centres + first * plan.laid_out_bytes),
+                                  n_here, plan.n_words, FH_LONG_BLOCK,
+                                  work.minima + q * n_blocks + first // FH_LONG_BLOCK)
         first = first + n_here
+
+
+cdef void scan_centres(const PartitionPlan *plan, Workspace *work, Py_ssize_t q) noexcept nogil:
+    """Compare query q with the centres of the blocks that have one within its bound."""
+    cdef Py_ssize_t n_blocks = n_blocks_of(plan), block, first
+    cdef const int32_t *minima = work.minima + q * n_blocks
+    for block in range(n_blocks):
+        if minima[block] < work.probed[q].bound:
+            first = block * FH_LONG_BLOCK
+            scan_codes(plan, work, &work.probed[q], q, plan.centres + first * plan.laid_out_bytes,
+                       plan.numbers + first, NULL,
+                       <int32_t>min(<Py_ssize_t>FH_LONG_BLOCK, plan.n_lists - first), False)
 
 
 cdef void probe(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
@@ -349,11 +381,31 @@ cdef void scan_stretch(const PartitionPlan *plan, Workspace *work, Py_ssize_t st
             codes = work.gathered
         laid_out = codes if by_rows else lay_out_codes(plan, codes, n, work.laid_out)
         for i in range(n_queries):
+            if not by_rows:
+                bound_by_blocks(plan, work, queries[i], laid_out, n)
             scan_codes(plan, work, &work.candidates[queries[i]], queries[i], laid_out, rows,
                        plan.allowed, n, by_rows)
         rows = rows + n
         codes = codes + n * n_bytes
         n_left = n_left - n
+
+
+cdef void bound_by_blocks(const PartitionPlan *plan, Workspace *work, Py_ssize_t q,
+                          const uint8_t *laid_out, int32_t n) noexcept nogil:
+    """Lower the bound of a query without candidates by the nearest codes of short blocks.
+
+    Each block has a code as near as its minimum, so the k nearest of n codes are within the k-th of
+    the minima. Without this, the first list appends several times as many codes as it keeps.
+    """
+    cdef fh_candidates *candidates = &work.candidates[q]
+    cdef int32_t n_blocks = n // FH_SHORT_BLOCK
+    if candidates.n > 0 or n_blocks < plan.k or plan.has_weights or plan.allowed != NULL:
+        return
+    active_level().minima(work.words + q * plan.n_words, <const uint64_t *>laid_out,
+                          n_blocks * FH_SHORT_BLOCK, plan.n_words, FH_SHORT_BLOCK,
+                          work.hit_distances)
+    candidates.bound = min(candidates.bound, 1 + fh_kth_smallest(
+        work.hit_distances, n_blocks, plan.k, 8 * <int32_t>plan.n_bytes))
 
 
 cdef const uint8_t *lay_out_codes(const PartitionPlan *plan, const uint8_t *codes, int32_t n,

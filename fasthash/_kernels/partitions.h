@@ -101,6 +101,23 @@ static inline void fh_candidates_order_by_row(fh_candidates *c, int64_t n_rows, 
             c->keys[c->n++] = (uint64_t)(64 * w + fh_lowest_bit(left));
 }
 
+/* The k-th smallest of n >= k values from 0 to `most`: the interval that has it is halved, without a
+ * branch that depends on the values. */
+static inline int32_t fh_kth_smallest(const int32_t *values, int64_t n, int64_t k, int32_t most)
+{
+    int32_t low = 0, high = most;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        int32_t n_within = 0;
+        for (int64_t i = 0; i < n; i++)
+            n_within += values[i] <= middle;
+        const int is_within = n_within >= k;
+        low = is_within ? low : middle + 1;
+        high = is_within ? middle : high;
+    }
+    return low;
+}
+
 /* Rows are fetched this far ahead of being copied: so many reads of memory are under way. */
 #define FH_ROWS_AHEAD 64
 

@@ -1,9 +1,11 @@
 """Top-k search in the lists of a partition: an approximate search, unless all lists are probed.
 
-Every code is in the list of its nearest centre. A query is compared with the centres twice. First
-it finds the nearest `least` ones, and probes their lists. Then a `Rule` says, by the distance of
-the k-th candidate so far, how near the other centres must be whose lists are probed. To find these
-in a second scan is faster than to sort the centres: it needs no order, and mostly few are found.
+Every code is in the list of its nearest centre. A query is compared with the centres first, and the
+smallest distance in each block of centres is kept. The lists of the nearest `least` centres are
+probed. Then a `Rule` says, by the distance of the k-th candidate so far, how near the other centres
+must be whose lists are probed. They are found by a scan of the blocks that have so near a centre,
+which are mostly few. This is faster than to sort the centres. For queries with weights, all blocks
+are scanned twice.
 A query is a code, or has a weight for each bit; weighted.pyx says what its distance is then, also
 from a centre.
 

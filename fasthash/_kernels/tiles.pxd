@@ -12,6 +12,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 cdef extern from "simd/simd.h" nogil:
     enum:
         FH_LANES_MAX
+        FH_SHORT_BLOCK
+        FH_LONG_BLOCK
         FH_CODE_BYTES_MAX
         FH_PLANE_WORDS_MAX
         FH_ESTIMATE_BYTES_MAX
@@ -70,6 +72,8 @@ cdef extern from "simd/simd.h" nogil:
                         uint64_t *tile) noexcept nogil
         void (*distances)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                           int32_t *distances) noexcept nogil
+        void (*minima)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                       int32_t block, int32_t *minima) noexcept nogil
         int32_t (*scan)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                         int32_t bound, int32_t *positions, int32_t *distances) noexcept nogil
         int row_bytes

@@ -5,11 +5,11 @@ Centres are learned as k-means learns them, with the majority of bits in the pla
 1. A sample of the codes is drawn, and some of it become the first centres. It is large, because
    the majority of a few codes that are far from each other is mostly chance.
 2. Each code of the sample is assigned to its nearest centre, of equally near ones to the first.
-   Then a bit of a centre becomes the one that more of its codes
-   have. If both are equally frequent, the bit stays as it was. This is repeated a few times. In the
-   first rounds, centres that hardly matter, because their codes have another centre nearly as near,
-   jump into lists with large distances: each becomes the farthest code of such a list. Otherwise
-   groups of codes stay together in one list while others are divided among several.
+   Then a bit of a centre becomes the one that more of its codes have. If both are equally
+   frequent, the bit stays as it was. This is repeated a few times. In the first rounds, centres
+   that hardly matter, because their codes have another centre nearly as near, jump into lists with
+   large distances: each becomes the farthest code of such a list. Otherwise groups of codes stay
+   together in one list while others are divided among several.
 3. All codes are assigned. Lists that are too long are cut: they get centres of their own, learned
    of their own codes; what is still too long, because its codes are equal, is cut into lists with
    the same centre. Lists without codes are dropped.
@@ -99,7 +99,7 @@ def default_n_lists(n: int) -> int:
     """
     The number of lists for n codes: the square root of twice that number.
 
-    A query is compared with all centres twice, and with the codes of a few lists.
+    A query is compared with all centres, and with the codes of a few lists.
     """
     return max(1, min(MAX_CHOSEN_LISTS, n, round(math.sqrt(2 * n))))
 
@@ -300,7 +300,7 @@ def _wanted_lists(codes: StoredCodes, centres: NDArray[np.uint8], n_threads: int
     if n_probed > n_lists / 2:
         # Lists are of no use for such codes.
         return n_lists
-    # Centres are compared twice.
+    # Centres count twice: a query with weights is compared with all of them twice.
     factor = math.sqrt(n_probed * n / n_lists / (2 * n_lists))
     return min(MAX_CHOSEN_LISTS, n, round(n_lists * min(factor, _MOST_GROWTH)))
 

@@ -2,10 +2,10 @@
  *
  *     cc -I fasthash/_kernels/simd check_level.c fasthash/_kernels/simd/?*.c && ./a.out [level ...]
  *
- * Every level of the machine, or those named: lay out a tile, distances, scan, over widths, tails and
- * bounds; scan rows as they lie; lay out bit planes and scan them; list the rows that share a label;
- * scan with weights. Codes and labels end where an unreadable page begins, and so do the outputs:
- * one byte too far is a segmentation fault.
+ * Every level of the machine, or those named: lay out a tile, distances, minima, scan, over widths,
+ * tails and bounds; scan rows as they lie; lay out bit planes and scan them; list the rows that
+ * share a label; scan with weights. Codes and labels end where an unreadable page begins, and so do
+ * the outputs: one byte too far is a segmentation fault.
  * Prints the levels it has checked, one per line; exits with 1 at a difference.
  */
 #define _DEFAULT_SOURCE
@@ -112,6 +112,20 @@ static void check_bounds(const uint64_t *query, const uint64_t *tile, const uint
         check_scan(query, tile, rows, n, n_bytes, bounds[b], expected);
 }
 
+static void check_minima(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_bytes,
+                         int32_t block, const int32_t *expected)
+{
+    const int32_t n_blocks = (n + block - 1) / block;
+    int32_t *minima = (int32_t *)(void *)distances_memory.end - n_blocks;
+    level->minima(query, tile, n, (n_bytes + 7) / 8, block, minima);
+    for (int32_t b = 0; b < n_blocks; b++) {
+        int32_t smallest = expected[b * block];
+        for (int32_t i = b * block + 1; i < n && i < (b + 1) * block; i++)
+            smallest = expected[i] < smallest ? expected[i] : smallest;
+        expect(minima[b] == smallest, "minima", n_bytes, n, block);
+    }
+}
+
 static void check_tile(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_bytes,
                        const int32_t *expected)
 {
@@ -120,6 +134,8 @@ static void check_tile(const uint64_t *query, const uint64_t *tile, int32_t n, i
     level->distances(query, tile, n, (n_bytes + 7) / 8, distances);
     for (int32_t i = 0; i < n; i++)
         expect(distances[i] == expected[i], "distances", n_bytes, n, 0);
+    check_minima(query, tile, n, n_bytes, FH_SHORT_BLOCK, expected);
+    check_minima(query, tile, n, n_bytes, FH_LONG_BLOCK, expected);
     check_bounds(query, tile, NULL, n, n_bytes, expected);
 }
 

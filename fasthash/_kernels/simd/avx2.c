@@ -160,6 +160,13 @@ static INLINE int any_nearer(Distances distances, Bound bound)
     return !_mm256_testz_si256(any, any);
 }
 
+static INLINE int32_t smallest(Distances distances)
+{
+    const __m128i two =
+        _mm_min_epi32(_mm256_castsi256_si128(distances), _mm256_extracti128_si256(distances, 1));
+    return _mm_cvtsi128_si32(_mm_min_epi32(two, _mm_unpackhi_epi64(two, two)));
+}
+
 static INLINE void write_pair(Distances a, Distances b, int32_t *out)
 {
     const __m256i both = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa);
@@ -316,6 +323,7 @@ AVX2 static int32_t list_relevant(const uint64_t *query, const uint64_t *labels,
         .counts_words = 1,                                                                         \
         .prepare = prepare,                                                                        \
         .distances = distances,                                                                    \
+        .minima = minima,                                                                          \
         .scan = scan,                                                                              \
         .row_bytes = 8,                                                                            \
         .scan_rows = fh_avx2_scan_rows,                                                            \

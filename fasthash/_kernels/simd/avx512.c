@@ -59,6 +59,15 @@ static INLINE int any_nearer(Distances distances, Bound bound)
     return _mm512_cmplt_epi64_mask(distances, bound) != 0;
 }
 
+static INLINE int32_t smallest(Distances distances)
+{
+    const __m256i four = _mm256_min_epu32(_mm512_castsi512_si256(distances),
+                                          _mm512_extracti64x4_epi64(distances, 1));
+    const __m128i two =
+        _mm_min_epu32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    return _mm_cvtsi128_si32(_mm_min_epu32(two, _mm_unpackhi_epi64(two, two)));
+}
+
 static INLINE void write(Distances distances, int32_t *out)
 {
     _mm256_storeu_si256((__m256i *)out, _mm512_cvtepi64_epi32(distances));
@@ -246,6 +255,7 @@ static const fh_level level = {
     .counts_words = 1,
     .prepare = prepare,
     .distances = distances,
+    .minima = minima,
     .scan = scan,
     .row_bytes = 1,
     .scan_rows = scan_rows,

@@ -66,6 +66,8 @@ static INLINE int any_nearer(Distances distances, Bound bound)
     return vmaxvq_u32(vcltq_s32(distances, bound)) != 0;
 }
 
+static INLINE int32_t smallest(Distances distances) { return vminvq_s32(distances); }
+
 static INLINE void write(Distances distances, int32_t *out) { vst1q_s32(out, distances); }
 
 static INLINE void write_pair(Distances a, Distances b, int32_t *out)
@@ -167,6 +169,7 @@ static const fh_level level = {
     .counts_words = 1,
     .prepare = prepare,
     .distances = distances,
+    .minima = minima,
     .scan = scan,
     .row_bytes = 8,
     .scan_rows = scan_rows,

@@ -65,6 +65,20 @@ static void scalar_distances(const uint64_t *query, const uint64_t *tile, int32_
     }
 }
 
+static void scalar_minima(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                          int32_t block, int32_t *minima)
+{
+    int32_t some[FH_LONG_BLOCK];
+    for (; n > 0; n -= block, tile += (ptrdiff_t)block * n_words) {
+        const int32_t n_here = n < block ? n : block;
+        scalar_distances(query, tile, n_here, n_words, some);
+        int32_t smallest = some[0];
+        for (int32_t i = 1; i < n_here; i++)
+            smallest = some[i] < smallest ? some[i] : smallest;
+        *minima++ = smallest;
+    }
+}
+
 /* Keeps the distances that are below the bound, with their positions, and returns their number. */
 static int32_t keep_below(int32_t n, int32_t bound, int32_t *positions, int32_t *distances)
 {
@@ -186,6 +200,7 @@ static const fh_level level = {
     .counts_words = 0,
     .prepare = scalar_prepare,
     .distances = scalar_distances,
+    .minima = scalar_minima,
     .scan = scalar_scan,
     .row_bytes = 8,
     .scan_rows = scalar_scan_rows,

@@ -58,6 +58,11 @@ static inline ptrdiff_t fh_prefetch_bytes(void)
 /* Largest `lanes` of any level; tiles and outputs have room for this many codes past n. */
 #define FH_LANES_MAX 16
 
+/* Codes of a block of `minima`, a multiple of the `lanes` of every level: short blocks to bound the
+ * distance of the k-th nearest code, long ones to find out which blocks to scan. */
+#define FH_SHORT_BLOCK 16
+#define FH_LONG_BLOCK 64
+
 /* Queries that are compared with bit planes. */
 typedef struct {
     int32_t n, n_words;
@@ -180,6 +185,11 @@ typedef struct {
     /* distances[i] = popcount(query ^ code i) for i in [0, n). */
     void (*distances)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
                       int32_t *distances);
+
+    /* Writes the smallest distance of each block of codes; the last block may be shorter. `block` is
+     * FH_SHORT_BLOCK or FH_LONG_BLOCK. This takes about as long as a scan without hits. */
+    void (*minima)(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                   int32_t block, int32_t *minima);
 
     /* Writes (i, distance) of every code whose distance is < bound, in order of i, and returns
      * their number. Both outputs have room for n + FH_LANES_MAX entries; entries after the returned

@@ -18,6 +18,7 @@
  *     bound_of(bound)                   the same number in all lanes
  *     nearer(a, b)                      the minimum, lane by lane
  *     any_nearer(distances, bound)      whether a lane is below the bound
+ *     smallest(distances)               the minimum of all lanes
  *     group_distances(query, group, n_words)
  *                                       the distances of a whole group
  *     write(distances, out)             LANES int32, in the order of the codes
@@ -145,6 +146,49 @@ TARGET static int32_t scan(const uint64_t *query, const uint64_t *tile, int32_t 
     default: return scan_of_width(query, tile, n, n_words, 1, bound, positions, distances);
     }
 #undef SCAN
+}
+
+/* Where this is inlined, `block` is a constant. */
+static INLINE void minima_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
+                                   int32_t n_words, int32_t block, int32_t *out)
+{
+    const ptrdiff_t stride = (ptrdiff_t)n_words * LANES;
+    int32_t i = 0;
+    for (; i + block <= n; i += block) {
+        Distances nearest = group_distances(query, tile, n_words);
+        for (int32_t u = 1; u < block / LANES; u++)
+            nearest = nearer(nearest, group_distances(query, tile + u * stride, n_words));
+        *out++ = smallest(nearest);
+        tile += block / LANES * stride;
+    }
+    if (i == n)
+        return;
+    *out = INT32_MAX;
+    for (; i < n; i += LANES, tile += stride) {
+        const int32_t n_here = n - i < LANES ? n - i : LANES;
+        int32_t last[LANES];
+        write(last_distances(query, tile, n_words, n_here), last);
+        for (int32_t lane = 0; lane < n_here; lane++)
+            *out = last[lane] < *out ? last[lane] : *out;
+    }
+}
+
+TARGET static void minima(const uint64_t *query, const uint64_t *tile, int32_t n, int32_t n_words,
+                          int32_t block, int32_t *out)
+{
+#define MINIMA(width, unroll)                                                                      \
+    case width:                                                                                    \
+        if (block == FH_SHORT_BLOCK)                                                               \
+            minima_of_width(query, tile, n, width, FH_SHORT_BLOCK, out);                           \
+        else                                                                                       \
+            minima_of_width(query, tile, n, width, FH_LONG_BLOCK, out);                            \
+        return;
+    READY(query, n_words)
+    switch (n_words) {
+        WIDTHS(MINIMA)
+    default: minima_of_width(query, tile, n, n_words, block, out);
+    }
+#undef MINIMA
 }
 
 static INLINE void distances_of_width(const uint64_t *query, const uint64_t *tile, int32_t n,
