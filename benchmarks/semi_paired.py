@@ -48,7 +48,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "RBF features, fixed ridge, weights not chosen": {"kernel": "rbf", "shrinkage": 0.5},
     "16 components": {"n_components": 16},
     "32 components": {"n_components": 32},
-    "600 anchors": {"n_anchors": 600},
+    "300 anchors": {"n_anchors": 300},
     "1 sweep": {"n_sweeps": 1},
     "ridge 0.001": {"ridge": 0.001},
     "ridge 0.1": {"ridge": 0.1},

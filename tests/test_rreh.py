@@ -355,6 +355,7 @@ def test_an_estimator_like_others():
     "change",
     [
         {"n_anchors": 1},
+        {"n_anchors": None},
         {"n_anchors": 5000},
         {"k": 500},
         {"kernel": "linear"},

@@ -39,7 +39,7 @@ def make(sizes=(60, 50), n_pairs=25, d=(7, 5), seed=0, dtype=np.float64):
 
 def start(x, pairs, workers, **parameters):
     parameters = {"n_bits": 9, "n_components": 4, "n_anchors": 12, "k": 4, **parameters}
-    settings = fh.RREH(**parameters)._settings()
+    settings = fh.RREH(**parameters)._settings(len(pairs))
     rng = np.random.RandomState(0)
     rows = {name: Rows(values, values.dtype) for name, values in x.items()}
     pairs = check_pairs(pairs, {name: len(values) for name, values in x.items()})
@@ -123,6 +123,21 @@ def test_few_pairs_have_few_dimensions(n_pairs, given, n_bits, expected):
         settings = {"n_components": given, "n_bits": n_bits, "n_anchors": 30, "kernel": "rbf"}
         fit, _ = start(x, pairs, workers, **settings)
     assert fit.latents.shape[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "given", "expected"),
+    [
+        (2, None, 300),
+        (299, None, 300),
+        (300, None, 300),
+        (450, None, 450),
+        (601, None, 600),
+        (450, 300, 300),
+    ],
+)
+def test_anchors_follow_the_number_of_pairs(n_pairs, given, expected):
+    assert fh.RREH(n_anchors=given)._settings(n_pairs).n_anchors == expected
 
 
 @pytest.mark.parametrize(
@@ -230,5 +245,5 @@ def test_float32_follows_float64():
 
 
 def test_settings_are_the_parameters():
-    fields = {field.name for field in dataclasses.fields(fh.RREH()._settings())}
+    fields = {field.name for field in dataclasses.fields(fh.RREH()._settings(2))}
     assert fields == set(fh.RREH().get_params()) - {"preprocessing", "unpaired", "random_state"}

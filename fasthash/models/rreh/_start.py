@@ -54,7 +54,7 @@ from ._views import (
     variates_at_anchors,
 )
 
-__all__ = ["Settings", "are_unpaired_rows_useless", "start_views"]
+__all__ = ["Settings", "are_unpaired_rows_useless", "default_anchors", "start_views"]
 
 # Number of rows from which means, widths and scales are estimated, and number of pairs from which
 # correlations are estimated.
@@ -67,6 +67,10 @@ _LINEAR_SHARES = (1.0, 0.0, 0.5)
 # after these are mostly noise, and cost bits.
 _PAIRS_PER_COMPONENT = 12
 _FEWEST_COMPONENTS, _MOST_COMPONENTS = 12, 24
+
+# Number of anchors where none is given: as many as there are pairs, within two bounds. Time and
+# memory of a fit grow with it.
+_FEWEST_ANCHORS, _MOST_ANCHORS = 300, 600
 
 # Factor on the weight of unpaired rows that follows from their error. It was chosen on validation
 # splits; values between 1 and 10 give nearly the same accuracy.
@@ -101,6 +105,16 @@ class Settings:
     rho: float
     ridge: float | None
     n_sweeps: int
+
+
+def default_anchors(n_pairs: int) -> int:
+    """
+    Number of anchors where none is given.
+
+    It is larger than the number of pairs only if there are fewer than 300. So "fewer pairs than
+    anchors" means the same whatever the number of pairs is.
+    """
+    return min(max(n_pairs, _FEWEST_ANCHORS), _MOST_ANCHORS)
 
 
 def start_views(

@@ -27,7 +27,7 @@ from .._projected_search import signed_roots
 from .._scales import Related
 from ..base import CrossModalHasher, read_modalities
 from ._fit import RrehFit
-from ._start import Settings, are_unpaired_rows_useless, start_views
+from ._start import Settings, are_unpaired_rows_useless, default_anchors, start_views
 from ._views import View
 
 __all__ = ["RREH"]
@@ -51,9 +51,10 @@ class RREH(CrossModalHasher):
         the number of pairs, but at least 12 and at most 24. Dimensions count less the less the
         modalities have in common along them. With many more kinds of samples than this, more may be
         better.
-    n_anchors : int, default 300
+    n_anchors : int, optional
         Number of pairs from which samples are reconstructed, and number of centres of the radial
-        basis functions. If there are fewer pairs, other samples are added to the centres.
+        basis functions. By default the number of pairs, but at least 300 and at most 600. If there
+        are fewer pairs, other samples are added to the centres.
     kernel : {"both", "rbf", "linear"}, default "both"
         Whether hash functions are linear in radial basis functions, in the features, or in what of
         the two suits the pairs: one of them, or both with equal weights. That is chosen by
@@ -188,7 +189,7 @@ class RREH(CrossModalHasher):
         n_bits: int = 64,
         *,
         n_components: int | None = None,
-        n_anchors: int = 300,
+        n_anchors: int | None = None,
         kernel: str = "both",
         width: float = 0.7,
         whitening: float = 0.5,
@@ -286,11 +287,13 @@ class RREH(CrossModalHasher):
         >>> model.codes_["image"].shape
         (100, 2)
         """
-        settings = self._settings()
+        self._check_parameters()
         resolve_threads(n_threads)
         x = read_modalities(features, client=client_for(features))
         kinds = kinds_of(self, x)
         pairs = check_pairs(pairs, {name: len(rows) for name, rows in x.items()})
+        n_pairs = len(next(iter(x.values()))) if pairs is None else len(pairs)
+        settings = self._settings(n_pairs)
         is_left_out = pairs is not None and any(len(rows) > len(pairs) for rows in x.values())
         is_left_out = is_left_out and not self.unpaired
         random_state = check_random_state(self.random_state)
@@ -362,12 +365,12 @@ class RREH(CrossModalHasher):
             everything[name][column] = codes[name]
         return everything
 
-    def _settings(self) -> Settings:
-        """Check the parameters."""
-        for name in ("n_bits", "n_anchors", "k", "n_sweeps"):
+    def _check_parameters(self) -> None:
+        for name in ("n_bits", "k", "n_sweeps"):
             check_count(getattr(self, name), name)
-        if self.n_components is not None:
-            check_count(self.n_components, "n_components")
+        for name in ("n_components", "n_anchors"):
+            if getattr(self, name) is not None:
+                check_count(getattr(self, name), name)
         for name in ("shrinkage", "ridge"):
             if getattr(self, name) is not None:
                 check_number(getattr(self, name), name, positive=True)
@@ -381,7 +384,12 @@ class RREH(CrossModalHasher):
         check_choice(self.reconstruction, "reconstruction", ("sparse", "dense"))
         if not isinstance(self.unpaired, bool):
             raise TypeError(f"unpaired must be True or False, got {self.unpaired!r}")
+
+    def _settings(self, n_pairs: int) -> Settings:
+        """Return the checked parameters and the default of `n_anchors`."""
         parameters = {name: getattr(self, name) for name in Settings.__dataclass_fields__}
+        if self.n_anchors is None:
+            parameters["n_anchors"] = default_anchors(n_pairs)
         return Settings(**parameters)
 
 
