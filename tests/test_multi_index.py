@@ -159,7 +159,8 @@ def test_a_plan_that_knows_both_methods_gives_the_same_answers(monkeypatch):
     index.add(codes)
     monkeypatch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1e-12)
     monkeypatch.setattr(plan_module, "_RETRY_AFTER", 1)
-    for _, k, n in itertools.product(range(8), (1, 10), (1, 100)):
+    monkeypatch.setattr(plan_module, "_CLEAR", 1e9)
+    for _, k, n in itertools.product(range(40), (1, 10), (1, 100)):
         found = index.search(queries[:n], k, n_threads=1)
         assert_same(found, fh.topk(queries[:n], codes, k))
         found = index.within(queries[:n], 6, n_threads=1)
@@ -248,6 +249,60 @@ def test_the_faster_method_answers_and_the_slower_is_tried_again_in_time():
     assert plan._choose(scanning, probing, 10) == (False, 10)
     probing.note(1.0)
     assert plan._choose(scanning, probing, 10) == (False, 10), "one stretched measurement"
+
+
+def test_a_trial_with_one_query_is_several_calls_so_that_a_cold_cache_does_not_count():
+    plan = Plan(random_codes(40_000, 64), 64, "auto")
+    scanning, probing = plan_module._Timing(True, n_calls=8), plan_module._Timing(False, n_calls=8)
+    for _ in range(8):
+        assert plan._choose(scanning, probing, 1) == (True, 1)
+        scanning.note(3e-5)
+    plan.tables = object()
+    for seconds in (9e-5, 8e-5, 4e-5, *5 * (2e-5,)):
+        assert plan._choose(scanning, probing, 1) == (False, 1)
+        probing.note(seconds)
+    assert probing.seconds == 2e-5
+    scanning.waited = 33 * 8 * 3e-5
+    for seconds in (9e-5, *7 * (1e-5,)):
+        assert plan._choose(scanning, probing, 1) == (True, 1)
+        scanning.note(seconds)
+    assert plan._choose(scanning, probing, 1) == (True, 1), "the scan is faster now"
+
+
+def test_parts_of_a_batch_are_as_large_as_what_shares_a_tile():
+    plan = Plan(random_codes(40_000, 64), 64, "auto")
+    scanning, probing = plan_module._Timing(True), plan_module._Timing(False)
+    assert plan._choose(scanning, probing, 1000) == (True, 256)
+    scanning.note(1e-5)
+    plan.tables = object()
+    assert plan._choose(scanning, probing, 1000) == (False, 32), "nobody knows how slow they are"
+    probing.note(2e-5)
+    assert plan._choose(scanning, probing, 968) == (False, 256)
+    probing.note(5e-6)
+    scanning.note(1e-5)
+    assert plan._choose(scanning, probing, 4097) == (False, 4097)
+    assert plan._choose(scanning, probing, 10_000) == (False, 4096)
+
+
+def test_quick_searches_for_one_query_are_measured_now_and_then(monkeypatch):
+    codes = clustered(40_000, 64, 100, 0.05)
+    plan = Plan(codes, 64, "auto")
+    monkeypatch.setattr(plan_module, "_QUICK_SECONDS", 1.0)
+    monkeypatch.setattr(plan_module, "_SECONDS_PER_ENTRY", 1.0)
+    chosen = []
+    choose = plan._choose
+    monkeypatch.setattr(plan, "_choose", lambda *args: chosen.append(args) or choose(*args))
+    for k in (1, 10):
+        chosen.clear()
+        for row in range(8 + 7 * 3):
+            query = codes[row : row + 1]
+            assert_same(plan.topk(query, k, 1), fh.topk(query, codes, k))
+        assert len(chosen) == 8 + 3
+    chosen.clear()
+    for _ in range(7):
+        plan.topk(codes[:1], 1, 1)
+        plan.topk(codes[:1], 10, 1)
+    assert len(chosen) == 14, "searches that take turns are all measured"
 
 
 def test_a_stretched_measurement_of_a_scan_is_forgotten_at_the_next():

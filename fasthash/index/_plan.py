@@ -4,11 +4,12 @@ Both give the same answer, so only time matters, and time is measured. For every
 (nearest or radius, number of queries, number of threads, share of codes that may be found) the plan
 records how long a query took by either method:
 
-1. A method without measurements is tried, on a few of the queries. If tables exist, this need not
-   be the scan: it has to wait if even a low estimate of its time is far above that of the tables,
-   so that an index whose tables come from a file answers its first query by tables.
+1. A method without measurements is tried, on a few of the queries, or in a few calls for one query.
+   If tables exist, this need not be the scan: it has to wait if even a low estimate of its time is
+   far above that of the tables, so that an index whose tables come from a file answers its first
+   query by tables.
 2. Then the faster method answers.
-3. The slower method is tried again, on a few queries, when the faster one has run 32 times as long
+3. The slower method is tried again in the same way, when the faster one has run 32 times as long
    as such a trial takes, because queries may have changed. This costs at most 3 %. A scan takes the
    same time for all queries, so it is tried again only if its measurement may have been wrong.
 
@@ -46,8 +47,12 @@ __all__ = ["Plan", "plan_of"]
 # With fewer codes, a scan takes little longer than the decision which method is faster.
 _FEWEST_CODES = 1 << 15
 
-# Queries in a trial: a scan compares each tile with this many queries at once.
-_TRIAL_QUERIES = 32
+# Queries in a trial: a scan compares each tile with this many queries at once. With 32, a query
+# takes up to 2.4 times as long in a scan as it does in a batch, and 1.5 times as long in tables.
+_TRIAL_QUERIES = 256
+
+# Queries in the first trial of tables, which may take far longer than a scan.
+_FIRST_QUERIES = 32
 
 # Queries between two decisions.
 _MOST_QUERIES = 4096
@@ -62,9 +67,18 @@ _RETRY_AFTER = 32
 # be wrong by so much.
 _CLEAR = 4
 
+# Calls for one query in a trial: a method that answers a single query among those of the other
+# finds a cold cache, and takes up to four times as long as it does when it answers all of them.
+_TRIAL_CALLS = 8
+
+# Of equal quick searches for one query, one in this many is measured, as to measure and to choose
+# takes about four microseconds.
+_MEASURED_ONE_IN = 7
+_QUICK_SECONDS = 1e-4
+
 # Estimates before there are measurements: seconds per word of 64 bits that a scan compares with one
-# query, at the speed of memory; and seconds per code and table to build tables.
-_SECONDS_PER_WORD = 4e-10
+# query, where codes lie in the cache, at AVX-512; and seconds per code and table to build tables.
+_SECONDS_PER_WORD = 1.5e-10
 _SECONDS_PER_ENTRY = 5e-8
 
 
@@ -72,18 +86,40 @@ class _Timing:
     """
     Seconds per query of one method, and the seconds that the other has spent since its last trial.
 
-    A steady method takes the same time for all queries. Its shorter times are more accurate,
-    because other work on the machine can only make it slower. Before the first trial, `seconds` is
-    an estimate.
+    A measurement is the median of `n_calls` calls that follow each other. A steady method takes the
+    same time for all queries. Its shorter times are more accurate, because other work on the
+    machine can only make it slower. Before the first call, `seconds` is an estimate.
     """
 
-    def __init__(self, is_steady: bool, estimate: float = 0.0) -> None:
+    def __init__(self, is_steady: bool, estimate: float = 0.0, n_calls: int = 1) -> None:
         self.is_steady = is_steady
         self.seconds = estimate
+        self.n_calls = n_calls
         self.n_trials = 0
         self.waited = 0.0
+        self.is_on_trial = False
+        self._calls: list[float] = []
+
+    @property
+    def is_known(self) -> bool:
+        """Whether enough has been measured. The first call may have had a cold cache."""
+        return self.n_trials >= (_TRIALS if self.n_calls == 1 else 1)
+
+    def start_trial(self) -> None:
+        self.is_on_trial = True
+        self._calls = []
 
     def note(self, seconds: float) -> None:
+        self.waited = 0.0
+        if self.n_calls > 1:
+            calls = self._calls = [*self._calls, seconds]
+            median = sorted(calls)[(len(calls) - 1) // 2]
+            if len(calls) < self.n_calls:
+                if self.n_trials == 0:
+                    self.seconds = median
+                return
+            seconds, self._calls = median, []
+        self.is_on_trial = False
         if self.n_trials == 0:
             self.seconds = seconds
         elif self.n_trials < _TRIALS or (self.is_steady and seconds < self.seconds):
@@ -92,7 +128,6 @@ class _Timing:
             # A measurement that other work has made too long must not change the choice at once.
             self.seconds += (min(seconds, 2 * self.seconds) - self.seconds) / 4
         self.n_trials += 1
-        self.waited = 0.0
 
 
 class Plan:
@@ -125,12 +160,15 @@ class Plan:
         self._n_tables = best_n_tables(n_bits, len(codes))
         self.tables = tables
         self._build_lock = ForkSafeLock()
-        self._scans: dict[tuple[str, int, int, int], _Timing] = {}
         self._timings: dict[tuple[str, int, int, int, int], tuple[_Timing, _Timing]] = {}
         # Seconds that tables would have saved so far, and with the rest of this call.
         self._saved = self._due = 0.0
         # What probing up to each distance takes, and infinity for a missing answer, -1.
         self._probed_seconds: list[float] = []
+        # The last quick search for one query, its budget in tables or 0 for a scan, and how many
+        # equal ones have followed without being measured.
+        self._repeated: tuple[tuple[str, int, int], int] | None = None
+        self._n_repeats = 0
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -181,7 +219,18 @@ class Plan:
             tables = self.tables or self._build(n_threads)
             budget = tables.default_budget
             return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
+        if n == 1 and self._repeated is not None and allowed is None:
+            search, budget = self._repeated
+            if self._n_repeats < _MEASURED_ONE_IN - 1 and search == (kind, extent, n_threads):
+                self._n_repeats += 1
+                if budget == 0 or self.tables is None:
+                    return [self._scan(kind, extent, queries, n_threads, None)]
+                return [self._probe(self.tables, kind, extent, queries, budget, n_threads, None)]
         scanning, probing = self._timings_of(kind, extent, n, n_threads, allowed)
+        n_alike = 1
+        if n == 1:
+            # The searches that were not measured count as this one.
+            n_alike, self._n_repeats, self._repeated = 1 + self._n_repeats, 0, None
         parts: list[tuple[Any, ...]] = []
         first = 0
         while first < n:
@@ -194,17 +243,18 @@ class Plan:
             by_scan, count = self._choose(scanning, probing, n - first)
             part = queries[first : first + count] if count < n else queries
             first += count
+            budget = 0
             start = time.perf_counter()
             if by_scan or self.tables is None:
                 parts.append(self._scan(kind, extent, part, n_threads, allowed))
                 seconds = time.perf_counter() - start
                 scanning.note(seconds / count)
-                probing.waited += seconds
+                probing.waited += seconds * n_alike
                 if self.tables is None:
                     farthest = [extent]
                     if kind == "nearest":
-                        farthest = parts[-1][0][:_TRIAL_QUERIES, -1].tolist()
-                    self._count_saving(scanning.seconds, farthest, count, n - first)
+                        farthest = parts[-1][0][:_FIRST_QUERIES, -1].tolist()
+                    self._count_saving(scanning.seconds, farthest, count * n_alike, n - first)
             else:
                 # The few queries that exceed their budget are scanned apart from the batch, which
                 # costs more per query.
@@ -218,7 +268,11 @@ class Plan:
                 )
                 seconds = time.perf_counter() - start
                 probing.note(seconds / count)
-                scanning.waited += seconds
+                scanning.waited += seconds * n_alike
+            is_settled = scanning.is_known if self.tables is None else probing.is_known
+            if n == 1 and is_settled and seconds < _QUICK_SECONDS and allowed is None:
+                if not scanning.is_on_trial and not probing.is_on_trial:
+                    self._repeated = (kind, extent, n_threads), budget
         return parts
 
     def _scan(
@@ -247,18 +301,27 @@ class Plan:
 
     def _choose(self, scanning: _Timing, probing: _Timing, left: int) -> tuple[bool, int]:
         """(whether to scan, number of the remaining queries before the next decision)."""
+        # A last part must not be so small that it takes longer per query.
         few = left if left < 2 * _TRIAL_QUERIES else _TRIAL_QUERIES
-        many = min(left, _MOST_QUERIES)
+        many = left if left < 2 * _MOST_QUERIES else _MOST_QUERIES
         if self.tables is None:
             return True, many if scanning.n_trials else few
-        if probing.n_trials < _TRIALS:
-            return False, few
+        if probing.is_on_trial or scanning.is_on_trial:
+            return scanning.is_on_trial, few
+        if not probing.is_known:
+            is_slow = probing.seconds > _CLEAR * scanning.seconds
+            first = left if left < 2 * _FIRST_QUERIES else _FIRST_QUERIES
+            return False, first if is_slow or not probing.n_trials else few
         scan_is_faster = scanning.seconds <= probing.seconds
-        if 0 < scanning.n_trials < _TRIALS or (scan_is_faster and not scanning.n_trials):
+        is_new = not scanning.n_trials
+        if not (is_new or scanning.is_known) or (scan_is_faster and is_new):
+            # To the end of the trial, as its first call may be far slower than the others.
+            scanning.start_trial()
             return True, few
         slower = probing if scan_is_faster else scanning
         is_open = scan_is_faster or scanning.seconds < _CLEAR * probing.seconds
-        if is_open and slower.waited > _RETRY_AFTER * few * slower.seconds:
+        if is_open and slower.waited > _RETRY_AFTER * few * slower.n_calls * slower.seconds:
+            slower.start_trial()
             return not scan_is_faster, few
         return scan_is_faster, many
 
@@ -269,8 +332,9 @@ class Plan:
         The measurements of both methods, in searches of this class.
 
         Searches of one class are assumed to take the same time per query. Numbers of queries up to
-        the size of a trial, shares of allowed rows, and k count to a power of two. A scan takes the
-        same time for every extent.
+        the size of a trial, shares of allowed rows, and k count to a power of two. A scan takes up
+        to twice as long for a large extent as for a small one, so the fastest scan of any extent is
+        the first estimate.
         """
         size_class = min(n_queries, _TRIAL_QUERIES).bit_length()
         n_per_allowed = 0 if allowed is None else len(self._codes) // max(1, allowed.n)
@@ -281,8 +345,13 @@ class Plan:
             # Queries in a batch share what a scan reads and lays out.
             n_words = len(self._codes) * -(-self._n_bits // 64)
             estimate = n_words * _SECONDS_PER_WORD / (size_class * n_threads)
-            scanning = self._scans.setdefault(key[:-1], _Timing(True, estimate))
-            timings = self._timings[key] = scanning, _Timing(False)
+            scans = [
+                scan for known, (scan, _) in [*self._timings.items()] if known[:-1] == key[:-1]
+            ]
+            estimate = min((scan.seconds for scan in scans if scan.n_trials), default=estimate)
+            n_calls = max(1, _TRIAL_CALLS // n_queries)
+            timings = _Timing(True, estimate, n_calls), _Timing(False, 0.0, n_calls)
+            self._timings[key] = timings
         return timings
 
     def _count_saving(
