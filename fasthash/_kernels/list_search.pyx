@@ -247,8 +247,8 @@ cdef void choose_other_lists(const PartitionPlan *plan, Workspace *work,
 cdef void measure_centres(const PartitionPlan *plan, Workspace *work, Py_ssize_t n) noexcept nogil:
     """Write the smallest distances of n queries to the centres of each block.
 
-    Tile by tile, so that a tile stays in the cache. Weighted distances have no minima; 0 lets
-    `scan_centres` compare every block.
+    Tile by tile, so that a tile stays in the cache; a tile has whole blocks, as TILE_STEP is
+    FH_LONG_BLOCK. Weighted distances have no minima; 0 lets `scan_centres` compare every block.
     """
     cdef Py_ssize_t first = 0, q, n_blocks = n_blocks_of(plan)
     cdef int32_t n_here

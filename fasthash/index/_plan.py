@@ -219,8 +219,10 @@ class Plan:
             tables = self.tables or self._build(n_threads)
             budget = tables.default_budget
             return [self._probe(tables, kind, extent, queries, budget, n_threads, allowed)]
-        if n == 1 and self._repeated is not None and allowed is None:
-            search, budget = self._repeated
+        # Another thread may set it to None.
+        repeated = self._repeated
+        if n == 1 and repeated is not None and allowed is None:
+            search, budget = repeated
             if self._n_repeats < _MEASURED_ONE_IN - 1 and search == (kind, extent, n_threads):
                 self._n_repeats += 1
                 if budget == 0 or self.tables is None:
@@ -345,9 +347,9 @@ class Plan:
             # Queries in a batch share what a scan reads and lays out.
             n_words = len(self._codes) * -(-self._n_bits // 64)
             estimate = n_words * _SECONDS_PER_WORD / (size_class * n_threads)
-            scans = [
-                scan for known, (scan, _) in [*self._timings.items()] if known[:-1] == key[:-1]
-            ]
+            # Of a copy, as other threads may add to it.
+            known = self._timings.copy().items()
+            scans = [scan for other, (scan, _) in known if other[:-1] == key[:-1]]
             estimate = min((scan.seconds for scan in scans if scan.n_trials), default=estimate)
             n_calls = max(1, _TRIAL_CALLS // n_queries)
             timings = _Timing(True, estimate, n_calls), _Timing(False, 0.0, n_calls)
